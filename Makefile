@@ -1,0 +1,85 @@
+# The two commands are `make demo` and `make test`; the rest are their parts. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tabtune
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PYTHON := $(CACHE)/venv/bin/python
+BINDGEN_OUT := www/worker/wasm
+WEB := --target wasm32-unknown-unknown
+export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
+
+help: ## list these commands
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+.PHONY: help
+
+demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir]: train on a text in a headless Chromium
+demo: setup-build $(if $(HEADLESS),setup-browser) wasm page
+ifdef HEADLESS
+	@[ -f "$(TEXT)" ] || { echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; exit 2; }
+	@mkdir -p "$(or $(OUT),artefacts/demo)"
+	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
+else
+	@npm --prefix www run demo
+endif
+.PHONY: demo
+
+wasm: ## build the engine for the page
+	@cargo build --profile web $(WEB) --lib
+	@wasm=$(TARGET)/wasm32-unknown-unknown/web/tabtune.wasm; \
+	if [ ! $(BINDGEN_OUT)/tabtune_bg.wasm -nt $$wasm ]; then wasm-bindgen --target web --out-dir $(BINDGEN_OUT) --out-name tabtune $$wasm; fi
+.PHONY: wasm
+
+page: ## build the page into www/dist
+	@npm --prefix www run build
+.PHONY: page
+
+test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
+test: setup-build setup-browser setup-driver setup-vulkan setup-python test-native test-wasm test-page test-parity
+.PHONY: test
+
+test-native:
+	cargo test --no-fail-fast
+.PHONY: test-native
+
+test-wasm:
+	CHROMEDRIVER="$${CHROMEDRIVER:-$$(command -v chromedriver)}" WASM_BINDGEN_TEST_TIMEOUT=600 \
+		cargo test --profile web $(WEB) --test suite
+.PHONY: test-wasm
+
+test-page: wasm page
+	npm --prefix www test
+.PHONY: test-page
+
+test-parity:
+	$(PYTHON) tests/fixtures/make_fixtures.py --check
+	cargo build --bin tabtune
+	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
+.PHONY: test-parity
+
+bench: ## measure the kernels and a training step
+bench: setup-vulkan
+	cargo run --release --bin tabtune -- bench
+.PHONY: bench
+
+release: ## build the page with the smallest wasm
+release: setup-build
+	cargo build --profile web-release $(WEB) --lib
+	wasm-bindgen --target web --out-dir $(BINDGEN_OUT) --out-name tabtune $(TARGET)/wasm32-unknown-unknown/web-release/tabtune.wasm
+	npm exec --yes --package=binaryen@132.0.0 -- wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
+	npm --prefix www run build
+.PHONY: release
+
+lint: ## check format and style
+lint: setup-build setup-lint
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy $(WEB) --all-targets -- -D warnings
+	npm --prefix www run lint
+.PHONY: lint
+
+setup-%:
+	@tools/setup.sh $*

@@ -1,0 +1,133 @@
+//! Every way in which the library can fail: one enum, each variant with a stable `code` and a `hint` that says what to do.
+
+use thiserror::Error;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Error {
+    #[error("the text is empty")]
+    TextEmpty,
+    #[error("the text has {found} tokens, one row needs {needed}")]
+    TextTooShort { found: usize, needed: usize },
+    #[error("the text has {bytes} bytes, the limit is {limit}")]
+    TextTooLarge { bytes: u64, limit: u64 },
+    #[error("`{name}` is not UTF-8 text: byte {offset} is not part of a character")]
+    TextNotUtf8 { name: String, offset: usize },
+    #[error("`{name}`, line {line}: {reason}")]
+    DataLine { name: String, line: usize, reason: String },
+    #[error("`{name}`: {reason}")]
+    DataFormat { name: String, reason: String },
+
+    #[error("`{file}` is not a usable safetensors file: {reason}")]
+    Safetensors { file: String, reason: String },
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    TensorShape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    #[error("tensor `{name}` is missing from `{file}`")]
+    TensorMissing { name: String, file: String },
+    #[error("tensor `{name}` holds a number that is not finite")]
+    TensorNotFinite { name: String },
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer { reason: String },
+    #[error("config.json, field `{field}`: {reason}")]
+    Config { field: String, reason: String },
+    #[error("model type `{model_type}` is not supported")]
+    UnsupportedModel { model_type: String },
+    #[error("config.json: `{field}` = {value} is not supported")]
+    UnsupportedField { field: String, value: String },
+    #[error("`{file}`: {reason}")]
+    Adapter { file: String, reason: String },
+    #[error("the adapter was made for another model: {reason}")]
+    AdapterMismatch { reason: String },
+
+    #[error("`{name}` = {value}: expected {expected}")]
+    Setting { name: String, value: String, expected: String },
+    #[error("the prompt has {tokens} tokens, the model reads at most {context}")]
+    PromptTooLong { tokens: usize, context: usize },
+    #[error("{what} is not available yet")]
+    NotYet { what: String },
+
+    #[error("no graphics adapter can be used: {reason}")]
+    NoGpu { reason: String },
+    #[error("{what} needs {needed} bytes, the graphics adapter allows {limit}")]
+    GpuLimit { what: String, needed: u64, limit: u64 },
+    #[error("the graphics adapter refused a plan: {reason}")]
+    GpuRefused { reason: String },
+    #[error("the graphics adapter was lost: {reason}")]
+    DeviceLost { reason: String },
+    #[error("step {step}: the loss or the gradient is not a finite number")]
+    NonFinite { step: u32 },
+    #[error("the exported adapter does not compute what the trained one does: row {row}, {expected} became {found}")]
+    ExportCheck { row: usize, expected: f32, found: f32 },
+    #[error("`{path}`: {reason}")]
+    Io { path: String, reason: String },
+}
+
+impl Error {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::TextEmpty => "text_empty",
+            Error::TextTooShort { .. } => "text_too_short",
+            Error::TextTooLarge { .. } => "text_too_large",
+            Error::TextNotUtf8 { .. } => "text_not_utf8",
+            Error::DataLine { .. } => "data_line",
+            Error::DataFormat { .. } => "data_format",
+            Error::Safetensors { .. } => "safetensors",
+            Error::TensorShape { .. } => "tensor_shape",
+            Error::TensorMissing { .. } => "tensor_missing",
+            Error::TensorNotFinite { .. } => "tensor_not_finite",
+            Error::Tokenizer { .. } => "tokenizer",
+            Error::Config { .. } => "config",
+            Error::UnsupportedModel { .. } => "unsupported_model",
+            Error::UnsupportedField { .. } => "unsupported_field",
+            Error::Adapter { .. } => "adapter",
+            Error::AdapterMismatch { .. } => "adapter_mismatch",
+            Error::Setting { .. } => "setting",
+            Error::PromptTooLong { .. } => "prompt_too_long",
+            Error::NotYet { .. } => "not_yet",
+            Error::NoGpu { .. } => "no_gpu",
+            Error::GpuLimit { .. } => "gpu_limit",
+            Error::GpuRefused { .. } => "gpu_refused",
+            Error::DeviceLost { .. } => "device_lost",
+            Error::NonFinite { .. } => "non_finite",
+            Error::ExportCheck { .. } => "export_check",
+            Error::Io { .. } => "io",
+        }
+    }
+
+    /// One sentence that says what to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::TextEmpty => "Give some text: a few pages of it work best.",
+            Error::TextTooShort { .. } => "Add text, or choose a shorter sequence length.",
+            Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
+            Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
+            Error::DataLine { .. } => {
+                "Mend or remove that line; every line must be one JSON object with a \"text\" field, or \"prompt\" and \"completion\"."
+            }
+            Error::DataFormat { .. } => "Use .txt, .md, .jsonl or .csv files as the documentation describes them.",
+            Error::Safetensors { .. } => "Download the file again; it may be cut short.",
+            Error::TensorShape { .. } | Error::TensorMissing { .. } => "Check that config.json and the weights belong to the same model.",
+            Error::TensorNotFinite { .. } => "The file is damaged or the training that made it diverged; use another copy.",
+            Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
+            Error::Config { .. } => "Use the config.json that came with the model.",
+            Error::UnsupportedModel { .. } => "Use a model of the Llama architecture (model_type \"llama\").",
+            Error::UnsupportedField { .. } => "Use a model without this feature.",
+            Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
+            Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
+            Error::Setting { .. } => "Change this setting and start again.",
+            Error::PromptTooLong { .. } => "Shorten the prompt.",
+            Error::NotYet { .. } => "Leave this option out for now.",
+            Error::NoGpu { .. } => {
+                "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a graphics card)."
+            }
+            Error::GpuLimit { .. } => "Use a smaller batch, a shorter sequence length or a smaller model.",
+            Error::GpuRefused { .. } => "Use a smaller batch or a shorter sequence length; if it persists, report it.",
+            Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
+            Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
+            Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",
+            Error::Io { .. } => "Check that the path exists and may be read or written.",
+        }
+    }
+}

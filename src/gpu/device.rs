@@ -1,0 +1,213 @@
+//! One adapter and its device: limits, the kernel shape that suits it, buffers with a ledger, submissions. The only file that knows the platform.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use super::kernel::{KernelKey, Layouts, Pipeline};
+use crate::error::{Error, Result};
+
+/// Which form of a kernel suits the adapter, where there are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Work-group memory and barriers: graphics cards.
+    Tiled,
+    /// Neither: software adapters, where both cost more than they save.
+    Direct,
+}
+
+impl Shape {
+    pub fn feature(self) -> &'static str {
+        match self {
+            Shape::Tiled => "tiled",
+            Shape::Direct => "direct",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Overrides the shape that the adapter's kind suggests.
+    pub shape: Option<Shape>,
+    /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
+    pub max_binding: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Read and written by kernels, filled by the host.
+    Storage,
+    /// As `Storage`, and bound as a uniform too.
+    Uniform,
+    /// Mapped by the host to read what a kernel wrote.
+    Staging,
+}
+
+/// A buffer of the device. Dropping it gives its memory back at once: on the web, garbage collection would not.
+pub struct Buffer {
+    pub(super) raw: wgpu::Buffer,
+    pub bytes: u64,
+    ledger: Rc<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    bytes: Cell<u64>,
+    peak: Cell<u64>,
+    buffers: Cell<usize>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.raw.destroy();
+        self.ledger.bytes.set(self.ledger.bytes.get() - self.bytes);
+        self.ledger.buffers.set(self.ledger.buffers.get() - 1);
+    }
+}
+
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub shape: Shape,
+    /// The adapter computes on the CPU.
+    pub software: bool,
+    /// The driver's name for the adapter; empty in browsers.
+    pub name: String,
+    /// Largest binding in bytes.
+    pub max_binding: u64,
+    max_buffer: u64,
+    ledger: Rc<Ledger>,
+    pub(super) pipelines: RefCell<HashMap<KernelKey, Rc<Pipeline>>>,
+    pub(super) layouts: RefCell<Layouts>,
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens the adapter that the system prefers. Errors: `NoGpu`.
+    pub async fn new(options: GpuOptions) -> Result<Rc<Gpu>> {
+        let no_gpu = |reason: String| Error::NoGpu { reason };
+        let instance = wgpu::Instance::default();
+        let request = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+        let adapter = instance.request_adapter(&request).await.map_err(|e| no_gpu(e.to_string()))?;
+        let (info, has) = (adapter.get_info(), adapter.limits());
+        // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to what the adapter has.
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+            max_buffer_size: has.max_buffer_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("tabtune"),
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| no_gpu(e.to_string()))?;
+        let lost = Arc::new(Mutex::new(None));
+        let lost_here = lost.clone();
+        device.set_device_lost_callback(move |_, message| {
+            if let Ok(mut lost) = lost_here.lock() {
+                *lost = Some(message);
+            }
+        });
+        let software = info.device_type == wgpu::DeviceType::Cpu;
+        let shape = options.shape.unwrap_or(if software { Shape::Direct } else { Shape::Tiled });
+        let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size);
+        Ok(Rc::new(Gpu {
+            device,
+            queue,
+            shape,
+            software,
+            name: info.name,
+            max_binding: options.max_binding.unwrap_or(binding),
+            max_buffer: has.max_buffer_size,
+            ledger: Rc::default(),
+            pipelines: RefCell::default(),
+            layouts: RefCell::default(),
+            lost,
+        }))
+    }
+
+    /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers answer a size they refuse with an exception.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: Usage) -> Result<Rc<Buffer>> {
+        let bytes = bytes.max(16).next_multiple_of(16);
+        if bytes > self.max_buffer {
+            return Err(Error::GpuLimit { what: label.to_string(), needed: bytes, limit: self.max_buffer });
+        }
+        let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let usage = match usage {
+            Usage::Storage => storage,
+            Usage::Uniform => storage | wgpu::BufferUsages::UNIFORM,
+            Usage::Staging => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        };
+        let raw = self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false });
+        let ledger = &self.ledger;
+        ledger.bytes.set(ledger.bytes.get() + bytes);
+        ledger.peak.set(ledger.peak.get().max(ledger.bytes.get()));
+        ledger.buffers.set(ledger.buffers.get() + 1);
+        Ok(Rc::new(Buffer { raw, bytes, ledger: ledger.clone() }))
+    }
+
+    /// Queues a write; `bytes` has a length that is a multiple of 4.
+    pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(&buffer.raw, offset, bytes);
+    }
+
+    /// Copies between buffers in a submission of its own.
+    pub fn copy(&self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&from.raw, from_offset, &to.raw, to_offset, Some(bytes));
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// Runs `make` and answers what the device refused meanwhile as a typed error.
+    pub async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = make();
+        let memory = memory.pop();
+        let validation = validation.pop();
+        if memory.await.is_some() {
+            return Err(Error::GpuRefused { reason: "out of memory".to_string() });
+        }
+        if let Some(error) = validation.await {
+            return Err(Error::GpuRefused { reason: error.to_string() });
+        }
+        made
+    }
+
+    /// An error once the device is gone; nothing else is reported by then.
+    pub fn alive(&self) -> Result<()> {
+        match self.lost.lock() {
+            Ok(lost) => match lost.as_ref() {
+                Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
+                None => Ok(()),
+            },
+            Err(_) => Err(Error::DeviceLost { reason: "its state cannot be read".to_string() }),
+        }
+    }
+
+    /// Ends the device, as a driver reset would.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// Bytes in buffers now.
+    pub fn bytes(&self) -> u64 {
+        self.ledger.bytes.get()
+    }
+
+    /// The most bytes that were in buffers at one time.
+    pub fn peak_bytes(&self) -> u64 {
+        self.ledger.peak.get()
+    }
+
+    pub fn buffer_count(&self) -> usize {
+        self.ledger.buffers.get()
+    }
+
+    pub fn pipeline_count(&self) -> usize {
+        self.pipelines.borrow().len()
+    }
+}

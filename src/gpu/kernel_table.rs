@@ -1,0 +1,52 @@
+// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `gpu::kernel` embeds them.
+// `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one form serves both.
+const KERNELS: &[(&str, &[&[&str]])] = &[
+    (
+        "matmul",
+        &[
+            &["tiled"],
+            &["tiled", "site"],
+            &["tiled", "chunk"],
+            &["tiled", "nn"],
+            &["tiled", "nn", "site"],
+            &["tiled", "nn", "chunk"],
+            &["direct"],
+            &["direct", "site"],
+            &["direct", "chunk"],
+            &["direct", "nn"],
+            &["direct", "nn", "site"],
+            &["direct", "nn", "chunk"],
+        ],
+    ),
+    ("matmul_tn", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
+    ("matmul_vec", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
+    ("embed", &[&[]]),
+    ("gather_rows", &[&[]]),
+    ("scatter_rows", &[&[]]),
+    ("add", &[&[]]),
+    ("rms_norm_forward", &[&["tiled"], &["direct"]]),
+    ("rms_norm_backward", &[&["tiled"], &["direct"]]),
+    ("rope", &[&[]]),
+    ("attention_forward", ATTENTION),
+    ("attention_backward_q", ATTENTION),
+    ("attention_backward_kv", ATTENTION),
+    ("cache_rows", &[&[]]),
+    ("swiglu_forward", &[&[]]),
+    ("swiglu_backward", &[&[]]),
+    ("cross_entropy_forward", &[&["tiled"], &["direct"]]),
+    ("cross_entropy_backward", &[&[]]),
+    ("cross_entropy_total", &[&["tiled"], &["direct"]]),
+    ("grad_norm", &[&[]]),
+    ("grad_clip", &[&["tiled"], &["direct"]]),
+    ("adamw", &[&[]]),
+    ("fma_probe", &[&[]]),
+];
+
+const ATTENTION: &[&[&str]] = &[
+    &["tiled", "d32"],
+    &["tiled", "d64"],
+    &["tiled", "d128"],
+    &["direct", "d32"],
+    &["direct", "d64"],
+    &["direct", "d128"],
+];

@@ -1,0 +1,11 @@
+//! The graphics adapter: the only room that names a wgpu type. It knows buffers, kernels and submissions; not tensors' meaning, not plans.
+
+pub mod device;
+pub mod kernel;
+pub mod readback;
+pub mod tensor;
+
+pub use device::{Buffer, Gpu, GpuOptions, Shape, Usage};
+pub use kernel::{Access, Constants, KernelKey};
+pub use readback::{Ring, Ticket};
+pub use tensor::{Pool, Tensor};

@@ -1,0 +1,128 @@
+//! Bringing results to the host: the only thing that waits. Natively the device is polled; in a browser the event loop does it.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use super::device::{Buffer, Gpu, Usage};
+use crate::error::{Error, Result};
+
+type Answer = std::result::Result<(), wgpu::BufferAsyncError>;
+
+#[derive(Clone, Default)]
+struct Signal(Arc<Mutex<(Option<Answer>, Option<Waker>)>>);
+
+impl Signal {
+    fn send(&self, answer: Answer) {
+        if let Ok(mut state) = self.0.lock() {
+            state.0 = Some(answer);
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Future for Signal {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context) -> Poll<Answer> {
+        let Ok(mut state) = self.0.lock() else { return Poll::Ready(Err(wgpu::BufferAsyncError)) };
+        match state.0.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                state.1 = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A read that is under way.
+pub struct Ticket {
+    signal: Signal,
+    staging: Rc<Buffer>,
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+    busy: Option<Rc<Cell<bool>>>,
+}
+
+impl Gpu {
+    /// Copies a range into `staging`, which must be unmapped, and starts to map it. Nothing waits yet.
+    pub fn start_read(&self, buffer: &Buffer, offset: u64, staging: &Rc<Buffer>, bytes: u64) -> Ticket {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, Some(bytes));
+        let submission = self.queue.submit([encoder.finish()]);
+        let signal = Signal::default();
+        let sender = signal.clone();
+        staging.raw.map_async(wgpu::MapMode::Read, 0..bytes, move |answer| sender.send(answer));
+        Ticket { signal, staging: staging.clone(), bytes, submission, busy: None }
+    }
+
+    /// The bytes of a read, once they are there. Errors: `DeviceLost`.
+    pub async fn finish_read(&self, ticket: Ticket) -> Result<Vec<u8>> {
+        let lost = || Error::DeviceLost { reason: "a read was dropped".to_string() };
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device.poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None }).map_err(|_| lost())?;
+        let _ = &ticket.submission;
+        if ticket.signal.await.is_err() {
+            self.alive()?;
+            return Err(lost());
+        }
+        let bytes = match ticket.staging.raw.get_mapped_range(0..ticket.bytes) {
+            Ok(view) => view.to_vec(),
+            Err(_) => return Err(lost()),
+        };
+        ticket.staging.raw.unmap();
+        if let Some(busy) = ticket.busy {
+            busy.set(false);
+        }
+        Ok(bytes)
+    }
+
+    /// Waits until everything submitted so far has run.
+    pub async fn finished(&self) -> Result<()> {
+        let signal = Signal::default();
+        let sender = signal.clone();
+        self.queue.on_submitted_work_done(move || sender.send(Ok(())));
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
+        let _ = signal.await;
+        self.alive()
+    }
+
+    /// Reads a range of a buffer through a staging buffer made for it: for loading and saving, not for the step.
+    pub async fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let staging = self.buffer("read", bytes, Usage::Staging)?;
+        let ticket = self.start_read(buffer, offset, &staging, bytes);
+        self.finish_read(ticket).await
+    }
+}
+
+/// Four small staging buffers in turn: results come back while later steps are already under way.
+pub struct Ring {
+    slots: Vec<(Rc<Buffer>, Rc<Cell<bool>>)>,
+    next: usize,
+}
+
+impl Ring {
+    pub fn new(gpu: &Gpu, bytes: u64) -> Result<Ring> {
+        let slot = |_| Ok((gpu.buffer("ring", bytes, Usage::Staging)?, Rc::new(Cell::new(false))));
+        Ok(Ring { slots: (0..4).map(slot).collect::<Result<_>>()?, next: 0 })
+    }
+
+    /// Starts to read the first `bytes` of `buffer`. Answers `None` while the slot in turn is still unread: the caller has too many in flight.
+    pub fn start(&mut self, gpu: &Gpu, buffer: &Buffer, bytes: u64) -> Option<Ticket> {
+        let (staging, busy) = &self.slots[self.next];
+        if busy.replace(true) {
+            return None;
+        }
+        self.next = (self.next + 1) % self.slots.len();
+        let mut ticket = gpu.start_read(buffer, 0, staging, bytes);
+        ticket.busy = Some(busy.clone());
+        Some(ticket)
+    }
+}

@@ -1,0 +1,43 @@
+//! One layer: x = x + attention(norm(x)), x = x + mlp(norm(x)).
+
+use std::collections::BTreeMap;
+
+use super::config::Config;
+use super::linear::{Linear, Target};
+use crate::gpu::Tensor;
+use crate::ops::{Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
+use crate::plan::{Recorder, Var};
+
+#[derive(Clone)]
+pub struct Block {
+    pub input_norm: Tensor,
+    pub post_attention_norm: Tensor,
+    pub linears: BTreeMap<Target, Linear>,
+}
+
+impl Block {
+    pub fn record(&self, rec: &mut Recorder, config: &Config, tables: &RopeTables, x: Var, batch: usize, cache: Option<&Cache>) -> Var {
+        let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
+
+        let h = rms_norm(rec, &x, &self.input_norm, config.rms_norm_eps);
+        let q = linear(rec, Target::Q, &h);
+        let k = linear(rec, Target::K, &h);
+        let v = linear(rec, Target::V, &h);
+        drop(h);
+        let (q, k) = rope(rec, q, k, config.heads, tables);
+        let o = attention(rec, &q, &k, &v, config.heads, batch, cache);
+        drop((q, k, v));
+        let o = linear(rec, Target::O, &o);
+        let x = add(rec, &x, &o);
+        drop(o);
+
+        let h = rms_norm(rec, &x, &self.post_attention_norm, config.rms_norm_eps);
+        let gate = linear(rec, Target::Gate, &h);
+        let up = linear(rec, Target::Up, &h);
+        drop(h);
+        let h = swiglu(rec, &gate, &up);
+        drop((gate, up));
+        let down = linear(rec, Target::Down, &h);
+        add(rec, &x, &down)
+    }
+}

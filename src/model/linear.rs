@@ -1,0 +1,74 @@
+//! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + s (x Aᵀ) Bᵀ (Hu et al. 2021).
+
+use super::config::Config;
+use crate::gpu::Tensor;
+use crate::ops::{Matrix, Param, Weight, project};
+use crate::plan::{Recorder, Var};
+
+/// The linears of a block, by PEFT's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    Q,
+    K,
+    V,
+    O,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Target {
+    pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
+    pub const ATTENTION: [Target; 4] = [Target::Q, Target::K, Target::V, Target::O];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Q => "q_proj",
+            Target::K => "k_proj",
+            Target::V => "v_proj",
+            Target::O => "o_proj",
+            Target::Gate => "gate_proj",
+            Target::Up => "up_proj",
+            Target::Down => "down_proj",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Target> {
+        Target::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// (out, in) of the matrix.
+    pub fn shape(self, config: &Config) -> (usize, usize) {
+        let (hidden, query, key) = (config.hidden, config.heads.query * config.heads.size, config.heads.key * config.heads.size);
+        match self {
+            Target::Q => (query, hidden),
+            Target::K | Target::V => (key, hidden),
+            Target::O => (hidden, query),
+            Target::Gate | Target::Up => (config.intermediate, hidden),
+            Target::Down => (hidden, config.intermediate),
+        }
+    }
+}
+
+/// A [R, in] and B [out, R] of one linear, and the uniform with its scale.
+#[derive(Clone)]
+pub struct Lora {
+    pub a: Param,
+    pub b: Param,
+    pub site: Tensor,
+}
+
+#[derive(Clone)]
+pub struct Linear {
+    pub weight: Weight,
+    pub lora: Option<Lora>,
+}
+
+impl Linear {
+    pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
+        let y = project(rec, None, x, Matrix::Frozen(&self.weight), None);
+        let Some(lora) = &self.lora else { return y };
+        let z = project(rec, None, x, Matrix::Trained(&lora.a), None);
+        project(rec, Some(y), &z, Matrix::Trained(&lora.b), Some(&lora.site))
+    }
+}

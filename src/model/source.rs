@@ -1,0 +1,65 @@
+//! Where a checkpoint's bytes come from: a file, memory, a blob, a server. Only ranges are asked for, so a model is never in host memory as a whole.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::error::{Error, Result};
+
+type Read = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>>;
+
+pub struct Source {
+    /// The file's name, for messages.
+    pub name: String,
+    pub bytes: u64,
+    read: Read,
+}
+
+impl Source {
+    /// `read(offset, length)` answers exactly `length` bytes or an error.
+    pub fn new(name: &str, bytes: u64, read: Read) -> Source {
+        Source { name: name.to_string(), bytes, read }
+    }
+
+    pub fn memory(name: &str, bytes: Vec<u8>) -> Source {
+        let length = bytes.len() as u64;
+        let read = move |offset: u64, length: u64| {
+            let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
+            let part = range.and_then(|(from, to)| bytes.get(from..to)).map(<[u8]>::to_vec);
+            let answer = part.ok_or_else(|| Error::Io { path: "memory".to_string(), reason: "a range past the end".to_string() });
+            Box::pin(std::future::ready(answer)) as Pin<Box<dyn Future<Output = _>>>
+        };
+        Source::new(name, length, Box::new(read))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn file(path: &std::path::Path) -> Result<Source> {
+        use std::io::{Read as _, Seek, SeekFrom};
+        let shown = path.display().to_string();
+        let failed = |shown: &str, error: std::io::Error| Error::Io { path: shown.to_string(), reason: error.to_string() };
+        let file = std::fs::File::open(path).map_err(|e| failed(&shown, e))?;
+        let bytes = file.metadata().map_err(|e| failed(&shown, e))?.len();
+        let name = shown.clone();
+        let read = move |offset: u64, length: u64| {
+            let read = || {
+                let mut file = &file;
+                file.seek(SeekFrom::Start(offset))?;
+                let mut part = vec![0; length as usize];
+                file.read_exact(&mut part)?;
+                Ok(part)
+            };
+            Box::pin(std::future::ready(read().map_err(|e| failed(&shown, e)))) as Pin<Box<dyn Future<Output = _>>>
+        };
+        Ok(Source::new(&name, bytes, Box::new(read)))
+    }
+
+    pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        if offset.checked_add(length).is_none_or(|end| end > self.bytes) {
+            return Err(Error::Safetensors { file: self.name.clone(), reason: "it ends before its data does".to_string() });
+        }
+        let part = (self.read)(offset, length).await?;
+        if part.len() as u64 != length {
+            return Err(Error::Io { path: self.name.clone(), reason: format!("{} of {length} bytes could be read", part.len()) });
+        }
+        Ok(part)
+    }
+}

@@ -1,0 +1,162 @@
+//! The whole model: tables, blocks, final norm, head. Loading streams tensors to the adapter; recording is the forward pass read aloud.
+
+use std::rc::Rc;
+
+use super::block::Block;
+use super::config::Config;
+use super::linear::{Linear, Target};
+use super::llama;
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Pool, Tensor};
+use crate::ops::{Cache, RopeTables, Slab, Weight, embed, rms_norm};
+use crate::plan::{Recorder, Var};
+use crate::safetensors::{Header, to_f32};
+
+/// Most bytes of a checkpoint in host memory at a time.
+const PIECE: u64 = 4 << 20;
+
+/// Cheap to clone: clones share the frozen weights and differ in the adapters attached.
+#[derive(Clone)]
+pub struct Transformer {
+    pub config: Config,
+    pub gpu: Rc<Gpu>,
+    /// Activation memory of every plan of this model.
+    pub pool: Pool,
+    pub blocks: Vec<Block>,
+    embedding: Weight,
+    norm: Tensor,
+    head: Option<Weight>,
+    rope: RopeTables,
+}
+
+impl Transformer {
+    /// Loads a checkpoint; f16 and bf16 become f32 on the way. `progress(bytes done, bytes in all)`.
+    pub async fn load(gpu: &Rc<Gpu>, config: Config, source: &Source, progress: &mut dyn FnMut(u64, u64)) -> Result<Transformer> {
+        let first8 = source.read(0, 8.min(source.bytes)).await?;
+        let first8: [u8; 8] = first8.try_into().map_err(|_| Error::Safetensors { file: source.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
+        let length = Header::length(&first8, source.bytes, &source.name)?;
+        let header = Header::parse(&source.read(8, length).await?, source.bytes, &source.name)?;
+        let mut loader = Loader { gpu, source, header, done: 0, progress };
+        loader.check(&config)?;
+
+        let embedding = loader.weight(llama::EMBEDDING, config.vocabulary, config.hidden).await?;
+        let mut blocks = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let input_norm = loader.vector(&llama::norm(layer, "input_layernorm"), config.hidden).await?;
+            let post_attention_norm = loader.vector(&llama::norm(layer, "post_attention_layernorm"), config.hidden).await?;
+            let mut block = Block { input_norm, post_attention_norm, linears: Default::default() };
+            for target in Target::ALL {
+                let (rows, cols) = target.shape(&config);
+                let weight = loader.weight(&format!("{}.weight", llama::module(layer, target)), rows, cols).await?;
+                block.linears.insert(target, Linear { weight, lora: None });
+            }
+            blocks.push(block);
+        }
+        let norm = loader.vector(llama::FINAL_NORM, config.hidden).await?;
+        let head = match config.tied {
+            true => None,
+            false => Some(loader.weight(llama::HEAD, config.vocabulary, config.hidden).await?),
+        };
+        let rope = RopeTables::new(gpu, config.context, config.heads.size, config.rope_theta)?;
+        Ok(Transformer { config, gpu: gpu.clone(), pool: Pool::default(), blocks, embedding, norm, head, rope })
+    }
+
+    pub fn head(&self) -> &Weight {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that goes on at `Step.position`.
+    pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
+        let mut x = embed(rec, &self.embedding, rows);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            rec.cut();
+            x = block.record(rec, &self.config, &self.rope, x, batch, caches.and_then(|caches| caches.get(layer)));
+        }
+        rec.cut();
+        rms_norm(rec, &x, &self.norm, self.config.rms_norm_eps)
+    }
+
+    /// Bytes of the frozen weights on the adapter.
+    pub fn weight_bytes(&self) -> u64 {
+        self.config.parameters() as u64 * 4
+    }
+}
+
+struct Loader<'a> {
+    gpu: &'a Rc<Gpu>,
+    source: &'a Source,
+    header: Header,
+    done: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Loader<'_> {
+    /// Compares every shape with what the config implies, before anything is allocated.
+    fn check(&self, config: &Config) -> Result<()> {
+        let hidden = config.hidden;
+        let mut expected = vec![(llama::EMBEDDING.to_string(), vec![config.vocabulary, hidden]), (llama::FINAL_NORM.to_string(), vec![hidden])];
+        if !config.tied {
+            expected.push((llama::HEAD.to_string(), vec![config.vocabulary, hidden]));
+        }
+        for layer in 0..config.layers {
+            expected.push((llama::norm(layer, "input_layernorm"), vec![hidden]));
+            expected.push((llama::norm(layer, "post_attention_layernorm"), vec![hidden]));
+            for target in Target::ALL {
+                let (rows, cols) = target.shape(config);
+                expected.push((format!("{}.weight", llama::module(layer, target)), vec![rows, cols]));
+            }
+        }
+        for (name, shape) in expected {
+            let entry = self.header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
+            if entry.shape != shape {
+                return Err(Error::TensorShape { name, expected: shape, found: entry.shape.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn vector(&mut self, name: &str, n: usize) -> Result<Tensor> {
+        let tensor = Tensor::owned(self.gpu, name, 1, n)?;
+        self.stream(name, 1, n, &[Slab { first: 0, tensor: tensor.clone() }]).await?;
+        Ok(tensor)
+    }
+
+    /// A matrix in slabs of rows, each within the adapter's binding limit.
+    async fn weight(&mut self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
+        let most = (self.gpu.max_binding / (cols as u64 * 4)) as usize;
+        if most < 4 {
+            return Err(Error::GpuLimit { what: format!("four rows of `{name}`"), needed: cols as u64 * 16, limit: self.gpu.max_binding });
+        }
+        let size = if most >= rows { rows } else { most / 4 * 4 };
+        let mut slabs = Vec::new();
+        for first in (0..rows).step_by(size) {
+            slabs.push(Slab { first, tensor: Tensor::owned(self.gpu, name, size.min(rows - first), cols)? });
+        }
+        self.stream(name, rows, cols, &slabs).await?;
+        Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
+    }
+
+    async fn stream(&mut self, name: &str, rows: usize, cols: usize, slabs: &[Slab]) -> Result<()> {
+        let entry = self.header.get(name).ok_or_else(|| Error::TensorMissing { name: name.to_string(), file: self.source.name.clone() })?;
+        let (dtype, begin) = (entry.dtype, entry.begin);
+        let row_bytes = (entry.end - begin) / rows as u64;
+        let rows_per_piece = (PIECE / row_bytes.max(1)).max(1) as usize;
+        let mut values = Vec::new();
+        for slab in slabs {
+            for first in (0..slab.tensor.rows).step_by(rows_per_piece) {
+                let count = rows_per_piece.min(slab.tensor.rows - first);
+                let bytes = self.source.read(begin + (slab.first + first) as u64 * row_bytes, count as u64 * row_bytes).await?;
+                values.clear();
+                to_f32(dtype, &bytes, &mut values);
+                if values.iter().any(|x| !x.is_finite()) {
+                    return Err(Error::TensorNotFinite { name: name.to_string() });
+                }
+                slab.tensor.upload_at(self.gpu, first * cols, &values);
+                self.done += bytes.len() as u64;
+                (self.progress)(self.done, self.source.bytes);
+            }
+        }
+        Ok(())
+    }
+}

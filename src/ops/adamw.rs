@@ -1,0 +1,29 @@
+//! The update of all adapter parameters at once: global norm, clip, AdamW, in three dispatches.
+
+use crate::gpu::Tensor;
+use crate::plan::Recorder;
+
+/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, targets, norm before clipping, flags}.
+#[derive(Clone)]
+pub struct UpdateBuffers {
+    pub p: Tensor,
+    pub g: Tensor,
+    pub m: Tensor,
+    pub v: Tensor,
+    /// {Σ loss, targets} of the micro-batches since the last update.
+    pub totals: Tensor,
+    /// {factor of the clip, sticky flag}: once a loss or norm was not finite, no update happens any more.
+    pub state: Tensor,
+    pub result: Tensor,
+}
+
+/// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals zeroed.
+pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
+    let quads = b.p.cols / 4;
+    let constants = vec![("QUADS", quads as u32)];
+    let partial = rec.tensor(1, 1024);
+    let features = rec.shaped(&[]);
+    rec.dispatch("grad_norm", &[], constants.clone(), [16, 1, 1], &[&b.g, &partial]);
+    rec.dispatch("grad_clip", &features, Vec::new(), [1, 1, 1], &[&partial, &b.totals, &b.state, &b.result]);
+    rec.dispatch("adamw", &[], constants, super::groups_of_64(quads), &[&b.state, &b.p, &b.g, &b.m, &b.v]);
+}

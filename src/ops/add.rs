@@ -1,0 +1,39 @@
+//! Residual addition.
+
+use super::groups_of_64;
+use crate::gpu::Tensor;
+use crate::plan::{Grad, Recorder, Var};
+
+/// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until one of them is added to.
+pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
+    let z = Var::new(rec.tensor(x.data.rows, x.data.cols), rec.trains() && (x.grad.is_some() || y.grad.is_some()));
+    record(rec, &x.data, &y.data, &z.data);
+    if let Some(dz) = z.grad.clone() {
+        let (dx, dy) = (x.grad.clone(), y.grad.clone());
+        rec.on_backward(move |rec| {
+            let Some(dz) = rec.read(&dz) else { return };
+            for grad in [dx, dy].into_iter().flatten() {
+                pass_on(rec, &dz, &grad);
+            }
+        });
+    }
+    z
+}
+
+/// The gradient is `dz`, or what is there already plus `dz`.
+fn pass_on(rec: &mut Recorder, dz: &Tensor, grad: &Grad) {
+    let before = grad.borrow_mut().take();
+    let after = match before {
+        None => dz.clone(),
+        Some(before) => {
+            let sum = rec.tensor(dz.rows, dz.cols);
+            record(rec, &before, dz, &sum);
+            sum
+        }
+    };
+    *grad.borrow_mut() = Some(after);
+}
+
+fn record(rec: &mut Recorder, a: &Tensor, b: &Tensor, y: &Tensor) {
+    rec.dispatch("add", &[], vec![("C", y.cols as u32)], groups_of_64(y.rows * y.cols / 4), &[a, b, y]);
+}

@@ -1,0 +1,26 @@
+//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths; not what a transformer is.
+
+mod add;
+mod adamw;
+mod attention;
+mod cross_entropy;
+mod embed;
+mod mlp;
+mod norm;
+mod project;
+mod rope;
+
+pub use adamw::{UpdateBuffers, update};
+pub use add::add;
+pub use attention::{Cache, Heads, attention};
+pub use cross_entropy::{Chunks, cross_entropy, gather_rows};
+pub use embed::embed;
+pub use mlp::swiglu;
+pub use norm::rms_norm;
+pub use project::{Matrix, Param, Slab, Weight, project, project_into};
+pub use rope::{RopeTables, rope};
+
+/// Work groups of 64 that cover `n` invocations, one per group of four numbers.
+fn groups_of_64(quads: usize) -> [usize; 3] {
+    [quads.div_ceil(64), 1, 1]
+}

@@ -1,0 +1,58 @@
+//! Rotary position embedding (Su et al. 2021) with half-rotation pairs (i, i + D/2), as transformers' Llama does it.
+
+use std::rc::Rc;
+
+use super::attention::Heads;
+use super::groups_of_64;
+use crate::error::Result;
+use crate::gpu::{Gpu, Tensor};
+use crate::plan::{Recorder, Var};
+
+/// cos and sin of position · theta^(-2i/D), [context, D/2] each. Made on the host: shaders promise no accuracy for large angles.
+#[derive(Clone)]
+pub struct RopeTables {
+    pub cosine: Tensor,
+    pub sine: Tensor,
+}
+
+impl RopeTables {
+    /// Angles are f32 products of an f32 position and an f32 frequency, as transformers computes them.
+    pub fn new(gpu: &Rc<Gpu>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
+        let half = head_dim / 2;
+        let frequencies: Vec<f32> = (0..half).map(|i| (1.0 / (theta as f32 as f64).powf((2 * i) as f64 / head_dim as f64)) as f32).collect();
+        let angles = (0..context).flat_map(|t| frequencies.iter().map(move |f| f64::from(t as f32 * f)));
+        let (cosine, sine): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
+        let table = |label, values: &[f32]| {
+            let tensor = Tensor::owned(gpu, label, context, half)?;
+            tensor.upload(gpu, values);
+            Ok(tensor)
+        };
+        Ok(RopeTables { cosine: table("rope cosine", &cosine)?, sine: table("rope sine", &sine)? })
+    }
+}
+
+/// Rotates queries [rows, H, D] and keys [rows, KV, D] in place. Nothing else reads what they were before, so their gradients are turned back in place too.
+pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &RopeTables) -> (Var, Var) {
+    record(rec, &q.data, &k.data, heads, tables, false);
+    if q.grad.is_some() || k.grad.is_some() {
+        // Attention writes both gradients and one dispatch turns both; where only one is wanted, the other is scratch.
+        let dq = q.grad.get_or_insert_default().clone();
+        let dk = k.grad.get_or_insert_default().clone();
+        let tables = tables.clone();
+        rec.on_backward(move |rec| {
+            if let (Some(dq), Some(dk)) = (rec.read(&dq), rec.read(&dk)) {
+                record(rec, &dq, &dk, heads, &tables, true);
+            }
+        });
+    }
+    (q, k)
+}
+
+fn record(rec: &mut Recorder, q: &Tensor, k: &Tensor, heads: Heads, tables: &RopeTables, inverse: bool) {
+    let mut constants = heads.constants();
+    if inverse {
+        constants.push(("INVERSE", 1));
+    }
+    let groups = groups_of_64(q.rows * (heads.query + heads.key) * heads.size / 8);
+    rec.dispatch("rope", &[], constants, groups, &[&tables.cosine, &tables.sine, q, k]);
+}

@@ -1,0 +1,10 @@
+//! A plan: an immutable list of dispatches, recorded once and replayed. This room knows order and memory; not what an op computes.
+
+pub mod input;
+#[allow(clippy::module_inception)]
+mod plan;
+pub mod recorder;
+
+pub use input::{Input, Step};
+pub use plan::{Dispatch, Operand, Plan, Progress};
+pub use recorder::{Grad, Recorder, Var};

@@ -1,0 +1,130 @@
+//! The recorded list and its replay.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::input::{Input, Step};
+use crate::error::Result;
+use crate::gpu::kernel::Ready;
+use crate::gpu::{Buffer, Gpu, KernelKey, Pool};
+
+/// Where a dispatch reads or writes.
+#[derive(Clone)]
+pub enum Operand {
+    Slot { id: usize, offset: u64, bytes: u64 },
+    Fixed { buffer: Rc<Buffer>, offset: u64, bytes: u64 },
+}
+
+/// One dispatch as it was recorded: it names a kernel and slots, not pipelines and buffers.
+pub struct Dispatch {
+    pub key: KernelKey,
+    pub groups: [u32; 3],
+    pub operands: Vec<Operand>,
+}
+
+/// How far warming up has come, over all plans of a model: "12 of 34" is true.
+pub struct Progress<'a> {
+    pub done: usize,
+    pub total: usize,
+    pub report: &'a mut dyn FnMut(usize, usize),
+}
+
+/// A complete list of dispatches. Submitting it allocates nothing, binds nothing, compiles nothing.
+pub struct Plan {
+    ready: Vec<Ready>,
+    /// Positions between dispatches where a submission may end: the block boundaries.
+    cuts: Vec<usize>,
+    listing: String,
+    pub input: Rc<Input>,
+}
+
+impl Plan {
+    pub(super) async fn make(gpu: &Gpu, pool: &Pool, dispatches: &[Dispatch], cuts: Vec<usize>, input: Rc<Input>, progress: &mut Progress<'_>) -> Result<Plan> {
+        let resolve = || {
+            pool.allocate(gpu)?;
+            dispatches.iter().map(|dispatch| resolve(gpu, pool, dispatch)).collect::<Result<Vec<Ready>>>()
+        };
+        let ready = gpu.checked(resolve).await?;
+        let plan = Plan { ready, cuts, listing: listing(dispatches), input };
+        plan.warm_up(gpu, progress).await?;
+        Ok(plan)
+    }
+
+    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers compile at the first dispatch.
+    async fn warm_up(&self, gpu: &Gpu, progress: &mut Progress<'_>) -> Result<()> {
+        self.input.write_step(gpu, &Step::default());
+        for ready in &self.ready {
+            if ready.pipeline.is_compiled() {
+                continue;
+            }
+            gpu.checked(|| {
+                gpu.compile(&ready.pipeline);
+                gpu.submit_one_group(ready);
+                Ok(())
+            })
+            .await?;
+            gpu.finished().await?;
+            progress.done += 1;
+            (progress.report)(progress.done, progress.total.max(progress.done));
+        }
+        Ok(())
+    }
+
+    /// Submits the whole plan, cut at block boundaries into about `pieces` submissions.
+    pub fn submit(&self, gpu: &Gpu, pieces: usize) {
+        let every = (self.cuts.len() + 1).div_ceil(pieces.max(1));
+        let mut from = 0;
+        for cut in self.cuts.iter().skip(every - 1).step_by(every) {
+            gpu.submit(&self.ready[from..*cut]);
+            from = *cut;
+        }
+        if from < self.ready.len() {
+            gpu.submit(&self.ready[from..]);
+        }
+    }
+
+    pub fn dispatches(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub fn kernels(&self) -> Vec<&KernelKey> {
+        self.ready.iter().map(|ready| &ready.pipeline.key).collect()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.listing)
+    }
+}
+
+fn resolve(gpu: &Gpu, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
+    let pipeline = gpu.pipeline(&dispatch.key);
+    let operands: Vec<(Rc<Buffer>, u64, u64)> = dispatch
+        .operands
+        .iter()
+        .filter_map(|operand| match operand {
+            Operand::Slot { id, offset, bytes } => pool.buffer(*id).map(|buffer| (buffer, *offset, *bytes)),
+            Operand::Fixed { buffer, offset, bytes } => Some((buffer.clone(), *offset, *bytes)),
+        })
+        .collect();
+    Ok(Ready { group: gpu.bind(&pipeline, &operands), pipeline, groups: dispatch.groups })
+}
+
+/// One line per dispatch: kernel, constants, groups, slots.
+fn listing(dispatches: &[Dispatch]) -> String {
+    let line = |dispatch: &Dispatch| {
+        let constants: Vec<String> = dispatch.key.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let operands: Vec<String> = dispatch
+            .operands
+            .iter()
+            .map(|operand| match operand {
+                Operand::Slot { id, offset: 0, .. } => format!("#{id}"),
+                Operand::Slot { id, offset, .. } => format!("#{id}+{offset}"),
+                Operand::Fixed { .. } => "·".to_string(),
+            })
+            .collect();
+        format!("{} [{}] {:?} ({})\n", dispatch.key.label(), constants.join(" "), dispatch.groups, operands.join(" "))
+    };
+    dispatches.iter().map(line).collect()
+}

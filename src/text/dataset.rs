@@ -1,0 +1,218 @@
+//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T targets; a target that is
+//! masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
+
+use super::formats::{Content, Document, Example};
+use super::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+
+/// The most bytes of text that are read in a page, and natively.
+pub const PAGE_LIMIT: u64 = 8_000_000;
+pub const NATIVE_LIMIT: u64 = 64_000_000;
+
+/// Stands where a row has no token. It never carries loss, and no token before it sees it.
+const PAD: u32 = 0;
+
+/// Tokens per character from which on a text counts as unknown to its tokenizer. Measured: see `unknown_language` below.
+const UNKNOWN_FROM: f64 = 0.9;
+
+/// T+1 ids and which of the last T carry loss.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// T+1 ids, padded on the right.
+    pub ids: Vec<u32>,
+    /// T flags: does target t, which is `ids[t + 1]`, carry loss?
+    pub targets: Vec<bool>,
+    /// How many of the T inputs are tokens rather than padding.
+    pub tokens: usize,
+}
+
+impl Row {
+    /// The first T+1 of `ids`; targets are those from `first_target` on, save the very first id, which nothing predicts.
+    fn new(ids: &[u32], first_target: usize, seq_len: usize) -> Row {
+        let real = ids.len().min(seq_len + 1);
+        let mut row: Vec<u32> = ids.iter().copied().take(real).collect();
+        row.resize(seq_len + 1, PAD);
+        let targets = (1..=seq_len).map(|at| at >= first_target && at < real).collect();
+        Row { ids: row, targets, tokens: real.min(seq_len) }
+    }
+}
+
+/// The rows of some documents, in file order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    pub rows: Vec<Row>,
+    /// Of all texts, and the tokens they gave, special ones and ends of text not counted.
+    pub characters: usize,
+    pub tokens: usize,
+    /// How many examples were longer than a row.
+    pub cut: usize,
+}
+
+/// Lays documents out as rows of T = `seq_len` inputs.
+///
+/// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the last
+/// window is padded, so every id but the very first is a target exactly once. They stand where the first of them stands.
+/// An example is one row: a text with all its ids as targets, or a prompt without and its completion with; both end in the
+/// end-of-text token, if the tokenizer has one. What is longer than a row is cut on the right.
+pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
+    if seq_len == 0 {
+        return Err(Error::Setting { name: "seqLen".to_owned(), value: "0".to_owned(), expected: "at least 1".to_owned() });
+    }
+    let mut all = Rows::default();
+    let mut blank = true;
+    let mut stream = Vec::new();
+    let mut stream_at = None;
+    for document in documents {
+        match document.read()? {
+            Content::Text(text) => {
+                blank &= text.trim().is_empty();
+                stream_at.get_or_insert(all.rows.len());
+                stream.extend(all.encode(tokenizer, &text, true)?);
+                stream.extend(tokenizer.eos());
+            }
+            Content::Examples(examples) => {
+                blank &= examples.is_empty();
+                for example in &examples {
+                    all.push(tokenizer, example, seq_len)?;
+                }
+            }
+        }
+    }
+    if blank || all.characters == 0 {
+        return Err(Error::TextEmpty);
+    }
+    if let Some(at) = stream_at {
+        if stream.len() < seq_len + 1 {
+            return Err(Error::TextTooShort { found: stream.len(), needed: seq_len + 1 });
+        }
+        let windows = (0..stream.len() - 1).step_by(seq_len).map(|start| Row::new(&stream[start..], 0, seq_len));
+        all.rows.splice(at..at, windows);
+    }
+    Ok(all)
+}
+
+impl Rows {
+    fn push(&mut self, tokenizer: &Tokenizer, example: &Example, seq_len: usize) -> Result<()> {
+        let (mut ids, first_target) = match example {
+            Example::Text(text) => (self.encode(tokenizer, text, true)?, 0),
+            Example::Pair { prompt, completion } => {
+                let mut ids = self.encode(tokenizer, prompt, true)?;
+                let first_target = ids.len();
+                ids.extend(self.encode(tokenizer, completion, false)?);
+                (ids, first_target)
+            }
+        };
+        ids.extend(tokenizer.eos());
+        self.cut += usize::from(ids.len() > seq_len + 1);
+        self.rows.push(Row::new(&ids, first_target, seq_len));
+        Ok(())
+    }
+
+    /// Encodes and counts.
+    fn encode(&mut self, tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
+        let ids = tokenizer.encode(text, special)?;
+        self.characters += text.chars().count();
+        self.tokens += ids.len() - if special { tokenizer.specials() } else { 0 };
+        Ok(ids)
+    }
+}
+
+/// Something to tell, though the run goes on.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    pub code: &'static str,
+    pub message: String,
+}
+
+pub struct DatasetOptions {
+    /// T.
+    pub seq_len: usize,
+    /// The part of the rows to hold out, in [0, 1). Without meaning where held-out documents are given.
+    pub holdout: f64,
+    /// For all documents together, in bytes.
+    pub limit_bytes: u64,
+}
+
+/// The rows of a run.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    pub rows: Vec<Row>,
+    pub held_out: Vec<Row>,
+    /// Of the documents to train on, held-out rows included; tokens without special ones and ends of text.
+    pub characters: usize,
+    pub tokens: usize,
+    pub warnings: Vec<Warning>,
+}
+
+impl Dataset {
+    /// Rows to train on and held-out rows: those of `eval_documents`, else the last floor(f·rows) in file order, at least
+    /// one if f > 0 and there are two.
+    pub fn from_documents(
+        tokenizer: &Tokenizer,
+        documents: &[Document],
+        eval_documents: Option<&[Document]>,
+        options: &DatasetOptions,
+    ) -> Result<Dataset> {
+        if !(0.0..1.0).contains(&options.holdout) {
+            let (name, expected) = ("holdout".to_owned(), "a part, at least 0 and below 1".to_owned());
+            return Err(Error::Setting { name, value: options.holdout.to_string(), expected });
+        }
+        let sizes = documents.iter().chain(eval_documents.unwrap_or_default()).map(|d| d.bytes.len() as u64);
+        check_size(sizes.sum(), options.limit_bytes)?;
+
+        let Rows { mut rows, characters, tokens, mut cut } = rows(tokenizer, documents, options.seq_len)?;
+        let mut examples = rows.len();
+        let held_out = match eval_documents {
+            Some(documents) => {
+                let eval = self::rows(tokenizer, documents, options.seq_len)?;
+                cut += eval.cut;
+                examples += eval.rows.len();
+                eval.rows
+            }
+            None => rows.split_off(rows.len() - held_out_rows(rows.len(), options.holdout)),
+        };
+        let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
+        let dataset = Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
+        if dataset.targets() == 0 {
+            let name = documents.first().map_or(String::new(), |d| d.name.clone());
+            let reason = format!("no row of {} tokens has a target: the prompts fill them", options.seq_len);
+            return Err(Error::DataFormat { name, reason });
+        }
+        Ok(dataset)
+    }
+
+    /// Gives held-out rows beyond the last `most` back to training. They were the last rows in file order, so both parts
+    /// are as if fewer had been held out.
+    pub fn hold_out_at_most(&mut self, most: usize) {
+        let surplus = self.held_out.len().saturating_sub(most);
+        self.rows.extend(self.held_out.drain(..surplus));
+    }
+
+    /// How many targets the rows to train on have.
+    pub fn targets(&self) -> usize {
+        self.rows.iter().map(|row| row.targets.iter().filter(|t| **t).count()).sum()
+    }
+}
+
+/// Refuses more than `limit` bytes. Lengths are known before a file is read, so ask first.
+pub fn check_size(bytes: u64, limit: u64) -> Result<()> {
+    if bytes > limit { Err(Error::TextTooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+fn held_out_rows(rows: usize, part: f64) -> usize {
+    if part == 0.0 || rows < 2 { 0 } else { ((part * rows as f64) as usize).max(1) }
+}
+
+fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {
+    let message =
+        format!("{cut} of {examples} examples are longer than {} tokens and lose their end; a longer sequence keeps more", seq_len + 1);
+    (cut > 0).then_some(Warning { code: "rows_cut", message })
+}
+
+fn unknown_language(tokens: usize, characters: usize) -> Option<Warning> {
+    let rate = tokens as f64 / characters as f64;
+    let message = format!(
+        "the model's tokenizer hardly knows this text: {rate:.1} tokens for each character, where a known language takes 0.2 to 0.5; expect little"
+    );
+    (rate >= UNKNOWN_FROM).then_some(Warning { code: "unknown_language", message })
+}

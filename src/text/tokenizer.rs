@@ -1,0 +1,228 @@
+//! Text to token ids and back. The arithmetic is the `tokenizers` crate's; this module adds what a run needs beyond it:
+//! which ids end a text, bounded memory for long texts, and text that appears piece by piece while ids are generated.
+
+mod cut;
+mod json;
+mod parts;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use json::Parts;
+
+/// The least bytes of a piece of a long text.
+const PIECE: usize = 32 << 10;
+
+/// The files of a model's folder that say how its text is read, each as it is on disk.
+pub struct TokenizerFiles<'a> {
+    pub tokenizer: &'a [u8],
+    pub tokenizer_config: Option<&'a [u8]>,
+    pub generation_config: Option<&'a [u8]>,
+    pub config: &'a [u8],
+}
+
+pub struct Tokenizer {
+    parts: Parts,
+    /// The first is written at the end of a text.
+    ends: Vec<u32>,
+    /// Ids at or above it have no embedding.
+    vocabulary: usize,
+}
+
+impl Tokenizer {
+    /// A file that is not understood is an error of the kind `tokenizer`, or `config` for `config.json`.
+    pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
+        let parts = json::read(files.tokenizer).map_err(refusal)?;
+        let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
+        let config: EndIds =
+            serde_json::from_slice(files.config).map_err(|e| Error::Config { field: "eos_token_id".to_owned(), reason: e.to_string() })?;
+
+        let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
+        let named = names.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
+        let listed = [generation.eos_token_id, config.eos_token_id].into_iter().flatten().flat_map(Ids::list);
+        let mut ends = Vec::new();
+        for id in named.into_iter().chain(listed) {
+            if !ends.contains(&id) {
+                ends.push(id);
+            }
+        }
+        let tokenizer = Tokenizer { parts, ends, vocabulary };
+        tokenizer.check(&tokenizer.ends)?;
+        Ok(tokenizer)
+    }
+
+    /// The ids of `text`; with `special` between those that the tokenizer's post-processor adds.
+    ///
+    /// Where the way the tokenizer cuts text is known, a long text is encoded in pieces that give the same ids: one call
+    /// needs about 150 bytes of memory per byte of text.
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.encode_in_pieces(text, special, PIECE)
+    }
+
+    /// The same in pieces of at least `bytes` bytes, for a test of that promise.
+    pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
+        let mut ids = if special { self.parts.before.clone() } else { Vec::new() };
+        let mut rest = text;
+        while let Some(at) = self.parts.cut.and_then(|cut| cut.after(rest, bytes)) {
+            let (piece, next) = rest.split_at(at);
+            self.encode_piece(piece, &mut ids)?;
+            rest = next;
+        }
+        self.encode_piece(rest, &mut ids)?;
+        if special {
+            ids.extend(&self.parts.after);
+        }
+        self.check(&ids)?;
+        Ok(ids)
+    }
+
+    fn encode_piece(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let encoding = self.parts.inner.encode_fast(text, false).map_err(|e| refusal(e.to_string()))?;
+        ids.extend(encoding.get_ids());
+        Ok(())
+    }
+
+    fn check(&self, ids: &[u32]) -> Result<()> {
+        match ids.iter().find(|id| **id as usize >= self.vocabulary) {
+            Some(id) => Err(refusal(format!("it has the token {id}, the model has {} of them", self.vocabulary))),
+            None => Ok(()),
+        }
+    }
+
+    /// The text of `ids` without special tokens. Bytes that are no text become U+FFFD, ids that are no token nothing.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.parts.inner.decode(ids, true).map_err(|e| refusal(e.to_string()))
+    }
+
+    /// One token as a person reads it, special ones included. A part of a character shows as U+FFFD.
+    pub fn piece(&self, id: u32) -> String {
+        if !self.parts.byte_level {
+            return self.parts.inner.id_to_token(id).unwrap_or_default().replace('▁', " ");
+        }
+        self.parts.inner.decode(&[id], false).unwrap_or_default()
+    }
+
+    /// The number of ids, added tokens included: the highest plus one.
+    pub fn size(&self) -> usize {
+        self.parts.size
+    }
+
+    /// The token that is written at the end of a text: the `eos_token` of tokenizer_config.json, else the first
+    /// `eos_token_id` of generation_config.json, else that of config.json.
+    pub fn eos(&self) -> Option<u32> {
+        self.ends.first().copied()
+    }
+
+    /// Does this token end a generated text? Any of the three files may name several.
+    pub fn is_stop(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// How many ids the post-processor adds to a text.
+    pub(super) fn specials(&self) -> usize {
+        self.parts.before.len() + self.parts.after.len()
+    }
+
+    /// May the text up to this token change with the next one? A byte such as `<0xE2>` reads as its whole run does, and
+    /// tokens without text do not end a run.
+    fn is_open(&self, id: u32) -> bool {
+        if self.parts.byte_level {
+            return false;
+        }
+        match self.parts.inner.id_to_token(id) {
+            None => true,
+            Some(token) if self.parts.inner.get_added_vocabulary().is_special_token(&token) => true,
+            Some(token) => token.len() == 6 && token.starts_with("<0x"),
+        }
+    }
+}
+
+/// Text that appears while ids are generated. The pieces together are `decode` of all ids, U+FFFD included.
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    /// How many bytes of the text of `ids` were handed out.
+    sent: usize,
+}
+
+impl<'a> StreamDecoder<'a> {
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        StreamDecoder { tokenizer, ids: Vec::new(), sent: 0 }
+    }
+
+    /// The text that is final now, which may be none: a character may need several tokens. U+FFFD at the end is held
+    /// back, since the next token may turn it into a character.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        self.ids.push(id);
+        if self.tokenizer.is_open(id) {
+            return Ok(String::new());
+        }
+        let text = self.tokenizer.decode(&self.ids)?;
+        let settled = text.trim_end_matches('\u{fffd}').len();
+        let piece = text.get(self.sent..settled).unwrap_or_default().to_owned();
+        self.sent = self.sent.max(settled);
+        if self.tokenizer.parts.byte_level && settled == text.len() {
+            self.ids.clear();
+            self.sent = 0;
+        }
+        Ok(piece)
+    }
+
+    /// What was held back.
+    pub fn finish(self) -> Result<String> {
+        let text = self.tokenizer.decode(&self.ids)?;
+        Ok(text.get(self.sent..).unwrap_or_default().to_owned())
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct EndName {
+    eos_token: Option<Name>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Plain(String),
+    Token { content: String },
+}
+
+impl Name {
+    fn content(&self) -> &str {
+        match self {
+            Name::Plain(content) | Name::Token { content } => content,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct EndIds {
+    eos_token_id: Option<Ids>,
+    vocab_size: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Ids {
+    fn list(self) -> Vec<u32> {
+        match self {
+            Ids::One(id) => vec![id],
+            Ids::Many(ids) => ids,
+        }
+    }
+}
+
+fn read_optional<T: Default + for<'de> Deserialize<'de>>(json: Option<&[u8]>, name: &str) -> Result<T> {
+    let Some(json) = json else { return Ok(T::default()) };
+    serde_json::from_slice(json).map_err(|e| refusal(format!("{name}: {e}")))
+}
+
+fn refusal(reason: String) -> Error {
+    Error::Tokenizer { reason }
+}

@@ -1,0 +1,220 @@
+//! A strict reading of `tokenizer.json`. The file is described here in our own types and built from the crate's parts by
+//! hand; the crate never reads it. Why: the file comes from anywhere, and crafted ones make the crate's own reader panic
+//! (merges whose result is unknown, templates that name a missing token, a `Strip` longer than its text), compile a
+//! regular expression of the file's choice, or truncate and pad. A panic ends a wasm module for good.
+//!
+//! So: byte-pair models only; only the parts that GPT-2, Llama, SmolLM2, Qwen and Mistral use; regular expressions are
+//! recognised letter by letter. Any other file is refused in words.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::{BPE, Vocab};
+
+use super::cut::Cut;
+use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
+
+/// The largest file of a tokenizer, in bytes.
+const LARGEST_FILE: usize = 32 << 20;
+/// Ids lie below this.
+const MOST_IDS: u32 = 1_000_000;
+/// How many tokens a template may add to a text.
+const MOST_SPECIALS: usize = 8;
+
+/// What a `tokenizer.json` comes to.
+pub struct Parts {
+    pub inner: tokenizers::Tokenizer,
+    /// The special ids that stand before and after a text.
+    pub before: Vec<u32>,
+    pub after: Vec<u32>,
+    pub cut: Option<Cut>,
+    /// Is text the tokens' bytes, one token after the other? If not, a first space is dropped and bytes come as `<0x41>`.
+    pub byte_level: bool,
+    /// The highest id plus one.
+    pub size: usize,
+}
+
+/// Reads and builds a tokenizer, or says in words why not.
+pub fn read(json: &[u8]) -> Result<Parts, String> {
+    if json.len() > LARGEST_FILE {
+        return Err(format!("tokenizer.json has {} bytes, at most {LARGEST_FILE} are read", json.len()));
+    }
+    let file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
+    file.build()
+}
+
+/// The parser's words, unless the model's kind explains more.
+fn explain(json: &[u8], error: &serde_json::Error) -> String {
+    #[derive(Deserialize)]
+    struct Outline {
+        model: Kind,
+    }
+    #[derive(Deserialize)]
+    struct Kind {
+        r#type: String,
+    }
+    match serde_json::from_slice::<Outline>(json) {
+        Ok(outline) if outline.model.r#type != "BPE" => unknown_model(&outline.model.r#type),
+        _ => format!("tokenizer.json: {error}"),
+    }
+}
+
+fn unknown_model(kind: &str) -> String {
+    format!("its model is of the type `{kind}`, only `BPE` is supported")
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    normalizer: Option<Normalizer>,
+    pre_tokenizer: Option<PreTokenizer>,
+    post_processor: Option<PostProcessor>,
+    decoder: Option<Decoder>,
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    /// Old files leave it out.
+    r#type: Option<String>,
+    vocab: Vocab,
+    merges: Vec<Merge>,
+    unk_token: Option<String>,
+    dropout: Option<f32>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    fuse_unk: Option<bool>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Line(String),
+}
+
+impl File {
+    fn build(self) -> Result<Parts, String> {
+        let cut = self.cut();
+        let (before, after) = self.post_processor.map_or(Ok(Default::default()), PostProcessor::build)?;
+        if before.len() + after.len() > MOST_SPECIALS || before.iter().chain(&after).any(|id| *id >= MOST_IDS) {
+            return Err(format!("its template adds more than {MOST_SPECIALS} tokens or one that does not exist"));
+        }
+        let highest = self.model.vocab.values().chain(self.added_tokens.iter().map(|t| &t.id)).max();
+        let size = match highest {
+            None => return Err("its vocabulary is empty".to_owned()),
+            Some(id) if *id >= MOST_IDS => return Err(format!("it has the id {id}, ids must lie below {MOST_IDS}")),
+            Some(id) => *id as usize + 1,
+        };
+
+        let mut inner = tokenizers::Tokenizer::new(self.model.build()?);
+        let normalizer = self.normalizer.map(Normalizer::build).transpose()?;
+        inner.with_normalizer(normalizer).map_err(|e| e.to_string())?;
+        inner.with_pre_tokenizer(self.pre_tokenizer.map(PreTokenizer::build).transpose()?);
+        let (decoder, byte_level) = self.decoder.ok_or("it has no decoder")?.build()?;
+        inner.with_decoder(Some(decoder));
+        add(&mut inner, self.added_tokens)?;
+        Ok(Parts { inner, before, after, cut, byte_level, size })
+    }
+
+    /// Added tokens are found before anything else. None with white space in it reaches over a cut, and none without the
+    /// three flags looks at its neighbours. NFC never joins white space with what stands before or after it.
+    fn cut(&self) -> Option<Cut> {
+        let plain = |t: &Added| !(t.single_word || t.lstrip || t.rstrip || t.content.contains(char::is_whitespace));
+        if !self.added_tokens.iter().all(plain) || !matches!(self.normalizer, None | Some(Normalizer::Nfc)) {
+            return None;
+        }
+        self.pre_tokenizer.as_ref()?.cut()
+    }
+}
+
+/// Adds the tokens outside the model. The crate numbers them by itself; it must come to the ids of the file.
+fn add(inner: &mut tokenizers::Tokenizer, tokens: Vec<Added>) -> Result<(), String> {
+    let mut contents = HashSet::new();
+    let strips = tokens.iter().any(|t| t.lstrip || t.rstrip);
+    for token in &tokens {
+        if token.content.is_empty() || !contents.insert(token.content.as_str()) {
+            return Err(format!("the added token `{}` is empty or given twice", token.content));
+        }
+        if strips && token.content.contains(char::is_whitespace) {
+            return Err(format!("the added token `{}` holds white space while another strips it", token.content));
+        }
+    }
+    let convert = |t: &Added| AddedToken {
+        content: t.content.clone(),
+        single_word: t.single_word,
+        lstrip: t.lstrip,
+        rstrip: t.rstrip,
+        normalized: t.normalized,
+        special: t.special,
+    };
+    inner.add_tokens(tokens.iter().map(convert)).map_err(|e| e.to_string())?;
+    match tokens.iter().find(|t| inner.token_to_id(&t.content) != Some(t.id)) {
+        Some(token) => Err(format!("the added token `{}` cannot have the id {}", token.content, token.id)),
+        None => Ok(()),
+    }
+}
+
+impl Model {
+    fn build(self) -> Result<BPE, String> {
+        if let Some(kind) = self.r#type.filter(|kind| kind != "BPE") {
+            return Err(unknown_model(&kind));
+        }
+        if self.dropout.is_some_and(|p| p != 0.0) {
+            return Err("its model drops merges at random".to_owned());
+        }
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
+        if given(&self.continuing_subword_prefix) || given(&self.end_of_word_suffix) {
+            return Err("its model marks the parts of a word, which is not supported".to_owned());
+        }
+
+        let mut merges = Vec::with_capacity(self.merges.len());
+        for merge in self.merges {
+            let (a, b) = match merge {
+                Merge::Pair(a, b) => (a, b),
+                Merge::Line(line) if line.starts_with("#version") => continue,
+                Merge::Line(line) => match line.split_once(' ') {
+                    Some((a, b)) if !b.contains(' ') => (a.to_owned(), b.to_owned()),
+                    _ => return Err(format!("the merge `{line}` is not a pair")),
+                },
+            };
+            let known = |token: &str| self.vocab.contains_key(token);
+            if !known(&a) || !known(&b) || !known(&format!("{a}{b}")) {
+                return Err(format!("the merge of `{a}` and `{b}` has a part or a result that the vocabulary lacks"));
+            }
+            merges.push((a, b));
+        }
+
+        let mut builder = BPE::builder()
+            .fuse_unk(self.fuse_unk.unwrap_or(false))
+            .byte_fallback(self.byte_fallback.unwrap_or(false))
+            .ignore_merges(self.ignore_merges.unwrap_or(false));
+        if let Some(unknown) = self.unk_token {
+            if !self.vocab.contains_key(&unknown) {
+                return Err(format!("the vocabulary lacks the unknown token `{unknown}`"));
+            }
+            builder = builder.unk_token(unknown);
+        }
+        builder.vocab_and_merges(self.vocab, merges).build().map_err(|e| e.to_string())
+    }
+}

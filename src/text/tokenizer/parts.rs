@@ -1,0 +1,225 @@
+//! The parts around the model: each as the file describes it, and how it is built. What is not listed is refused.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tokenizers::{DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{decoders as d, normalizers as n, pre_tokenizers as p};
+
+use super::cut::Cut;
+
+/// How Llama 3 and Qwen cut text, but for their digits: Llama 3 has `\p{N}{1,3}` at the `#`, Qwen `\p{N}`.
+const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub enum Normalizer {
+    #[serde(rename = "NFC")]
+    Nfc,
+    Prepend {
+        prepend: String,
+    },
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
+    Sequence {
+        normalizers: Vec<Normalizer>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub enum PreTokenizer {
+    ByteLevel { add_prefix_space: bool, use_regex: Option<bool> },
+    Digits { individual_digits: bool },
+    Split { pattern: Pattern, behavior: String, invert: bool },
+    Metaspace { replacement: char, prepend_scheme: Option<p::metaspace::PrependScheme>, split: Option<bool> },
+    Sequence { pretokenizers: Vec<PreTokenizer> },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub enum PostProcessor {
+    /// Changes offsets only, which nobody reads.
+    ByteLevel {},
+    TemplateProcessing {
+        single: Vec<Piece>,
+        special_tokens: BTreeMap<String, Special>,
+    },
+    Sequence {
+        processors: Vec<PostProcessor>,
+    },
+}
+
+#[derive(Deserialize)]
+pub enum Piece {
+    Sequence { id: String },
+    SpecialToken { id: String },
+}
+
+#[derive(Deserialize)]
+pub struct Special {
+    ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub enum Decoder {
+    ByteLevel {},
+    Replace { pattern: Pattern, content: String },
+    ByteFallback {},
+    Fuse {},
+    Strip { content: char, start: usize, stop: usize },
+    Sequence { decoders: Vec<Decoder> },
+}
+
+#[derive(Deserialize, Clone)]
+pub enum Pattern {
+    String(String),
+    Regex(String),
+}
+
+/// The most parts of a sequence. Each part may double a text, so their number is a bound on memory.
+const MOST_PARTS: usize = 4;
+
+impl Pattern {
+    /// What to look for, if `content` may replace it: one character for one, so that no text grows without bound.
+    fn replaced_by(self, content: String) -> Result<n::Replace, String> {
+        match self {
+            Pattern::String(text) if text.chars().count() == 1 && content.chars().count() == 1 => {
+                n::Replace::new(text, content).map_err(|e| e.to_string())
+            }
+            Pattern::String(text) | Pattern::Regex(text) => Err(format!("it replaces `{text}`, only one character can be")),
+        }
+    }
+}
+
+impl Normalizer {
+    pub fn build(self) -> Result<NormalizerWrapper, String> {
+        Ok(match self {
+            Normalizer::Nfc => n::NFC.into(),
+            Normalizer::Prepend { prepend } if prepend.chars().count() == 1 => n::Prepend::new(prepend).into(),
+            Normalizer::Prepend { prepend } => return Err(format!("it puts `{prepend}` before a text")),
+            Normalizer::Replace { pattern, content } => pattern.replaced_by(content)?.into(),
+            Normalizer::Sequence { normalizers } => {
+                check_sequence(normalizers.len(), normalizers.iter().any(|n| matches!(n, Normalizer::Sequence { .. })))?;
+                n::Sequence::new(normalizers.into_iter().map(Normalizer::build).collect::<Result<_, _>>()?).into()
+            }
+        })
+    }
+}
+
+fn check_sequence(parts: usize, nested: bool) -> Result<(), String> {
+    if nested || parts > MOST_PARTS {
+        return Err(format!("it has a sequence of {parts} parts or within another; {MOST_PARTS} in one are supported"));
+    }
+    Ok(())
+}
+
+impl PreTokenizer {
+    pub fn build(self) -> Result<PreTokenizerWrapper, String> {
+        Ok(match self {
+            PreTokenizer::ByteLevel { add_prefix_space, use_regex } => {
+                p::byte_level::ByteLevel::new(add_prefix_space, false, use_regex.unwrap_or(true)).into()
+            }
+            PreTokenizer::Digits { individual_digits } => p::digits::Digits::new(individual_digits).into(),
+            PreTokenizer::Metaspace { replacement, prepend_scheme, split } => {
+                let scheme = prepend_scheme.unwrap_or(p::metaspace::PrependScheme::Always);
+                p::metaspace::Metaspace::new(replacement, scheme, split.unwrap_or(true)).into()
+            }
+            PreTokenizer::Split { pattern: Pattern::Regex(regex), behavior, invert: false }
+                if behavior == "Isolated" && is_cl100k(&regex) =>
+            {
+                let pattern = p::split::SplitPattern::Regex(regex);
+                p::split::Split::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false).map_err(|e| e.to_string())?.into()
+            }
+            PreTokenizer::Split { pattern: Pattern::String(text) | Pattern::Regex(text), .. } => {
+                return Err(format!("it cuts text by a pattern that is not supported: `{text}`"));
+            }
+            PreTokenizer::Sequence { pretokenizers } => {
+                check_sequence(pretokenizers.len(), pretokenizers.iter().any(|p| matches!(p, PreTokenizer::Sequence { .. })))?;
+                let parts = pretokenizers.into_iter().map(PreTokenizer::build).collect::<Result<_, _>>()?;
+                p::sequence::Sequence::new(parts).into()
+            }
+        })
+    }
+
+    pub fn cut(&self) -> Option<Cut> {
+        let gpt2 = |part: &PreTokenizer| matches!(part, PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: None | Some(true) });
+        match self {
+            part if gpt2(part) => Some(Cut::BeforeSpace),
+            PreTokenizer::Sequence { pretokenizers } => match pretokenizers.as_slice() {
+                [PreTokenizer::Digits { .. }, part] if gpt2(part) => Some(Cut::BeforeSpace),
+                [PreTokenizer::Split { .. }, PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: Some(false) }] => {
+                    Some(Cut::BeforeSpaceAfterLine)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+fn is_cl100k(regex: &str) -> bool {
+    [r"\p{N}{1,3}", r"\p{N}"].iter().any(|digits| regex == CL100K.replace('#', digits))
+}
+
+impl PostProcessor {
+    /// The special ids before and after a text.
+    pub fn build(self) -> Result<(Vec<u32>, Vec<u32>), String> {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        match self {
+            PostProcessor::ByteLevel {} => {}
+            PostProcessor::Sequence { processors } => {
+                for processor in processors {
+                    let (outer, last) = processor.build()?;
+                    before.splice(0..0, outer);
+                    after.extend(last);
+                }
+            }
+            PostProcessor::TemplateProcessing { single, special_tokens } => {
+                let mut texts = 0;
+                for piece in single {
+                    match piece {
+                        Piece::Sequence { id } if id == "A" && texts == 0 => texts += 1,
+                        Piece::Sequence { id } => return Err(format!("its template names the text `{id}` out of turn")),
+                        Piece::SpecialToken { id } => {
+                            let token = special_tokens.get(&id).ok_or(format!("its template names the unknown token `{id}`"))?;
+                            if texts == 0 { &mut before } else { &mut after }.extend(&token.ids);
+                        }
+                    }
+                }
+                if texts == 0 {
+                    return Err("its template leaves the text out".to_owned());
+                }
+            }
+        }
+        Ok((before, after))
+    }
+}
+
+impl Decoder {
+    /// The decoder, and whether it is byte-level. Only the two shapes whose text grows at its end as tokens are added.
+    pub fn build(self) -> Result<(DecoderWrapper, bool), String> {
+        let parts = match self {
+            Decoder::ByteLevel {} => return Ok((p::byte_level::ByteLevel::default().into(), true)),
+            Decoder::Sequence { decoders } => decoders,
+            _ => return Err("its decoder is not supported".to_owned()),
+        };
+        let mut built: Vec<DecoderWrapper> = Vec::with_capacity(parts.len());
+        for part in parts {
+            built.push(match (built.len(), part) {
+                (0, Decoder::Replace { pattern, content }) => pattern.replaced_by(content)?.into(),
+                (1, Decoder::ByteFallback {}) => d::byte_fallback::ByteFallback::new().into(),
+                (2, Decoder::Fuse {}) => d::fuse::Fuse::new().into(),
+                (3, Decoder::Strip { content, start, stop: 0 }) => d::strip::Strip::new(content, start, 0).into(),
+                _ => return Err("its decoder is a sequence that is not supported".to_owned()),
+            });
+        }
+        if built.len() < 3 {
+            return Err("its decoder is a sequence that is not supported".to_owned());
+        }
+        Ok((d::sequence::Sequence::new(built).into(), false))
+    }
+}

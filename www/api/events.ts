@@ -1,0 +1,125 @@
+/** What goes in and comes out of the engine. Everything here is plain data that survives `postMessage`. */
+
+export interface Settings {
+  seqLen: number;
+  batch: number;
+  accumulate: number;
+  rank: number;
+  alpha: number;
+  /** "all-linear", "attention", or names such as "q_proj,v_proj". */
+  targets: string;
+  lr: number;
+  schedule: "linear" | "cosine" | "constant";
+  /** Fraction of the steps. */
+  warmup: number;
+  steps: number;
+  clip: number;
+  weightDecay: number;
+  /** Fraction of the rows. */
+  holdout: number;
+  evalEvery: number;
+  sampleEvery: number;
+  prompt: string;
+  seed: number;
+  shuffle: boolean;
+  /** Tokens in a sample. */
+  maxTokens: number;
+}
+
+export interface ModelInfo {
+  name: string;
+  modelType: string;
+  parameters: number;
+  vocabulary: number;
+  context: number;
+  hidden: number;
+  layers: number;
+  heads: number;
+  sha256: string;
+  gpu: { vendor: string; architecture: string; description: string; software: boolean };
+}
+
+export interface Loaded {
+  info: ModelInfo;
+  defaults: Settings;
+}
+
+export interface Notice {
+  code: string;
+  message: string;
+}
+
+export interface DatasetSummary {
+  characters: number;
+  tokens: number;
+  rows: number;
+  heldOut: number;
+  targets: number;
+  tokensPerCharacter: number;
+  warnings: Notice[];
+  /** The first rows as the model reads them; `trained` says whether a token carries loss. */
+  preview: { tokens: { text: string; trained: boolean }[] }[];
+}
+
+export interface Probe {
+  msPerStep: number;
+  tokensPerSecond: number;
+  etaMs: number;
+}
+
+/** The two PEFT files of an adapter, and what the page says about them. */
+export interface AdapterFiles {
+  config: string;
+  weights: Uint8Array<ArrayBuffer>;
+  rank: number;
+  alpha: number;
+  targets: string[];
+  parameters: number;
+  step: number;
+  loss: number | null;
+}
+
+export interface GenerateOptions {
+  prompt: string;
+  adapter: boolean;
+  strength: number;
+  seed: number;
+  maxTokens: number;
+  temperature: number;
+  topK: number;
+  topP: number;
+}
+
+export interface Generated {
+  text: string;
+  tokens: number;
+  reason: "eos" | "length" | "stopped";
+}
+
+export type Stats = Record<string, number | string>;
+
+export type Event =
+  | ({ type: "config" } & Record<string, unknown>)
+  | { type: "phase"; phase: "loading" | "compiling" | "training"; done: number; total: number }
+  | {
+      type: "step";
+      step: number;
+      loss: number;
+      gradNorm: number;
+      lr: number;
+      tokens: number;
+      tokensPerSecond: number;
+      etaMs: number;
+    }
+  | { type: "eval"; step: number; loss: number; tokens: number }
+  | { type: "sample"; step: number; prompt: string; text: string }
+  | { type: "checkpoint"; step: number }
+  | { type: "warning"; code: string; message: string }
+  | {
+      type: "done";
+      step: number;
+      baseLoss: number | null;
+      bestLoss: number | null;
+      bestStep: number;
+      reason: "finished" | "stopped" | "cancelled" | "non_finite";
+    };

@@ -1,0 +1,151 @@
+/** A promise-shaped client of the worker: one `Session` is one worker with one engine in it. */
+
+import type { Call, Calls, FromWorker, Note, TextDocument, ToWorker } from "../worker/protocol";
+import wasmUrl from "../worker/wasm/tabtune_bg.wasm?url";
+import workerUrl from "../worker/worker.ts?worker&url";
+import { LoraError, loraError } from "./errors";
+import type { AdapterFiles, Event, GenerateOptions, Settings } from "./events";
+import type { ModelFiles } from "./weights";
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: LoraError): void;
+  onNote(note: Note): void;
+}
+
+/** Fetches and compiles the wasm once; a fresh session after a trap starts from the same program without a request. */
+export function fetchProgram(): Promise<WebAssembly.Module> {
+  return WebAssembly.compileStreaming(fetch(wasmUrl));
+}
+
+export class Session {
+  /** Resolves when the engine is gone: it trapped, or the graphics card was lost. Every open call is rejected first. */
+  readonly lost: Promise<LoraError>;
+  #worker: Worker;
+  #pending = new Map<number, Pending>();
+  #calls = 0;
+  #gone: LoraError | undefined;
+  #reportLost: (error: LoraError) => void = () => {};
+
+  constructor() {
+    this.lost = new Promise((resolve) => {
+      this.#reportLost = resolve;
+    });
+    this.#worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data);
+    this.#worker.onerror = (event) => this.#die(trapped(event.message));
+  }
+
+  load(program: WebAssembly.Module, files: ModelFiles, onEvent: (event: Event) => void = () => {}) {
+    return this.#call("load", { program, files }, (note) => {
+      if (note.type === "event") onEvent(note.event);
+    });
+  }
+
+  dataset(documents: TextDocument[], settings: Settings) {
+    return this.#call("dataset", { documents, settings });
+  }
+
+  probe(settings: Settings) {
+    return this.#call("probe", settings);
+  }
+
+  /** `onAdapter` hears of every adapter that is the best so far; the last one heard survives the worker. */
+  train(settings: Settings, onEvent: (event: Event) => void, onAdapter: (adapter: AdapterFiles) => void) {
+    return this.#call("train", settings, (note) => {
+      if (note.type === "event") onEvent(note.event);
+      if (note.type === "adapter") onAdapter(note.adapter);
+    });
+  }
+
+  generate(options: GenerateOptions, onPiece: (text: string) => void) {
+    return this.#call("generate", options, (note) => {
+      if (note.type === "piece") onPiece(note.text);
+    });
+  }
+
+  adapter() {
+    return this.#call("adapter", undefined);
+  }
+
+  setAdapter(config: string, weights: Uint8Array<ArrayBuffer>) {
+    return this.#call("setAdapter", { config, weights });
+  }
+
+  /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */
+  logits(ids: number[]) {
+    return this.#call("logits", ids);
+  }
+
+  stats() {
+    return this.#call("stats", undefined);
+  }
+
+  /** Ends the running `train` or `generate` within a step or a token. */
+  stop(keep: boolean) {
+    this.#send({ call: "stop", keep });
+  }
+
+  close() {
+    this.#end(new LoraError("closed", "the session was closed", "Start a new session."));
+  }
+
+  #call<C extends Call>(
+    call: C,
+    input: Calls[C]["input"],
+    onNote: (note: Note) => void = () => {},
+  ): Promise<Calls[C]["output"]> {
+    if (this.#gone) return Promise.reject(this.#gone);
+    const id = ++this.#calls;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, onNote });
+      this.#send({ id, call, input } as ToWorker);
+    });
+  }
+
+  #send(message: ToWorker) {
+    this.#worker.postMessage(message);
+  }
+
+  #hear(message: FromWorker) {
+    if (message.type === "dead") return this.#die(trapped(message.message));
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    if (message.type === "note") return pending.onNote(message.note);
+    this.#pending.delete(message.id);
+    if (message.type === "answer") return pending.resolve(message.value);
+    const error = loraError(message.error);
+    pending.reject(error);
+    if (error.code === "device_lost") this.#die(error);
+  }
+
+  #die(error: LoraError) {
+    if (this.#gone) return;
+    this.#end(error);
+    this.#reportLost(error);
+  }
+
+  #end(error: LoraError) {
+    this.#gone = error;
+    this.#worker.terminate();
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+}
+
+function trapped(message: string): LoraError {
+  return new LoraError("internal", `the engine stopped: ${message}`, "Start again; the best adapter so far is kept.");
+}
+
+/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */
+const policy = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("tabtune-worker", {
+  createScriptURL: () => workerUrl,
+});
+
+interface TrustedTypes {
+  createPolicy(name: string, rules: { createScriptURL(): string }): { createScriptURL(input: string): unknown };
+}
+
+function trustedWorkerUrl(): string {
+  return (policy?.createScriptURL("") ?? workerUrl) as string;
+}

@@ -1,0 +1,67 @@
+/** Serves the built page on this machine, with the headers a public host should send too. */
+
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const dist = fileURLToPath(new URL("../dist", import.meta.url));
+
+const types = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
+  ".md": "text/plain; charset=utf-8",
+  ".py": "text/plain; charset=utf-8",
+};
+
+const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
+const trusted = "require-trusted-types-for 'script'; trusted-types";
+const pagePolicy = `${scripts}; style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ${trusted} tabtune-worker`;
+/** The worker sees the text, so it has no network from its first instruction. */
+const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
+
+function headers(path) {
+  const hashed = path.startsWith("/assets/");
+  return {
+    "Content-Type": types[extname(path)] ?? "application/octet-stream",
+    "Content-Security-Policy": /^\/assets\/worker-/.test(path) ? workerPolicy : pagePolicy,
+    "Cache-Control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+  };
+}
+
+async function answer(request, response) {
+  const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname)).replace(
+    /\/$/,
+    "/index.html",
+  );
+  const file = join(dist, path);
+  const found = file.startsWith(dist) ? await stat(file).catch(() => null) : null;
+  if (!found?.isFile()) return response.writeHead(404).end();
+  response.writeHead(200, { ...headers(path), "Content-Length": found.size });
+  createReadStream(file).pipe(response);
+}
+
+/** Resolves with the address once it listens; port 0 takes a free one. */
+export async function serve(port = 0) {
+  await stat(join(dist, "index.html")).catch(() => {
+    throw new Error("the page has not been built: run `make demo`, or `npm run build` here");
+  });
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => response.writeHead(400).end());
+  });
+  await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  return { address: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
+}

@@ -1,0 +1,68 @@
+/** The file a visitor takes home: the two PEFT files under their fixed names, and a README that says how to use them. */
+
+import { strToU8, zipSync } from "fflate";
+import type { AdapterFiles, ModelInfo } from "../api/events";
+import { loss, parameters } from "./words";
+
+export const LEAK =
+  "An adapter can contain phrases of the text it learnt from: share it as you would share the text itself.";
+
+export const PYTHON = `from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained("base")
+tokenizer = AutoTokenizer.from_pretrained("base")
+model = PeftModel.from_pretrained(base, "adapter")
+
+prompt = tokenizer("Once upon a time", return_tensors="pt")
+words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=0.7, top_k=40)
+print(tokenizer.decode(words[0], skip_special_tokens=True))
+`;
+
+/** Stored, not compressed: trained numbers hardly shrink, and packing them would hold the page up. */
+export function adapterZip(adapter: AdapterFiles, info: ModelInfo): Blob {
+  const zip = zipSync(
+    {
+      "adapter_config.json": strToU8(adapter.config),
+      "adapter_model.safetensors": adapter.weights,
+      "README.md": strToU8(readme(adapter, info)),
+    },
+    { level: 0 },
+  );
+  return new Blob([zip], { type: "application/zip" });
+}
+
+function readme(adapter: AdapterFiles, info: ModelInfo): string {
+  const heldOut = adapter.loss === null ? "" : `, held-out loss ${loss(adapter.loss)} nats per token`;
+  return `# A LoRA adapter made with tabtune
+
+${LEAK}
+
+| what | value |
+|---|---|
+| base model | ${info.name}, ${parameters(info.parameters)} parameters |
+| SHA-256 of the base's model.safetensors | ${info.sha256} |
+| adapter | ${parameters(adapter.parameters)} parameters, rank ${adapter.rank}, alpha ${adapter.alpha} |
+| adapted layers | ${adapter.targets.join(", ")} |
+| kept from | step ${adapter.step}${heldOut} |
+
+## Use it in Python
+
+Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links them)
+into a folder \`base\`, and the files of this zip into a folder \`adapter\`. Then
+
+    pip install torch transformers peft
+
+and
+
+${PYTHON.replace(/^(?=.)/gm, "    ")}`;
+}
+
+export function save(name: string, content: Blob) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  // The browser reads the address after this task; a minute is long enough for any disk.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

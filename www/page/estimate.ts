@@ -1,0 +1,57 @@
+/** How long a run would take: two real steps, measured as soon as there is a text and whenever a setting changes. */
+
+import { effect, signal } from "@preact/signals";
+import type { LoraError } from "../api/errors";
+import type { Probe } from "../api/events";
+import { session } from "./engine";
+import { settings } from "./settings";
+import { type Card, model, text, training } from "./state";
+import { read } from "./text";
+import { complain, forgive } from "./trouble";
+
+/** A moment of quiet before measuring, so that typing "150" does not measure 1, 15 and 150. */
+const QUIET_MS = 500;
+
+export const estimate = signal<Probe | "measuring" | null>(null);
+
+let measured = "";
+let timer = 0;
+
+export function keepEstimating() {
+  effect(() => {
+    const wanted = settings.value;
+    const taken = text.value;
+    if (!wanted || !taken || model.value.state !== "ready" || training.value) return;
+    const { prompt: _, ...shape } = wanted;
+    const key = JSON.stringify([shape, taken.documents.map((document) => document.content.size)]);
+    if (key === measured) return;
+    measured = key;
+    estimate.value = "measuring";
+    clearTimeout(timer);
+    timer = window.setTimeout(() => measure(key), taken.summary ? QUIET_MS : 0);
+  });
+}
+
+async function measure(key: string) {
+  const wanted = settings.peek();
+  const taken = text.peek();
+  const engine = await session();
+  if (!wanted || !taken || !engine) return;
+  try {
+    const now = await read(taken);
+    if (text.peek() === taken) text.value = now;
+    const probe = await engine.probe(wanted);
+    if (key !== measured) return;
+    estimate.value = probe;
+    forgive("model");
+  } catch (error) {
+    estimate.value = null;
+    if ((error as LoraError).code !== "internal") complain(blamed(error as LoraError), error);
+  }
+}
+
+/** The card in which an error of the engine is told: where the visitor can do something about it. */
+export function blamed({ code }: LoraError): Card {
+  if (code.startsWith("text_") || code.startsWith("data_")) return "text";
+  return code === "setting" || code.startsWith("gpu_") ? "model" : "train";
+}

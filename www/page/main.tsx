@@ -1,0 +1,61 @@
+/** Mounts the page, starts the engine, and listens for what belongs to the whole window: drops, Enter, Escape, leaving. */
+
+import { effect } from "@preact/signals";
+import { render } from "preact";
+import { keepComparing } from "./compare";
+import { start } from "./engine";
+import { keepEstimating } from "./estimate";
+import { lock } from "./privacy";
+import { explainLoss } from "./run";
+import { fetchSamples } from "./samples";
+import { mirrorInAddress, theme } from "./settings";
+import { adapter, changing, downloaded, model, training } from "./state";
+import { takeFiles } from "./text";
+import { complain } from "./trouble";
+import { App } from "./views/app";
+import { dropping } from "./views/text";
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+
+effect(() => {
+  document.documentElement.dataset.theme = theme.value;
+});
+mirrorInAddress();
+keepEstimating();
+keepComparing();
+
+start(explainLoss);
+const sampled = fetchSamples().catch((error) => complain("text", error));
+effect(() => {
+  if (model.value.state === "ready" || model.value.state === "absent") sampled.then(lock);
+});
+
+window.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  dropping.value = true;
+});
+window.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) dropping.value = false;
+});
+window.addEventListener("drop", (event) => {
+  event.preventDefault();
+  dropping.value = false;
+  takeFiles([...(event.dataTransfer?.files ?? [])]);
+});
+
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing && !handlesEnter(event.target)) {
+    document.querySelector<HTMLButtonElement>("button.primary:enabled")?.click();
+  }
+  if (event.key === "Escape" && !event.defaultPrevented) changing.value = null;
+});
+
+/** Controls that have a meaning of their own for Enter keep it. */
+function handlesEnter(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest("button, a, summary, textarea, select") !== null;
+}
+
+window.addEventListener("beforeunload", (event) => {
+  if (training.value || (adapter.value && !downloaded.value)) event.preventDefault();
+});

@@ -1,0 +1,27 @@
+/** The promise that nothing leaves the machine: a lock that the page cannot open again, and a count that anyone can read. */
+
+import { signal } from "@preact/signals";
+
+/** Requests since the page was ready. */
+export const requests = signal(0);
+export const locked = signal(false);
+
+/** From here on the browser refuses every connection the page might open; only a reload undoes it. */
+export function lock() {
+  const policy = document.createElement("meta");
+  policy.httpEquiv = "Content-Security-Policy";
+  policy.content = "connect-src 'none'";
+  document.head.append(policy);
+  const since = performance.now();
+  const watch = new PerformanceObserver((list) => {
+    const sent = list.getEntries().filter((entry) => entry.startTime >= since && !fromCache(entry));
+    requests.value += sent.length;
+  });
+  watch.observe({ type: "resource" });
+  locked.value = true;
+}
+
+/** A fresh worker reads its own script from the browser's cache. */
+function fromCache(entry: PerformanceEntry): boolean {
+  return (entry as PerformanceResourceTiming & { deliveryType?: string }).deliveryType === "cache";
+}

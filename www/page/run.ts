@@ -1,0 +1,166 @@
+/** A training run: its events folded into what the cards show, and the verbs start, stop and cancel. */
+
+import type { LoraError } from "../api/errors";
+import type { AdapterFiles, Event, Notice, Stats } from "../api/events";
+import { session } from "./engine";
+import { blamed } from "./estimate";
+import { settings } from "./settings";
+import { adapter, announce, downloaded, run, text, training } from "./state";
+import { read } from "./text";
+import { complain, forgive } from "./trouble";
+import { duration } from "./words";
+
+type Done = Extract<Event, { type: "done" }>;
+
+export interface Run {
+  state: "starting" | "training" | "ended";
+  /** Null while it runs, and for good when an error ended it. */
+  outcome: Done | null;
+  phase: { phase: string; done: number; total: number } | null;
+  total: number;
+  step: number;
+  steps: number[];
+  losses: number[];
+  /** The losses as a moving average, because single batches differ much. */
+  smooth: number[];
+  evals: { step: number; loss: number }[];
+  samples: { step: number; text: string }[];
+  warnings: Notice[];
+  tokensPerSecond: number;
+  etaMs: number | null;
+  startedAt: number;
+  ms: number;
+  stats: Stats | null;
+}
+
+const REDRAW_MS = 100;
+const KEPT_OF_AVERAGE = 0.9;
+
+export async function train() {
+  const wanted = settings.value;
+  const taken = text.value;
+  const engine = await session();
+  if (!wanted || !taken || !engine || training.value) return;
+  forgive("train");
+  const before = adapter.value;
+  const live = begin(wanted.steps);
+  const release = holdTab();
+  try {
+    await read(taken);
+    await engine.train(wanted, (event) => hear(live, event), keep);
+    live.stats = await engine.stats();
+    if (live.outcome?.reason === "cancelled") await restore(before);
+    else keep(await engine.adapter());
+    if (live.outcome?.reason === "non_finite") complain("train", nonFinite(live.outcome.step));
+  } catch (error) {
+    if (!isLost(error as LoraError)) complain(blamed(error as LoraError), error);
+  }
+  release();
+  live.state = "ended";
+  live.ms = performance.now() - live.startedAt;
+  show(live);
+}
+
+export async function stop(keepIt: boolean) {
+  (await session())?.stop(keepIt);
+}
+
+/** The worker died or the graphics card was lost. All that is gone are the steps since the kept adapter was made. */
+export function explainLoss(error: LoraError) {
+  const kept = adapter.peek();
+  const cause =
+    error.code === "device_lost" ? "The graphics card stopped answering" : "The program behind the page stopped";
+  const what = kept
+    ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
+    : `${cause}. Your text and your settings are kept`;
+  const hint = kept ? "Try the adapter or download it below, or train again." : "Train again; it starts afresh.";
+  complain("train", { code: error.code, message: what, hint }, { label: "Train again", press: train });
+}
+
+export const isLost = (error: LoraError) => error.code === "internal" || error.code === "device_lost";
+
+function begin(total: number): Run {
+  const live: Run = {
+    state: "starting",
+    outcome: null,
+    phase: null,
+    total,
+    step: 0,
+    steps: [],
+    losses: [],
+    smooth: [],
+    evals: [],
+    samples: [],
+    warnings: [],
+    tokensPerSecond: 0,
+    etaMs: null,
+    startedAt: performance.now(),
+    ms: 0,
+    stats: null,
+  };
+  show(live);
+  return live;
+}
+
+function hear(live: Run, event: Event) {
+  if (event.type === "phase") live.phase = event;
+  if (event.type === "step") addStep(live, event);
+  if (event.type === "eval") live.evals.push({ step: event.step, loss: event.loss });
+  if (event.type === "sample") live.samples.push({ step: event.step, text: event.text });
+  if (event.type === "warning") live.warnings.push(event);
+  if (event.type === "done") live.outcome = event;
+  showSoon(live);
+}
+
+function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
+  const before = live.smooth.at(-1) ?? event.loss;
+  live.state = "training";
+  live.step = event.step;
+  live.steps.push(event.step);
+  live.losses.push(event.loss);
+  live.smooth.push(KEPT_OF_AVERAGE * before + (1 - KEPT_OF_AVERAGE) * event.loss);
+  live.tokensPerSecond = event.tokensPerSecond;
+  live.etaMs = event.etaMs;
+  announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);
+}
+
+function keep(files: AdapterFiles) {
+  adapter.value = files;
+  downloaded.value = false;
+}
+
+async function restore(before: AdapterFiles | null) {
+  adapter.value = before;
+  if (before) await (await session())?.setAdapter(before.config, before.weights);
+}
+
+let timer = 0;
+
+/** The cards follow at most ten times a second, however fast the steps are. */
+function showSoon(live: Run) {
+  timer ||= window.setTimeout(() => show(live), REDRAW_MS);
+}
+
+function show(live: Run) {
+  clearTimeout(timer);
+  timer = 0;
+  run.value = { ...live };
+}
+
+/** A tab that holds a lock is not frozen while it is hidden. Returns what lets go of it. */
+function holdTab(): () => void {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  navigator.locks?.request("tabtune-run", { mode: "shared" }, () => held);
+  return release;
+}
+
+function nonFinite(step: number) {
+  return {
+    code: "non_finite",
+    message: `step ${step}: the numbers grew without bound, so the run was stopped; the last good adapter is kept`,
+    hint: "Open the model's card and try a learning rate three times lower.",
+  };
+}

@@ -1,0 +1,75 @@
+/** Everything the page knows while it is open, apart from the settings. Views read it, the verbs beside this file write it. */
+
+import { computed, signal } from "@preact/signals";
+import type { AdapterFiles, DatasetSummary, ModelInfo, Settings } from "../api/events";
+import type { TextDocument } from "../worker/protocol";
+import type { Run } from "./run";
+
+export type Card = "text" | "model" | "train" | "keep";
+export type CardState = "waiting" | "open" | "done";
+
+export interface Text {
+  name: string;
+  /** A prompt in the manner of the text; only the samples bring one. */
+  prompt?: string;
+  documents: TextDocument[];
+  bytes: number;
+  /** What the model makes of it; null while it is being read, and for good without WebGPU. */
+  summary: DatasetSummary | null;
+  /** Shown instead of tokens where there is no engine to cut the text into them. */
+  plain?: { characters: number; lines: string[] };
+}
+
+export type Model =
+  | { state: "loading"; done: number; total: number }
+  | { state: "ready"; info: ModelInfo; defaults: Settings; config: ModelConfig }
+  | { state: "absent"; reason: string; advice: string }
+  | { state: "failed" };
+
+/** What the page reads of config.json, to say how large an adapter would be. */
+export interface ModelConfig {
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+}
+
+export const text = signal<Text | null>(null);
+/** The visitor has looked at the text and said yes. */
+export const accepted = signal(false);
+export const model = signal<Model>({ state: "loading", done: 0, total: 0 });
+export const run = signal<Run | null>(null);
+export const adapter = signal<AdapterFiles | null>(null);
+export const downloaded = signal(false);
+/** The card that was done and that "Change" opened again. */
+export const changing = signal<Card | null>(null);
+
+export const training = computed(() => run.value?.state === "starting" || run.value?.state === "training");
+
+export const cards = computed<Record<Card, CardState>>(() => {
+  const ready = model.value.state === "ready";
+  const reason = run.value?.outcome?.reason;
+  const trained = reason !== undefined && reason !== "cancelled" && adapter.value !== null;
+  return {
+    text: done("text", accepted.value),
+    model: ready ? done("model", true) : model.value.state === "failed" ? "open" : "waiting",
+    train: accepted.value && ready ? done("train", trained) : "waiting",
+    keep: adapter.value && !training.value ? "open" : "waiting",
+  };
+});
+
+function done(card: Card, settled: boolean): CardState {
+  return settled && changing.value !== card ? "done" : "open";
+}
+
+/** What a screen reader hears of progress. It speaks at most once in ten seconds. */
+export const spoken = signal("");
+let lastSpoken = Number.NEGATIVE_INFINITY;
+
+export function announce(sentence: string) {
+  if (performance.now() - lastSpoken < 10_000) return;
+  lastSpoken = performance.now();
+  spoken.value = sentence;
+}

@@ -1,0 +1,65 @@
+/** The page from top to bottom: title, promise, four cards, credits. */
+
+import { type Theme, theme } from "../settings";
+import { spoken } from "../state";
+import { KeepCard } from "./keep";
+import { ModelCard } from "./model";
+import { Strip } from "./strip";
+import { DropHint, TextCard } from "./text";
+import { TrainCard } from "./train";
+
+export function App() {
+  return (
+    <>
+      <header class="page-head">
+        <p class="brand">tabtune</p>
+        <ThemeChoice />
+      </header>
+      <main>
+        <h1>Teach a small language model to write like your text</h1>
+        <p class="lead">
+          It happens in this tab, on your own graphics card. In the end you have a small file to keep, and nothing was
+          uploaded.
+        </p>
+        <Strip />
+        <TextCard />
+        <ModelCard />
+        <TrainCard />
+        <KeepCard />
+      </main>
+      <footer>
+        The built-in model was made from books whose authors deserve a line:{" "}
+        <a href="./base/SOURCES.md" target="_blank" rel="noopener">
+          every work it learnt from, with its licence
+        </a>
+        ;{" "}
+        <a href="./base/README.md" target="_blank" rel="noopener">
+          how it was made
+        </a>
+        .
+      </footer>
+      <div class="visually-hidden" role="status">
+        {spoken}
+      </div>
+      <DropHint />
+    </>
+  );
+}
+
+function ThemeChoice() {
+  return (
+    <label class="theme">
+      Colours{" "}
+      <select
+        value={theme.value}
+        onChange={(event) => {
+          theme.value = event.currentTarget.value as Theme;
+        }}
+      >
+        <option value="auto">as the system</option>
+        <option value="light">light</option>
+        <option value="dark">dark</option>
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,59 @@
+/** An error inside its card: what happened, what to do, one button; the details folded. */
+
+import { settings } from "../settings";
+import type { Card } from "../state";
+import { diagnostics, type Trouble, troubles } from "../trouble";
+import { sentence } from "../words";
+import { Fold } from "./fold";
+
+export function Banner({ card }: { card: Card }) {
+  const trouble = troubles.value[card];
+  if (!trouble) return null;
+  return (
+    <div class="banner" role="alert">
+      <p class="what">
+        <Quoted words={sentence(trouble.what)} />
+      </p>
+      <p>
+        <Quoted words={trouble.hint} />
+      </p>
+      <button type="button" onClick={trouble.button.press}>
+        {trouble.button.label}
+      </button>
+      <Details trouble={trouble} />
+    </div>
+  );
+}
+
+function Details({ trouble }: { trouble: Trouble }) {
+  const facts = diagnostics(trouble, settings.value);
+  return (
+    <Fold title="Details">
+      <p>
+        Code <code>{trouble.code}</code>. These facts help to find the fault; none of your words are in them.
+      </p>
+      <pre>{facts}</pre>
+      <button type="button" onClick={() => navigator.clipboard.writeText(facts)}>
+        Copy diagnostics
+      </button>
+    </Fold>
+  );
+}
+
+/** Names between backticks are set apart, and cannot turn the direction of the sentence around them. */
+function Quoted({ words }: { words: string }) {
+  const parts = words.split("`");
+  return (
+    <>
+      {parts.map((part, index) =>
+        index % 2 === 1 ? (
+          <code key={`${index}${part}`}>
+            <bdi>{part}</bdi>
+          </code>
+        ) : (
+          part
+        ),
+      )}
+    </>
+  );
+}

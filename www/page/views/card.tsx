@@ -1,0 +1,56 @@
+/** The frame all four cards share: waiting, open or done; a banner where something went wrong. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { type Card, cards, changing, training } from "../state";
+import { Banner } from "./banner";
+
+interface Props {
+  card: Card;
+  number: number;
+  title: string;
+  /** One sentence for the waiting card. */
+  waiting: ComponentChildren;
+  /** One line for the card that is done. */
+  done: ComponentChildren;
+  /** What the button on the done line is called. */
+  change?: string;
+  children: ComponentChildren;
+}
+
+export function CardFrame({ card, number, title, waiting, done, change = "Change", children }: Props) {
+  const state = cards.value[card];
+  const heading = useRef<HTMLHeadingElement>(null);
+  const before = useRef(state);
+  useEffect(() => {
+    if (state === "open" && before.current !== "open") heading.current?.focus();
+    before.current = state;
+  }, [state]);
+  return (
+    <section class={`card ${state}`} id={card} aria-labelledby={`${card}-title`}>
+      <div class="card-head">
+        <h2 id={`${card}-title`} ref={heading} tabIndex={-1}>
+          <span class="number">{number}</span> {title}
+        </h2>
+        {state === "done" && (
+          <>
+            <p class="done-line">{done}</p>
+            <button
+              type="button"
+              aria-label={`${change}: ${title}`}
+              disabled={training.value}
+              onClick={() => {
+                changing.value = card;
+              }}
+            >
+              {change}
+            </button>
+          </>
+        )}
+      </div>
+      <Banner card={card} />
+      {state === "waiting" && <p class="quiet">{waiting}</p>}
+      {state === "open" && children}
+    </section>
+  );
+}

@@ -1,0 +1,80 @@
+/** The loss while it falls: a chart, and the same numbers as a table. */
+
+import { useSignal } from "@preact/signals";
+import { useId } from "preact/hooks";
+import type { Run } from "../run";
+import { loss } from "../words";
+import { Chart } from "./chart";
+
+export function Curve({ run }: { run: Run }) {
+  const shown = useSignal(false);
+  const table = useId();
+  if (run.evals.length === 0 && run.steps.length === 0) return null;
+  return (
+    <figure class="curve">
+      <figcaption>
+        How surprised the model is by your text <span class="quiet">(loss, nats per token); lower is better</span>
+      </figcaption>
+      <Chart run={run} />
+      <p class="legend">
+        <Swatch class="training" /> training rows, averaged <Swatch class="single" /> each step{" "}
+        <Swatch class="held-out" /> held-out rows <Swatch class="base" /> before training
+      </p>
+      <button
+        type="button"
+        class="small"
+        aria-expanded={shown.value}
+        aria-controls={table}
+        onClick={() => {
+          shown.value = !shown.value;
+        }}
+      >
+        {shown.value ? "Hide the table" : "The same numbers as a table"}
+      </button>
+      <div id={table} class={shown.value ? "" : "visually-hidden"}>
+        <Numbers run={run} />
+      </div>
+    </figure>
+  );
+}
+
+function Swatch({ class: name }: { class: string }) {
+  return (
+    <svg class={`swatch ${name}`} viewBox="0 0 28 8" aria-hidden="true">
+      <path d="M1 4 H27" />
+      {name === "held-out" && <circle cx="14" cy="4" r="3" />}
+    </svg>
+  );
+}
+
+function Numbers({ run }: { run: Run }) {
+  const best = bestOf(run);
+  return (
+    <table>
+      <caption>Loss in nats per token</caption>
+      <thead>
+        <tr>
+          <th scope="col">Step</th>
+          <th scope="col">Training rows, averaged</th>
+          <th scope="col">Held-out rows</th>
+        </tr>
+      </thead>
+      <tbody>
+        {run.evals.map(({ step, loss: heldOut }) => (
+          <tr key={step}>
+            <th scope="row">{step}</th>
+            <td>{run.smooth[step - 1] === undefined ? "–" : loss(run.smooth[step - 1] as number)}</td>
+            <td>
+              {loss(heldOut)}
+              {step === 0 ? " (before training)" : step === best?.step ? " (best)" : ""}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+export function bestOf({ evals }: Run): { step: number; loss: number } | undefined {
+  return evals.filter(({ step }) => step > 0).sort((a, b) => a.loss - b.loss)[0];
+}

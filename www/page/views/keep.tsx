@@ -1,0 +1,141 @@
+/** Card 4: the base beside the tuned model, and the file to take home. */
+
+import { adapterZip, LEAK, PYTHON, save } from "../adapter_zip";
+import { after, before, type Column, compare, newSeed, prompt, seed, strength } from "../compare";
+import { settings } from "../settings";
+import { adapter, downloaded, model } from "../state";
+import { bytes, parameters, percent } from "../words";
+import { CardFrame } from "./card";
+import { Fold } from "./fold";
+
+export function KeepCard() {
+  const waiting = "See the model before and after, side by side, and download your adapter.";
+  return (
+    <CardFrame card="keep" number={4} title="Try it and keep it" waiting={waiting} done="">
+      <Prompt />
+      <div class="columns">
+        <Written title="Before" quiet="the model as it came" column={before.value} />
+        <Written title="After" quiet={`with your adapter at ${percent(strength.value)}`} column={after.value} />
+      </div>
+      <Strength />
+      <Download />
+      <Elsewhere />
+    </CardFrame>
+  );
+}
+
+function Prompt() {
+  return (
+    <div class="prompt">
+      <label for="prompt">How should it begin?</label>
+      <textarea
+        id="prompt"
+        rows={2}
+        value={prompt.value ?? settings.value?.prompt ?? ""}
+        onInput={(event) => {
+          prompt.value = event.currentTarget.value;
+        }}
+      />
+      <div class="buttons">
+        <button type="button" onClick={() => compare()}>
+          Write both
+        </button>
+        <button type="button" onClick={newSeed}>
+          New seed
+        </button>
+        <span class="quiet">Both use the same dice (seed {seed}), so every difference is your adapter's.</span>
+      </div>
+    </div>
+  );
+}
+
+function Written({ title, quiet, column }: { title: string; quiet: string; column: Column }) {
+  return (
+    <section class="column" aria-busy={column.writing} aria-label={title}>
+      <h3>
+        {title} <span class="quiet">{quiet}</span>
+      </h3>
+      <p class="written">
+        <span class="quiet">{prompt.value ?? settings.value?.prompt}</span>
+        {column.text}
+        {column.writing && <span class="caret" aria-hidden="true" />}
+      </p>
+    </section>
+  );
+}
+
+function Strength() {
+  return (
+    <div class="strength">
+      <label for="strength">Strength of your adapter: {percent(strength.value)}</label>
+      <input
+        id="strength"
+        type="range"
+        min="0"
+        max="1.5"
+        step="0.05"
+        list="strength-marks"
+        value={strength.value}
+        aria-valuetext={percent(strength.value)}
+        onInput={(event) => {
+          strength.value = event.currentTarget.valueAsNumber;
+        }}
+        onChange={() => compare("tuned")}
+      />
+      <datalist id="strength-marks">
+        <option value="1" />
+      </datalist>
+      <div class="marks quiet" aria-hidden="true">
+        <span>0 %</span>
+        <span>100 %</span>
+        <span>150 %</span>
+      </div>
+    </div>
+  );
+}
+
+function Download() {
+  const kept = adapter.value;
+  if (!kept) return null;
+  return (
+    <div class="download">
+      <button
+        type="button"
+        class="primary"
+        onClick={() => {
+          if (model.value.state !== "ready") return;
+          save("tabtune-adapter.zip", adapterZip(kept, model.value.info));
+          downloaded.value = true;
+        }}
+      >
+        Download adapter, {bytes(kept.weights.length)}
+      </button>
+      <p class="quiet">
+        {parameters(kept.parameters)} parameters, kept from step {kept.step}. {LEAK}
+      </p>
+    </div>
+  );
+}
+
+const BASE_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+
+function Elsewhere() {
+  return (
+    <Fold title="Use it elsewhere">
+      <p>
+        The zip holds the two files that Python's PEFT reads. Put the base model's files (
+        {BASE_FILES.map((file, index) => (
+          <>
+            {index > 0 && ", "}
+            <a key={file} href={`./base/${file}`} download>
+              {file}
+            </a>
+          </>
+        ))}
+        ) into a folder <code>base</code>, unpack the zip into <code>adapter</code>, install{" "}
+        <code>torch transformers peft</code>, and:
+      </p>
+      <pre>{PYTHON}</pre>
+    </Fold>
+  );
+}

@@ -1,0 +1,66 @@
+/** Card 2: the model, and what can be turned on it. */
+
+import { settings } from "../settings";
+import { adapterSize } from "../size";
+import { changing, model } from "../state";
+import { bytes, parameters } from "../words";
+import { CardFrame } from "./card";
+import { Fold } from "./fold";
+import { Knobs } from "./knobs";
+
+export function ModelCard() {
+  return (
+    <CardFrame card="model" number={2} title="The model" waiting={<Waiting />} done={<DoneLine />}>
+      {model.value.state === "ready" && <About />}
+    </CardFrame>
+  );
+}
+
+function Waiting() {
+  const now = model.value;
+  if (now.state === "absent") return <>A small story model comes with the page. It needs WebGPU to learn.</>;
+  const bytesCome = now.state === "loading" && now.total > 0 && `: ${bytes(now.done)} of ${bytes(now.total)}`;
+  return <>The built-in story model is being loaded{bytesCome}.</>;
+}
+
+function DoneLine() {
+  if (model.value.state !== "ready" || !settings.value) return null;
+  const { info, config } = model.value;
+  return (
+    <>
+      {info.name}, {parameters(info.parameters)} parameters; adapter{" "}
+      {parameters(adapterSize(config, settings.value.rank, settings.value.targets))}
+    </>
+  );
+}
+
+function About() {
+  if (model.value.state !== "ready") return null;
+  const { info } = model.value;
+  return (
+    <>
+      <p>
+        <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers. It learnt the
+        English of old children's stories and nothing else: its sentences hold together, its stories do not.{" "}
+        <a href="./base/README.md" target="_blank" rel="noopener">
+          How it was made
+        </a>
+      </p>
+      <p>
+        It stays as it is. What learns is an <em>adapter</em>: a few small matrices beside each layer (LoRA, low-rank
+        adaptation), which are yours to keep.
+      </p>
+      <Fold title="Advanced">
+        <Knobs />
+      </Fold>
+      <button
+        type="button"
+        onClick={() => {
+          changing.value = null;
+        }}
+      >
+        Close
+      </button>
+    </>
+  );
+}

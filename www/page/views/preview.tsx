@@ -1,0 +1,79 @@
+/** The counts of a text, and five of its rows as the model reads them. */
+
+import { settings } from "../settings";
+import { type Text, text } from "../state";
+import { bytes, count, counted, sentence } from "../words";
+
+/** Tokens of a row that are shown; the rest is counted. */
+const SHOWN = 36;
+
+export function Preview() {
+  const chosen = text.value;
+  if (!chosen) return null;
+  return chosen.summary ? <Read {...chosen} summary={chosen.summary} /> : <Plain {...chosen} />;
+}
+
+function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text["summary"]> }) {
+  return (
+    <>
+      <p class="counts">
+        <strong>{name}</strong>, {bytes(size)}: {counted(summary.characters, "character")} in{" "}
+        {counted(summary.tokens, "token")} (pieces of words), cut into {counted(summary.rows + summary.heldOut, "row")}{" "}
+        of {settings.value?.seqLen}. {heldOutWords(summary.heldOut)}
+      </p>
+      {summary.warnings.map((warning) => (
+        <p class="note" key={warning.code}>
+          {sentence(warning.message)}
+        </p>
+      ))}
+      <ol class="rows" aria-label="The first rows, token by token">
+        {summary.preview.map((row, index) => (
+          <Row key={`row ${index}`} tokens={row.tokens} />
+        ))}
+      </ol>
+      <p class="legend">
+        <span class="chip">learnt from</span> <span class="chip untrained">only read, or filled up</span>
+      </p>
+    </>
+  );
+}
+
+function heldOutWords(rows: number): string {
+  if (rows === 0) return "None is held out, so the page cannot tell whether the model learns or only remembers.";
+  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them, they test it.`;
+}
+
+function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {
+  const rest = tokens.length - SHOWN;
+  return (
+    <li>
+      {tokens.slice(0, SHOWN).map((token, index) => (
+        <span key={`${index}${token.text}`} class={token.trained ? "chip" : "chip untrained"}>
+          {visible(token.text)}
+        </span>
+      ))}
+      {rest > 0 && <span class="quiet"> and {count(rest)} more</span>}
+    </li>
+  );
+}
+
+/** Spaces and line ends are tokens or parts of them: show them. */
+function visible(piece: string): string {
+  return piece.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+}
+
+function Plain({ name, bytes: size, plain }: Text) {
+  if (!plain) return null;
+  return (
+    <>
+      <p class="counts">
+        <strong>{name}</strong>, {bytes(size)}: {counted(plain.characters, "character")}. It begins:
+      </p>
+      <blockquote>
+        {plain.lines.map((line, index) => (
+          <p key={`${index}${line}`}>{line.slice(0, 200)}</p>
+        ))}
+      </blockquote>
+    </>
+  );
+}

@@ -1,0 +1,144 @@
+/** Card 1: choosing a text, and seeing what the model will read of it. */
+
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { samples } from "../samples";
+import { text, training } from "../state";
+import { accept, reading, take, takeFiles } from "../text";
+import { bytes, counted } from "../words";
+import { CardFrame } from "./card";
+import { Preview } from "./preview";
+
+/** Longer pastes become a text at once: a browser takes seconds to lay out a large text box. */
+const LONG_PASTE = 20_000;
+
+export const dropping = signal(false);
+
+export function TextCard() {
+  return (
+    <CardFrame card="text" number={1} title="Your text" waiting="" done={<DoneLine />}>
+      <p>Try it with one of these, or bring your own: letters, notes, stories, anything with a voice.</p>
+      <Samples />
+      <div class="own">
+        <FileButton />
+        <p class="quiet">A .txt, .md or .jsonl file, up to 8 MB. You can also drop it anywhere on this page.</p>
+      </div>
+      <PasteBox />
+      <p class="quiet" aria-live="polite">
+        {reading.value && `Reading ${reading.value}…`}
+      </p>
+      {text.value && <Chosen />}
+    </CardFrame>
+  );
+}
+
+function DoneLine() {
+  if (!text.value) return null;
+  const { name, bytes: size, summary } = text.value;
+  const rows = summary && `, ${counted(summary.rows, "row")}, ${summary.heldOut} held out`;
+  return (
+    <>
+      {name}, {bytes(size)}
+      {rows}
+    </>
+  );
+}
+
+function Samples() {
+  return (
+    <ul class="samples">
+      {samples.value.map((sample) => (
+        <li key={sample.id}>
+          <button
+            type="button"
+            class="sample"
+            aria-pressed={text.value?.name === sample.title}
+            onClick={() => take(sample.title, [{ name: sample.file, content: sample.content }], sample.prompt)}
+          >
+            <strong>{sample.title}</strong>
+            <q>{sample.quote}</q>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function FileButton() {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <button type="button" class={text.value ? "" : "primary"} onClick={() => input.current?.click()}>
+        Choose a file…
+      </button>
+      <input
+        ref={input}
+        type="file"
+        hidden
+        multiple
+        accept=".txt,.md,.jsonl,text/plain"
+        onChange={(event) => {
+          const files = [...(event.currentTarget.files ?? [])];
+          event.currentTarget.value = "";
+          takeFiles(files);
+        }}
+      />
+    </>
+  );
+}
+
+const pasted = signal("");
+
+function PasteBox() {
+  return (
+    <div class="paste">
+      <label for="paste">Or paste it here</label>
+      <textarea
+        id="paste"
+        rows={3}
+        value={pasted.value}
+        onInput={(event) => {
+          pasted.value = event.currentTarget.value;
+        }}
+        onPaste={(event) => {
+          const long = event.clipboardData?.getData("text/plain") ?? "";
+          if (long.length < LONG_PASTE) return;
+          event.preventDefault();
+          takePasted(long);
+        }}
+      />
+      {pasted.value !== "" && (
+        <button type="button" onClick={() => takePasted(pasted.value)}>
+          Read the pasted text
+        </button>
+      )}
+    </div>
+  );
+}
+
+function takePasted(words: string) {
+  return take("Pasted text", [{ name: "pasted.txt", content: new Blob([words]) }]);
+}
+
+function Chosen() {
+  const title = useRef<HTMLHeadingElement>(null);
+  const documents = text.value?.documents;
+  useEffect(() => title.current?.focus(), [documents]);
+  return (
+    <div class="chosen">
+      <h3 ref={title} tabIndex={-1}>
+        {text.value?.summary ? "What the model will read" : "Your text"}
+      </h3>
+      <Preview />
+      {text.value?.summary && (
+        <button type="button" class="primary" disabled={training.value} onClick={accept}>
+          Use this text
+        </button>
+      )}
+    </div>
+  );
+}
+
+export function DropHint() {
+  return dropping.value ? <div class="drop-hint">Drop your text to read it here</div> : null;
+}

@@ -1,0 +1,159 @@
+/** Card 3: one button, then the run as it goes. */
+
+import { estimate } from "../estimate";
+import { type Run, stop, train } from "../run";
+import { settings } from "../settings";
+import { changing, model, run, training } from "../state";
+import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
+import { CardFrame } from "./card";
+import { Curve } from "./curve";
+import { Fold } from "./fold";
+import { Timeline } from "./timeline";
+
+export function TrainCard() {
+  const now = run.value;
+  const waiting = "Watch the model learn your text, and stop whenever you like.";
+  return (
+    <CardFrame card="train" number={3} title="Train" waiting={waiting} done={<DoneLine />} change="Show">
+      {now && <Progress {...now} />}
+      {!training.value && <Start again={now !== null} />}
+    </CardFrame>
+  );
+}
+
+function DoneLine() {
+  const now = run.value;
+  if (!now?.outcome) return null;
+  const { baseLoss, bestLoss } = now.outcome;
+  const gain = baseLoss && bestLoss ? (baseLoss - bestLoss) / baseLoss : 0;
+  const words = gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
+  return <>{`${counted(now.step, "step")} in ${exactDuration(now.ms)}${words}`}</>;
+}
+
+function Start({ again }: { again: boolean }) {
+  const measured = estimate.value;
+  const time = measured && measured !== "measuring" ? `, about ${duration(measured.etaMs)}` : "";
+  return (
+    <>
+      {!again && (
+        <p>
+          The model reads your rows in small batches, {counted(settings.value?.steps ?? 0, "time")} in all, and after
+          each batch the adapter is adjusted a little. You can stop early and keep the best so far.
+        </p>
+      )}
+      <SoftwareNote />
+      <div class="buttons">
+        <button
+          type="button"
+          class="primary"
+          onClick={() => {
+            changing.value = null;
+            train();
+          }}
+        >
+          {`${again ? "Train again" : "Train"}${time}`}
+        </button>
+        {again && changing.value === "train" && (
+          <button
+            type="button"
+            onClick={() => {
+              changing.value = null;
+            }}
+          >
+            Close
+          </button>
+        )}
+        {measured === "measuring" && <span class="quiet">Measuring how fast this machine is…</span>}
+      </div>
+    </>
+  );
+}
+
+/** A software adapter is said in a sentence, with its speed. */
+function SoftwareNote() {
+  if (model.value.state !== "ready" || !model.value.info.gpu.software || !settings.value) return null;
+  const { batch, seqLen } = settings.value;
+  const measured = estimate.value;
+  const speed = measured && measured !== "measuring" ? `, at ${count(measured.tokensPerSecond)} tokens/s` : "";
+  return (
+    <p class="note">
+      This browser has no graphics card to work with, so the model runs in software{speed}. That is slow, so a step is
+      small: {batch} rows of {seqLen} tokens.
+    </p>
+  );
+}
+
+function Progress(now: Run) {
+  const running = now.state !== "ended";
+  return (
+    <>
+      {now.step === 0 && running && <p>{phaseWords(now)}</p>}
+      {running && (
+        <progress value={now.step} max={now.total} aria-label="Steps done">
+          {now.step} of {now.total}
+        </progress>
+      )}
+      <Numbers {...now} />
+      {running && (
+        <div class="buttons">
+          <button type="button" onClick={() => stop(true)}>
+            Stop and keep
+          </button>
+          <button type="button" class="plain" onClick={() => stop(false)}>
+            Cancel
+          </button>
+        </div>
+      )}
+      {now.warnings.map((warning) => (
+        <p class="note" key={warning.code}>
+          {sentence(warning.message)}
+        </p>
+      ))}
+      <Curve run={now} />
+      <Timeline samples={now.samples} />
+      {now.stats && (
+        <Fold title="Look inside">
+          <dl class="stats">
+            {Object.entries(now.stats).map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{typeof value === "number" ? count(value) : value}</dd>
+              </div>
+            ))}
+          </dl>
+        </Fold>
+      )}
+    </>
+  );
+}
+
+function phaseWords({ phase }: Run): string {
+  if (phase?.phase === "compiling") return `Getting the graphics card ready: ${phase.done} of ${phase.total} programs.`;
+  return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
+}
+
+function Numbers(now: Run) {
+  const left = now.state === "ended" ? "ended" : now.etaMs === null ? "–" : `about ${duration(now.etaMs)}`;
+  const base = now.evals.find((each) => each.step === 0)?.loss;
+  const latest = now.evals.at(-1)?.loss;
+  return (
+    <dl class="numbers">
+      <Figure name="Step" value={`${now.step} of ${now.total}`} />
+      <Figure name="Speed" value={now.step > 0 ? `${count(now.tokensPerSecond)} tokens/s` : "–"} />
+      <Figure name="Left" value={left} />
+      <Figure
+        name="Surprise, held-out rows"
+        value={base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : "–"}
+      />
+    </dl>
+  );
+}
+
+function Figure({ name, value }: { name: string; value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}

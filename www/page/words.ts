@@ -1,0 +1,47 @@
+/** How numbers and sentences are said on the page. */
+
+const plain = new Intl.NumberFormat("en");
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 2 });
+
+export const count = (n: number): string => plain.format(Math.round(n));
+
+/** "1 row", "41 rows". */
+export const counted = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
+
+export function bytes(n: number): string {
+  if (n < 1000) return counted(n, "byte");
+  return n < 1e6 ? `${count(n / 1e3)} kB` : `${thin(n / 1e6)} MB`;
+}
+
+/** Two significant digits: "2.2", "0.11", "130". */
+export function thin(n: number): string {
+  return n >= 10 ? count(n) : String(Number(n.toPrecision(2)));
+}
+
+/** "2.2 M", "104 k". */
+export const parameters = (n: number): string => (n < 1e5 ? short.format(n).replace("K", " k") : `${thin(n / 1e6)} M`);
+
+export const loss = (n: number): string => n.toFixed(2);
+
+/** "38 s", "4 min": rounded the way one says it. */
+export function duration(ms: number): string {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds < 20) return `${seconds} s`;
+  if (seconds < 100) return `${Math.round(seconds / 5) * 5} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${thin(minutes / 60)} hours`;
+}
+
+/** "38 s", "4 min 12 s": as it was. */
+export function exactDuration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 100 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+export const percent = (part: number): string => `${Math.round(100 * part)} %`;
+
+/** An error's message as a sentence. */
+export function sentence(message: string): string {
+  const start = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}

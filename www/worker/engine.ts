@@ -1,0 +1,42 @@
+/** The JavaScript surface of the wasm, as src/web.rs exports it. */
+
+import type {
+  AdapterFiles,
+  DatasetSummary,
+  Event,
+  Generated,
+  GenerateOptions,
+  ModelInfo,
+  Probe,
+  Settings,
+  Stats,
+} from "../api/events";
+import type { RangeSource } from "../api/weights";
+
+export interface EngineFiles {
+  name: string;
+  config: Uint8Array;
+  tokenizer: Uint8Array;
+  tokenizerConfig: Uint8Array;
+  weights: RangeSource;
+}
+
+export interface Engine {
+  info(): ModelInfo;
+  defaults(): Settings;
+  dataset(documents: { name: string; bytes: Uint8Array }[], settings: Settings): DatasetSummary;
+  probe(settings: Settings): Promise<Probe>;
+  train(settings: Settings, onEvent: (event: Event) => void, onAdapter: (adapter: AdapterFiles) => void): Promise<void>;
+  stop(keep: boolean): void;
+  generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
+  adapter(): Promise<AdapterFiles>;
+  setAdapter(config: string, weights: Uint8Array): Promise<void>;
+  logits(ids: Uint32Array): Promise<Float32Array>;
+  stats(): Stats;
+}
+
+/** The module wasm-bindgen writes. */
+export interface Program {
+  default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
+}

@@ -1,0 +1,58 @@
+/** What the page and the worker say to each other: one request, then notes about it, then one answer. */
+
+import type { PlainError } from "../api/errors";
+import type {
+  AdapterFiles,
+  DatasetSummary,
+  Event,
+  Generated,
+  GenerateOptions,
+  Loaded,
+  Probe,
+  Settings,
+  Stats,
+} from "../api/events";
+import type { ModelFiles } from "../api/weights";
+
+export interface TextDocument {
+  name: string;
+  content: Blob;
+}
+
+/** Every call the worker answers. `load` comes first; calls are answered one after the other. */
+export interface Calls {
+  load: { input: { program: WebAssembly.Module; files: ModelFiles }; output: Loaded };
+  dataset: { input: { documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
+  probe: { input: Settings; output: Probe };
+  train: { input: Settings; output: undefined };
+  generate: { input: GenerateOptions; output: Generated };
+  adapter: { input: undefined; output: AdapterFiles };
+  setAdapter: { input: { config: string; weights: Uint8Array<ArrayBuffer> }; output: undefined };
+  logits: { input: number[]; output: Float32Array };
+  stats: { input: undefined; output: Stats };
+}
+
+export type Call = keyof Calls;
+
+export type Request = { [C in Call]: { id: number; call: C; input: Calls[C]["input"] } }[Call];
+
+/** Overtakes the queue: ends the running `train` or `generate` within a step or a token. */
+export interface Stop {
+  call: "stop";
+  keep: boolean;
+}
+
+export type ToWorker = Request | Stop;
+
+/** What a call may say before it is answered. */
+export type Note =
+  | { type: "event"; event: Event }
+  | { type: "adapter"; adapter: AdapterFiles }
+  | { type: "piece"; text: string };
+
+export type FromWorker =
+  | { type: "note"; id: number; note: Note }
+  | { type: "answer"; id: number; value: unknown }
+  | { type: "failure"; id: number; error: PlainError }
+  /** The engine trapped: nothing this worker says after it can be trusted. */
+  | { type: "dead"; message: string };

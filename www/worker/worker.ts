@@ -1,0 +1,85 @@
+/** Owns the wasm and the graphics card. Answers one call at a time, except `stop`, which overtakes. */
+
+import { plainError } from "../api/errors";
+import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
+import type { Engine, Program } from "./engine";
+import type { Calls, FromWorker, Note, Request, TextDocument, ToWorker } from "./protocol";
+import * as wasm from "./wasm/tabtune.js";
+
+const program = wasm as unknown as Program;
+let engine: Engine | undefined;
+let last: Promise<void> = Promise.resolve();
+
+self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+  if (data.call === "stop") engine?.stop(data.keep);
+  else last = last.then(() => answer(data));
+};
+
+// A trap leaves the engine's promise open for ever: it surfaces here, or as a rejection nobody waits for.
+self.addEventListener("error", (event) => die(event.message));
+self.addEventListener("unhandledrejection", (event) => die(String(event.reason)));
+
+async function answer(request: Request): Promise<void> {
+  const { id } = request;
+  try {
+    const value = await perform(request, (note) => post({ type: "note", id, note }));
+    post({ type: "answer", id, value });
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) die(error.message);
+    else post({ type: "failure", id, error: plainError(error) });
+  }
+}
+
+async function perform(request: Request, tell: (note: Note) => void): Promise<unknown> {
+  if (request.call === "load") return load(request.input, tell);
+  if (!engine) throw new Error("the model is not loaded");
+  switch (request.call) {
+    case "dataset":
+      return engine.dataset(await readAll(request.input.documents), request.input.settings);
+    case "probe":
+      return engine.probe(request.input);
+    case "train":
+      return engine.train(
+        request.input,
+        (event) => tell({ type: "event", event }),
+        (adapter) => tell({ type: "adapter", adapter }),
+      );
+    case "generate":
+      return engine.generate(request.input, (text) => tell({ type: "piece", text }));
+    case "adapter":
+      return engine.adapter();
+    case "setAdapter":
+      return engine.setAdapter(request.input.config, request.input.weights);
+    case "logits":
+      return engine.logits(Uint32Array.from(request.input));
+    case "stats":
+      return engine.stats();
+  }
+}
+
+async function load({ program: module, files }: Calls["load"]["input"], tell: (note: Note) => void) {
+  await program.default({ module_or_path: module });
+  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }));
+  return { info: engine.info(), defaults: engine.defaults() };
+}
+
+async function engineFiles(files: ModelFiles) {
+  const [config, tokenizer, tokenizerConfig] = await Promise.all([
+    bytesOf(files.config),
+    bytesOf(files.tokenizer),
+    bytesOf(files.tokenizerConfig),
+  ]);
+  return { name: files.name, config, tokenizer, tokenizerConfig, weights: blobSource(files.weights) };
+}
+
+function readAll(documents: TextDocument[]) {
+  return Promise.all(documents.map(async ({ name, content }) => ({ name, bytes: await bytesOf(content) })));
+}
+
+function die(message: string) {
+  post({ type: "dead", message });
+}
+
+function post(message: FromWorker) {
+  self.postMessage(message);
+}
