@@ -9,7 +9,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tabtune
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := $(CACHE)/venv/bin/python
 BINDGEN_OUT := www/worker/wasm
+WITH_BROWSER = CHROMIUM="$$(tools/setup.sh browser-path)"
 WEB := --target wasm32-unknown-unknown
+export PYTHONDONTWRITEBYTECODE := 1
 export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
 
 help: ## list these commands
@@ -17,15 +19,18 @@ help: ## list these commands
 .PHONY: help
 
 demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir]: train on a text in a headless Chromium
-demo: setup-build $(if $(HEADLESS),setup-browser) wasm page
+demo: $(if $(HEADLESS),demo-text) setup-build $(if $(HEADLESS),setup-browser) wasm page
 ifdef HEADLESS
-	@[ -f "$(TEXT)" ] || { echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; exit 2; }
 	@mkdir -p "$(or $(OUT),artefacts/demo)"
-	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
+	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); $(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
 else
 	@npm --prefix www run demo
 endif
 .PHONY: demo
+
+demo-text:
+	@[ -f "$(TEXT)" ] || { echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; exit 2; }
+.PHONY: demo-text
 
 wasm: ## build the engine for the page
 	@cargo build --profile web $(WEB) --lib
@@ -50,15 +55,27 @@ test-wasm:
 		cargo test --profile web $(WEB) --test suite
 .PHONY: test-wasm
 
+# These tests leave the adapter they downloaded in artefacts/, and logits that the page computed with it.
 test-page: wasm page
-	npm --prefix www test
+	rm -f artefacts/tabtune-adapter.zip artefacts/probe.json
+	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity:
+test-parity: parity-fixtures parity-page parity-run
+.PHONY: test-parity
+
+parity-fixtures:
 	$(PYTHON) tests/fixtures/make_fixtures.py --check
+.PHONY: parity-fixtures
+
+parity-page:
+	$(PYTHON) tests/parity/check_adapter.py --base www/public/base --adapter artefacts/tabtune-adapter.zip --probe artefacts/probe.json
+.PHONY: parity-page
+
+parity-run:
 	cargo build --bin tabtune
 	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
-.PHONY: test-parity
+.PHONY: parity-run
 
 bench: ## measure the kernels and a training step
 bench: setup-vulkan

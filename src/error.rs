@@ -46,6 +46,8 @@ pub enum Error {
     PromptTooLong { tokens: usize, context: usize },
     #[error("{what} is not available yet")]
     NotYet { what: String },
+    #[error("{reason}")]
+    Usage { reason: String },
 
     #[error("no graphics adapter can be used: {reason}")]
     NoGpu { reason: String },
@@ -86,6 +88,7 @@ impl Error {
             Error::Setting { .. } => "setting",
             Error::PromptTooLong { .. } => "prompt_too_long",
             Error::NotYet { .. } => "not_yet",
+            Error::Usage { .. } => "usage",
             Error::NoGpu { .. } => "no_gpu",
             Error::GpuLimit { .. } => "gpu_limit",
             Error::GpuRefused { .. } => "gpu_refused",
@@ -118,6 +121,7 @@ impl Error {
             Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
             Error::Setting { .. } => "Change this setting and start again.",
             Error::PromptTooLong { .. } => "Shorten the prompt.",
+            Error::Usage { .. } => "`tabtune help` lists the commands and their options.",
             Error::NotYet { .. } => "Leave this option out for now.",
             Error::NoGpu { .. } => {
                 "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a graphics card)."

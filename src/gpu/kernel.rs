@@ -71,6 +71,8 @@ impl Pipeline {
 /// Buffers bound to a kernel, once and for all.
 pub struct BindGroup {
     pub(super) raw: wgpu::BindGroup,
+    /// Keeps the buffers from being destroyed while a plan can still be submitted.
+    _buffers: Vec<Rc<Buffer>>,
 }
 
 impl Gpu {
@@ -82,6 +84,11 @@ impl Gpu {
         let pipeline = Rc::new(Pipeline { key: key.clone(), layout, raw: OnceCell::new() });
         self.pipelines.borrow_mut().insert(key.clone(), pipeline.clone());
         pipeline
+    }
+
+    /// Whether a pipeline of this key has been compiled.
+    pub fn is_compiled(&self, key: &KernelKey) -> bool {
+        self.pipelines.borrow().get(key).is_some_and(|pipeline| pipeline.is_compiled())
     }
 
     /// Compiles the pipeline if this is its first use; browsers finish the work lazily, at its first dispatch.
@@ -121,7 +128,7 @@ impl Gpu {
             })
             .collect();
         let descriptor = wgpu::BindGroupDescriptor { label: Some(pipeline.key.kernel), layout: &pipeline.layout.0, entries: &entries };
-        BindGroup { raw: self.device.create_bind_group(&descriptor) }
+        BindGroup { raw: self.device.create_bind_group(&descriptor), _buffers: ranges.iter().map(|(buffer, ..)| buffer.clone()).collect() }
     }
 
     fn layout(&self, bindings: &[Access]) -> Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)> {

@@ -52,6 +52,16 @@ impl Source {
         Ok(Source::new(&name, bytes, Box::new(read)))
     }
 
+    /// The SHA-256 of the whole, in hexadecimal.
+    pub async fn sha256(&self) -> Result<String> {
+        use sha2::Digest;
+        let mut hash = sha2::Sha256::new();
+        for offset in (0..self.bytes).step_by(4 << 20) {
+            hash.update(self.read(offset, (self.bytes - offset).min(4 << 20)).await?);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
         if offset.checked_add(length).is_none_or(|end| end > self.bytes) {
             return Err(Error::Safetensors { file: self.name.clone(), reason: "it ends before its data does".to_string() });

@@ -4,7 +4,7 @@ use super::groups_of_64;
 use crate::gpu::{Constants, Shape, Tensor};
 use crate::plan::{Grad, Recorder, Var};
 
-/// Head counts and size. D is a multiple of 8, at most 128.
+/// Head counts and size. D is a multiple of 4, at most 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
     pub query: usize,

@@ -53,6 +53,6 @@ fn record(rec: &mut Recorder, q: &Tensor, k: &Tensor, heads: Heads, tables: &Rop
     if inverse {
         constants.push(("INVERSE", 1));
     }
-    let groups = groups_of_64(q.rows * (heads.query + heads.key) * heads.size / 8);
+    let groups = groups_of_64(q.rows * (heads.query + heads.key) * heads.size / 2);
     rec.dispatch("rope", &[], constants, groups, &[&tables.cosine, &tables.sine, q, k]);
 }

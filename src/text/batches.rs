@@ -1,6 +1,7 @@
 //! Which rows a step takes, as a pure function of (seed, step), and the form in which the GPU gets them.
 
 use super::dataset::Row;
+use crate::random::SplitMix64;
 
 /// The order of the data. An epoch is each row once; its last batch may be smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +42,6 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
         order.swap(place, other as usize);
     }
     order
-}
-
-/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014), with the constants of Java's
-/// SplittableRandom. On `u64` throughout, so that wasm32 and 64-bit machines agree.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
 
 /// What one micro-batch of B rows of T tokens sends to the GPU. Token t of row b stands at b·T + t, its "place".

@@ -61,28 +61,31 @@ impl Document {
     /// A header that names `text`, or `prompt` and `completion`; other columns are ignored.
     fn read_csv(&self, text: &str) -> Result<Vec<Example>> {
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|e| self.broken_csv(&e))?;
+        let header = reader.headers().map_err(|e| self.broken_csv(text, &e))?;
         let column = |name: &str| header.iter().position(|field| field.trim() == name);
-        let (text, prompt, completion) = (column("text"), column("prompt"), column("completion"));
-        if text.is_none() && (prompt.is_none() || completion.is_none()) {
+        let (whole, prompt, completion) = (column("text"), column("prompt"), column("completion"));
+        if whole.is_none() && (prompt.is_none() || completion.is_none()) {
             let reason = "its first line names neither `text` nor `prompt` and `completion`".to_owned();
             return Err(Error::DataFormat { name: self.name.clone(), reason });
         }
 
         let mut examples = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(|e| self.broken_csv(&e))?;
+            let record = record.map_err(|e| self.broken_csv(text, &e))?;
             let field = |column: Option<usize>| column.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
-            examples.push(match text {
-                Some(_) => Example::Text(field(text)),
+            examples.push(match whole {
+                Some(_) => Example::Text(field(whole)),
                 None => Example::Pair { prompt: field(prompt), completion: field(completion) },
             });
         }
         Ok(examples)
     }
 
-    fn broken_csv(&self, error: &csv::Error) -> Error {
-        let line = error.position().map_or(1, |p| p.line() as usize);
+    fn broken_csv(&self, text: &str, error: &csv::Error) -> Error {
+        // The reader counts the blank lines before a record as part of it.
+        let begin = error.position().map_or(0, |p| p.byte() as usize);
+        let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| matches!(c, '\r' | '\n'));
+        let line = error.position().map_or(1, |p| p.line() as usize) + blank.filter(|c| *c == '\n').count();
         match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 self.broken(line, format!("{len} fields, the first line has {expected_len}"))

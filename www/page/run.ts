@@ -34,7 +34,8 @@ export interface Run {
 }
 
 const REDRAW_MS = 100;
-const KEPT_OF_AVERAGE = 0.9;
+/** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
+const NEW_IN_AVERAGE = 0.1;
 
 export async function train() {
   const wanted = settings.value;
@@ -113,12 +114,12 @@ function hear(live: Run, event: Event) {
 }
 
 function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
-  const before = live.smooth.at(-1) ?? event.loss;
+  const before = live.smooth.at(-1) ?? 0;
   live.state = "training";
   live.step = event.step;
   live.steps.push(event.step);
   live.losses.push(event.loss);
-  live.smooth.push(KEPT_OF_AVERAGE * before + (1 - KEPT_OF_AVERAGE) * event.loss);
+  live.smooth.push(before + Math.max(NEW_IN_AVERAGE, 1 / live.steps.length) * (event.loss - before));
   live.tokensPerSecond = event.tokensPerSecond;
   live.etaMs = event.etaMs;
   announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);

@@ -18,8 +18,7 @@ export function App() {
       <main>
         <h1>Teach a small language model to write like your text</h1>
         <p class="lead">
-          It happens in this tab, on your own graphics card. In the end you have a small file to keep, and nothing was
-          uploaded.
+          It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
         </p>
         <Strip />
         <TextCard />

@@ -6,9 +6,12 @@ import "uplot/dist/uPlot.min.css";
 import type { Run } from "../run";
 import { theme } from "../settings";
 import { loss } from "../words";
+import { annotate } from "./chart_marks";
 import { bestOf } from "./curve";
 
 const HEIGHT = 280;
+/** On the right, for the names at the ends of the lines. */
+const ROOM_FOR_NAMES = 72;
 
 export function Chart({ run }: { run: Run }) {
   const place = useRef<HTMLDivElement>(null);
@@ -57,7 +60,7 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
   return {
     width: element.clientWidth,
     height: HEIGHT,
-    padding: [16, 12, 0, 0],
+    padding: [16, ROOM_FOR_NAMES, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: {
@@ -66,7 +69,7 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
     },
     axes: [
       { ...axis, label: "step", labelSize: 20, size: 32, font: FONT, labelFont: FONT },
-      { ...axis, size: 44, font: FONT, values: (_, ticks) => ticks.map((tick) => tick.toFixed(1)) },
+      { ...axis, size: 48, font: FONT },
     ],
     series: [
       {},
@@ -95,47 +98,7 @@ function span(low: number, high: number, { evals }: Run): [number, number] {
   return [bottom - margin, top + margin];
 }
 
-function annotate(plot: uPlot, run: Run, colour: Colours) {
-  const { ctx } = plot;
-  const scale = devicePixelRatio;
-  ctx.save();
-  ctx.font = `600 ${12 * scale}px system-ui, sans-serif`;
-  ctx.lineWidth = 1.5 * scale;
-  const base = run.evals[0];
-  if (base) {
-    const y = plot.valToPos(base.loss, "y", true);
-    ctx.strokeStyle = colour.ink;
-    ctx.setLineDash([2 * scale, 3 * scale]);
-    ctx.beginPath();
-    ctx.moveTo(plot.bbox.left, y);
-    ctx.lineTo(plot.bbox.left + plot.bbox.width, y);
-    ctx.stroke();
-    ctx.setLineDash([]);
-    write(plot, `before training ${loss(base.loss)}`, plot.bbox.left + plot.bbox.width, y - 6 * scale, colour.ink);
-  }
-  const best = bestOf(run);
-  if (best) {
-    const x = plot.valToPos(best.step, "x", true);
-    const y = plot.valToPos(best.loss, "y", true);
-    ctx.strokeStyle = colour.warm;
-    ctx.beginPath();
-    ctx.arc(x, y, 9 * scale, 0, 2 * Math.PI);
-    ctx.stroke();
-    write(plot, `best ${loss(best.loss)}`, x + 12 * scale, y + 22 * scale, colour.warm);
-  }
-  ctx.restore();
-}
-
-/** Words that end at `right`, or begin at the left edge where there is no room. */
-function write(plot: uPlot, words: string, right: number, y: number, colour: string) {
-  const { ctx, bbox } = plot;
-  ctx.fillStyle = colour;
-  ctx.textAlign = "left";
-  const width = ctx.measureText(words).width;
-  ctx.fillText(words, Math.max(bbox.left + 4, Math.min(right, bbox.left + bbox.width) - width), y);
-}
-
-type Colours = Record<"ink" | "quiet" | "line" | "edge" | "accent" | "warm" | "card", string>;
+export type Colours = Record<"ink" | "quiet" | "line" | "edge" | "accent" | "warm" | "card", string>;
 
 /** A canvas needs the colours as the theme has resolved them. */
 function colours(element: HTMLElement): Colours {

@@ -16,10 +16,20 @@ export function Curve({ run }: { run: Run }) {
         How surprised the model is by your text <span class="quiet">(loss, nats per token); lower is better</span>
       </figcaption>
       <Chart run={run} />
-      <p class="legend">
-        <Swatch class="training" /> training rows, averaged <Swatch class="single" /> each step{" "}
-        <Swatch class="held-out" /> held-out rows <Swatch class="base" /> before training
-      </p>
+      <ul class="legend lines">
+        <li>
+          <Swatch class="training" /> training rows, averaged
+        </li>
+        <li>
+          <Swatch class="single" /> each step
+        </li>
+        <li>
+          <Swatch class="held-out" /> held-out rows
+        </li>
+        <li>
+          <Swatch class="base" /> before training
+        </li>
+      </ul>
       <button
         type="button"
         class="small"

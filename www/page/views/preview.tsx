@@ -32,7 +32,7 @@ function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text
         ))}
       </ol>
       <p class="legend">
-        <span class="chip">learnt from</span> <span class="chip untrained">only read, or filled up</span>
+        <span class="chip">learnt from</span> <span class="chip untrained">only read, or padding</span>
       </p>
     </>
   );

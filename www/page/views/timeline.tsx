@@ -12,7 +12,7 @@ export function Timeline({ samples }: { samples: { step: number; text: string }[
         {samples.map((sample) => (
           <li key={sample.step}>
             <span class="when">{sample.step === 0 ? "before" : `step ${sample.step}`}</span>
-            <p class="written">{sample.text}</p>
+            <p class="written">{sample.text.trimStart()}</p>
           </li>
         ))}
       </ol>

@@ -3,7 +3,7 @@
 import { estimate } from "../estimate";
 import { type Run, stop, train } from "../run";
 import { settings } from "../settings";
-import { changing, model, run, training } from "../state";
+import { adapter, changing, model, run, training } from "../state";
 import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
@@ -45,7 +45,7 @@ function Start({ again }: { again: boolean }) {
       <div class="buttons">
         <button
           type="button"
-          class="primary"
+          class={adapter.value ? "" : "primary"}
           onClick={() => {
             changing.value = null;
             train();
@@ -133,14 +133,18 @@ function phaseWords({ phase }: Run): string {
 }
 
 function Numbers(now: Run) {
-  const left = now.state === "ended" ? "ended" : now.etaMs === null ? "–" : `about ${duration(now.etaMs)}`;
+  const left = now.etaMs === null ? "–" : `about ${duration(now.etaMs)}`;
   const base = now.evals.find((each) => each.step === 0)?.loss;
   const latest = now.evals.at(-1)?.loss;
   return (
     <dl class="numbers">
       <Figure name="Step" value={`${now.step} of ${now.total}`} />
       <Figure name="Speed" value={now.step > 0 ? `${count(now.tokensPerSecond)} tokens/s` : "–"} />
-      <Figure name="Left" value={left} />
+      {now.state === "ended" ? (
+        <Figure name="Took" value={exactDuration(now.ms)} />
+      ) : (
+        <Figure name="Left" value={left} />
+      )}
       <Figure
         name="Surprise, held-out rows"
         value={base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : "–"}

@@ -1,0 +1,50 @@
+//! The check of every export: a wrong adapter file usually loads and does nothing, so the bytes are read back into a second set of linears, and a
+//! probe's logits must be equal, bit for bit.
+
+use super::{Adapter, AdapterFiles};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::model::Transformer;
+use crate::model::logits::{Draft, Logits};
+use crate::plan::Progress;
+
+/// Two plans that are the same but for the linears: one reads the adapter that is exported, the other the adapter that the bytes hold.
+pub struct ExportCheck {
+    exported: Adapter,
+    imported: Adapter,
+    first: Logits,
+    second: Logits,
+    probe: Vec<u32>,
+}
+
+impl ExportCheck {
+    /// Records both plans for a probe of at least one token. The drafts tell which kernels are needed.
+    pub fn record(model: &Transformer, like: &Adapter, probe: &[u32]) -> Result<(Adapter, Adapter, Draft, Draft)> {
+        let gpu = &model.gpu;
+        let exported = Adapter::new(gpu, &model.config, like.spec.clone())?;
+        let imported = Adapter::new(gpu, &model.config, like.spec.clone())?;
+        let first = Logits::record(&exported.attach(model), probe.len(), 1, 1, None)?;
+        let second = Logits::record(&imported.attach(model), probe.len(), 1, 1, None)?;
+        Ok((exported, imported, first, second))
+    }
+
+    pub async fn finish((exported, imported, first, second): (Adapter, Adapter, Draft, Draft), probe: &[u32], progress: &mut Progress<'_>) -> Result<Self> {
+        let first = Logits::finish(first, progress).await?;
+        let second = Logits::finish(second, progress).await?;
+        Ok(ExportCheck { exported, imported, first, second, probe: probe.to_vec() })
+    }
+
+    /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them reports.
+    pub async fn run(&self, gpu: &Gpu, flat: &[f32], files: &AdapterFiles) -> Result<()> {
+        let loaded = files.parameters(&self.imported)?;
+        self.exported.write(gpu, flat);
+        self.imported.write(gpu, &loaded);
+        let last = [self.probe.len() as u32 - 1];
+        let expected = self.first.run(&self.probe, &last, 0, 1.0).await?;
+        let found = self.second.run(&self.probe, &last, 0, 1.0).await?;
+        match expected.iter().zip(&found).position(|(e, f)| e != f) {
+            Some(row) => Err(Error::ExportCheck { row, expected: expected[row], found: found[row] }),
+            None => Ok(()),
+        }
+    }
+}

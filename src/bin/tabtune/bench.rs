@@ -1,0 +1,77 @@
+//! `tabtune bench`: the adapter's multiply-adds in registers, and the matmul in both forms against them, in one run.
+
+use std::time::Instant;
+
+use tabtune::error::Result;
+use tabtune::gpu::{Gpu, GpuOptions, Pool, Shape, Tensor};
+use tabtune::ops::{Matrix, Slab, Weight, project};
+use tabtune::plan::{Input, Plan, Progress, Recorder, Step, Var};
+
+const LOOPS: usize = 2048;
+const PROBE_INVOCATIONS: usize = 4096;
+
+/// Best of several runs of a plan, in seconds.
+async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
+    plan.input.write_step(gpu, &Step { rows: rows as u32, labelled: rows as u32, batch: 1, time: rows as u32, strength: 1.0, ..Step::default() });
+    let mut best = f64::INFINITY;
+    for _ in 0..7 {
+        let start = Instant::now();
+        plan.submit(gpu, 1);
+        gpu.finished().await?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+pub async fn bench() -> Result<()> {
+    for shape in [Shape::Direct, Shape::Tiled] {
+        let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await?;
+        let pool = Pool::default();
+        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+        println!("{} kernels on {}", shape.feature(), gpu.name);
+
+        let input = Input::new(&gpu, 16)?;
+        let mut rec = Recorder::new(&gpu, &pool, &input, false);
+        let y = rec.tensor(PROBE_INVOCATIONS, 4);
+        rec.dispatch("fma_probe", &[], vec![("LOOPS", LOOPS as u32)], [PROBE_INVOCATIONS / 64, 1, 1], &[&y]);
+        let plan = rec.finish(&mut progress).await?;
+        let probe = 2.0 * (PROBE_INVOCATIONS * 64 * LOOPS) as f64 / seconds(&gpu, &plan, 1).await? / 1e9;
+        println!("  multiply-adds in registers          {probe:8.1} GFLOP/s");
+
+        for (m, n, k) in [(256, 160, 160), (256, 432, 160), (512, 576, 576), (1024, 4096, 160)] {
+            for (form, back) in [("x Wᵀ", false), ("dy W", true)] {
+                let rate = 2.0 * (m * n * k) as f64 / matmul_seconds(&gpu, &pool, (m, n, k), back).await? / 1e9;
+                println!("  matmul {m:4} x {n:4} x {k:4}  {form:5}     {rate:8.1} GFLOP/s  {:5.1} % of the probe", 100.0 * rate / probe);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn matmul_seconds(gpu: &std::rc::Rc<Gpu>, pool: &Pool, (m, n, k): (usize, usize, usize), back: bool) -> Result<f64> {
+    let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+    let input = Input::new(gpu, m)?;
+    let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect::<Vec<f32>>();
+    let tensor = |label, rows, cols| {
+        let tensor = Tensor::owned(gpu, label, rows, cols)?;
+        tensor.upload(gpu, &numbers(rows * cols));
+        Ok(tensor)
+    };
+    let w = Weight { rows: n, cols: k, slabs: std::rc::Rc::new(vec![Slab { first: 0, tensor: tensor("w", n, k)? }]) };
+    let x = Var::new(tensor("x", m, k)?, back);
+    let mut rec = Recorder::new(gpu, pool, &input, back);
+    let y = project(&mut rec, None, &x, Matrix::Frozen(&w), None);
+    if let Some(grad) = &y.grad {
+        *grad.borrow_mut() = Some(tensor("dy", m, n)?);
+    }
+    let plan = rec.finish(&mut progress).await?;
+    let both = seconds(gpu, &plan, m).await?;
+    if !back {
+        return Ok(both);
+    }
+    // The plan holds forward and backward: the forward alone is taken off.
+    let mut rec = Recorder::new(gpu, pool, &input, false);
+    project(&mut rec, None, &Var::frozen(x.data), Matrix::Frozen(&w), None);
+    let forward = rec.finish(&mut progress).await?;
+    Ok((both - seconds(gpu, &forward, m).await?).max(1e-9))
+}

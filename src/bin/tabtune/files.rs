@@ -1,0 +1,80 @@
+//! Files of the command line: checkpoints, adapters, texts.
+
+use std::path::{Path, PathBuf};
+
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::{Error, Result};
+use tabtune::gpu::{Gpu, GpuOptions};
+use tabtune::model::Source;
+use tabtune::run::{Base, BaseFiles};
+use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
+use tabtune::text::formats::Document;
+
+fn io(path: &Path, error: std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), reason: error.to_string() }
+}
+
+/// The base that the binary carries, as the page does.
+const EMBEDDED: [&[u8]; 4] = [
+    include_bytes!("../../../www/public/base/config.json"),
+    include_bytes!("../../../www/public/base/tokenizer.json"),
+    include_bytes!("../../../www/public/base/tokenizer_config.json"),
+    include_bytes!("../../../www/public/base/model.safetensors"),
+];
+
+/// Loads a checkpoint directory, or the embedded base.
+pub async fn load_base(model: Option<&Path>) -> Result<Base> {
+    let gpu = Gpu::new(GpuOptions::default()).await?;
+    let Some(dir) = model else {
+        let [config, tokenizer, tokenizer_config, weights] = EMBEDDED;
+        let files = BaseFiles { tokenizer, tokenizer_config: Some(tokenizer_config), generation_config: None, config };
+        return Base::load(&gpu, "tabtune/story-2m", &files, &Source::memory("model.safetensors", weights.to_vec()), &mut |_, _| {}).await;
+    };
+    let read = |name: &str| {
+        let path = dir.join(name);
+        std::fs::read(&path).map_err(|e| io(&path, e))
+    };
+    let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
+    let (tokenizer_config, generation_config) = (read("tokenizer_config.json").ok(), read("generation_config.json").ok());
+    let files = BaseFiles {
+        tokenizer: &tokenizer,
+        tokenizer_config: tokenizer_config.as_deref(),
+        generation_config: generation_config.as_deref(),
+        config: &config,
+    };
+    let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Base::load(&gpu, &name, &files, &Source::file(&dir.join("model.safetensors"))?, &mut |_, _| {}).await
+}
+
+/// Reads texts; their size is known, and refused, before they are read.
+pub fn read_documents(paths: &[PathBuf]) -> Result<Vec<Document>> {
+    let mut total = 0;
+    for path in paths {
+        total += std::fs::metadata(path).map_err(|e| io(path, e))?.len();
+    }
+    check_size(total, NATIVE_LIMIT)?;
+    let read = |path: &PathBuf| Ok(Document { name: path.display().to_string(), bytes: std::fs::read(path).map_err(|e| io(path, e))? });
+    paths.iter().map(read).collect()
+}
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+
+pub fn read_adapter(dir: &Path) -> Result<AdapterFiles> {
+    let (config, weights) = (dir.join(CONFIG), dir.join(WEIGHTS));
+    Ok(AdapterFiles {
+        config: std::fs::read_to_string(&config).map_err(|e| io(&config, e))?,
+        weights: std::fs::read(&weights).map_err(|e| io(&weights, e))?,
+    })
+}
+
+/// Writes both files beside their final names first, so that a full disk or a kill never leaves half an adapter.
+pub fn write_adapter(dir: &Path, files: &AdapterFiles) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
+    for (name, bytes) in [(WEIGHTS, files.weights.as_slice()), (CONFIG, files.config.as_bytes())] {
+        let (path, part) = (dir.join(name), dir.join(format!("{name}.part")));
+        std::fs::write(&part, bytes).map_err(|e| io(&part, e))?;
+        std::fs::rename(&part, &path).map_err(|e| io(&path, e))?;
+    }
+    Ok(())
+}

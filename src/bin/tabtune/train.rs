@@ -1,0 +1,247 @@
+//! `tabtune train`: flags to settings, events to a progress bar and a log.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::{Error, Result};
+use tabtune::run::{self, Control, Event, Hooks, Kept, MOST_HELD_OUT, Settings};
+use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::train::Schedule;
+
+use super::files;
+
+#[derive(Args)]
+pub struct TrainArgs {
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Where PEFT's two files go.
+    #[arg(long, value_name = "ADAPTER_DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    model: super::ModelArgs,
+    /// Start from this adapter; rank, alpha and targets are its.
+    #[arg(long, value_name = "ADAPTER_DIR")]
+    init: Option<PathBuf>,
+    /// [default: 8]
+    #[arg(long)]
+    rank: Option<usize>,
+    /// [default: twice the rank]
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// all-linear, attention, or names such as q_proj,v_proj [default: all-linear]
+    #[arg(long)]
+    targets: Option<String>,
+    /// Peak learning rate [default: measured for the embedded base, 5e-4 for others]
+    #[arg(long)]
+    lr: Option<f64>,
+    /// linear, cosine or constant [default: linear]
+    #[arg(long)]
+    schedule: Option<String>,
+    /// Fraction of the steps in which the learning rate rises [default: 0.05]
+    #[arg(long)]
+    warmup: Option<f64>,
+    /// [default: 150 or three epochs, whichever is more, at most 2000]
+    #[arg(long, conflicts_with = "epochs")]
+    steps: Option<u32>,
+    #[arg(long)]
+    epochs: Option<f64>,
+    #[arg(long)]
+    batch: Option<usize>,
+    #[arg(long)]
+    seq_len: Option<usize>,
+    #[arg(long)]
+    accumulate: Option<usize>,
+    /// Largest norm of the gradient; 0: no clipping [default: 1]
+    #[arg(long)]
+    clip: Option<f64>,
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// Fraction of the rows that is held out [default: 0.1, at most 64 rows]
+    #[arg(long, conflicts_with = "eval_data")]
+    holdout: Option<f64>,
+    #[arg(long, value_name = "FILE")]
+    eval_data: Option<PathBuf>,
+    #[arg(long)]
+    eval_every: Option<u32>,
+    #[arg(long)]
+    sample_every: Option<u32>,
+    /// What samples continue.
+    #[arg(long)]
+    prompt: Option<String>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Keep the rows in file order.
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Append every event to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    fn refuse_what_comes_later(&self) -> Result<()> {
+        let later = [
+            ("--resume", self.resume.is_some()),
+            ("--dropout above 0", self.dropout.is_some_and(|dropout| dropout != 0.0)),
+            ("--accumulate above 1", self.accumulate.is_some_and(|n| n > 1)),
+            ("--schedule cosine", self.schedule.as_deref() == Some("cosine")),
+        ];
+        match later.iter().find(|(_, asked)| *asked) {
+            Some((what, _)) => Err(Error::NotYet { what: what.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    fn settings(&self, mut settings: Settings) -> Result<Settings> {
+        let schedule = match self.schedule.as_deref() {
+            None | Some("linear") => Schedule::Linear,
+            Some("cosine") => Schedule::Cosine,
+            Some("constant") => Schedule::Constant,
+            Some(other) => return Err(Error::Usage { reason: format!("--schedule {other}: expected linear, cosine or constant") }),
+        };
+        let rank = self.rank.unwrap_or(settings.rank);
+        settings.schedule = schedule;
+        settings.alpha = self.alpha.unwrap_or(2.0 * rank as f64);
+        settings.rank = rank;
+        settings.targets = self.targets.clone().unwrap_or(settings.targets);
+        settings.lr = self.lr.unwrap_or(settings.lr);
+        settings.warmup = self.warmup.unwrap_or(settings.warmup);
+        settings.batch = self.batch.unwrap_or(settings.batch);
+        settings.seq_len = self.seq_len.unwrap_or(settings.seq_len);
+        settings.accumulate = self.accumulate.unwrap_or(settings.accumulate);
+        settings.clip = self.clip.unwrap_or(settings.clip);
+        settings.weight_decay = self.weight_decay.unwrap_or(settings.weight_decay);
+        settings.holdout = self.holdout.unwrap_or(settings.holdout);
+        settings.eval_every = self.eval_every.unwrap_or(settings.eval_every);
+        settings.sample_every = self.sample_every.unwrap_or(settings.sample_every);
+        settings.prompt = self.prompt.clone().unwrap_or(settings.prompt);
+        settings.seed = self.seed;
+        settings.shuffle = !self.no_shuffle;
+        Ok(settings)
+    }
+
+    /// Rank, alpha and targets come from the adapter that a run starts from; a flag may repeat them, not contradict them.
+    fn follow(&self, init: &AdapterFiles, settings: &mut Settings) -> Result<()> {
+        let spec = init.spec()?;
+        let targets: Vec<&str> = spec.targets.iter().map(|target| target.name()).collect();
+        let same_targets = |asked: &String| tabtune::adapter::AdapterSpec::new(spec.rank, spec.alpha, asked).is_ok_and(|asked| asked.targets == spec.targets);
+        let contradicts = self.rank.is_some_and(|rank| rank != spec.rank)
+            || self.alpha.is_some_and(|alpha| alpha != spec.alpha)
+            || self.targets.as_ref().is_some_and(|asked| !same_targets(asked));
+        if contradicts {
+            let reason = format!("--init has rank {}, alpha {}, targets {}: leave these flags out", spec.rank, spec.alpha, targets.join(","));
+            return Err(Error::Usage { reason });
+        }
+        (settings.rank, settings.alpha, settings.targets) = (spec.rank, spec.alpha, targets.join(","));
+        Ok(())
+    }
+}
+
+pub async fn train(args: TrainArgs) -> Result<()> {
+    args.refuse_what_comes_later()?;
+    let init = args.init.as_deref().map(files::read_adapter).transpose()?;
+    let documents = files::read_documents(&args.data)?;
+    let eval_documents = args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
+    let base = files::load_base(args.model.model.as_deref()).await?;
+    let mut settings = args.settings(Settings::defaults(&base.model.config, base.model.gpu.software))?;
+    if let Some(init) = &init {
+        args.follow(init, &mut settings)?;
+    }
+    settings.check(&base.model.config)?;
+    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
+    let mut data = Dataset::from_documents(&base.tokenizer, &documents, eval_documents.as_deref(), &options)?;
+    if args.holdout.is_none() && eval_documents.is_none() {
+        data.hold_out_at_most(MOST_HELD_OUT);
+    }
+    settings.steps = match (args.steps, args.epochs) {
+        (Some(steps), _) => steps,
+        (None, Some(epochs)) => (epochs * data.rows.len().div_ceil(settings.batch * settings.accumulate) as f64).ceil() as u32,
+        (None, None) => settings.default_steps(data.rows.len()),
+    };
+
+    let mut log = match &args.log {
+        Some(path) => Some(std::fs::File::create(path).map_err(|e| Error::Io { path: path.display().to_string(), reason: e.to_string() })?),
+        None => None,
+    };
+    let screen = Screen::new(settings.steps);
+    let start = Instant::now();
+    let clock: run::Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1000.0);
+    let control = Control::default();
+    let mut log_failed = None;
+    let mut emit = |event: Event| {
+        screen.show(&event);
+        if let Some(file) = &mut log {
+            let line = serde_json::to_string(&event).unwrap_or_default();
+            if let Err(error) = writeln!(file, "{line}") {
+                log_failed.get_or_insert(error.to_string());
+            }
+        }
+    };
+    let mut saved = Ok(());
+    let mut keep = |kept: &Kept| saved = files::write_adapter(&args.out, &kept.files);
+    let hooks = Hooks { emit: &mut emit, keep: &mut keep };
+    let kept = run::train(&base, &data, &settings, init.as_ref(), &control, &clock, hooks).await?;
+    screen.bar.finish_and_clear();
+    saved?;
+    if let (Some(reason), Some(path)) = (log_failed, &args.log) {
+        return Err(Error::Io { path: path.display().to_string(), reason });
+    }
+    if let Some(kept) = kept {
+        eprintln!("adapter of step {} written to {}", kept.step, args.out.display());
+    }
+    Ok(())
+}
+
+/// What a terminal shows of a run.
+struct Screen {
+    bar: ProgressBar,
+}
+
+impl Screen {
+    fn new(steps: u32) -> Screen {
+        let bar = ProgressBar::with_draw_target(Some(u64::from(steps)), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {elapsed}") {
+            bar.set_style(style);
+        }
+        Screen { bar }
+    }
+
+    fn say(&self, line: String) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    fn show(&self, event: &Event) {
+        match event {
+            Event::Config { rows, held_out, parameters, adapter, .. } => {
+                self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {adapter}"));
+            }
+            Event::Phase { .. } => {}
+            Event::Step { step, loss, tokens_per_second, eta_ms, .. } => {
+                self.bar.set_position(u64::from(*step));
+                let left = Duration::from_millis(*eta_ms as u64).as_secs();
+                self.bar.set_message(format!("loss {loss:.3}  {tokens_per_second:.0} tokens/s  {left} s left"));
+            }
+            Event::Eval { step: 0, loss, tokens } => self.say(format!("held-out loss of the base {loss:.4} over {tokens} tokens")),
+            Event::Eval { step, loss, .. } => self.say(format!("step {step}: held-out loss {loss:.4}")),
+            Event::Sample { step, prompt, text } => self.say(format!("step {step}: {prompt}{text}")),
+            Event::Warning { code, message } => self.say(format!("warning[{code}]: {message}")),
+            Event::Done { step, best_loss, best_step, .. } => {
+                let best = best_loss.map_or(String::new(), |loss| format!(", lowest held-out loss {loss:.4}"));
+                self.say(format!("{step} steps{best}; kept step {best_step}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Text generation: a prompt goes through in pieces, then one token at a time through the same blocks with a KV cache.
+
+use crate::error::{Error, Result};
+use crate::gpu::Tensor;
+use crate::model::logits::{Draft, Logits};
+use crate::model::Transformer;
+use crate::ops::Cache;
+use crate::plan::Progress;
+use crate::random::SplitMix64;
+use crate::text::tokenizer::{StreamDecoder, Tokenizer};
+
+/// Rows of a prompt that go through at once.
+const PREFILL: usize = 32;
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    pub max_tokens: usize,
+    /// 0: always the likeliest token.
+    pub temperature: f64,
+    /// Only the k likeliest; 0: all.
+    pub top_k: usize,
+    /// Only the likeliest whose probabilities reach p; 1: all.
+    pub top_p: f64,
+    pub seed: u64,
+    /// Factor of the adapter's scale; 0 is the base model.
+    pub strength: f32,
+}
+
+/// Why generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    Eos,
+    Length,
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    pub text: String,
+    pub tokens: usize,
+    pub reason: Reason,
+}
+
+pub struct Generator {
+    prefill: Logits,
+    decode: Logits,
+    context: usize,
+}
+
+impl Generator {
+    pub fn record(model: &Transformer) -> Result<[Draft; 2]> {
+        let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
+        let cache = |_| Ok(Cache { k: Tensor::owned(&model.gpu, "keys", context, cols)?, v: Tensor::owned(&model.gpu, "values", context, cols)? });
+        let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;
+        Ok([Logits::record(model, PREFILL, 1, 1, Some(&caches))?, Logits::record(model, 1, 1, 1, Some(&caches))?])
+    }
+
+    pub async fn finish(model: &Transformer, [prefill, decode]: [Draft; 2], progress: &mut Progress<'_>) -> Result<Generator> {
+        let prefill = Logits::finish(prefill, progress).await?;
+        let decode = Logits::finish(decode, progress).await?;
+        Ok(Generator { prefill, decode, context: model.config.context })
+    }
+
+    pub async fn new(model: &Transformer) -> Result<Generator> {
+        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+        Generator::finish(model, Generator::record(model)?, &mut progress).await
+    }
+
+    /// Logits of the last of `ids`, which stand at `position…` behind what the cache holds.
+    pub async fn feed(&self, ids: &[u32], position: usize, strength: f32) -> Result<Vec<f32>> {
+        if let [id] = ids {
+            return self.decode.run(&[*id], &[0], position as u32, strength).await;
+        }
+        let mut logits = Vec::new();
+        for (i, piece) in ids.chunks(PREFILL).enumerate() {
+            logits = self.prefill.run(piece, &[piece.len() as u32 - 1], (position + i * PREFILL) as u32, strength).await?;
+        }
+        Ok(logits)
+    }
+
+    /// Continues `prompt`. Every piece of text goes to `emit` as soon as it is final; `go_on` is asked before each token.
+    /// Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
+    pub async fn generate(
+        &self,
+        tokenizer: &Tokenizer,
+        prompt: &str,
+        sampling: &Sampling,
+        emit: &mut dyn FnMut(&str),
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Generated> {
+        sampling.check()?;
+        let mut ids = tokenizer.encode(prompt, true)?;
+        if ids.is_empty() {
+            ids.extend(tokenizer.eos().or(Some(0)));
+        }
+        if ids.len() > self.context {
+            return Err(Error::PromptTooLong { tokens: ids.len(), context: self.context });
+        }
+        let mut random = SplitMix64(sampling.seed);
+        let mut decoder = StreamDecoder::new(tokenizer);
+        let mut text = String::new();
+        let mut tokens = 0;
+        let mut position = 0;
+        let reason = loop {
+            if tokens == sampling.max_tokens {
+                break Reason::Length;
+            }
+            if !go_on() {
+                break Reason::Stopped;
+            }
+            let logits = self.feed(&ids, position, sampling.strength).await?;
+            position += ids.len();
+            let id = choose(&logits, sampling, &mut random);
+            if tokenizer.is_stop(id) {
+                break Reason::Eos;
+            }
+            tokens += 1;
+            let piece = decoder.push(id)?;
+            emit(&piece);
+            text.push_str(&piece);
+            if position == self.context {
+                break Reason::Length;
+            }
+            ids = vec![id];
+        };
+        let rest = decoder.finish()?;
+        emit(&rest);
+        text.push_str(&rest);
+        Ok(Generated { text, tokens, reason })
+    }
+
+    pub fn decode_dispatches(&self) -> usize {
+        self.decode.dispatches()
+    }
+}
+
+impl Sampling {
+    fn check(&self) -> Result<()> {
+        let wrong = |name: &str, value: f64, expected: &str| Error::Setting { name: name.to_string(), value: value.to_string(), expected: expected.to_string() };
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return Err(wrong("temperature", self.temperature, "0 or a positive number"));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(wrong("top-p", self.top_p, "a number above 0, at most 1"));
+        }
+        if !self.strength.is_finite() {
+            return Err(wrong("strength", f64::from(self.strength), "a finite number"));
+        }
+        Ok(())
+    }
+}
+
+/// The next token. Ties go to the smaller id, so that equal logits choose equally on every machine.
+pub fn choose(logits: &[f32], sampling: &Sampling, random: &mut SplitMix64) -> u32 {
+    let mut ranked: Vec<u32> = (0..logits.len() as u32).collect();
+    let at = |id: u32| logits[id as usize];
+    let better = |a: &u32, b: &u32| at(*b).total_cmp(&at(*a)).then(a.cmp(b));
+    if sampling.temperature == 0.0 {
+        return ranked.into_iter().min_by(better).unwrap_or(0);
+    }
+    ranked.sort_by(better);
+    if sampling.top_k > 0 {
+        ranked.truncate(sampling.top_k);
+    }
+    let Some(&first) = ranked.first() else { return 0 };
+    let weight = |id: u32| ((f64::from(at(id)) - f64::from(at(first))) / sampling.temperature).exp();
+    let weights: Vec<f64> = ranked.iter().map(|&id| weight(id)).collect();
+    let total: f64 = weights.iter().sum();
+    let mut reach = 0.0;
+    let kept = weights.iter().position(|w| {
+        reach += w / total;
+        reach >= sampling.top_p
+    });
+    let kept = kept.map_or(weights.len(), |last| last + 1);
+    let mut left = random.unit() * weights[..kept].iter().sum::<f64>();
+    for (id, weight) in ranked.iter().zip(&weights[..kept]) {
+        left -= weight;
+        if left < 0.0 {
+            return *id;
+        }
+    }
+    ranked[kept - 1]
+}

@@ -1,0 +1,166 @@
+//! The loop around training: steps, evaluations, samples, the best adapter, stop. The command line and the worker only forward its events.
+
+pub mod event;
+pub mod settings;
+mod training;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+pub use event::{DoneReason, Event, Phase};
+pub use settings::{MOST_HELD_OUT, Settings};
+
+use crate::adapter::{AdapterFiles, AdapterSpec};
+use crate::error::Result;
+use crate::gpu::{Gpu, KernelKey};
+use crate::model::{Config, Source, Transformer};
+use crate::plan::{Progress, Recorder};
+use crate::text::batches::MicroBatch;
+use crate::text::dataset::{Dataset, Row};
+use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::train::{Evaluator, StepSettings, Trainer};
+
+pub use training::Kept;
+
+/// Milliseconds since some fixed moment.
+pub type Clock = Rc<dyn Fn() -> f64>;
+
+/// The files of a checkpoint but for its weights.
+pub type BaseFiles<'a> = TokenizerFiles<'a>;
+
+/// A base model with its tokenizer: what runs and generation start from.
+pub struct Base {
+    pub name: String,
+    pub sha256: String,
+    pub model: Transformer,
+    pub tokenizer: Tokenizer,
+}
+
+impl Base {
+    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. Errors: whatever a file has wrong, by name.
+    pub async fn load(gpu: &Rc<Gpu>, name: &str, files: &BaseFiles<'_>, weights: &Source, progress: &mut dyn FnMut(u64, u64)) -> Result<Base> {
+        let config = Config::parse(files.config)?;
+        let tokenizer = Tokenizer::from_files(files)?;
+        if tokenizer.size() > config.vocabulary {
+            let reason = format!("it has {} tokens, the model knows {}", tokenizer.size(), config.vocabulary);
+            return Err(crate::error::Error::Tokenizer { reason });
+        }
+        let sha256 = weights.sha256().await?;
+        let model = Transformer::load(gpu, config, weights, progress).await?;
+        Ok(Base { name: name.to_string(), sha256, model, tokenizer })
+    }
+
+    /// Attaches an adapter from its files.
+    pub fn with_adapter(&self, files: &AdapterFiles) -> Result<Transformer> {
+        let gpu = &self.model.gpu;
+        let (adapter, flat) = files.load(gpu, &self.model.config)?;
+        adapter.write(gpu, &flat);
+        Ok(adapter.attach(&self.model))
+    }
+}
+
+/// What a run is asked to do while it goes on. Looked at before every step, evaluation batch and sampled token.
+#[derive(Clone, Default)]
+pub struct Control(Rc<Cell<Wish>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wish {
+    #[default]
+    GoOn,
+    /// End here and keep the adapter.
+    Stop,
+    /// End here and keep nothing.
+    Cancel,
+}
+
+impl Control {
+    pub fn set(&self, wish: Wish) {
+        self.0.set(wish);
+    }
+
+    pub fn wish(&self) -> Wish {
+        self.0.get()
+    }
+
+    pub fn goes_on(&self) -> bool {
+        self.0.get() == Wish::GoOn
+    }
+}
+
+/// Where a run's events and its best adapters go.
+pub struct Hooks<'a> {
+    pub emit: &'a mut dyn FnMut(Event),
+    /// Called at every promotion, so that a copy survives whatever happens to this process.
+    pub keep: &'a mut dyn FnMut(&Kept),
+}
+
+/// Runs training to its end and answers the adapter that is kept; `None` if the run was cancelled. With `init` it starts from that adapter.
+pub async fn train<'a>(
+    base: &'a Base,
+    data: &'a Dataset,
+    settings: &'a Settings,
+    init: Option<&AdapterFiles>,
+    control: &'a Control,
+    clock: &'a Clock,
+    hooks: Hooks<'a>,
+) -> Result<Option<Kept>> {
+    training::train(base, data, settings, init, control, clock, hooks).await
+}
+
+/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop.
+pub async fn evaluate(evaluator: &mut Evaluator, rows: &[Row], batch: usize, seq_len: usize, strength: f32, control: &Control) -> Result<Option<(f64, u32)>> {
+    let (mut sum, mut targets) = (0.0, 0);
+    let mut waiting = None;
+    for rows in rows.chunks(batch) {
+        if !control.goes_on() {
+            return Ok(None);
+        }
+        let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);
+        let ticket = evaluator.submit(&micro, seq_len, strength, 1)?;
+        if let Some(before) = waiting.replace(ticket) {
+            let (loss, count) = evaluator.result(before).await?;
+            sum += loss;
+            targets += count;
+        }
+    }
+    if let Some(last) = waiting {
+        let (loss, count) = evaluator.result(last).await?;
+        sum += loss;
+        targets += count;
+    }
+    Ok(Some((if targets > 0 { sum / f64::from(targets) } else { 0.0 }, targets)))
+}
+
+/// An evaluator of `model` for batches of this shape.
+pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Result<Evaluator> {
+    let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+    Evaluator::finish(Evaluator::record(model, batch, seq_len)?, batch, &mut progress).await
+}
+
+/// Milliseconds of a step, from two steps on real rows that are then forgotten: what the page says before a run.
+pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<f64> {
+    let spec: AdapterSpec = settings.check(&base.model.config)?;
+    let adapter = crate::adapter::Adapter::new(&base.model.gpu, &base.model.config, spec)?;
+    adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, settings.batch, settings.seq_len)?;
+    let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+    let mut trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
+    let rows: Vec<&Row> = data.rows.iter().take(settings.batch).collect();
+    let micros = vec![MicroBatch::assemble(&rows, settings.batch, settings.seq_len); settings.accumulate];
+    let step = StepSettings { learning_rate: 0.0, weight_decay: 0.0, clip: 1.0 };
+    let mut elapsed = 0.0;
+    for _ in 0..2 {
+        let start = clock();
+        let ticket = trainer.submit(&micros, settings.seq_len, step, 1)?;
+        trainer.result(ticket).await?;
+        elapsed = clock() - start;
+    }
+    Ok(elapsed)
+}
+
+/// The kernels of several recorders that are not compiled yet.
+fn new_kernels(gpu: &Gpu, recorders: &[&Recorder]) -> usize {
+    let all: BTreeSet<KernelKey> = recorders.iter().flat_map(|rec| rec.kernels()).collect();
+    all.iter().filter(|key| !gpu.is_compiled(key)).count()
+}

@@ -1,0 +1,123 @@
+//! The settings of a run: one struct for the command line, the worker and the log file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::AdapterSpec;
+use crate::error::{Error, Result};
+use crate::model::Config;
+use crate::train::Schedule;
+
+/// Hold-out by default: a tenth of the rows, but not more than this many.
+pub const MOST_HELD_OUT: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Tokens of a row.
+    pub seq_len: usize,
+    /// Rows of a micro-batch.
+    pub batch: usize,
+    /// Micro-batches of a step.
+    pub accumulate: usize,
+    pub rank: usize,
+    pub alpha: f64,
+    pub targets: String,
+    /// Peak learning rate.
+    pub lr: f64,
+    pub schedule: Schedule,
+    /// Fraction of the steps in which the learning rate rises.
+    pub warmup: f64,
+    pub steps: u32,
+    /// Largest norm of the gradient; 0: no clipping.
+    pub clip: f64,
+    pub weight_decay: f64,
+    /// Fraction of the rows that is held out.
+    pub holdout: f64,
+    /// Steps between evaluations; 0: a tenth of the run.
+    pub eval_every: u32,
+    /// Steps between samples; 0: none.
+    pub sample_every: u32,
+    /// What samples continue.
+    pub prompt: String,
+    /// Tokens of a sample.
+    pub max_tokens: usize,
+    pub seed: u64,
+    pub shuffle: bool,
+}
+
+impl Settings {
+    /// The defaults for a model and a kind of adapter. The learning rates of models under 10 M parameters were measured on the embedded one, for each
+    /// shape (`tests/parity/sweep.py`); software adapters get a shape with which 150 steps take minutes.
+    pub fn defaults(config: &Config, software: bool) -> Settings {
+        let small = config.parameters() < 10_000_000;
+        let (batch, seq_len) = match (software, small) {
+            (true, _) => (4, 64),
+            (false, true) => (8, 128),
+            (false, false) => (8, 256),
+        };
+        Settings {
+            seq_len: seq_len.min(config.context),
+            batch,
+            accumulate: 1,
+            rank: 8,
+            alpha: 16.0,
+            targets: "all-linear".to_string(),
+            lr: match (small, software) {
+                (true, true) => 1e-2,
+                (true, false) => 5e-3,
+                (false, _) => 5e-4,
+            },
+            schedule: Schedule::Linear,
+            warmup: 0.05,
+            steps: 150,
+            clip: 1.0,
+            weight_decay: 0.0,
+            holdout: 0.1,
+            eval_every: 0,
+            sample_every: 0,
+            prompt: String::new(),
+            max_tokens: 40,
+            seed: 0,
+            shuffle: true,
+        }
+    }
+
+    /// 150 steps or three epochs, whichever is more, at most 2,000.
+    pub fn default_steps(&self, rows: usize) -> u32 {
+        let per_epoch = rows.div_ceil((self.batch * self.accumulate).max(1)) as u32;
+        per_epoch.saturating_mul(3).clamp(150, 2000)
+    }
+
+    /// Errors: `Setting`, naming the first value that cannot be used.
+    pub fn check(&self, config: &Config) -> Result<AdapterSpec> {
+        let refuse = |name: &str, value: String, expected: &str| Err(Error::Setting { name: name.to_string(), value, expected: expected.to_string() });
+        if !(self.lr > 0.0 && self.lr <= 1.0) {
+            return refuse("lr", self.lr.to_string(), "a number above 0, at most 1");
+        }
+        if !(0.0..1.0).contains(&self.warmup) {
+            return refuse("warmup", self.warmup.to_string(), "a fraction from 0 to below 1");
+        }
+        if !(0.0..1.0).contains(&self.holdout) {
+            return refuse("holdout", self.holdout.to_string(), "a fraction from 0 to below 1");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay < 1.0) {
+            return refuse("weight-decay", self.weight_decay.to_string(), "a number from 0 to below 1");
+        }
+        if !(self.clip >= 0.0 && self.clip.is_finite()) {
+            return refuse("clip", self.clip.to_string(), "0 or a positive number");
+        }
+        if self.seq_len == 0 || self.seq_len > config.context {
+            return refuse("seq-len", self.seq_len.to_string(), &format!("a whole number from 1 to {}, the model's context", config.context));
+        }
+        if self.batch == 0 || self.batch > 1024 {
+            return refuse("batch", self.batch.to_string(), "a whole number from 1 to 1024");
+        }
+        if self.accumulate == 0 || self.accumulate > 1024 {
+            return refuse("accumulate", self.accumulate.to_string(), "a whole number from 1 to 1024");
+        }
+        if self.steps == 0 || self.steps > 1_000_000 {
+            return refuse("steps", self.steps.to_string(), "a whole number from 1 to 1000000");
+        }
+        AdapterSpec::new(self.rank, self.alpha, &self.targets)
+    }
+}

@@ -1,0 +1,340 @@
+//! The JavaScript surface of the engine: the only file that knows JavaScript. It forwards; it decides nothing.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::adapter::AdapterFiles;
+use crate::error::{Error, Result};
+use crate::generate::{Generated, Generator, Reason, Sampling};
+use crate::gpu::{Gpu, GpuOptions};
+use crate::model::{Logits, Source, Transformer};
+use crate::plan::Progress;
+use crate::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Kept, MOST_HELD_OUT, Phase, Settings, Wish};
+use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
+use crate::text::formats::Document;
+
+type Js<T> = std::result::Result<T, JsValue>;
+
+/// A `LoraError`: a JavaScript Error with a stable `code` and a `hint`.
+fn js_error(error: Error) -> JsValue {
+    let js = js_sys::Error::new(&error.to_string());
+    js.set_name("LoraError");
+    let _ = Reflect::set(&js, &"code".into(), &error.code().into());
+    let _ = Reflect::set(&js, &"hint".into(), &error.hint().into());
+    js.into()
+}
+
+/// A plain object, numbers as numbers.
+fn to_js(value: &impl Serialize) -> JsValue {
+    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).unwrap_or(JsValue::NULL)
+}
+
+fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) -> Js<T> {
+    serde_wasm_bindgen::from_value(value).map_err(|error| {
+        js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() })
+    })
+}
+
+fn call(function: &Function, argument: &JsValue) {
+    let _ = function.call1(&JsValue::NULL, argument);
+}
+
+fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
+    let value = Reflect::get(object, &field.into()).ok()?;
+    value.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
+}
+
+fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
+    bytes_of(object, field).ok_or_else(|| js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() }))
+}
+
+/// `performance.now()`, which pages and workers have.
+fn clock() -> Clock {
+    let performance = Reflect::get(&js_sys::global(), &"performance".into()).unwrap_or(JsValue::UNDEFINED);
+    let now = Reflect::get(&performance, &"now".into()).ok().and_then(|now| now.dyn_into::<Function>().ok());
+    Rc::new(move || now.as_ref().and_then(|now| now.call0(&performance).ok()).and_then(|ms| ms.as_f64()).unwrap_or(0.0))
+}
+
+/// A source of ranges over `{ bytes, read(offset, length): Promise<Uint8Array> }`.
+fn source(name: &str, object: &JsValue) -> Js<Source> {
+    let wrong = || js_error(Error::Io { path: name.to_string(), reason: "expected { bytes, read }".to_string() });
+    let bytes = Reflect::get(object, &"bytes".into())?.as_f64().ok_or_else(wrong)?;
+    let read: Function = Reflect::get(object, &"read".into())?.dyn_into().map_err(|_| wrong())?;
+    let path = name.to_string();
+    let read = move |offset: u64, length: u64| {
+        let promise = read.call2(&JsValue::NULL, &(offset as f64).into(), &(length as f64).into());
+        let path = path.clone();
+        let answer = async move {
+            let failed = |error: JsValue| Error::Io { path: path.clone(), reason: error.as_string().unwrap_or_else(|| format!("{error:?}")) };
+            let promise = promise.map_err(failed)?;
+            let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
+            Ok(Uint8Array::new(&array).to_vec())
+        };
+        Box::pin(answer) as Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>
+    };
+    Ok(Source::new(name, bytes as u64, Box::new(read)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GenerateOptions {
+    prompt: String,
+    adapter: bool,
+    strength: f32,
+    seed: u64,
+    max_tokens: usize,
+    temperature: f64,
+    top_k: usize,
+    top_p: f64,
+}
+
+/// The adapter that the last run kept or that was loaded, attached and ready to generate with.
+struct Loaded {
+    kept: Kept,
+    model: Transformer,
+}
+
+#[wasm_bindgen]
+pub struct Engine {
+    base: Base,
+    dataset: RefCell<Option<Dataset>>,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    /// The generator with the loaded adapter; without one, the base alone.
+    generator: RefCell<Option<Rc<Generator>>>,
+    control: RefCell<Control>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the graphics adapter and loads a checkpoint. `on_event` hears how far loading is.
+    pub async fn create(files: JsValue, on_event: Function) -> Js<Engine> {
+        std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
+        let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
+        let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
+        let (tokenizer_config, generation_config) = (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
+        let weights = source("model.safetensors", &Reflect::get(&files, &"weights".into())?)?;
+        let base_files = BaseFiles {
+            tokenizer: &tokenizer,
+            tokenizer_config: tokenizer_config.as_deref(),
+            generation_config: generation_config.as_deref(),
+            config: &config,
+        };
+        let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
+        let gpu = Gpu::new(GpuOptions::default()).await.map_err(js_error)?;
+        let base = Base::load(&gpu, &name, &base_files, &weights, &mut progress).await.map_err(js_error)?;
+        Ok(Engine { base, dataset: RefCell::default(), loaded: RefCell::default(), generator: RefCell::default(), control: RefCell::default() })
+    }
+
+    /// What the model and the graphics adapter are.
+    pub fn info(&self) -> JsValue {
+        let (config, gpu) = (&self.base.model.config, &self.base.model.gpu);
+        to_js(&serde_json::json!({
+            "name": self.base.name,
+            "sha256": self.base.sha256,
+            "modelType": config.model_type,
+            "parameters": config.parameters(),
+            "vocabulary": config.vocabulary,
+            "context": config.context,
+            "hidden": config.hidden,
+            "layers": config.layers,
+            "heads": config.heads.query,
+            "weightBytes": self.base.model.weight_bytes(),
+            "gpu": { "software": gpu.software, "name": gpu.name, "maxBindingBytes": gpu.max_binding },
+        }))
+    }
+
+    /// Counters of the device: for "Look inside" and for tests.
+    pub fn stats(&self) -> JsValue {
+        let gpu = &self.base.model.gpu;
+        to_js(&serde_json::json!({
+            "gpuBytes": gpu.bytes(),
+            "gpuPeakBytes": gpu.peak_bytes(),
+            "buffers": gpu.buffer_count(),
+            "pipelines": gpu.pipeline_count(),
+        }))
+    }
+
+    /// The default settings for this model on this device.
+    pub fn defaults(&self) -> JsValue {
+        to_js(&Settings::defaults(&self.base.model.config, self.base.model.gpu.software))
+    }
+
+    /// Turns `[{ name, bytes }]` into rows and keeps them for `train`. Answers counts, warnings and five rows as tokens.
+    pub fn dataset(&self, documents: Array, settings: JsValue) -> Js<JsValue> {
+        let settings: Settings = from_js("settings", settings)?;
+        let document = |value: JsValue| {
+            let name = Reflect::get(&value, &"name".into())?.as_string().unwrap_or_default();
+            Ok(Document { name, bytes: needed(&value, "bytes")? })
+        };
+        let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
+        let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
+        let tokenizer = &self.base.tokenizer;
+        let mut data = Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
+        data.hold_out_at_most(MOST_HELD_OUT);
+        let preview: Vec<_> = data
+            .rows
+            .iter()
+            .take(5)
+            .map(|row| {
+                let trained = |t: usize| t > 0 && row.targets.get(t - 1).copied().unwrap_or(false);
+                let real = row.tokens + usize::from(row.targets.get(row.tokens.saturating_sub(1)).copied().unwrap_or(false));
+                let chip = |(t, id): (usize, &u32)| serde_json::json!({ "text": tokenizer.piece(*id), "trained": trained(t) });
+                serde_json::json!({ "tokens": row.ids.iter().take(real).enumerate().map(chip).collect::<Vec<_>>() })
+            })
+            .collect();
+        let summary = serde_json::json!({
+            "characters": data.characters,
+            "tokens": data.tokens,
+            "rows": data.rows.len() + data.held_out.len(),
+            "heldOut": data.held_out.len(),
+            "targets": data.targets(),
+            "tokensPerCharacter": data.tokens as f64 / data.characters.max(1) as f64,
+            "defaultSteps": settings.default_steps(data.rows.len()),
+            "warnings": data.warnings,
+            "preview": preview,
+        });
+        *self.dataset.borrow_mut() = Some(data);
+        Ok(to_js(&summary))
+    }
+
+    /// Times two steps that are then forgotten.
+    pub async fn probe(&self, settings: JsValue) -> Js<JsValue> {
+        let settings: Settings = from_js("settings", settings)?;
+        let data = self.take_dataset()?;
+        let answer = run::probe(&self.base, &data, &settings, &clock()).await;
+        *self.dataset.borrow_mut() = Some(data);
+        let ms = answer.map_err(js_error)?;
+        let tokens = (settings.batch * settings.seq_len * settings.accumulate) as f64;
+        Ok(to_js(&serde_json::json!({ "msPerStep": ms, "tokensPerSecond": tokens / ms * 1000.0, "etaMs": ms * f64::from(settings.steps) })))
+    }
+
+    /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is over.
+    pub async fn train(&self, settings: JsValue, on_event: Function, on_adapter: Function) -> Js<()> {
+        let settings: Settings = from_js("settings", settings)?;
+        let data = self.take_dataset()?;
+        let control = Control::default();
+        *self.control.borrow_mut() = control.clone();
+        let mut emit = |event: Event| call(&on_event, &to_js(&event));
+        let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep };
+        let answer = run::train(&self.base, &data, &settings, None, &control, &clock(), hooks).await;
+        *self.dataset.borrow_mut() = Some(data);
+        if let Some(kept) = answer.map_err(js_error)? {
+            self.load(kept)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a run or a generation within one step: keeping the adapter, or not.
+    pub fn stop(&self, keep: bool) {
+        self.control.borrow().set(if keep { Wish::Stop } else { Wish::Cancel });
+    }
+
+    /// Continues a prompt; every piece of text goes to `on_piece`.
+    pub async fn generate(&self, options: JsValue, on_piece: Function) -> Js<JsValue> {
+        let o: GenerateOptions = from_js("options", options)?;
+        let generator = self.ready_generator().await.map_err(js_error)?;
+        let sampling = Sampling {
+            max_tokens: o.max_tokens,
+            temperature: o.temperature,
+            top_k: o.top_k,
+            top_p: o.top_p,
+            seed: o.seed,
+            strength: if o.adapter { o.strength } else { 0.0 },
+        };
+        let control = Control::default();
+        *self.control.borrow_mut() = control.clone();
+        let mut emit = |piece: &str| call(&on_piece, &piece.into());
+        let go_on = || control.goes_on();
+        let generated = generator.generate(&self.base.tokenizer, &o.prompt, &sampling, &mut emit, &go_on).await.map_err(js_error)?;
+        let Generated { text, tokens, reason } = generated;
+        let reason = match reason {
+            Reason::Eos => "eos",
+            Reason::Length => "length",
+            Reason::Stopped => "stopped",
+        };
+        Ok(to_js(&serde_json::json!({ "text": text, "tokens": tokens, "reason": reason })))
+    }
+
+    /// The kept adapter as PEFT's two files.
+    pub fn adapter(&self) -> Js<JsValue> {
+        match self.loaded.borrow().as_ref() {
+            Some(loaded) => Ok(adapter_object(&loaded.kept)),
+            None => Err(js_error(Error::Adapter { file: "adapter".to_string(), reason: "there is none yet".to_string() })),
+        }
+    }
+
+    /// Loads an adapter from PEFT's two files.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub fn set_adapter(&self, config: String, weights: Vec<u8>) -> Js<()> {
+        let files = AdapterFiles { config, weights };
+        let (adapter, _) = files.load(&self.base.model.gpu, &self.base.model.config).map_err(js_error)?;
+        let spec = &adapter.spec;
+        let targets = spec.targets.iter().map(|target| target.name()).collect();
+        self.load(Kept { step: 0, loss: None, rank: spec.rank, alpha: spec.alpha, targets, parameters: adapter.parameters(), files })
+    }
+
+    /// Logits [ids.length, V] of base and kept adapter, row by row.
+    pub async fn logits(&self, ids: Vec<u32>) -> Js<Vec<f32>> {
+        let model = self.current_model();
+        let rows = ids.len();
+        if rows == 0 || rows > model.config.context {
+            return Err(js_error(Error::PromptTooLong { tokens: rows, context: model.config.context }));
+        }
+        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+        let draft = Logits::record(&model, rows, 1, rows, None).map_err(js_error)?;
+        let logits = Logits::finish(draft, &mut progress).await.map_err(js_error)?;
+        let all: Vec<u32> = (0..rows as u32).collect();
+        logits.run(&ids, &all, 0, 1.0).await.map_err(js_error)
+    }
+}
+
+impl Engine {
+    /// The dataset leaves its cell for the time of a run, so that nothing is borrowed across an await.
+    fn take_dataset(&self) -> Js<Dataset> {
+        self.dataset.borrow_mut().take().ok_or_else(|| js_error(Error::TextEmpty))
+    }
+
+    fn current_model(&self) -> Transformer {
+        self.loaded.borrow().as_ref().map_or_else(|| self.base.model.clone(), |loaded| loaded.model.clone())
+    }
+
+    fn load(&self, kept: Kept) -> Js<()> {
+        let model = self.base.with_adapter(&kept.files).map_err(js_error)?;
+        *self.loaded.borrow_mut() = Some(Rc::new(Loaded { kept, model }));
+        *self.generator.borrow_mut() = None;
+        Ok(())
+    }
+
+    async fn ready_generator(&self) -> Result<Rc<Generator>> {
+        let ready = self.generator.borrow().clone();
+        if let Some(generator) = ready {
+            return Ok(generator);
+        }
+        let generator = Rc::new(Generator::new(&self.current_model()).await?);
+        *self.generator.borrow_mut() = Some(generator.clone());
+        Ok(generator)
+    }
+}
+
+fn adapter_object(kept: &Kept) -> JsValue {
+    let facts = serde_json::json!({
+        "config": kept.files.config,
+        "rank": kept.rank,
+        "alpha": kept.alpha,
+        "targets": kept.targets,
+        "parameters": kept.parameters,
+        "step": kept.step,
+        "loss": kept.loss,
+    });
+    let object = to_js(&facts);
+    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(kept.files.weights.as_slice()));
+    object
+}

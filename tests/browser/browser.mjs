@@ -1,0 +1,114 @@
+/** What the browser tests share: one server, one Chromium, pages that note everything that goes wrong in them. */
+
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch } from "../../www/demo/chromium.mjs";
+import { serve } from "../../www/demo/serve.mjs";
+
+const installed = createRequire(new URL("../../www/package.json", import.meta.url));
+const { AxeBuilder } = installed("@axe-core/playwright");
+export const { unzipSync } = installed("fflate");
+
+export const artefacts = fileURLToPath(new URL("../../artefacts", import.meta.url));
+const screens = join(artefacts, "screens");
+mkdirSync(screens, { recursive: true });
+
+export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", import.meta.url));
+
+/** Long enough for a training run in software on two busy cores. */
+const PATIENCE_MS = 240_000;
+
+let server;
+let browser;
+
+export function sharedBrowser() {
+  before(async () => {
+    server = await serve();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser.close();
+    server.close();
+  });
+}
+
+export const address = () => server.address;
+
+/** A page in a context of its own. `page.faults` collects errors of the page and violations of its policy. */
+export async function open({ hash = "", from = browser } = {}) {
+  const context = await from.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.faults = [];
+  page.requests = [];
+  page.on("pageerror", (error) => page.faults.push(error.message));
+  page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
+  page.on("dialog", (dialog) => dialog.accept());
+  context.on("request", (request) => page.requests.push(request.url()));
+  await page.goto(server.address + hash);
+  return page;
+}
+
+export async function close(page) {
+  await page.context().close();
+}
+
+/** From the first visit to the button that starts the training: two clicks. */
+export async function chooseSample(page, title = "A captain's log") {
+  await page.getByRole("button", { name: title }).click();
+  await page.getByRole("button", { name: "Use this text" }).click();
+  await startButton(page).waitFor();
+}
+
+export const startButton = (page) => page.getByRole("button", { name: /^Train, about \d+ (s|min|hours)$/ });
+export const downloadButton = (page) => page.getByRole("button", { name: /^Download adapter/ });
+export const banner = (page, card) => page.locator(`#${card} .banner`);
+
+/** The step the numbers of card 3 show. */
+export async function atStep(page, step) {
+  await page.waitForFunction(
+    (wanted) => Number.parseInt(document.querySelector("#train .numbers dd")?.textContent ?? "0", 10) >= wanted,
+    step,
+  );
+}
+
+/** The held-out losses, as the table beside the chart has them. */
+export async function heldOutLosses(page) {
+  const rows = await page.locator("#train tbody tr").evaluateAll((all) => all.map((row) => row.textContent));
+  const cells = await page.locator("#train tbody tr td:last-child").allTextContents();
+  assert.equal(rows.length, cells.length);
+  return cells.map((cell) => Number.parseFloat(cell));
+}
+
+const sizes = [
+  { width: 1280, height: 800 },
+  { width: 360, height: 740 },
+];
+
+/** Four pictures of a state, wide and narrow, light and dark: no axe violation in either colours, no sideways scrolling. */
+export async function inspect(page, name) {
+  for (const size of sizes)
+    for (const colorScheme of ["light", "dark"]) {
+      await page.setViewportSize(size);
+      await page.emulateMedia({ colorScheme });
+      const where = `${name}-${size.width}-${colorScheme}`;
+      await page.screenshot({ path: join(screens, `${where}.png`), fullPage: true });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${where}: the page is ${wide} px too wide`);
+      if (size !== sizes[0]) continue;
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
+      assert.deepEqual(found, [], where);
+    }
+  await page.setViewportSize(sizes[0]);
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+export function keep(name, content) {
+  mkdirSync(join(artefacts, name, ".."), { recursive: true });
+  writeFileSync(join(artefacts, name), content);
+}

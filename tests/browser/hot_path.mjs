@@ -1,0 +1,77 @@
+/** The hot path, seen from outside: WebGPU's own functions are wrapped inside the worker. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { chooseSample, close, downloadButton, open, startButton } from "./browser.mjs";
+
+const STEPS = 12;
+
+describe("a training step", () => {
+  test("creates nothing after step 2, and does not wait for the loss of the step before", async () => {
+    // Small rows, so that a step is short; no evaluation in between, because that waits for its own loss.
+    const page = await open({
+      hash: `#steps=${STEPS}&batch=1&seqLen=16&evalEvery=${STEPS}&sampleEvery=${STEPS}&maxTokens=4`,
+    });
+    await chooseSample(page);
+    const [worker] = page.workers();
+    await worker.evaluate(watchGpu, 60);
+    await startButton(page).click();
+    await downloadButton(page).waitFor();
+    const log = await worker.evaluate(() => self.gpuLog);
+    await close(page);
+
+    const from = log.findIndex((entry) => entry.what === "step" && entry.id === 2);
+    const to = log.findIndex((entry) => entry.what === "done");
+    assert.ok(from > 0 && to > from, "the run was not seen");
+    const created = log.slice(from, to).filter((entry) => entry.what.startsWith("create"));
+    assert.deepEqual(created, []);
+
+    for (let step = 3; step < STEPS - 1; step++)
+      assert.ok(overlaps(log, step), `step ${step + 1} waited for loss ${step}`);
+  });
+});
+
+/** Was anything submitted between asking for the loss of this step and getting it? */
+function overlaps(log, step) {
+  const told = log.findIndex((entry) => entry.what === "step" && entry.id === step);
+  const got = log.findLastIndex((entry, index) => index < told && entry.what === "mapped");
+  const asked = log.findIndex((entry) => entry.what === "map" && entry.id === log[got].id);
+  return log.slice(asked, got).some((entry) => entry.what === "submit");
+}
+
+/** Runs in the worker. A command encoder is the one thing WebGPU makes one create anew for every submission. */
+function watchGpu(delayMs) {
+  const log = [];
+  self.gpuLog = log;
+  const wrap = (prototype, name, around) => {
+    const original = prototype[name];
+    prototype[name] = function (...inputs) {
+      return around(() => original.apply(this, inputs));
+    };
+  };
+  for (const name of Object.getOwnPropertyNames(GPUDevice.prototype)) {
+    if (!name.startsWith("create") || name === "createCommandEncoder") continue;
+    wrap(GPUDevice.prototype, name, (run) => {
+      log.push({ what: name });
+      return run();
+    });
+  }
+  wrap(GPUQueue.prototype, "submit", (run) => {
+    log.push({ what: "submit" });
+    return run();
+  });
+  let maps = 0;
+  wrap(GPUBuffer.prototype, "mapAsync", async (run) => {
+    const id = ++maps;
+    log.push({ what: "map", id });
+    await run();
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    log.push({ what: "mapped", id });
+  });
+  const post = self.postMessage;
+  self.postMessage = (message, ...rest) => {
+    const event = message.note?.event;
+    if (event?.type === "step" || event?.type === "done") log.push({ what: event.type, id: event.step });
+    return post.call(self, message, ...rest);
+  };
+}

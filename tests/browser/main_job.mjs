@@ -1,0 +1,168 @@
+/** The main job: a sample text, 150 steps, before beside after, an adapter on disk. The parity tests read what it leaves. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import {
+  artefacts,
+  atStep,
+  chooseSample,
+  close,
+  downloadButton,
+  heldOutLosses,
+  inspect,
+  keep,
+  open,
+  startButton,
+  unzipSync,
+} from "./browser.mjs";
+
+/** In nats per token, on the rows the model never learns from. */
+const LEAST_GAIN = 0.35;
+const PROBE_IDS = Array.from({ length: 24 }, (_, index) => 10 + 37 * index);
+
+describe("the main job", () => {
+  let page;
+  let requestsWhenReady;
+  before(async () => {
+    page = await open();
+    await page.getByText("0 network requests since the page was ready").waitFor();
+    requestsWhenReady = page.requests.length;
+  });
+  after(() => close(page));
+
+  test("a sample shows its counts and five real rows, and the button says how long", async () => {
+    await page.getByRole("button", { name: "A captain's log" }).click();
+    await page.getByRole("heading", { name: "What the model will read" }).waitFor();
+    assert.match(await page.locator(".counts").textContent(), /[\d,]+ characters in [\d,]+ tokens/);
+    assert.equal(await page.locator(".rows > li").count(), 5);
+    await inspect(page, "text-chosen");
+    await page.getByRole("button", { name: "Use this text" }).click();
+    await startButton(page).waitFor();
+    await inspect(page, "ready-to-train");
+  });
+
+  test("150 steps go by, and no task holds the page up for more than 50 ms", async () => {
+    await page.evaluate(() => {
+      window.longTasks = [];
+      const watch = new PerformanceObserver((list) => {
+        for (const { duration, startTime } of list.getEntries()) window.longTasks.push({ duration, startTime });
+      });
+      watch.observe({ type: "longtask" });
+    });
+    await startButton(page).click();
+    await downloadButton(page).waitFor();
+    const tasks = await page.evaluate(() => window.longTasks);
+    assert.deepEqual(tasks, []);
+    assert.match(await page.locator("#train .done-line").textContent(), /^150 steps in .*; \d+ % less surprised/);
+  });
+
+  test("the held-out loss falls clearly below the base's", async () => {
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    const [base, ...later] = await heldOutLosses(page);
+    const best = Math.min(...later);
+    assert.ok(later.length >= 10, `${later.length} evaluations`);
+    assert.ok(base - best >= LEAST_GAIN, `${base} became ${best}`);
+    assert.ok((await page.locator(".timeline li").count()) >= 3);
+    await inspect(page, "run-shown");
+    await page.keyboard.press("Escape");
+  });
+
+  test("before and after stand side by side, and strength 0 is the base", async () => {
+    await written(page);
+    const [base, tuned] = await columns(page);
+    assert.ok(base.length > 20 && tuned.length > 20);
+    assert.notEqual(base, tuned);
+    await inspect(page, "before-and-after");
+    await page.getByLabel(/^Strength/).fill("0");
+    await written(page);
+    assert.deepEqual(await columns(page), [base, base]);
+    await page.getByLabel(/^Strength/).fill("1");
+    await written(page);
+    assert.deepEqual(await columns(page), [base, tuned]);
+    await page.getByRole("button", { name: "New seed" }).click();
+    await written(page);
+    assert.notDeepEqual(await columns(page), [base, tuned]);
+  });
+
+  test("the download holds the two PEFT files and a README", async () => {
+    const coming = page.waitForEvent("download");
+    await downloadButton(page).click();
+    const download = await coming;
+    assert.equal(download.suggestedFilename(), "tabtune-adapter.zip");
+    await download.saveAs(join(artefacts, "tabtune-adapter.zip"));
+    const files = unzipSync(readFileSync(join(artefacts, "tabtune-adapter.zip")));
+    assert.deepEqual(Object.keys(files).sort(), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);
+    for (const [name, content] of Object.entries(files)) keep(join("adapter", name), content);
+    const config = JSON.parse(Buffer.from(files["adapter_config.json"]));
+    assert.equal(config.peft_type, "LORA");
+    const readme = Buffer.from(files["README.md"]).toString();
+    assert.match(readme, /PeftModel\.from_pretrained/);
+    assert.match(readme, /can contain phrases of the text it learnt from/);
+  });
+
+  test("the engine's own logits are kept for the comparison with PEFT", async () => {
+    const logits = await askWorker(page.workers()[0], "logits", PROBE_IDS);
+    assert.equal(logits.length % PROBE_IDS.length, 0);
+    const width = logits.length / PROBE_IDS.length;
+    const rows = PROBE_IDS.map((_, row) => logits.slice(row * width, (row + 1) * width));
+    keep("probe.json", JSON.stringify({ ids: PROBE_IDS, logits: rows }));
+  });
+
+  test("nothing was sent anywhere", async () => {
+    assert.deepEqual(page.requests.slice(requestsWhenReady), []);
+    await page.getByText("0 network requests since the page was ready").waitFor();
+    assert.deepEqual(page.faults, []);
+  });
+});
+
+describe("a run in the middle", () => {
+  test("shows chart, numbers and samples; stop keeps the best so far, cancel leaves it alone", async () => {
+    const page = await open({ hash: "#evalEvery=4&sampleEvery=4&maxTokens=12" });
+    await chooseSample(page);
+    await startButton(page).click();
+    await atStep(page, 9);
+    await inspect(page, "training");
+    await page.getByRole("button", { name: "Stop and keep" }).click();
+    await downloadButton(page).waitFor();
+    const kept = await page.locator(".download p").textContent();
+    assert.match(kept, /kept from step \d+/);
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    await page.getByRole("button", { name: /^Train again/ }).click();
+    await atStep(page, 5);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await downloadButton(page).waitFor();
+    assert.equal(await page.locator(".download p").textContent(), kept);
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+});
+
+async function written(page) {
+  await page
+    .waitForFunction(() => document.querySelectorAll(".column[aria-busy=true]").length > 0, null, { timeout: 2000 })
+    .catch(() => {});
+  await page.waitForFunction(() => document.querySelectorAll(".column[aria-busy=false]").length === 2);
+}
+
+const columns = (page) => page.locator(".column .written").allTextContents();
+
+/** Puts a call to the worker as the page's session does, and waits for its answer. */
+export function askWorker(worker, call, input) {
+  return worker.evaluate(
+    ([call, input]) =>
+      new Promise((resolve, reject) => {
+        const id = -1;
+        const post = self.postMessage;
+        self.postMessage = (message) => {
+          if (message.id !== id) return post.call(self, message);
+          self.postMessage = post;
+          if (message.type === "answer") resolve(Array.from(message.value));
+          else reject(new Error(JSON.stringify(message)));
+        };
+        self.dispatchEvent(new MessageEvent("message", { data: { id, call, input } }));
+      }),
+    [call, input],
+  );
+}

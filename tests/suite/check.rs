@@ -1,0 +1,28 @@
+//! What every suite compares with, and how it gets a device.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, GpuOptions, Shape};
+
+pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
+
+/// A device whose kernels have the given shape.
+pub async fn gpu(shape: Shape) -> Rc<Gpu> {
+    Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter")
+}
+
+/// Every number within `tolerance` of the largest of the reference; the worst one is named.
+pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
+    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+    close64(what, found, &expected, tolerance);
+}
+
+pub fn close64(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: lengths");
+    let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs())).max(1e-30);
+    let error = |i: usize| if found[i].is_finite() { (f64::from(found[i]) - expected[i]).abs() / largest } else { f64::INFINITY };
+    let worst = (0..found.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
+    if !found.is_empty() {
+        assert!(error(worst) <= tolerance, "{what}: at {worst} of {}: found {}, expected {}, relative {:e}", found.len(), found[worst], expected[worst], error(worst));
+    }
+}

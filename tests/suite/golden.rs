@@ -1,0 +1,184 @@
+//! Parity with PEFT: logits, loss, every adapter gradient and five AdamW steps of `tests/fixtures`, natively and in a browser, in both kernel shapes.
+
+use serde::Deserialize;
+use tabtune::adapter::AdapterFiles;
+use tabtune::gpu::{Gpu, Shape};
+use tabtune::model::{Config, Logits, Source, Transformer};
+use tabtune::plan::Progress;
+use tabtune::safetensors::{Header, to_f32};
+use tabtune::text::batches::MicroBatch;
+use tabtune::text::dataset::Row;
+use tabtune::train::{StepSettings, Trainer};
+
+use crate::check::{SHAPES, close, gpu};
+
+/// A base model and a PEFT case, as files.
+pub struct Case {
+    pub name: &'static str,
+    config: &'static [u8],
+    model: &'static [u8],
+    case: &'static str,
+    oracle: &'static [u8],
+    adapter_config: &'static str,
+    adapter: &'static [u8],
+}
+
+macro_rules! cases {
+    ($($case:literal on $model:literal),* $(,)?) => {
+        &[$(Case {
+            name: $case,
+            config: include_bytes!(concat!("../fixtures/models/", $model, "/config.json")),
+            model: include_bytes!(concat!("../fixtures/models/", $model, "/model.safetensors")),
+            case: include_str!(concat!("../fixtures/cases/", $case, "/case.json")),
+            oracle: include_bytes!(concat!("../fixtures/cases/", $case, "/oracle.safetensors")),
+            adapter_config: include_str!(concat!("../fixtures/cases/", $case, "/adapter_config.json")),
+            adapter: include_bytes!(concat!("../fixtures/cases/", $case, "/adapter_model.safetensors")),
+        }),*]
+    };
+}
+
+pub const CASES: &[Case] = cases![
+    "llama-default" on "llama",
+    "llama-attn" on "llama",
+    "llama-all-linear" on "llama",
+    "llama-tied-all-linear" on "llama-tied",
+    "llama-rank-1" on "llama",
+    "llama-wide-head-rank-3" on "llama-wide-head",
+    "llama-odd-rank-5" on "llama-odd",
+    "llama-alpha-12" on "llama-odd",
+    "llama-down-proj" on "llama",
+];
+
+#[derive(Deserialize)]
+pub struct Facts {
+    pub batch: usize,
+    pub seq_len: usize,
+    lr: f64,
+    weight_decay: f64,
+    clip: f64,
+    step_losses: Vec<f64>,
+    grad_norms: Vec<f64>,
+    rows: Vec<FactRow>,
+}
+
+#[derive(Deserialize)]
+struct FactRow {
+    ids: Vec<u32>,
+    targets: Vec<bool>,
+    tokens: usize,
+}
+
+impl Case {
+    pub fn facts(&self) -> Facts {
+        serde_json::from_str(self.case).expect("case.json")
+    }
+
+    pub async fn model(&self, gpu: &std::rc::Rc<Gpu>) -> Transformer {
+        let config = Config::parse(self.config).expect("config.json");
+        let source = Source::memory("model.safetensors", self.model.to_vec());
+        Transformer::load(gpu, config, &source, &mut |_, _| {}).await.expect("a checkpoint")
+    }
+
+    pub fn files(&self) -> AdapterFiles {
+        AdapterFiles { config: self.adapter_config.to_string(), weights: self.adapter.to_vec() }
+    }
+
+    /// A tensor of oracle.safetensors.
+    pub fn oracle(&self, name: &str) -> Vec<f32> {
+        let length = Header::length(self.oracle[..8].try_into().expect("8 bytes"), self.oracle.len() as u64, "oracle").expect("a header");
+        let header = Header::parse(&self.oracle[8..8 + length as usize], self.oracle.len() as u64, "oracle").expect("a header");
+        let entry = header.get(name).unwrap_or_else(|| panic!("{}: no {name}", self.name));
+        let mut values = Vec::new();
+        to_f32(entry.dtype, &self.oracle[entry.begin as usize..entry.end as usize], &mut values);
+        values
+    }
+}
+
+impl Facts {
+    pub fn rows(&self) -> Vec<Row> {
+        self.rows.iter().map(|row| Row { ids: row.ids.clone(), targets: row.targets.clone(), tokens: row.tokens }).collect()
+    }
+
+    pub fn micro(&self) -> MicroBatch {
+        let rows = self.rows();
+        MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), self.batch, self.seq_len)
+    }
+
+    fn settings(&self) -> StepSettings {
+        StepSettings { learning_rate: self.lr, weight_decay: self.weight_decay, clip: self.clip }
+    }
+}
+
+pub fn quiet() -> Progress<'static> {
+    Progress { done: 0, total: 0, report: Box::leak(Box::new(|_, _| {})) }
+}
+
+async fn logits_equal_peft(case: &Case, shape: Shape) {
+    let (gpu, facts) = (gpu(shape).await, case.facts());
+    let model = case.model(&gpu).await;
+    let (adapter, flat) = case.files().load(&gpu, &model.config).expect("an adapter");
+    adapter.write(&gpu, &flat);
+    let rows = facts.batch * facts.seq_len;
+    let draft = Logits::record(&adapter.attach(&model), rows, facts.batch, rows, None).expect("a plan");
+    let logits = Logits::finish(draft, &mut quiet()).await.expect("a plan");
+    let micro = facts.micro();
+    let all: Vec<u32> = (0..rows as u32).collect();
+    let found = logits.run(&micro.tokens, &all, 0, 1.0).await.expect("logits");
+    let expected = case.oracle("logits");
+    let worst = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-3, "{} {shape:?}: logits differ by {worst}", case.name);
+}
+
+async fn steps_equal_peft(case: &Case, shape: Shape) {
+    let (gpu, facts) = (gpu(shape).await, case.facts());
+    let model = case.model(&gpu).await;
+    let (adapter, flat) = case.files().load(&gpu, &model.config).expect("an adapter");
+    adapter.write(&gpu, &flat);
+    let draft = Trainer::record(&adapter.attach(&model), &adapter, facts.batch, facts.seq_len).expect("plans");
+    let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
+
+    // The gradient is what a micro-batch leaves; the update that follows would clear it.
+    let gradient = trainer.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+    for (module, a, b) in adapter.matrices(&gradient) {
+        for (which, found) in [("A", a), ("B", b)] {
+            let name = format!("grad.base_model.model.{module}.lora_{which}.weight");
+            close(&format!("{} {shape:?} {name}", case.name), &found.values, &case.oracle(&name), 1e-4);
+        }
+    }
+    for step in 0..facts.step_losses.len() {
+        let ticket = trainer.submit(&[facts.micro()], facts.seq_len, facts.settings(), 1).expect("a step");
+        let result = trainer.result(ticket).await.expect("a result");
+        let relative = |found: f64, expected: f64| (found - expected).abs() / expected.abs();
+        let tolerance = if step == 0 { 1e-5 } else { 1e-4 };
+        assert!(result.finite, "{} step {step}", case.name);
+        let loss = relative(result.loss, facts.step_losses[step]);
+        assert!(loss <= tolerance, "{} {shape:?} step {step}: loss {} is not {}", case.name, result.loss, facts.step_losses[step]);
+        let norm = relative(result.grad_norm, facts.grad_norms[step]);
+        assert!(norm <= 1e-3, "{} {shape:?} step {step}: norm {} is not {}", case.name, result.grad_norm, facts.grad_norms[step]);
+    }
+    let trained = adapter.read(&gpu).await.expect("parameters");
+    for (module, a, b) in adapter.matrices(&trained) {
+        for (which, found) in [("A", a), ("B", b)] {
+            let name = format!("trained.base_model.model.{module}.lora_{which}.weight");
+            close(&format!("{} {shape:?} {name}", case.name), &found.values, &case.oracle(&name), 1e-3);
+        }
+    }
+}
+
+crate::gpu_tests! {
+    async fn logits_with_an_adapter_equal_peft() {
+        for case in CASES {
+            for shape in SHAPES {
+                logits_equal_peft(case, shape).await;
+            }
+        }
+    }
+
+    async fn gradients_and_five_steps_equal_peft() {
+        for case in CASES {
+            for shape in SHAPES {
+                steps_equal_peft(case, shape).await;
+            }
+        }
+    }
+}

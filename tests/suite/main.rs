@@ -1,0 +1,34 @@
+//! The whole native suite in one binary, because linking wgpu is slow; the numeric part of it runs in a browser too.
+
+mod check;
+mod golden;
+mod reference;
+#[cfg(not(target_arch = "wasm32"))]
+mod reference_self;
+#[cfg(not(target_arch = "wasm32"))]
+mod safetensors;
+#[cfg(not(target_arch = "wasm32"))]
+mod text;
+
+/// An async test on the adapter: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
+#[macro_export]
+macro_rules! gpu_tests {
+    ($($(#[$doc:meta])* async fn $name:ident() $body:block)*) => {
+        $(
+            $(#[$doc])*
+            #[cfg_attr(not(target_arch = "wasm32"), test)]
+            #[cfg(not(target_arch = "wasm32"))]
+            fn $name() {
+                pollster::block_on(async $body)
+            }
+
+            $(#[$doc])*
+            #[cfg(target_arch = "wasm32")]
+            #[wasm_bindgen_test::wasm_bindgen_test]
+            async fn $name() $body
+        )*
+    };
+}
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

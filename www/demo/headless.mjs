@@ -1,0 +1,82 @@
+/**
+ * `npm run demo:headless -- --text FILE --out DIR`: the whole job on the real page, as a person would do it, without a display.
+ * Leaves the downloaded zip, its files and a picture of the page in DIR; the exit status is 1 if any step fails.
+ */
+
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { unzipSync } from "fflate";
+import { launch } from "./chromium.mjs";
+import { serve } from "./serve.mjs";
+
+/** npm runs this in its own folder; a person means the folder they are in. */
+const here = process.env.INIT_CWD ?? process.cwd();
+const HOUR = 3_600_000;
+
+const { values } = parseArgs({ options: { text: { type: "string" }, out: { type: "string" } } });
+if (!values.text || !values.out) {
+  console.error("usage: npm run demo:headless -- --text FILE --out DIR");
+  process.exit(2);
+}
+await run(resolve(here, values.text), resolve(here, values.out)).catch((error) => {
+  console.error(`demo: ${error.message}`);
+  process.exitCode = 1;
+});
+
+async function run(text, out) {
+  await readFile(text);
+  await mkdir(out, { recursive: true });
+  const server = await serve();
+  const browser = await launch();
+  try {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    page.setDefaultTimeout(HOUR);
+    const broken = new Promise((_, reject) => page.on("pageerror", reject));
+    await Promise.race([broken, complaint(page), drive(page, server.address, text, out)]);
+    await page.screenshot({ path: join(out, "page.png"), fullPage: true });
+    console.log(`the adapter is in ${out}`);
+  } finally {
+    await browser.close();
+    server.close();
+  }
+}
+
+async function drive(page, address, text, out) {
+  await page.goto(address);
+  const choosing = page.waitForEvent("filechooser");
+  await page.getByRole("button", { name: "Choose a file" }).click();
+  await (await choosing).setFiles(text);
+  await page.getByRole("button", { name: "Use this text" }).click();
+  console.log(`text: ${await page.locator("#text .done-line").textContent()}`);
+  const start = page.getByRole("button", { name: /^Train, about/ });
+  await start.waitFor();
+  console.log(`button: ${await start.textContent()}`);
+  await start.click();
+  const download = page.getByRole("button", { name: /^Download adapter/ });
+  await follow(page, download);
+  console.log(`result: ${await page.locator("#train .done-line").textContent()}`);
+  const coming = page.waitForEvent("download");
+  await download.click();
+  const zip = join(out, "tabtune-adapter.zip");
+  await (await coming).saveAs(zip);
+  for (const [name, content] of Object.entries(unzipSync(await readFile(zip))))
+    await writeFile(join(out, name), content);
+  await page.locator(".column[aria-busy=false]").nth(1).waitFor();
+}
+
+/** Says from time to time how far the run has come. */
+async function follow(page, end) {
+  while (!(await end.isVisible())) {
+    const step = page.locator("#train .numbers dd").first();
+    if (await step.isVisible()) console.log(`step ${await step.textContent({ timeout: 1000 }).catch(() => "…")}`);
+    await Promise.race([end.waitFor(), new Promise((next) => setTimeout(next, 15_000))]);
+  }
+}
+
+/** A banner is a failure: its words become the error. */
+async function complaint(page) {
+  const banner = page.locator(".banner, .strip.warning").first();
+  await banner.waitFor();
+  throw new Error((await banner.locator("> p").allTextContents()).join(" "));
+}

@@ -1,0 +1,93 @@
+/** What is written onto the chart: the level before training, the best point, the names of the lines. */
+
+import type uPlot from "uplot";
+import type { Run } from "../run";
+import { loss } from "../words";
+import type { Colours } from "./chart";
+import { bestOf } from "./curve";
+
+export function annotate(plot: uPlot, run: Run, colour: Colours) {
+  const [base] = run.evals;
+  const best = bestOf(run);
+  plot.ctx.save();
+  plot.ctx.font = `600 ${12 * devicePixelRatio}px system-ui, sans-serif`;
+  if (base) drawBase(plot, base.loss, colour);
+  if (best) drawBest(plot, best, colour);
+  nameEnds(plot, run, colour);
+  plot.ctx.restore();
+}
+
+function drawBase(plot: uPlot, level: number, colour: Colours) {
+  const { ctx, bbox } = plot;
+  const y = plot.valToPos(level, "y", true);
+  ctx.strokeStyle = colour.ink;
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  write(
+    plot,
+    `before training ${loss(level)}`,
+    bbox.left + bbox.width,
+    y - 7 * devicePixelRatio,
+    "right",
+    colour.ink,
+    colour,
+  );
+}
+
+function drawBest(plot: uPlot, best: { step: number; loss: number }, colour: Colours) {
+  const { ctx } = plot;
+  const x = plot.valToPos(best.step, "x", true);
+  const y = plot.valToPos(best.loss, "y", true);
+  ctx.strokeStyle = colour.warm;
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  ctx.beginPath();
+  ctx.arc(x, y, 9 * devicePixelRatio, 0, 2 * Math.PI);
+  ctx.stroke();
+  write(plot, `best ${loss(best.loss)}`, x, y - 14 * devicePixelRatio, "center", colour.warm, colour);
+}
+
+/** Each line carries its name at its end; names that would touch are pushed apart. */
+function nameEnds(plot: uPlot, run: Run, colour: Colours) {
+  const trained = run.smooth.at(-1);
+  const heldOut = run.evals.at(-1);
+  const gap = 8 * devicePixelRatio;
+  const ends = [
+    { name: "training", step: run.step, at: trained, ink: colour.accent },
+    { name: "held-out", step: heldOut?.step ?? 0, at: heldOut?.loss, ink: colour.warm },
+  ].flatMap(({ at, step, ...end }) =>
+    at === undefined || step === 0
+      ? []
+      : [{ ...end, x: plot.valToPos(step, "x", true), y: plot.valToPos(at, "y", true) }],
+  );
+  const [first, second] = ends.sort((a, b) => a.y - b.y);
+  if (first && second && second.y - first.y < 2 * gap) {
+    const middle = (first.y + second.y) / 2;
+    first.y = middle - gap;
+    second.y = middle + gap;
+  }
+  for (const { name, x, y, ink } of ends) write(plot, name, x + 1.5 * gap, y + gap / 2, "left", ink, colour);
+}
+
+/** Words with a rim in the card's colour, so that a line behind them does not strike them through. */
+function write(
+  { ctx }: uPlot,
+  words: string,
+  x: number,
+  y: number,
+  align: CanvasTextAlign,
+  ink: string,
+  colour: Colours,
+) {
+  ctx.textAlign = align;
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 4 * devicePixelRatio;
+  ctx.strokeStyle = colour.card;
+  ctx.strokeText(words, x, y);
+  ctx.fillStyle = ink;
+  ctx.fillText(words, x, y);
+}
