@@ -51,7 +51,7 @@ test-native:
 .PHONY: test-native
 
 test-wasm:
-	CHROMEDRIVER="$${CHROMEDRIVER:-$$(command -v chromedriver)}" WASM_BINDGEN_TEST_TIMEOUT=600 \
+	CHROMEDRIVER="$${CHROMEDRIVER:-$$(command -v chromedriver)}" WASM_BINDGEN_TEST_TIMEOUT=1200 \
 		cargo test --profile web $(WEB) --test suite
 .PHONY: test-wasm
 

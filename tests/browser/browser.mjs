@@ -17,10 +17,15 @@ export const artefacts = fileURLToPath(new URL("../../artefacts", import.meta.ur
 const screens = join(artefacts, "screens");
 mkdirSync(screens, { recursive: true });
 
+/** Settings with which a step in software is short: for tests that are not about the training itself. */
+export const SMALL = "batch=1&seqLen=32&maxTokens=12";
+
 export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", import.meta.url));
 
 /** Long enough for a training run in software on two busy cores. */
-const PATIENCE_MS = 240_000;
+const TRAINING_MS = 900_000;
+/** Long enough for everything else there. */
+const PATIENCE_MS = 45_000;
 
 let server;
 let browser;
@@ -66,6 +71,7 @@ export async function chooseSample(page, title = "A captain's log") {
 
 export const startButton = (page) => page.getByRole("button", { name: /^Train, about \d+ (s|min|hours)$/ });
 export const downloadButton = (page) => page.getByRole("button", { name: /^Download adapter/ });
+export const trained = (page) => downloadButton(page).waitFor({ timeout: TRAINING_MS });
 export const banner = (page, card) => page.locator(`#${card} .banner`);
 
 /** The step the numbers of card 3 show. */

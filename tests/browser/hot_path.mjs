@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { chooseSample, close, downloadButton, open, startButton } from "./browser.mjs";
+import { chooseSample, close, open, SMALL, startButton, trained } from "./browser.mjs";
 
 const STEPS = 12;
 
@@ -10,13 +10,13 @@ describe("a training step", () => {
   test("creates nothing after step 2, and does not wait for the loss of the step before", async () => {
     // Small rows, so that a step is short; no evaluation in between, because that waits for its own loss.
     const page = await open({
-      hash: `#steps=${STEPS}&batch=1&seqLen=16&evalEvery=${STEPS}&sampleEvery=${STEPS}&maxTokens=4`,
+      hash: `#${SMALL}&steps=${STEPS}&evalEvery=${STEPS}&sampleEvery=${STEPS}`,
     });
     await chooseSample(page);
     const [worker] = page.workers();
     await worker.evaluate(watchGpu, 60);
     await startButton(page).click();
-    await downloadButton(page).waitFor();
+    await trained(page);
     const log = await worker.evaluate(() => self.gpuLog);
     await close(page);
 

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { close, downloadButton, open, startButton } from "./browser.mjs";
+import { close, open, SMALL, startButton, trained } from "./browser.mjs";
 
-const FEW = "#steps=4&evalEvery=2&sampleEvery=4&maxTokens=8";
+const FEW = `#${SMALL}&steps=4&evalEvery=2`;
 
 describe("with the keyboard alone", () => {
   test("from the first visit to the downloaded adapter", async () => {
@@ -18,7 +18,7 @@ describe("with the keyboard alone", () => {
     await startButton(page).waitFor();
     await page.keyboard.press("Enter");
     await focusOn(page, "4 Try it and keep it");
-    await downloadButton(page).waitFor();
+    await trained(page);
     const coming = page.waitForEvent("download");
     await page.keyboard.press("Enter");
     assert.equal(await (await coming).failure(), null);

@@ -14,7 +14,9 @@ import {
   inspect,
   keep,
   open,
+  SMALL,
   startButton,
+  trained,
   unzipSync,
 } from "./browser.mjs";
 
@@ -52,7 +54,7 @@ describe("the main job", () => {
       watch.observe({ type: "longtask" });
     });
     await startButton(page).click();
-    await downloadButton(page).waitFor();
+    await trained(page);
     const tasks = await page.evaluate(() => window.longTasks);
     assert.deepEqual(tasks, []);
     assert.match(await page.locator("#train .done-line").textContent(), /^150 steps in .*; \d+ % less surprised/);
@@ -119,20 +121,20 @@ describe("the main job", () => {
 
 describe("a run in the middle", () => {
   test("shows chart, numbers and samples; stop keeps the best so far, cancel leaves it alone", async () => {
-    const page = await open({ hash: "#evalEvery=4&sampleEvery=4&maxTokens=12" });
+    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=8` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 9);
     await inspect(page, "training");
     await page.getByRole("button", { name: "Stop and keep" }).click();
-    await downloadButton(page).waitFor();
+    await trained(page);
     const kept = await page.locator(".download p").textContent();
     assert.match(kept, /kept from step \d+/);
     await page.getByRole("button", { name: "Show: Train" }).click();
     await page.getByRole("button", { name: /^Train again/ }).click();
     await atStep(page, 5);
     await page.getByRole("button", { name: "Cancel" }).click();
-    await downloadButton(page).waitFor();
+    await trained(page);
     assert.equal(await page.locator(".download p").textContent(), kept);
     assert.deepEqual(page.faults, []);
     await close(page);

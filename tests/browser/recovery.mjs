@@ -2,7 +2,18 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { atStep, banner, chooseSample, close, downloadButton, inspect, open, startButton } from "./browser.mjs";
+import {
+  atStep,
+  banner,
+  chooseSample,
+  close,
+  downloadButton,
+  inspect,
+  open,
+  SMALL,
+  startButton,
+  trained,
+} from "./browser.mjs";
 
 const faults = {
   "the graphics card is lost": {
@@ -30,7 +41,7 @@ const faults = {
 describe("recovery", () => {
   for (const [name, fault] of Object.entries(faults)) {
     test(`${name}: text, settings and best adapter are kept, and a new run works`, async () => {
-      const page = await open({ hash: "#evalEvery=3&sampleEvery=1000&steps=60&maxTokens=12&rank=4" });
+      const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=3&sampleEvery=600&rank=4` });
       await chooseSample(page);
       const [worker] = page.workers();
       await worker.evaluate(fault.prepare);
@@ -55,7 +66,7 @@ describe("recovery", () => {
       await atStep(page, 4);
       assert.equal(await banner(page, "train").count(), 0);
       await page.getByRole("button", { name: "Stop and keep" }).click();
-      await downloadButton(page).waitFor();
+      await trained(page);
       await page.getByText("0 network requests since the page was ready").waitFor();
       await close(page);
     });

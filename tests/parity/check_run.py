@@ -161,7 +161,7 @@ def main():
     small = os.path.join(options.out, "model")
     small_model(small, options.base)
     checks = Checks()
-    compare(checks, "small", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-3))
+    compare(checks, "small", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-4))
     compare(checks, "base", options.tabtune, options.base, text, options.out, steps=3, every=3, tolerance=Tolerance(1e-3, 2e-2, 0.2))
     checks.close()
 

@@ -2,7 +2,14 @@
 
 mod check;
 mod golden;
+mod laws;
+mod ops;
+mod plans;
 mod reference;
+#[cfg(not(target_arch = "wasm32"))]
+mod bad_input;
+#[cfg(not(target_arch = "wasm32"))]
+mod house;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
 #[cfg(not(target_arch = "wasm32"))]

@@ -17,7 +17,9 @@ export interface Settings {
   weightDecay: number;
   /** Fraction of the rows. */
   holdout: number;
+  /** Steps between evaluations; 0: a tenth of the run. */
   evalEvery: number;
+  /** Steps between samples; 0: none. */
   sampleEvery: number;
   prompt: string;
   seed: number;
@@ -36,7 +38,8 @@ export interface ModelInfo {
   layers: number;
   heads: number;
   sha256: string;
-  gpu: { vendor: string; architecture: string; description: string; software: boolean };
+  weightBytes: number;
+  gpu: { name: string; software: boolean; maxBindingBytes: number };
 }
 
 export interface Loaded {
@@ -52,10 +55,13 @@ export interface Notice {
 export interface DatasetSummary {
   characters: number;
   tokens: number;
+  /** Held-out ones included. */
   rows: number;
   heldOut: number;
   targets: number;
   tokensPerCharacter: number;
+  /** 150 steps or three epochs, whichever is more. */
+  defaultSteps: number;
   warnings: Notice[];
   /** The first rows as the model reads them; `trained` says whether a token carries loss. */
   preview: { tokens: { text: string; trained: boolean }[] }[];
@@ -96,7 +102,12 @@ export interface Generated {
   reason: "eos" | "length" | "stopped";
 }
 
-export type Stats = Record<string, number | string>;
+export interface Stats {
+  gpuBytes: number;
+  gpuPeakBytes: number;
+  buffers: number;
+  pipelines: number;
+}
 
 export type Event =
   | ({ type: "config" } & Record<string, unknown>)
@@ -113,7 +124,6 @@ export type Event =
     }
   | { type: "eval"; step: number; loss: number; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
-  | { type: "checkpoint"; step: number }
   | { type: "warning"; code: string; message: string }
   | {
       type: "done";

@@ -61,7 +61,7 @@ async function write(column: typeof before, adapterStrength: number, mine: numbe
     adapter: column === after,
     strength: adapterStrength,
     seed: seed.value,
-    maxTokens: wanted.maxTokens,
+    maxTokens: 2 * wanted.maxTokens,
     ...SAMPLING,
   };
   let text = "";

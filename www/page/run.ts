@@ -33,6 +33,8 @@ export interface Run {
   stats: Stats | null;
 }
 
+const GREW = "the numbers grew without bound, so the run was stopped; the last good adapter is kept";
+const LOWER = "Open the model's card and try a learning rate three times lower.";
 const REDRAW_MS = 100;
 /** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
 const NEW_IN_AVERAGE = 0.1;
@@ -51,8 +53,7 @@ export async function train() {
     await engine.train(wanted, (event) => hear(live, event), keep);
     live.stats = await engine.stats();
     if (live.outcome?.reason === "cancelled") await restore(before);
-    else keep(await engine.adapter());
-    if (live.outcome?.reason === "non_finite") complain("train", nonFinite(live.outcome.step));
+    else if (live.step > 0) keep(await engine.adapter());
   } catch (error) {
     if (!isLost(error as LoraError)) complain(blamed(error as LoraError), error);
   }
@@ -108,7 +109,7 @@ function hear(live: Run, event: Event) {
   if (event.type === "step") addStep(live, event);
   if (event.type === "eval") live.evals.push({ step: event.step, loss: event.loss });
   if (event.type === "sample") live.samples.push({ step: event.step, text: event.text });
-  if (event.type === "warning") live.warnings.push(event);
+  if (event.type === "warning") warn(live, event);
   if (event.type === "done") live.outcome = event;
   showSoon(live);
 }
@@ -123,6 +124,12 @@ function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
   live.tokensPerSecond = event.tokensPerSecond;
   live.etaMs = event.etaMs;
   announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);
+}
+
+/** What the text's card says already is not said again. */
+function warn(live: Run, { code, message }: Notice) {
+  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER });
+  else if (!text.value?.summary?.warnings.some((known) => known.code === code)) live.warnings.push({ code, message });
 }
 
 function keep(files: AdapterFiles) {
@@ -156,12 +163,4 @@ function holdTab(): () => void {
   });
   navigator.locks?.request("tabtune-run", { mode: "shared" }, () => held);
   return release;
-}
-
-function nonFinite(step: number) {
-  return {
-    code: "non_finite",
-    message: `step ${step}: the numbers grew without bound, so the run was stopped; the last good adapter is kept`,
-    hint: "Open the model's card and try a learning rate three times lower.",
-  };
 }

@@ -76,6 +76,11 @@ export const knobs: Knob[] = [
 const alsoInAddress: (keyof Settings)[] = ["accumulate", "schedule", "warmup", "clip", "weightDecay", "holdout"];
 alsoInAddress.push("evalEvery", "sampleEvery", "seed", "shuffle", "maxTokens");
 
+/** What a story model continues best. */
+const PROMPT = "Once upon a time";
+/** Samples in a run. */
+const SAMPLES = 6;
+
 export const changes = signal<Partial<Settings>>(readAddress());
 
 export type Theme = "auto" | "light" | "dark";
@@ -87,13 +92,13 @@ export const settings = computed<Settings | null>(() => {
   if (model.value.state !== "ready") return null;
   const { defaults } = model.value;
   const changed = changes.value;
-  const follows: Partial<Settings> = { prompt: text.value?.prompt ?? defaults.prompt };
-  if (changed.rank !== undefined) follows.alpha = 2 * changed.rank;
-  if (changed.steps !== undefined) {
-    const part = changed.steps / defaults.steps;
-    follows.evalEvery = Math.max(1, Math.round(defaults.evalEvery * part) || 1);
-    follows.sampleEvery = Math.max(1, Math.round(defaults.sampleEvery * part) || 1);
-  }
+  const steps = changed.steps ?? text.value?.summary?.defaultSteps ?? defaults.steps;
+  const follows: Partial<Settings> = {
+    steps,
+    alpha: 2 * (changed.rank ?? defaults.rank),
+    sampleEvery: Math.max(1, Math.round(steps / SAMPLES) || 1),
+    prompt: text.value?.prompt ?? PROMPT,
+  };
   return { ...defaults, ...follows, ...changed };
 });
 

@@ -29,8 +29,8 @@ export interface Engine {
   train(settings: Settings, onEvent: (event: Event) => void, onAdapter: (adapter: AdapterFiles) => void): Promise<void>;
   stop(keep: boolean): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
-  adapter(): Promise<AdapterFiles>;
-  setAdapter(config: string, weights: Uint8Array): Promise<void>;
+  adapter(): AdapterFiles;
+  setAdapter(config: string, weights: Uint8Array): void;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;
 }

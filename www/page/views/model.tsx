@@ -50,6 +50,10 @@ function About() {
         It stays as it is. What learns is an <em>adapter</em>: a few small matrices beside each layer (LoRA, low-rank
         adaptation), which are yours to keep.
       </p>
+      <p class="quiet">
+        {bytes(info.weightBytes)} of weights, running{" "}
+        {info.gpu.software ? "in software" : `on ${info.gpu.name || "your graphics card"}`}.
+      </p>
       <Fold title="Advanced">
         <Knobs />
       </Fold>

@@ -18,8 +18,8 @@ function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text
     <>
       <p class="counts">
         <strong>{name}</strong>, {bytes(size)}: {counted(summary.characters, "character")} in{" "}
-        {counted(summary.tokens, "token")} (pieces of words), cut into {counted(summary.rows + summary.heldOut, "row")}{" "}
-        of {settings.value?.seqLen}. {heldOutWords(summary.heldOut)}
+        {counted(summary.tokens, "token")} (pieces of words), cut into {counted(summary.rows, "row")} of{" "}
+        {settings.value?.seqLen}. {heldOutWords(summary.heldOut)}
       </p>
       {summary.warnings.map((warning) => (
         <p class="note" key={warning.code}>

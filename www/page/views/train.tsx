@@ -7,7 +7,7 @@ import { adapter, changing, model, run, training } from "../state";
 import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
-import { Fold } from "./fold";
+import { Inside } from "./inside";
 import { Timeline } from "./timeline";
 
 export function TrainCard() {
@@ -111,18 +111,7 @@ function Progress(now: Run) {
       ))}
       <Curve run={now} />
       <Timeline samples={now.samples} />
-      {now.stats && (
-        <Fold title="Look inside">
-          <dl class="stats">
-            {Object.entries(now.stats).map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{typeof value === "number" ? count(value) : value}</dd>
-              </div>
-            ))}
-          </dl>
-        </Fold>
-      )}
+      {now.stats && <Inside stats={now.stats} />}
     </>
   );
 }
