@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Tensor;
-use crate::model::logits::{Draft, Logits};
 use crate::model::Transformer;
+use crate::model::logits::{Draft, Logits};
 use crate::ops::Cache;
 use crate::plan::Progress;
 use crate::random::SplitMix64;
@@ -52,7 +52,8 @@ pub struct Generator {
 impl Generator {
     pub fn record(model: &Transformer) -> Result<[Draft; 2]> {
         let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
-        let cache = |_| Ok(Cache { k: Tensor::owned(&model.gpu, "keys", context, cols)?, v: Tensor::owned(&model.gpu, "values", context, cols)? });
+        let cache =
+            |_| Ok(Cache { k: Tensor::owned(&model.gpu, "keys", context, cols)?, v: Tensor::owned(&model.gpu, "values", context, cols)? });
         let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;
         Ok([Logits::record(model, PREFILL, 1, 1, Some(&caches))?, Logits::record(model, 1, 1, 1, Some(&caches))?])
     }
@@ -138,7 +139,11 @@ impl Generator {
 
 impl Sampling {
     fn check(&self) -> Result<()> {
-        let wrong = |name: &str, value: f64, expected: &str| Error::Setting { name: name.to_string(), value: value.to_string(), expected: expected.to_string() };
+        let wrong = |name: &str, value: f64, expected: &str| Error::Setting {
+            name: name.to_string(),
+            value: value.to_string(),
+            expected: expected.to_string(),
+        };
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(wrong("temperature", self.temperature, "0 or a positive number"));
         }

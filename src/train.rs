@@ -133,7 +133,12 @@ impl Trainer {
         let [sum, targets, norm, broken] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
             return Err(Error::DeviceLost { reason: "a result was cut short".to_string() });
         };
-        Ok(StepResult { loss: f64::from(sum) / f64::from(targets.max(1.0)), targets: targets as u32, grad_norm: f64::from(norm), finite: broken == 0.0 })
+        Ok(StepResult {
+            loss: f64::from(sum) / f64::from(targets.max(1.0)),
+            targets: targets as u32,
+            grad_norm: f64::from(norm),
+            finite: broken == 0.0,
+        })
     }
 
     /// The gradient of one micro-batch in the adapter's layout, without an update: for tests that compare it.
@@ -141,7 +146,11 @@ impl Trainer {
         let zero = vec![0.0f32; self.buffers.g.cols];
         self.buffers.g.upload(&self.gpu, &zero);
         let step = self.micro_step(micro.labelled, seq_len);
-        self.micro.input.write(&self.gpu, &Step { labelled: micro.labelled, ..step }, [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row]);
+        self.micro.input.write(
+            &self.gpu,
+            &Step { labelled: micro.labelled, ..step },
+            [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row],
+        );
         self.micro.submit(&self.gpu, 1);
         let gradient = self.buffers.g.download(&self.gpu).await?;
         self.buffers.g.upload(&self.gpu, &zero);

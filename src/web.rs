@@ -37,9 +37,8 @@ fn to_js(value: &impl Serialize) -> JsValue {
 }
 
 fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) -> Js<T> {
-    serde_wasm_bindgen::from_value(value).map_err(|error| {
-        js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() })
-    })
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|error| js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() }))
 }
 
 fn call(function: &Function, argument: &JsValue) {
@@ -52,7 +51,8 @@ fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
 }
 
 fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
-    bytes_of(object, field).ok_or_else(|| js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() }))
+    bytes_of(object, field)
+        .ok_or_else(|| js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() }))
 }
 
 /// `performance.now()`, which pages and workers have.
@@ -72,7 +72,8 @@ fn source(name: &str, object: &JsValue) -> Js<Source> {
         let promise = read.call2(&JsValue::NULL, &(offset as f64).into(), &(length as f64).into());
         let path = path.clone();
         let answer = async move {
-            let failed = |error: JsValue| Error::Io { path: path.clone(), reason: error.as_string().unwrap_or_else(|| format!("{error:?}")) };
+            let failed =
+                |error: JsValue| Error::Io { path: path.clone(), reason: error.as_string().unwrap_or_else(|| format!("{error:?}")) };
             let promise = promise.map_err(failed)?;
             let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
             Ok(Uint8Array::new(&array).to_vec())
@@ -129,7 +130,13 @@ impl Engine {
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let gpu = Gpu::new(GpuOptions::default()).await.map_err(js_error)?;
         let base = Base::load(&gpu, &name, &base_files, &weights, &mut progress).await.map_err(js_error)?;
-        Ok(Engine { base, dataset: RefCell::default(), loaded: RefCell::default(), generator: RefCell::default(), control: RefCell::default() })
+        Ok(Engine {
+            base,
+            dataset: RefCell::default(),
+            loaded: RefCell::default(),
+            generator: RefCell::default(),
+            control: RefCell::default(),
+        })
     }
 
     /// What the model and the graphics adapter are.

@@ -28,7 +28,11 @@ impl ExportCheck {
         Ok((exported, imported, first, second))
     }
 
-    pub async fn finish((exported, imported, first, second): (Adapter, Adapter, Draft, Draft), probe: &[u32], progress: &mut Progress<'_>) -> Result<Self> {
+    pub async fn finish(
+        (exported, imported, first, second): (Adapter, Adapter, Draft, Draft),
+        probe: &[u32],
+        progress: &mut Progress<'_>,
+    ) -> Result<Self> {
         let first = Logits::finish(first, progress).await?;
         let second = Logits::finish(second, progress).await?;
         Ok(ExportCheck { exported, imported, first, second, probe: probe.to_vec() })

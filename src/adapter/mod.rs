@@ -46,7 +46,11 @@ impl AdapterSpec {
         let most = self.targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min();
         let Some(most) = most else { return Err(setting("targets", "none".to_string(), "at least one linear".to_string())) };
         if self.rank == 0 || self.rank > most {
-            return Err(setting("rank", self.rank.to_string(), format!("a whole number from 1 to {most}, the smaller side of the smallest adapted matrix")));
+            return Err(setting(
+                "rank",
+                self.rank.to_string(),
+                format!("a whole number from 1 to {most}, the smaller side of the smallest adapted matrix"),
+            ));
         }
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
             return Err(setting("alpha", self.alpha.to_string(), "a positive number".to_string()));

@@ -53,9 +53,14 @@ impl AdapterFiles {
         let matrices = adapter.matrices(flat);
         let tensors: Vec<(String, Vec<usize>, &[f32])> = matrices
             .iter()
-            .flat_map(|(module, a, b)| [("A", a), ("B", b)].map(|(which, m)| (key(module, which), vec![m.rows, m.cols], m.values.as_slice())))
+            .flat_map(|(module, a, b)| {
+                [("A", a), ("B", b)].map(|(which, m)| (key(module, which), vec![m.rows, m.cols], m.values.as_slice()))
+            })
             .collect();
-        let metadata = [("format".to_string(), "pt".to_string()), ("producer".to_string(), concat!("tabtune ", env!("CARGO_PKG_VERSION")).to_string())];
+        let metadata = [
+            ("format".to_string(), "pt".to_string()),
+            ("producer".to_string(), concat!("tabtune ", env!("CARGO_PKG_VERSION")).to_string()),
+        ];
         let config = serde_json::to_string_pretty(&config).unwrap_or_default();
         AdapterFiles { config, weights: write(&tensors, &metadata) }
     }
@@ -64,7 +69,9 @@ impl AdapterFiles {
     /// refused by name. Errors: `Adapter`, `AdapterMismatch`, `NotYet`, `Safetensors`.
     pub fn load(&self, gpu: &Gpu, config: &Config) -> Result<(Adapter, Vec<f32>)> {
         let adapter = Adapter::new(gpu, config, self.spec()?).map_err(|error| match error {
-            Error::Setting { name, value, expected } => Error::AdapterMismatch { reason: format!("its {name} is {value}, expected {expected}") },
+            Error::Setting { name, value, expected } => {
+                Error::AdapterMismatch { reason: format!("its {name} is {value}, expected {expected}") }
+            }
             other => other,
         })?;
         let flat = self.parameters(&adapter)?;
@@ -118,8 +125,14 @@ fn rank_and_alpha(json: &str) -> Result<(usize, f64)> {
         Some(other) => return Err(wrong(format!("`peft_type` {other} is not LORA"))),
         None => return Err(wrong("`peft_type` is missing".to_string())),
     }
-    let set = |field: &str| value.get(field).filter(|v| !matches!(v, Value::Null | Value::Bool(false)) && **v != json!({}) && **v != json!([]) && **v != json!("none"));
-    for field in ["use_dora", "modules_to_save", "bias", "lora_bias", "fan_in_fan_out", "layer_replication", "trainable_token_indices", "use_qalora"] {
+    let set = |field: &str| {
+        value
+            .get(field)
+            .filter(|v| !matches!(v, Value::Null | Value::Bool(false)) && **v != json!({}) && **v != json!([]) && **v != json!("none"))
+    };
+    for field in
+        ["use_dora", "modules_to_save", "bias", "lora_bias", "fan_in_fan_out", "layer_replication", "trainable_token_indices", "use_qalora"]
+    {
         if let Some(found) = set(field) {
             return Err(wrong(format!("`{field}` = {found} is not plain LoRA")));
         }

@@ -38,7 +38,9 @@ pub struct KernelKey {
 impl KernelKey {
     /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan finds.
     pub fn module(&self) -> &'static Module {
-        let same = |m: &&Module| m.kernel == self.kernel && m.features.len() == self.features.len() && self.features.iter().all(|f| m.features.contains(f));
+        let same = |m: &&Module| {
+            m.kernel == self.kernel && m.features.len() == self.features.len() && self.features.iter().all(|f| m.features.contains(f))
+        };
         MODULES.iter().find(same).unwrap_or_else(|| panic!("kernel table: no {} with {:?}", self.kernel, self.features))
     }
 

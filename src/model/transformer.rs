@@ -34,7 +34,9 @@ impl Transformer {
     /// Loads a checkpoint; f16 and bf16 become f32 on the way. `progress(bytes done, bytes in all)`.
     pub async fn load(gpu: &Rc<Gpu>, config: Config, source: &Source, progress: &mut dyn FnMut(u64, u64)) -> Result<Transformer> {
         let first8 = source.read(0, 8.min(source.bytes)).await?;
-        let first8: [u8; 8] = first8.try_into().map_err(|_| Error::Safetensors { file: source.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
+        let first8: [u8; 8] = first8
+            .try_into()
+            .map_err(|_| Error::Safetensors { file: source.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
         let length = Header::length(&first8, source.bytes, &source.name)?;
         let header = Header::parse(&source.read(8, length).await?, source.bytes, &source.name)?;
         let mut loader = Loader { gpu, source, header, done: 0, progress };
@@ -95,7 +97,8 @@ impl Loader<'_> {
     /// Compares every shape with what the config implies, before anything is allocated.
     fn check(&self, config: &Config) -> Result<()> {
         let hidden = config.hidden;
-        let mut expected = vec![(llama::EMBEDDING.to_string(), vec![config.vocabulary, hidden]), (llama::FINAL_NORM.to_string(), vec![hidden])];
+        let mut expected =
+            vec![(llama::EMBEDDING.to_string(), vec![config.vocabulary, hidden]), (llama::FINAL_NORM.to_string(), vec![hidden])];
         if !config.tied {
             expected.push((llama::HEAD.to_string(), vec![config.vocabulary, hidden]));
         }
@@ -108,7 +111,8 @@ impl Loader<'_> {
             }
         }
         for (name, shape) in expected {
-            let entry = self.header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
+            let entry =
+                self.header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
             if entry.shape != shape {
                 return Err(Error::TensorShape { name, expected: shape, found: entry.shape.clone() });
             }

@@ -69,10 +69,22 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, heads: Heads, ba
             let [dq, dk, dv] = grads.map(Option::unwrap_or_default);
             let delta = rec.tensor(rows, heads.query);
             let dq = fresh(rec, &dq, rows, heads.query * heads.size);
-            rec.dispatch("attention_backward_q", &features, heads.constants(), by_query, &[&q, &keys, &values, &out, &dout, &lse, &dq, &delta]);
+            rec.dispatch(
+                "attention_backward_q",
+                &features,
+                heads.constants(),
+                by_query,
+                &[&q, &keys, &values, &out, &dout, &lse, &dq, &delta],
+            );
             let dk = fresh(rec, &dk, rows, heads.key * heads.size);
             let dv = fresh(rec, &dv, rows, heads.key * heads.size);
-            rec.dispatch("attention_backward_kv", &features, heads.constants(), by_key, &[&q, &keys, &values, &dout, &lse, &delta, &dk, &dv]);
+            rec.dispatch(
+                "attention_backward_kv",
+                &features,
+                heads.constants(),
+                by_key,
+                &[&q, &keys, &values, &dout, &lse, &delta, &dk, &dv],
+            );
         });
     }
     o

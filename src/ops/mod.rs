@@ -1,7 +1,7 @@
 //! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths; not what a transformer is.
 
-mod add;
 mod adamw;
+mod add;
 mod attention;
 mod cross_entropy;
 mod embed;

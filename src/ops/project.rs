@@ -123,7 +123,16 @@ fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Pla
 
 /// Records y (+)= s · a[:, first…] W, contracting columns of `a` with the rows of W that the slab `w` holds: the way back through a matrix.
 #[expect(clippy::too_many_arguments, reason = "one dispatch with its operands; a struct would only rename them")]
-pub(super) fn project_slab(rec: &mut Recorder, a: &Tensor, w: &Tensor, first: usize, y: &Tensor, accumulate: bool, site: Option<&Tensor>, chunk: Option<&Tensor>) {
+pub(super) fn project_slab(
+    rec: &mut Recorder,
+    a: &Tensor,
+    w: &Tensor,
+    first: usize,
+    y: &Tensor,
+    accumulate: bool,
+    site: Option<&Tensor>,
+    chunk: Option<&Tensor>,
+) {
     let mut constants = vec![("N", w.cols as u32), ("K", w.rows.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
     constants.extend([("A_STRIDE", a.cols.next_multiple_of(4) as u32), ("Y_STRIDE", y.cols.next_multiple_of(4) as u32)]);
     if first > 0 {
@@ -135,7 +144,8 @@ pub(super) fn project_slab(rec: &mut Recorder, a: &Tensor, w: &Tensor, first: us
 /// Records logits = x Wᵀ for one slab and one chunk of labelled rows.
 pub(super) fn project_chunk(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, chunk: &Tensor) {
     let stride = y.cols.next_multiple_of(4) as u32;
-    let constants = vec![("N", w.rows as u32), ("K", x.cols as u32), ("W_ROWS", w.rows as u32), ("A_STRIDE", x.cols as u32), ("Y_STRIDE", stride)];
+    let constants =
+        vec![("N", w.rows as u32), ("K", x.cols as u32), ("W_ROWS", w.rows as u32), ("A_STRIDE", x.cols as u32), ("Y_STRIDE", stride)];
     dispatch_matmul(rec, &[], constants, x.rows, w.rows, false, &[x, w, y], None, Some(chunk));
 }
 

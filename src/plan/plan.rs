@@ -39,7 +39,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) async fn make(gpu: &Gpu, pool: &Pool, dispatches: &[Dispatch], cuts: Vec<usize>, input: Rc<Input>, progress: &mut Progress<'_>) -> Result<Plan> {
+    pub(super) async fn make(
+        gpu: &Gpu,
+        pool: &Pool,
+        dispatches: &[Dispatch],
+        cuts: Vec<usize>,
+        input: Rc<Input>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Plan> {
         let resolve = || {
             pool.allocate(gpu)?;
             dispatches.iter().map(|dispatch| resolve(gpu, pool, dispatch)).collect::<Result<Vec<Ready>>>()

@@ -59,7 +59,14 @@ impl Recorder {
     }
 
     /// Appends a dispatch. `operands` follow the shader's bindings; a kernel whose binding 0 is the `Step` uniform gets it by itself.
-    pub fn dispatch(&mut self, kernel: &'static str, features: &[&'static str], constants: Constants, groups: [usize; 3], operands: &[&Tensor]) {
+    pub fn dispatch(
+        &mut self,
+        kernel: &'static str,
+        features: &[&'static str],
+        constants: Constants,
+        groups: [usize; 3],
+        operands: &[&Tensor],
+    ) {
         let key = KernelKey { kernel, features: features.to_vec(), constants };
         let bindings = key.module().bindings;
         let mut all = Vec::with_capacity(bindings.len());

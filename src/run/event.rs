@@ -8,15 +8,53 @@ use super::settings::Settings;
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event {
     /// Everything needed to repeat the run.
-    Config { base: String, base_sha256: String, version: String, adapter: String, rows: usize, held_out: usize, parameters: usize, settings: Settings },
-    Phase { phase: Phase, done: u64, total: u64 },
+    Config {
+        base: String,
+        base_sha256: String,
+        version: String,
+        adapter: String,
+        rows: usize,
+        held_out: usize,
+        parameters: usize,
+        settings: Settings,
+    },
+    Phase {
+        phase: Phase,
+        done: u64,
+        total: u64,
+    },
     /// `step` counts from 1; `loss` is the mean over the step's targets before its update, in nats; `grad_norm` is taken before clipping.
-    Step { step: u32, loss: f64, grad_norm: f64, lr: f64, tokens: u32, tokens_per_second: f64, eta_ms: f64 },
+    Step {
+        step: u32,
+        loss: f64,
+        grad_norm: f64,
+        lr: f64,
+        tokens: u32,
+        tokens_per_second: f64,
+        eta_ms: f64,
+    },
     /// Step 0 is the base.
-    Eval { step: u32, loss: f64, tokens: u32 },
-    Sample { step: u32, prompt: String, text: String },
-    Warning { code: String, message: String },
-    Done { step: u32, base_loss: Option<f64>, best_loss: Option<f64>, best_step: u32, reason: DoneReason },
+    Eval {
+        step: u32,
+        loss: f64,
+        tokens: u32,
+    },
+    Sample {
+        step: u32,
+        prompt: String,
+        text: String,
+    },
+    Warning {
+        code: String,
+        message: String,
+    },
+    Done {
+        step: u32,
+        base_loss: Option<f64>,
+        best_loss: Option<f64>,
+        best_step: u32,
+        reason: DoneReason,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

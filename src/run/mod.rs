@@ -39,7 +39,13 @@ pub struct Base {
 
 impl Base {
     /// Loads a checkpoint. `progress(bytes done, bytes in all)`. Errors: whatever a file has wrong, by name.
-    pub async fn load(gpu: &Rc<Gpu>, name: &str, files: &BaseFiles<'_>, weights: &Source, progress: &mut dyn FnMut(u64, u64)) -> Result<Base> {
+    pub async fn load(
+        gpu: &Rc<Gpu>,
+        name: &str,
+        files: &BaseFiles<'_>,
+        weights: &Source,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Base> {
         let config = Config::parse(files.config)?;
         let tokenizer = Tokenizer::from_files(files)?;
         if tokenizer.size() > config.vocabulary {
@@ -109,7 +115,14 @@ pub async fn train<'a>(
 }
 
 /// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop.
-pub async fn evaluate(evaluator: &mut Evaluator, rows: &[Row], batch: usize, seq_len: usize, strength: f32, control: &Control) -> Result<Option<(f64, u32)>> {
+pub async fn evaluate(
+    evaluator: &mut Evaluator,
+    rows: &[Row],
+    batch: usize,
+    seq_len: usize,
+    strength: f32,
+    control: &Control,
+) -> Result<Option<(f64, u32)>> {
     let (mut sum, mut targets) = (0.0, 0);
     let mut waiting = None;
     for rows in rows.chunks(batch) {

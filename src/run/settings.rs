@@ -90,7 +90,9 @@ impl Settings {
 
     /// Errors: `Setting`, naming the first value that cannot be used.
     pub fn check(&self, config: &Config) -> Result<AdapterSpec> {
-        let refuse = |name: &str, value: String, expected: &str| Err(Error::Setting { name: name.to_string(), value, expected: expected.to_string() });
+        let refuse = |name: &str, value: String, expected: &str| {
+            Err(Error::Setting { name: name.to_string(), value, expected: expected.to_string() })
+        };
         if !(self.lr > 0.0 && self.lr <= 1.0) {
             return refuse("lr", self.lr.to_string(), "a number above 0, at most 1");
         }
@@ -107,7 +109,11 @@ impl Settings {
             return refuse("clip", self.clip.to_string(), "0 or a positive number");
         }
         if self.seq_len == 0 || self.seq_len > config.context {
-            return refuse("seq-len", self.seq_len.to_string(), &format!("a whole number from 1 to {}, the model's context", config.context));
+            return refuse(
+                "seq-len",
+                self.seq_len.to_string(),
+                &format!("a whole number from 1 to {}, the model's context", config.context),
+            );
         }
         if self.batch == 0 || self.batch > 1024 {
             return refuse("batch", self.batch.to_string(), "a whole number from 1 to 1024");

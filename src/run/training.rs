@@ -40,7 +40,10 @@ struct Snapshots {
 impl Snapshots {
     fn new(gpu: &Gpu, adapter: &Adapter) -> Result<Snapshots> {
         let bytes = adapter.length as u64 * 4;
-        Ok(Snapshots { candidate: gpu.buffer("candidate", bytes, Usage::Storage)?, staging: gpu.buffer("adapter staging", bytes, Usage::Staging)? })
+        Ok(Snapshots {
+            candidate: gpu.buffer("candidate", bytes, Usage::Storage)?,
+            staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
+        })
     }
 
     /// Copies the parameters as they are after everything submitted so far.
@@ -168,7 +171,12 @@ impl Run<'_> {
         self.emit(Event::Phase { phase: Phase::Training, done: 0, total: u64::from(settings.steps) });
 
         let every = if settings.eval_every > 0 { settings.eval_every } else { settings.steps.div_ceil(10) };
-        let batches = Batches { rows: self.data.rows.len(), batch: settings.batch * settings.accumulate, seed: settings.seed, shuffle: settings.shuffle };
+        let batches = Batches {
+            rows: self.data.rows.len(),
+            batch: settings.batch * settings.accumulate,
+            seed: settings.seed,
+            shuffle: settings.shuffle,
+        };
         self.last_result_at = (self.clock)();
         let mut last_eval = None;
         for step in 1..=settings.steps {
@@ -203,9 +211,13 @@ impl Run<'_> {
         let settings = self.settings;
         let indices = batches.indices(step - 1);
         let rows: Vec<&Row> = indices.iter().filter_map(|&i| self.data.rows.get(i)).collect();
-        let micros: Vec<MicroBatch> = rows.chunks(settings.batch).map(|rows| MicroBatch::assemble(rows, settings.batch, settings.seq_len)).collect();
+        let micros: Vec<MicroBatch> =
+            rows.chunks(settings.batch).map(|rows| MicroBatch::assemble(rows, settings.batch, settings.seq_len)).collect();
         if micros.iter().all(|micro| micro.labelled == 0) {
-            self.emit(Event::Warning { code: "no_targets".to_string(), message: format!("step {step} has nothing to learn from and was skipped") });
+            self.emit(Event::Warning {
+                code: "no_targets".to_string(),
+                message: format!("step {step} has nothing to learn from and was skipped"),
+            });
             return Ok(());
         }
         let lr = settings.lr * settings.schedule.factor(step, settings.steps, settings.warmup);
@@ -295,7 +307,12 @@ impl Run<'_> {
             return Ok(());
         }
         let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-        let probe: Vec<u32> = self.data.rows.first().map(|row| row.ids.iter().take(PROBE_TOKENS.min(self.settings.seq_len)).copied().collect()).unwrap_or_default();
+        let probe: Vec<u32> = self
+            .data
+            .rows
+            .first()
+            .map(|row| row.ids.iter().take(PROBE_TOKENS.min(self.settings.seq_len)).copied().collect())
+            .unwrap_or_default();
         let draft = ExportCheck::record(&self.base.model, &self.adapter, &probe)?;
         self.check = Some(ExportCheck::finish(draft, &probe, &mut progress).await?);
         if self.settings.sample_every > 0 {
@@ -308,7 +325,8 @@ impl Run<'_> {
     async fn sample(&mut self, step: u32) -> Result<()> {
         let settings = self.settings;
         let Some(generator) = &self.generator else { return Ok(()) };
-        let sampling = Sampling { max_tokens: settings.max_tokens, temperature: 0.7, top_k: 40, top_p: 1.0, seed: settings.seed, strength: 1.0 };
+        let sampling =
+            Sampling { max_tokens: settings.max_tokens, temperature: 0.7, top_k: 40, top_p: 1.0, seed: settings.seed, strength: 1.0 };
         let go_on = || self.control.goes_on();
         let generated = generator.generate(&self.base.tokenizer, &settings.prompt, &sampling, &mut |_| {}, &go_on).await?;
         self.emit(Event::Sample { step, prompt: settings.prompt.clone(), text: generated.text });

@@ -23,6 +23,13 @@ pub fn close64(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
     let error = |i: usize| if found[i].is_finite() { (f64::from(found[i]) - expected[i]).abs() / largest } else { f64::INFINITY };
     let worst = (0..found.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
     if !found.is_empty() {
-        assert!(error(worst) <= tolerance, "{what}: at {worst} of {}: found {}, expected {}, relative {:e}", found.len(), found[worst], expected[worst], error(worst));
+        assert!(
+            error(worst) <= tolerance,
+            "{what}: at {worst} of {}: found {}, expected {}, relative {:e}",
+            found.len(),
+            found[worst],
+            expected[worst],
+            error(worst)
+        );
     }
 }

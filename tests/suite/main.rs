@@ -1,15 +1,15 @@
 //! The whole native suite in one binary, because linking wgpu is slow; the numeric part of it runs in a browser too.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod bad_input;
 mod check;
 mod golden;
+#[cfg(not(target_arch = "wasm32"))]
+mod house;
 mod laws;
 mod ops;
 mod plans;
 mod reference;
-#[cfg(not(target_arch = "wasm32"))]
-mod bad_input;
-#[cfg(not(target_arch = "wasm32"))]
-mod house;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
 #[cfg(not(target_arch = "wasm32"))]

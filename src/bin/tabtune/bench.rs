@@ -22,7 +22,8 @@ fn cpu_seconds() -> Option<f64> {
 
 /// Seconds of a plan, the best of several runs: of CPU time on a software adapter under Linux, else of wall clock.
 async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
-    plan.input.write_step(gpu, &Step { rows: rows as u32, labelled: rows as u32, batch: 1, time: rows as u32, strength: 1.0, ..Step::default() });
+    plan.input
+        .write_step(gpu, &Step { rows: rows as u32, labelled: rows as u32, batch: 1, time: rows as u32, strength: 1.0, ..Step::default() });
     let mut best = f64::INFINITY;
     for _ in 0..7 {
         let (start, cpu) = (Instant::now(), cpu_seconds());

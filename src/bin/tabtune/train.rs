@@ -133,12 +133,15 @@ impl TrainArgs {
     fn follow(&self, init: &AdapterFiles, settings: &mut Settings) -> Result<()> {
         let spec = init.spec()?;
         let targets: Vec<&str> = spec.targets.iter().map(|target| target.name()).collect();
-        let same_targets = |asked: &String| tabtune::adapter::AdapterSpec::new(spec.rank, spec.alpha, asked).is_ok_and(|asked| asked.targets == spec.targets);
+        let same_targets = |asked: &String| {
+            tabtune::adapter::AdapterSpec::new(spec.rank, spec.alpha, asked).is_ok_and(|asked| asked.targets == spec.targets)
+        };
         let contradicts = self.rank.is_some_and(|rank| rank != spec.rank)
             || self.alpha.is_some_and(|alpha| alpha != spec.alpha)
             || self.targets.as_ref().is_some_and(|asked| !same_targets(asked));
         if contradicts {
-            let reason = format!("--init has rank {}, alpha {}, targets {}: leave these flags out", spec.rank, spec.alpha, targets.join(","));
+            let reason =
+                format!("--init has rank {}, alpha {}, targets {}: leave these flags out", spec.rank, spec.alpha, targets.join(","));
             return Err(Error::Usage { reason });
         }
         (settings.rank, settings.alpha, settings.targets) = (spec.rank, spec.alpha, targets.join(","));
