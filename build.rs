@@ -51,12 +51,12 @@ fn main() {
                 Ok(linked) => linked.to_string(),
                 Err(error) => panic!("shaders/{kernel}.wesl with features {features:?}:\n{error}"),
             };
-            let file = out.join(format!("{}.wgsl", [&[*kernel][..], features].concat().join("-")));
-            std::fs::write(&file, &wgsl).expect("OUT_DIR is writable");
+            let file = format!("{}.wgsl", [&[*kernel][..], features].concat().join("-"));
+            std::fs::write(out.join(&file), &wgsl).expect("OUT_DIR is writable");
             let access: Vec<String> = bindings(kernel, &wgsl).iter().map(|a| format!("Access::{a}")).collect();
             writeln!(
                 table,
-                "    Module {{ kernel: {kernel:?}, features: &{features:?}, bindings: &[{}], wgsl: include_str!({file:?}) }},",
+                "    Module {{ kernel: {kernel:?}, features: &{features:?}, bindings: &[{}], wgsl: include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}\")) }},",
                 access.join(", ")
             )
             .expect("writing to a string");

@@ -91,8 +91,7 @@ describe("a setting that cannot be used", () => {
     await banner(page, "model").waitFor();
     assert.match(await banner(page, "model").locator(".what").textContent(), /lr.*3/);
     await inspect(page, "setting-refused");
-    await page.getByRole("button", { name: "Change: The model" }).click();
-    await page.getByText("Advanced").click();
+    await banner(page, "model").getByRole("button", { name: "Change the settings" }).click();
   });
 
   for (const [label, name, values] of settings)

@@ -62,7 +62,7 @@ describe("recovery", () => {
       assert.equal(await (await coming).failure(), null);
       assert.notEqual(page.workers()[0], worker);
 
-      await page.getByRole("button", { name: "Train again" }).first().click();
+      await page.getByRole("button", { name: /^Train again/ }).click();
       await atStep(page, 4);
       assert.equal(await banner(page, "train").count(), 0);
       await page.getByRole("button", { name: "Stop and keep" }).click();

@@ -1,1 +1,410 @@
+//! Laws: what holds whatever the numbers are. Each runs in both kernel shapes, natively and in a browser.
 
+use std::rc::Rc;
+
+use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, ExportCheck};
+use tabtune::error::Error;
+use tabtune::generate::{Generator, Reason, Sampling};
+use tabtune::gpu::{Gpu, GpuOptions, Shape};
+use tabtune::model::{Config, Logits, Source, Transformer};
+use tabtune::run::{self, Base, BaseFiles, Clock, Control, DoneReason, Event, Hooks, Kept, Settings};
+use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
+use tabtune::text::{Document, MicroBatch};
+use tabtune::train::{StepSettings, Trainer};
+
+use crate::check::{SHAPES, close, gpu};
+use crate::golden::{CASES, Case, quiet};
+
+const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
+const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0 };
+
+/// A model of the fixtures with one of its PEFT adapters on it.
+struct Tuned {
+    gpu: Rc<Gpu>,
+    base: Transformer,
+    model: Transformer,
+    adapter: Adapter,
+    flat: Vec<f32>,
+}
+
+fn case(name: &str) -> &'static Case {
+    CASES.iter().find(|case| case.name == name).expect("a case of the fixtures")
+}
+
+async fn tuned(name: &str, gpu: Rc<Gpu>) -> Tuned {
+    let base = case(name).model(&gpu).await;
+    let (adapter, flat) = case(name).files().load(&gpu, &base.config).expect("an adapter");
+    adapter.write(&gpu, &flat);
+    let model = adapter.attach(&base);
+    Tuned { gpu, base, model, adapter, flat }
+}
+
+impl Tuned {
+    async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
+        let draft = Trainer::record(&self.model, &self.adapter, batch, seq_len).expect("plans");
+        Trainer::finish(draft, batch, &mut quiet()).await.expect("plans")
+    }
+
+    async fn parameters(&self) -> Vec<f32> {
+        self.adapter.read(&self.gpu).await.expect("parameters")
+    }
+}
+
+/// Logits of every row of `batch` sequences of equal length.
+async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -> Vec<f32> {
+    let draft = Logits::record(model, ids.len(), batch, ids.len(), None).expect("a plan");
+    let all: Vec<u32> = (0..ids.len() as u32).collect();
+    Logits::finish(draft, &mut quiet()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
+}
+
+/// Σ loss and targets of a micro-batch.
+async fn loss(model: &Transformer, micro: &MicroBatch, batch: usize) -> (f64, u32) {
+    let seq_len = micro.tokens.len() / batch;
+    let mut evaluator = run::evaluator(model, batch, seq_len).await.expect("a plan");
+    let ticket = evaluator.submit(micro, seq_len, 1.0, 1).expect("an evaluation");
+    evaluator.result(ticket).await.expect("a loss")
+}
+
+async fn step(trainer: &mut Trainer, micros: &[MicroBatch], seq_len: usize, settings: StepSettings) -> tabtune::train::StepResult {
+    let ticket = trainer.submit(micros, seq_len, settings, 1).expect("a step");
+    trainer.result(ticket).await.expect("a result")
+}
+
+/// Token ids without a pattern that a model could have learnt.
+fn ids(n: usize, vocabulary: usize, salt: usize) -> Vec<u32> {
+    (0..n).map(|i| ((i * i * 7 + i * 31 + salt * 13 + 5) % vocabulary) as u32).collect()
+}
+
+fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}: lengths");
+    let differs = (0..found.len()).find(|&i| found[i].to_bits() != expected[i].to_bits());
+    assert_eq!(differs, None, "{what}: {:?}", differs.map(|i| (found[i], expected[i])));
+}
+
+fn argmax(logits: &[f32]) -> u32 {
+    (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0) as u32
+}
+
+fn micro(rows: &[&Row], batch: usize) -> MicroBatch {
+    MicroBatch::assemble(rows, batch, rows[0].targets.len())
+}
+
+/// A tokenizer whose 96 ids are one character each, and the small model that it fits.
+pub fn tiny_tokenizer() -> Vec<u8> {
+    let characters = ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
+    let byte_level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let model = serde_json::json!({ "type": "BPE", "vocab": characters.collect::<serde_json::Map<_, _>>(), "merges": [] });
+    serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
+}
+
+async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
+    // Without an end of text, so that nothing ends a generation early.
+    let config = CONFIG.replace("\"eos_token_id\": 2,", "");
+    let tokenizer = tiny_tokenizer();
+    let files = BaseFiles { tokenizer: &tokenizer, tokenizer_config: None, generation_config: None, config: config.as_bytes() };
+    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), &mut |_, _| {}).await.expect("a base")
+}
+
+fn tiny_settings(base: &Base) -> Settings {
+    Settings {
+        seq_len: 16,
+        batch: 2,
+        accumulate: 2,
+        rank: 4,
+        alpha: 8.0,
+        steps: 4,
+        eval_every: 2,
+        sample_every: 4,
+        prompt: "The tide".to_string(),
+        max_tokens: 6,
+        seed: 7,
+        ..Settings::defaults(&base.model.config, true)
+    }
+}
+
+/// A whole run on a short text: its events but for the phases, and what it keeps.
+async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
+    let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
+    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
+    let document = Document { name: "text.txt".to_string(), bytes: text.into_bytes() };
+    let data = Dataset::from_documents(&base.tokenizer, &[document], None, &options).expect("rows");
+    let clock: Clock = Rc::new(|| 0.0);
+    let control = Control::default();
+    let mut events = Vec::new();
+    let mut emit = |event: Event| events.push(event);
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {} };
+    let kept = run::train(base, &data, settings, init, &control, &clock, hooks).await.expect("a run");
+    events.retain(|event| !matches!(event, Event::Phase { .. }));
+    (events, kept)
+}
+
+/// Logits of a sequence decoded token by token, and of the whole at once, at some positions.
+async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
+    let context = model.config.context;
+    let sequence = ids(context, model.config.vocabulary, 3);
+    let draft = Logits::record(model, context, 1, positions.len(), None).expect("a plan");
+    let forward = Logits::finish(draft, &mut quiet()).await.expect("a plan").run(&sequence, positions, 0, 1.0).await.expect("logits");
+    let generator = Generator::new(model).await.expect("plans");
+    let pipelines = model.gpu.pipeline_count();
+    let near = |what: &str, position: u32, found: &[f32]| {
+        let at = positions.iter().position(|&p| p == position).expect("a position") * found.len();
+        let worst = found.iter().zip(&forward[at..]).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4, "{what}, {:?}: at position {position} of {context} logits differ by {worst}", model.gpu.shape);
+    };
+    for (position, id) in sequence.iter().enumerate() {
+        let found = generator.feed(&[*id], position, 1.0).await.expect("logits");
+        if positions.contains(&(position as u32)) {
+            near("token by token", position as u32, &found);
+        }
+    }
+    for &position in positions {
+        let found = generator.feed(&sequence[..=position as usize], 0, 1.0).await.expect("logits");
+        near("a prompt in pieces", position, &found);
+    }
+    assert_eq!(model.gpu.pipeline_count(), pipelines, "no position needs a pipeline of its own");
+}
+
+crate::gpu_tests! {
+    async fn an_adapter_whose_b_is_zero_is_the_base_bit_for_bit() {
+        for shape in SHAPES {
+            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            t.adapter.write(&t.gpu, &t.adapter.initial(11));
+            let sequence = ids(48, 96, 1);
+            let expected = logits(&t.base, &sequence, 2, 1.0).await;
+            same_bits("logits", &logits(&t.model, &sequence, 2, 1.0).await, &expected);
+            let micro = case("llama-all-linear").facts().micro();
+            assert_eq!(loss(&t.model, &micro, 2).await, loss(&t.base, &micro, 2).await);
+        }
+    }
+
+    async fn strength_zero_is_the_base_bit_for_bit() {
+        for shape in SHAPES {
+            for name in ["llama-all-linear", "llama-odd-rank-5"] {
+                let t = tuned(name, gpu(shape).await).await;
+                let sequence = ids(48, 96, 2);
+                let expected = logits(&t.base, &sequence, 2, 1.0).await;
+                same_bits(name, &logits(&t.model, &sequence, 2, 0.0).await, &expected);
+                assert_ne!(logits(&t.model, &sequence, 2, 1.0).await, expected, "the adapter does something at strength 1");
+            }
+        }
+    }
+
+    async fn a_later_token_never_changes_an_earlier_logit() {
+        for shape in SHAPES {
+            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            let (before, vocabulary) = (ids(64, 96, 3), 96);
+            let expected = logits(&t.model, &before, 1, 1.0).await;
+            for last in [0, 7, 31, 32, 62] {
+                let mut after = before.clone();
+                after[last + 1..].iter_mut().for_each(|id| *id = (*id + 41) % 96);
+                let found = logits(&t.model, &after, 1, 1.0).await;
+                same_bits(&format!("up to {last}"), &found[..(last + 1) * vocabulary], &expected[..(last + 1) * vocabulary]);
+                assert_ne!(found[(last + 1) * vocabulary..], expected[(last + 1) * vocabulary..], "the tokens after {last} are seen");
+            }
+        }
+    }
+
+    async fn padding_and_tokens_without_a_label_never_change_loss_or_gradient() {
+        for shape in SHAPES {
+            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            // Five tokens of a prompt, nine targets, then padding from input 14 on.
+            let row = Row { ids: ids(25, 96, 4), targets: (0..24).map(|t| (5..14).contains(&t)).collect(), tokens: 15 };
+            let mut other_padding = row.clone();
+            other_padding.ids[15..].fill(77);
+            let nothing_to_learn = Row { ids: ids(25, 96, 9), targets: vec![false; 24], tokens: 24 };
+            let mut other_targets = micro(&[&row], 2);
+            for (place, target) in other_targets.targets.iter_mut().enumerate() {
+                if other_targets.slot_of_row[place] == MicroBatch::NO_SLOT {
+                    *target = 33;
+                }
+            }
+            let variants = [micro(&[&other_padding], 2), micro(&[&row, &nothing_to_learn], 2), other_targets];
+            let mut trainer = t.trainer(2, 24).await;
+            let first = micro(&[&row], 2);
+            let expected = (loss(&t.model, &first, 2).await, trainer.gradient(&first, 24).await.expect("a gradient"));
+            assert_eq!(expected.0.1, 9);
+            for (i, variant) in variants.iter().enumerate() {
+                let found = (loss(&t.model, variant, 2).await, trainer.gradient(variant, 24).await.expect("a gradient"));
+                assert_eq!(found.0, expected.0, "{shape:?}: variant {i}");
+                assert!(found.1 == expected.1, "{shape:?}: variant {i} changes the gradient");
+            }
+        }
+    }
+
+    async fn two_half_batches_accumulated_equal_one_batch() {
+        for shape in SHAPES {
+            let facts = case("llama-all-linear").facts();
+            let (rows, seq_len) = (facts.rows(), facts.seq_len);
+            let halves = [micro(&[&rows[0]], 2), micro(&[&rows[1]], 2)];
+            let mut answers = Vec::new();
+            for micros in [&[facts.micro()][..], &halves] {
+                let t = tuned("llama-all-linear", gpu(shape).await).await;
+                let mut trainer = t.trainer(2, seq_len).await;
+                // After the first step without clipping, the first moment is a tenth of the accumulated gradient.
+                let result = step(&mut trainer, micros, seq_len, StepSettings { clip: 0.0, ..STEP }).await;
+                answers.push((result, trainer.buffers().m.download(&t.gpu).await.expect("moments")));
+            }
+            let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
+            assert_eq!(one.targets, two.targets);
+            assert!((one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5, "{one:?} {two:?}");
+            close("accumulated gradient", sum, whole, 1e-5);
+        }
+    }
+
+    async fn the_same_seed_gives_the_same_losses_and_the_same_adapter() {
+        for shape in SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = tiny_settings(&base);
+            let (events, kept) = whole_run(&base, &settings, None).await;
+            assert_eq!(events.iter().filter(|event| matches!(event, Event::Step { .. })).count(), 4);
+            let (again, kept_again) = whole_run(&base, &settings, None).await;
+            assert_eq!(events, again);
+            let files = |kept: Option<Kept>| kept.expect("an adapter").files;
+            let (files, files_again) = (files(kept), files(kept_again));
+            assert!(files == files_again, "{shape:?}: the adapters differ");
+            let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
+            assert!(other.expect("an adapter").files != files, "another seed gives another adapter");
+        }
+    }
+
+    async fn decoding_with_a_cache_equals_the_full_forward() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            let config = Config { context: 96, ..Config::parse(CONFIG.as_bytes()).expect("a config") };
+            let base = Transformer::load(&gpu, config, &Source::memory("model", MODEL.to_vec()), &mut |_, _| {}).await.expect("a model");
+            let (adapter, flat) = case("llama-all-linear").files().load(&gpu, &base.config).expect("an adapter");
+            adapter.write(&gpu, &flat);
+            decoding_equals_forward(&adapter.attach(&base), &[0, 1, 31, 32, 63, 64, 65, 95]).await;
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn decoding_the_embedded_base_equals_the_full_forward() {
+        let gpu = gpu(Shape::Direct).await;
+        let config = Config::parse(include_bytes!("../../www/public/base/config.json")).expect("a config");
+        let source = Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
+        let base = Transformer::load(&gpu, config, &source, &mut |_, _| {}).await.expect("a model");
+        decoding_equals_forward(&base, &[1, 63, 64, 65, 255]).await;
+    }
+
+    async fn weights_in_slabs_give_the_same_logits_loss_and_gradient() {
+        for shape in SHAPES {
+            for name in ["llama-all-linear", "llama-odd-rank-5", "llama-tied-all-linear"] {
+                let facts = case(name).facts();
+                let mut answers = Vec::new();
+                for max_binding in [None, Some(3000)] {
+                    let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
+                    let t = tuned(name, gpu).await;
+                    assert_eq!(t.base.head().slabs.len() > 3, max_binding.is_some());
+                    let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+                    let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
+                    answers.push((logits, loss(&t.model, &facts.micro(), 2).await.0, gradient));
+                }
+                close(&format!("{name} logits"), &answers[1].0, &answers[0].0, 1e-6);
+                assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "{name}: loss {} is not {}", answers[1].1, answers[0].1);
+                close(&format!("{name} gradient"), &answers[1].2, &answers[0].2, 1e-5);
+            }
+        }
+    }
+
+    async fn greedy_generation_takes_the_likeliest_token_of_the_full_forward() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            let base = tiny_base(&gpu).await;
+            let generator = Generator::new(&base.model).await.expect("plans");
+            let sampling = Sampling { max_tokens: 12, temperature: 0.0, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
+            let prompt = "Boats left on the tide, a long row of them";
+            let generated = generator.generate(&base.tokenizer, prompt, &sampling, &mut |_| {}, &|| true).await.expect("text");
+            assert_eq!((generated.tokens, generated.reason), (12, Reason::Length));
+            let mut sequence = base.tokenizer.encode(prompt, true).expect("ids");
+            let prompt_tokens = sequence.len();
+            for _ in 0..12 {
+                let all = logits(&base.model, &sequence, 1, 1.0).await;
+                sequence.push(argmax(&all[all.len() - 96..]));
+            }
+            assert_eq!(generated.text, base.tokenizer.decode(&sequence[prompt_tokens..]).expect("text"));
+        }
+    }
+
+    async fn an_adapter_exported_and_imported_is_the_same() {
+        for name in ["llama-all-linear", "llama-wide-head-rank-3", "llama-odd-rank-5", "llama-alpha-12"] {
+            let t = tuned(name, gpu(Shape::Direct).await).await;
+            let files = AdapterFiles::new(&t.adapter, &t.flat, "base");
+            let (again, flat) = files.load(&t.gpu, &t.base.config).expect("an adapter");
+            assert_eq!(again.spec, t.adapter.spec);
+            same_bits(name, &flat, &t.flat);
+            again.write(&t.gpu, &flat);
+            let probe = ids(20, 96, 5);
+            let expected = logits(&t.model, &probe, 1, 1.0).await;
+            same_bits(name, &logits(&again.attach(&t.base), &probe, 1, 1.0).await, &expected);
+        }
+    }
+
+    async fn the_check_of_an_export_sees_a_broken_name_and_a_changed_byte() {
+        let t = tuned("llama-all-linear", gpu(Shape::Direct).await).await;
+        let files = AdapterFiles::new(&t.adapter, &t.flat, "base");
+        let probe = ids(20, 96, 6);
+        let draft = ExportCheck::record(&t.base, &t.adapter, &probe).expect("plans");
+        let check = ExportCheck::finish(draft, &probe, &mut quiet()).await.expect("plans");
+        assert_eq!(check.run(&t.gpu, &t.flat, &files).await, Ok(()));
+
+        let at = files.weights.windows(8).position(|part| part == b"layers.1").expect("a name");
+        let mut weights = files.weights.clone();
+        weights[at + 7] = b'7';
+        let broken = check.run(&t.gpu, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
+        assert!(matches!(&broken, Err(Error::TensorMissing { name, .. }) if name.contains("layers.1")), "{broken:?}");
+
+        // The last number is of a B; the byte holds most of its exponent.
+        let mut weights = files.weights.clone();
+        *weights.last_mut().expect("bytes") ^= 1;
+        let changed = check.run(&t.gpu, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
+        assert!(matches!(changed, Err(Error::ExportCheck { .. })), "{changed:?}");
+    }
+
+    async fn a_gradient_that_is_not_finite_stops_every_update_for_good() {
+        for shape in SHAPES {
+            for poison in [f32::NAN, f32::INFINITY, -f32::INFINITY] {
+                let facts = case("llama-default").facts();
+                let t = tuned("llama-default", gpu(shape).await).await;
+                let mut trainer = t.trainer(2, facts.seq_len).await;
+                let micros = [facts.micro()];
+                assert!(step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
+                let before = t.parameters().await;
+                assert_ne!(before, t.flat, "a finite step changes the adapter");
+                trainer.buffers().g.upload_at(&t.gpu, 4, &[poison]);
+                // The second step is under way before the first is known to be broken.
+                let tickets = [0, 1].map(|_| trainer.submit(&micros, facts.seq_len, STEP, 1).expect("a step"));
+                for ticket in tickets {
+                    assert!(!trainer.result(ticket).await.expect("a result").finite, "{shape:?}: {poison}");
+                }
+                assert!(!step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
+                same_bits("parameters", &t.parameters().await, &before);
+                let gradient = trainer.buffers().g.download(&t.gpu).await.expect("a gradient");
+                assert!(gradient.iter().all(|g| *g == 0.0), "the update leaves the gradient zeroed");
+            }
+        }
+    }
+
+    async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
+        for shape in SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
+            let spec = AdapterSpec::new(4, 8.0, "attention").expect("a spec");
+            let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
+            let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
+            let mut flat = vec![0.0; adapter.length];
+            for position in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
+                flat[*position as usize] = 1e30;
+            }
+            let init = AdapterFiles::new(&adapter, &flat, "tiny");
+            let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
+            let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
+            let kept = kept.expect("an adapter").files.parameters(&adapter).expect("parameters");
+            same_bits("adapter", &kept, &flat);
+            assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
+            assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
+            assert!(!events.iter().any(|event| matches!(event, Event::Step { .. })), "a step without a loss is not reported");
+        }
+    }
+}

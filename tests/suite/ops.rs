@@ -1,1 +1,187 @@
+//! Every op of `src/ops`, forward and backward, against the f64 references, in both kernel shapes and with edge shapes.
 
+mod adamw;
+mod add;
+mod attention;
+mod cross_entropy;
+mod embed;
+mod mlp;
+mod norm;
+mod project;
+mod rope;
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Pool, Tensor};
+use tabtune::ops::{Slab, Weight};
+use tabtune::plan::{Grad, Input, Progress, Recorder, Step, Var};
+use tabtune::random::SplitMix64;
+
+use crate::check::close64;
+
+/// (rows a plan has room for, rows of the step): one, a prime, one past a tile, and fewer than there is room for.
+const ROWS: [(usize, usize); 4] = [(1, 1), (7, 7), (65, 65), (70, 67)];
+
+/// A test bed for one plan: random operands, a recorder, and what the plan is expected to leave behind.
+///
+/// Rows past `Step.rows` hold NaN in every operand, because nothing may depend on them. What a plan must write holds NaN before it runs,
+/// because it must not read it, and what a plan adds to is filled before it warms up, because warming up must leave memory as it was.
+struct Bed {
+    name: String,
+    gpu: Rc<Gpu>,
+    rec: Recorder,
+    step: Step,
+    /// Tokens, targets, labelled rows and their inverse, as `Input::write` takes them.
+    lists: [Vec<u32>; 4],
+    /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6 as a rule.
+    tolerance: f64,
+    random: SplitMix64,
+    room: usize,
+    expected: Vec<Expected>,
+}
+
+struct Expected {
+    what: &'static str,
+    place: Place,
+    values: Vec<f64>,
+    /// The plan must write it without reading it.
+    fresh: bool,
+}
+
+/// Gradients have no tensor before the tape is unwound.
+enum Place {
+    Data(Tensor),
+    Grad(Grad),
+}
+
+impl Bed {
+    /// For a plan of one sequence with `room` rows, of which the step has `rows`.
+    fn new(gpu: &Rc<Gpu>, name: &str, (room, rows): (usize, usize)) -> Bed {
+        let input = Input::new(gpu, room).expect("an input");
+        let step = Step { rows: rows as u32, batch: 1, time: rows as u32, step: 1, inv_targets: 1.0, strength: 1.0, ..Step::default() };
+        Bed {
+            name: format!("{name}, {rows} rows of {room}, {:?}", gpu.shape),
+            gpu: gpu.clone(),
+            rec: Recorder::new(gpu, &Pool::default(), &input, true),
+            step,
+            lists: Default::default(),
+            tolerance: 1e-5,
+            random: SplitMix64(rows as u64),
+            room,
+            expected: Vec::new(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.step.rows as usize
+    }
+
+    /// Numbers in [-1, 1) that f32 holds exactly.
+    fn noise(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| f64::from((2.0 * self.random.unit() - 1.0) as f32)).collect()
+    }
+
+    /// A whole number below `n`.
+    fn below(&mut self, n: usize) -> usize {
+        (self.random.next() % n as u64) as usize
+    }
+
+    fn filled(&self, rows: usize, cols: usize, values: &[f64]) -> Tensor {
+        let tensor = Tensor::owned(&self.gpu, "operand", rows, cols).expect("a tensor");
+        let mut all: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+        all.resize(rows * cols, f32::NAN);
+        tensor.upload(&self.gpu, &all);
+        tensor
+    }
+
+    /// A random matrix of exactly this size.
+    fn matrix(&mut self, rows: usize, cols: usize) -> (Tensor, Vec<f64>) {
+        let values = self.noise(rows * cols);
+        (self.filled(rows, cols, &values), values)
+    }
+
+    /// A random frozen weight in slabs of at most `most` rows.
+    fn weight(&mut self, rows: usize, cols: usize, most: usize) -> (Weight, Vec<f64>) {
+        let mut all = Vec::new();
+        let mut slabs = Vec::new();
+        for first in (0..rows).step_by(most) {
+            let (tensor, values) = self.matrix(most.min(rows - first), cols);
+            slabs.push(Slab { first, tensor });
+            all.extend(values);
+        }
+        (Weight { rows, cols, slabs: Rc::new(slabs) }, all)
+    }
+
+    /// A random activation with something trainable upstream.
+    fn var(&mut self, cols: usize) -> (Var, Vec<f64>) {
+        let values = self.noise(self.rows() * cols);
+        (self.var_of(cols, &values), values)
+    }
+
+    fn var_of(&self, cols: usize, values: &[f64]) -> Var {
+        Var::new(self.filled(self.room, cols, values), true)
+    }
+
+    /// Gives `y` a random upstream gradient: call it between recording the op and `check`.
+    fn seed(&mut self, y: &Var) -> (Tensor, Vec<f64>) {
+        let values = self.noise(self.rows() * y.data.cols);
+        let dy = self.filled(self.room, y.data.cols, &values);
+        *y.grad.as_ref().expect("an op downstream of something trained has a gradient").borrow_mut() = Some(dy.clone());
+        (dy, values)
+    }
+
+    /// The plan assigns `values` to the first rows of `tensor`.
+    fn writes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
+        self.expected.push(Expected { what, place: Place::Data(tensor.clone()), values, fresh: true });
+    }
+
+    /// The plan makes the gradient of `x` and assigns `values` to it.
+    fn writes_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
+        let grad = x.grad.clone().expect("a gradient");
+        self.expected.push(Expected { what, place: Place::Grad(grad), values, fresh: true });
+    }
+
+    /// The gradient of `x` is one that exists already.
+    fn keeps_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
+        let grad = x.grad.clone().expect("a gradient");
+        self.expected.push(Expected { what, place: Place::Grad(grad), values, fresh: false });
+    }
+
+    /// The plan turns what `tensor` holds into `values`.
+    fn changes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
+        self.expected.push(Expected { what, place: Place::Data(tensor.clone()), values, fresh: false });
+    }
+
+    /// Runs the plan once and compares.
+    async fn check(self) {
+        let Bed { name, gpu, rec, step, lists, tolerance, expected, .. } = self;
+        let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
+        let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.place.tensor(&name, e.what), e)).collect();
+        for (tensor, _) in found.iter().filter(|(_, e)| e.fresh) {
+            tensor.upload(&gpu, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
+        }
+        plan.input.write(&gpu, &step, [&lists[0], &lists[1], &lists[2], &lists[3]]);
+        plan.submit(&gpu, 1);
+        for (tensor, Expected { what, values, .. }) in found {
+            let all = tensor.download(&gpu).await.expect("a result");
+            close64(&format!("{what} of {name}"), &all[..values.len()], &values, tolerance);
+        }
+    }
+}
+
+impl Place {
+    fn tensor(&self, name: &str, what: &str) -> Tensor {
+        match self {
+            Place::Data(tensor) => tensor.clone(),
+            Place::Grad(grad) => grad.borrow().clone().unwrap_or_else(|| panic!("{name}: nothing wrote {what}")),
+        }
+    }
+}
+
+fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+fn times(s: f64, a: &[f64]) -> Vec<f64> {
+    a.iter().map(|a| s * a).collect()
+}

@@ -134,7 +134,11 @@ export class Session {
 }
 
 function trapped(message: string): LoraError {
-  return new LoraError("internal", `the engine stopped: ${message}`, "Start again; the best adapter so far is kept.");
+  return new LoraError(
+    "engine_lost",
+    `the engine stopped: ${message}`,
+    "Start again; the best adapter so far is kept.",
+  );
 }
 
 /** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */

@@ -2,8 +2,7 @@
 
 import { effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
-import { session } from "./engine";
-import { isLost } from "./run";
+import { isLost, session } from "./engine";
 import { settings } from "./settings";
 import { adapter, training } from "./state";
 import { complain, forgive } from "./trouble";

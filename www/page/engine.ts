@@ -58,6 +58,9 @@ async function fetchParts(): Promise<Parts> {
   return { program, files, config: JSON.parse(await files.config.text()) };
 }
 
+/** The engine is gone, and a fresh one is on its way: `start`'s listener tells the visitor. */
+export const isLost = (error: LoraError) => error.code === "engine_lost" || error.code === "device_lost";
+
 function replace(error: LoraError) {
   current = open().catch(giveUp);
   tellLost(error);

@@ -3,9 +3,9 @@
 import { effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
 import type { Probe } from "../api/events";
-import { session } from "./engine";
+import { isLost, session } from "./engine";
 import { settings } from "./settings";
-import { type Card, model, text, training } from "./state";
+import { changing, model, text, training } from "./state";
 import { read } from "./text";
 import { complain, forgive } from "./trouble";
 
@@ -46,12 +46,18 @@ async function measure(key: string) {
     forgive("model");
   } catch (error) {
     estimate.value = null;
-    if ((error as LoraError).code !== "internal") complain(blamed(error as LoraError), error);
+    complainWhereItHelps(error as LoraError);
   }
 }
 
-/** The card in which an error of the engine is told: where the visitor can do something about it. */
-export function blamed({ code }: LoraError): Card {
-  if (code.startsWith("text_") || code.startsWith("data_")) return "text";
-  return code === "setting" || code.startsWith("gpu_") ? "model" : "train";
+/** An error of the engine is told in the card where the visitor can do something about it. */
+export function complainWhereItHelps(error: LoraError) {
+  const { code } = error;
+  if (isLost(error)) return;
+  if (code.startsWith("text_") || code.startsWith("data_")) return complain("text", error);
+  if (code !== "setting" && !code.startsWith("gpu_")) return complain("train", error);
+  const press = () => {
+    changing.value = "model";
+  };
+  complain("model", error, { label: "Change the settings", press });
 }

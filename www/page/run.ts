@@ -3,7 +3,7 @@
 import type { LoraError } from "../api/errors";
 import type { AdapterFiles, Event, Notice, Stats } from "../api/events";
 import { session } from "./engine";
-import { blamed } from "./estimate";
+import { complainWhereItHelps } from "./estimate";
 import { settings } from "./settings";
 import { adapter, announce, downloaded, run, text, training } from "./state";
 import { read } from "./text";
@@ -37,7 +37,7 @@ const GREW = "the numbers grew without bound, so the run was stopped; the last g
 const LOWER = "Open the model's card and try a learning rate three times lower.";
 const REDRAW_MS = 100;
 /** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
-const NEW_IN_AVERAGE = 0.1;
+const NEW_IN_AVERAGE = 0.2;
 
 export async function train() {
   const wanted = settings.value;
@@ -55,7 +55,7 @@ export async function train() {
     if (live.outcome?.reason === "cancelled") await restore(before);
     else if (live.step > 0) keep(await engine.adapter());
   } catch (error) {
-    if (!isLost(error as LoraError)) complain(blamed(error as LoraError), error);
+    complainWhereItHelps(error as LoraError);
   }
   release();
   live.state = "ended";
@@ -76,10 +76,8 @@ export function explainLoss(error: LoraError) {
     ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
   const hint = kept ? "Try the adapter or download it below, or train again." : "Train again; it starts afresh.";
-  complain("train", { code: error.code, message: what, hint }, { label: "Train again", press: train });
+  complain("train", { code: error.code, message: what, hint });
 }
-
-export const isLost = (error: LoraError) => error.code === "internal" || error.code === "device_lost";
 
 function begin(total: number): Run {
   const live: Run = {

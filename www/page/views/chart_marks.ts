@@ -40,7 +40,8 @@ function drawBase(plot: uPlot, level: number, colour: Colours) {
 }
 
 function drawBest(plot: uPlot, best: { step: number; loss: number }, colour: Colours) {
-  const { ctx } = plot;
+  const { ctx, bbox } = plot;
+  const words = `best ${loss(best.loss)}`;
   const x = plot.valToPos(best.step, "x", true);
   const y = plot.valToPos(best.loss, "y", true);
   ctx.strokeStyle = colour.warm;
@@ -48,7 +49,15 @@ function drawBest(plot: uPlot, best: { step: number; loss: number }, colour: Col
   ctx.beginPath();
   ctx.arc(x, y, 9 * devicePixelRatio, 0, 2 * Math.PI);
   ctx.stroke();
-  write(plot, `best ${loss(best.loss)}`, x, y - 14 * devicePixelRatio, "center", colour.warm, colour);
+  write(
+    plot,
+    words,
+    Math.max(x, bbox.left + ctx.measureText(words).width / 2 + 4),
+    y - 14 * devicePixelRatio,
+    "center",
+    colour.warm,
+    colour,
+  );
 }
 
 /** Each line carries its name at its end; names that would touch are pushed apart. */

@@ -2,9 +2,15 @@
 
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 
-export function Fold({ title, children }: { title: ComponentChildren; children: ComponentChildren }) {
+interface Props {
+  title: ComponentChildren;
+  open?: boolean;
+  children: ComponentChildren;
+}
+
+export function Fold({ title, open = false, children }: Props) {
   return (
-    <details onKeyDown={closeOnEscape}>
+    <details open={open} onKeyDown={closeOnEscape}>
       <summary>{title}</summary>
       <div class="folded">{children}</div>
     </details>

@@ -1,8 +1,10 @@
 /** Card 2: the model, and what can be turned on it. */
 
+import { useState } from "preact/hooks";
 import { settings } from "../settings";
 import { adapterSize } from "../size";
 import { changing, model } from "../state";
+import { troubles } from "../trouble";
 import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
@@ -35,6 +37,8 @@ function DoneLine() {
 }
 
 function About() {
+  // Looked at once, so that the fold does not close under the hand that mends the setting.
+  const [refused] = useState(() => troubles.peek().model !== undefined);
   if (model.value.state !== "ready") return null;
   const { info } = model.value;
   return (
@@ -54,7 +58,7 @@ function About() {
         {bytes(info.weightBytes)} of weights, running{" "}
         {info.gpu.software ? "in software" : `on ${info.gpu.name || "your graphics card"}`}.
       </p>
-      <Fold title="Advanced">
+      <Fold title="Advanced" open={refused}>
         <Knobs />
       </Fold>
       <button

@@ -4,15 +4,19 @@ import { settings } from "../settings";
 
 export function Timeline({ samples }: { samples: { step: number; text: string }[] }) {
   if (samples.length === 0) return null;
+  const start = settings.value?.prompt.split("\n").at(-1);
   return (
     <>
       <h3>What it writes on the way</h3>
-      <p class="quiet">Always from the same start, “{settings.value?.prompt}”, with the same dice.</p>
+      <p class="quiet">Always from the same start, with the same dice.</p>
       <ol class="timeline">
         {samples.map((sample) => (
           <li key={sample.step}>
-            <span class="when">{sample.step === 0 ? "before" : `step ${sample.step}`}</span>
-            <p class="written">{sample.text.trimStart()}</p>
+            <span class="when">step {sample.step}</span>
+            <p class="written">
+              <span class="quiet">{start}</span>
+              {sample.text.trimEnd().replace(/\n+/g, "\n")}
+            </p>
           </li>
         ))}
       </ol>

@@ -1,0 +1,153 @@
+//! `update`: norm, clip, AdamW, and the flag that ends all updates.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Pool, Tensor};
+use tabtune::ops::{UpdateBuffers, update};
+use tabtune::plan::{Input, Plan, Progress, Recorder, Step};
+use tabtune::random::SplitMix64;
+
+use crate::check::{SHAPES, close64, gpu};
+use crate::reference::*;
+
+/// Rounded to f32 as a step holds it; decay is strong enough that leaving it out is seen.
+const LEARNING_RATE: f64 = 0.015625;
+const WEIGHT_DECAY: f64 = 2.0;
+
+/// The update of `n` parameters, and the same in f64.
+struct Optimizer {
+    gpu: Rc<Gpu>,
+    plan: Plan,
+    buffers: UpdateBuffers,
+    p: Vec<f64>,
+    m: Vec<f64>,
+    v: Vec<f64>,
+    random: SplitMix64,
+    step: i32,
+}
+
+impl Optimizer {
+    async fn new(gpu: &Rc<Gpu>, n: usize) -> Optimizer {
+        let tensor = |label: &str, n| Tensor::owned(gpu, label, 1, n).expect("a tensor");
+        let buffers = UpdateBuffers {
+            p: tensor("p", n),
+            g: tensor("g", n),
+            m: tensor("m", n),
+            v: tensor("v", n),
+            totals: tensor("totals", 2),
+            state: tensor("state", 2),
+            result: tensor("result", 4),
+        };
+        let input = Input::new(gpu, 1).expect("an input");
+        let mut rec = Recorder::new(gpu, &Pool::default(), &input, false);
+        update(&mut rec, &buffers);
+        let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
+        let mut optimizer =
+            Optimizer { gpu: gpu.clone(), plan, buffers, p: vec![], m: vec![0.0; n], v: vec![0.0; n], random: SplitMix64(n as u64), step: 0 };
+        optimizer.p = optimizer.noise(n);
+        let p: Vec<f32> = optimizer.p.iter().map(|&x| x as f32).collect();
+        optimizer.buffers.p.upload(gpu, &p);
+        optimizer
+    }
+
+    fn noise(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| f64::from((2.0 * self.random.unit() - 1.0) as f32)).collect()
+    }
+
+    /// One step on the device, with this gradient and these totals. Returns {Σ loss, targets, norm, flags}.
+    async fn submit(&mut self, g: &[f32], totals: [f32; 2], clip: f64) -> Vec<f32> {
+        self.step += 1;
+        self.buffers.g.upload(&self.gpu, g);
+        self.buffers.totals.upload(&self.gpu, &totals);
+        let step = Step {
+            rows: 1,
+            step: self.step as u32,
+            learning_rate: LEARNING_RATE as f32,
+            weight_decay: WEIGHT_DECAY as f32,
+            clip: clip as f32,
+            bias_1: (1.0 - 0.9f64.powi(self.step)) as f32,
+            bias_2: (1.0 - 0.999f64.powi(self.step)).sqrt() as f32,
+            ..Step::default()
+        };
+        self.plan.input.write_step(&self.gpu, &step);
+        self.plan.submit(&self.gpu, 1);
+        self.buffers.result.download(&self.gpu).await.expect("a result")
+    }
+
+    /// p, m and v are what the reference says; gradient and totals are zero for the next micro-batch.
+    async fn check(&self, what: &str) {
+        let b = &self.buffers;
+        let what = format!("{what}, step {} of {} numbers, {:?}", self.step, self.p.len(), self.gpu.shape);
+        for (name, tensor, expected) in [("p", &b.p, &self.p), ("m", &b.m, &self.m), ("v", &b.v, &self.v)] {
+            // f32 knows 0.999 to 2e-8, so 1 - 0.999 to 2e-5: v errs by that much.
+            let tolerance = if name == "v" { 5e-5 } else { 1e-5 };
+            close64(&format!("{name}: {what}"), &tensor.download(&self.gpu).await.expect("a state"), expected, tolerance);
+        }
+        for tensor in [&b.g, &b.totals] {
+            let found = tensor.download(&self.gpu).await.expect("a state");
+            assert!(found.iter().all(|&x| x == 0.0), "{what}: gradient and totals start again from zero");
+        }
+    }
+}
+
+/// Three steps whose gradients are about sqrt(n / 3) long.
+async fn steps(gpu: &Rc<Gpu>, n: usize, clip: f64) {
+    let mut optimizer = Optimizer::new(gpu, n).await;
+    for _ in 0..3 {
+        let g = optimizer.noise(n);
+        let totals = [2.5, 3.0];
+        let found = optimizer.submit(&g.iter().map(|&x| x as f32).collect::<Vec<_>>(), totals, clip).await;
+        let norm = global_norm(&[&g]);
+        close64("result", &found, &[2.5, 3.0, norm, 0.0], 1e-6);
+        let factor = if clip > 0.0 { clip_coefficient(norm, clip) } else { 1.0 };
+        let clipped: Vec<f64> = g.iter().map(|g| g * factor).collect();
+        let o = AdamW { lr: LEARNING_RATE, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: WEIGHT_DECAY };
+        let Optimizer { p, m, v, step, .. } = &mut optimizer;
+        adamw_step(p, &clipped, m, v, *step, &o);
+        optimizer.check(&format!("clip {clip}")).await;
+    }
+}
+
+/// A gradient or loss that is not finite, then good ones: nothing moves any more, and the host is told each time.
+async fn stays_broken(gpu: &Rc<Gpu>, n: usize, what: &str, bad: Option<(usize, f32)>, loss: f32) {
+    let mut optimizer = Optimizer::new(gpu, n).await;
+    let mut g = vec![0.25; n];
+    if let Some((index, value)) = bad {
+        g[index] = value;
+    }
+    assert_eq!(optimizer.submit(&g, [loss, 1.0], 1.0).await[3], 1.0, "{what}: the flag");
+    optimizer.check(what).await;
+    for _ in 0..2 {
+        let found = optimizer.submit(&vec![0.25; n], [2.5, 1.0], 1.0).await;
+        assert_eq!((found[0], found[3]), (2.5, 1.0), "{what}: the flag stays, the loss is reported");
+        optimizer.check(what).await;
+    }
+}
+
+crate::gpu_tests! {
+    /// 4,160 numbers are one group of quads more than the 1,024 invocations of the norm. A clip of 0 is none; one of 1,000 does nothing.
+    async fn update_equals_its_reference() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for n in [4, 68, 4160] {
+                for clip in [0.0, 0.5, 1000.0] {
+                    steps(&gpu, n, clip).await;
+                }
+            }
+        }
+    }
+
+    async fn update_stops_for_good_when_something_is_not_finite() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for n in [68, 4160] {
+                stays_broken(&gpu, n, "NaN in g", Some((n - 1, f32::NAN)), 2.5).await;
+                stays_broken(&gpu, n, "infinity in g", Some((0, f32::INFINITY)), 2.5).await;
+                stays_broken(&gpu, n, "minus infinity in g", Some((n / 2, f32::NEG_INFINITY)), 2.5).await;
+                stays_broken(&gpu, n, "a norm past the largest f32", Some((1, 1e30)), 2.5).await;
+                stays_broken(&gpu, n, "a loss that is NaN", None, f32::NAN).await;
+                stays_broken(&gpu, n, "a loss that is infinite", None, f32::INFINITY).await;
+            }
+        }
+    }
+}

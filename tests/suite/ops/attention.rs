@@ -1,0 +1,102 @@
+//! `attention`: forward and backward over whole sequences, and forward over a cache.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Tensor};
+use tabtune::ops::{Cache, Heads, attention};
+
+use super::{Bed, times};
+use crate::check::{SHAPES, gpu};
+use crate::reference::*;
+
+/// (B, T, H, KV, D), and the factor of the queries.
+struct Case(usize, usize, usize, usize, usize, f64);
+
+/// Every register size at its end and inside; groups of 1 to 4 query heads per key head, 3 of which cut a work group inside a token; one past a tile of
+/// 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32 unless the maximum is taken out.
+const CASES: [Case; 10] = [
+    Case(1, 1, 1, 1, 4, 1.0),
+    Case(1, 67, 1, 1, 4, 1.0),
+    Case(3, 17, 1, 1, 4, 60.0),
+    Case(2, 7, 4, 1, 12, 1.0),
+    Case(1, 65, 4, 1, 12, 1.0),
+    Case(2, 33, 4, 2, 32, 1.0),
+    Case(2, 65, 3, 1, 36, 1.0),
+    Case(1, 7, 4, 4, 64, 1.0),
+    Case(1, 67, 2, 1, 128, 1.0),
+    Case(3, 5, 2, 1, 128, 1.0),
+];
+
+/// `room` for one sequence may exceed its length.
+async fn sequences(gpu: &Rc<Gpu>, case: &Case, room: usize) {
+    let &Case(b, t, h, kv, d, factor) = case;
+    let shape = AttentionShape { b, t, h, kv, d };
+    let mut bed = Bed::new(gpu, &format!("attention B {b} T {t} H {h} KV {kv} D {d}"), (room, b * t));
+    bed.step.batch = b as u32;
+    bed.step.time = t as u32;
+    if factor > 1.0 {
+        // A score of 100 is rounded to 1e-5, and exp makes that the relative error of a probability.
+        bed.tolerance = 1e-4;
+    }
+    let q_values = times(factor, &bed.noise(b * t * h * d)).iter().map(|&x| f64::from(x as f32)).collect::<Vec<_>>();
+    let q = bed.var_of(h * d, &q_values);
+    let ((k, k_values), (v, v_values)) = (bed.var(kv * d), bed.var(kv * d));
+    let o = attention(&mut bed.rec, &q, &k, &v, Heads { query: h, key: kv, size: d }, b, None);
+    let (_, dout) = bed.seed(&o);
+    let (dq, dk, dv) = attention_backward(&dout, &q_values, &k_values, &v_values, shape);
+    bed.writes("o", &o.data, attention_forward(&q_values, &k_values, &v_values, shape).0);
+    bed.writes_grad("dq", &q, dq);
+    bed.writes_grad("dk", &k, dk);
+    bed.writes_grad("dv", &v, dv);
+    bed.check().await;
+}
+
+/// A prompt of `prompt` tokens in a plan with more room, then single tokens: what each sees is the cache.
+async fn decoding(gpu: &Rc<Gpu>, prompt: usize, (h, kv, d): (usize, usize, usize)) {
+    let context = prompt + 3;
+    let shape = AttentionShape { b: 1, t: context, h, kv, d };
+    let mut all = Bed::new(gpu, "all tokens", (context, context));
+    let (q, k, v) = (all.noise(context * h * d), all.noise(context * kv * d), all.noise(context * kv * d));
+    let (o, _) = attention_forward(&q, &k, &v, shape);
+    let part = |values: &[f64], from: usize, rows: usize, cols: usize| values[from * cols..(from + rows) * cols].to_vec();
+    // What lies behind the tokens seen so far must not count.
+    let room = |label| {
+        let tensor = Tensor::owned(gpu, label, context, kv * d).expect("a tensor");
+        tensor.upload(gpu, &vec![f32::NAN; context * kv * d]);
+        tensor
+    };
+    let cache = Cache { k: room("keys"), v: room("values") };
+    for (position, rows) in [(0, (prompt + 2, prompt)), (prompt, (1, 1)), (prompt + 1, (1, 1)), (prompt + 2, (1, 1))] {
+        let mut bed = Bed::new(gpu, &format!("attention from {position} with a cache, H {h} KV {kv} D {d}"), rows);
+        bed.step.position = position as u32;
+        let q = bed.var_of(h * d, &part(&q, position, rows.1, h * d));
+        let k_new = bed.var_of(kv * d, &part(&k, position, rows.1, kv * d));
+        let v_new = bed.var_of(kv * d, &part(&v, position, rows.1, kv * d));
+        let found = attention(&mut bed.rec, &q, &k_new, &v_new, Heads { query: h, key: kv, size: d }, 1, Some(&cache));
+        bed.writes("o", &found.data, part(&o, position, rows.1, h * d));
+        bed.changes("keys", &cache.k, part(&k, 0, position + rows.1, kv * d));
+        bed.changes("values", &cache.v, part(&v, 0, position + rows.1, kv * d));
+        bed.check().await;
+    }
+}
+
+crate::gpu_tests! {
+    async fn attention_equals_its_reference() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for case in &CASES {
+                sequences(&gpu, case, case.0 * case.1).await;
+            }
+            sequences(&gpu, &CASES[4], 70).await;
+        }
+    }
+
+    async fn attention_over_a_cache_equals_attention_over_all_tokens() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            decoding(&gpu, 1, (1, 1, 4)).await;
+            decoding(&gpu, 15, (3, 1, 36)).await;
+            decoding(&gpu, 65, (4, 2, 32)).await;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `gather_rows` and `cross_entropy`: the loss through the output head, over the labelled rows alone.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Shape, Tensor};
+use tabtune::ops::{Chunks, cross_entropy, gather_rows};
+use tabtune::plan::Var;
+
+use super::{Bed, ROWS};
+use crate::check::{SHAPES, gpu};
+use crate::reference::*;
+
+/// Which rows carry a target.
+#[derive(Clone, Copy, Debug)]
+enum Labels {
+    All,
+    None,
+    Some,
+    Last,
+}
+
+use Labels::{All, Last, None as Nothing, Some as Third};
+
+/// Random targets below `v`, and the lists that say so. Rows without a target have one in the list all the same: it must not count.
+fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
+    let rows = bed.rows();
+    let ids: Vec<usize> = (0..rows).map(|_| bed.below(v)).collect();
+    let carries = |row: usize| match labels {
+        All => true,
+        Nothing => false,
+        Third => row % 3 == 1,
+        Last => row + 1 == rows,
+    };
+    let targets: Vec<Option<usize>> = ids.iter().enumerate().map(|(row, &id)| carries(row).then_some(id)).collect();
+    let list: Vec<u32> = (0..rows as u32).filter(|&row| carries(row as usize)).collect();
+    let mut slot_of_row = vec![u32::MAX; rows];
+    for (slot, &row) in list.iter().enumerate() {
+        slot_of_row[row as usize] = slot as u32;
+    }
+    bed.step.labelled = list.len() as u32;
+    bed.lists = [Vec::new(), ids.iter().map(|&id| id as u32).collect(), list, slot_of_row];
+    targets
+}
+
+/// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one makes many small chunks.
+#[derive(Clone, Copy)]
+struct Head {
+    v: usize,
+    c: usize,
+    slab: usize,
+    chunk_for: usize,
+}
+
+const HEADS: [Head; 4] = [
+    Head { v: 5, c: 4, slab: 64, chunk_for: 5 },
+    Head { v: 69, c: 12, slab: 128, chunk_for: 69 },
+    Head { v: 69, c: 12, slab: 32, chunk_for: 1 << 18 },
+    Head { v: 261, c: 68, slab: 512, chunk_for: 1 << 18 },
+];
+
+/// Training (`trained`) adds to what totals hold and leaves a gradient; evaluating assigns.
+async fn loss(gpu: &Rc<Gpu>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
+    let Head { v, c, slab, chunk_for } = head;
+    let mut bed = Bed::new(gpu, &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"), rows);
+    let targets = label(&mut bed, labels, v);
+    let (x, x_values) = bed.var(c);
+    let x = if trained { x } else { Var::frozen(x.data) };
+    let (weight, w_values) = bed.weight(v, c, slab);
+    let inv_targets = 1.0 / 128.0;
+    bed.step.inv_targets = inv_targets as f32;
+    let chunks = Chunks::new(gpu, rows.0, chunk_for).expect("chunks");
+    let before = if trained { [3.5, 2.0] } else { [f64::NAN; 2] };
+    // Four numbers, so that the two that nobody writes are seen to stay.
+    let totals = bed.filled(1, 4, &[before[0], before[1], 7.0, 9.0]);
+    let h = gather_rows(&mut bed.rec, &x);
+    cross_entropy(&mut bed.rec, &h, &weight, &chunks, &totals, trained);
+    let (sum, count) = head_forward(&x_values, &w_values, &targets, c);
+    let start = if trained { before } else { [0.0; 2] };
+    bed.changes("totals", &totals, vec![start[0] + sum, start[1] + count as f64, 7.0, 9.0]);
+    if trained {
+        bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &targets, c, inv_targets));
+    }
+    bed.check().await;
+}
+
+crate::gpu_tests! {
+    /// One kernel serves both shapes.
+    async fn gather_rows_and_scatter_back() {
+        let gpu = gpu(Shape::Direct).await;
+        for c in [4, 12, 68] {
+            for rows in ROWS {
+                for labels in [All, Nothing, Third, Last] {
+                    let mut bed = Bed::new(&gpu, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
+                    label(&mut bed, labels, 1);
+                    let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
+                    let (x, x_values) = bed.var(c);
+                    let y = gather_rows(&mut bed.rec, &x);
+                    let (_, dy) = bed.seed(&y);
+                    let mut dx = vec![0.0; rows.1 * c];
+                    for (slot, &row) in list.iter().enumerate() {
+                        dx[row * c..][..c].copy_from_slice(&dy[slot * c..][..c]);
+                    }
+                    bed.writes("y", &y.data, list.iter().flat_map(|&row| x_values[row * c..][..c].to_vec()).collect());
+                    bed.writes_grad("dx", &x, dx);
+                    bed.check().await;
+                }
+            }
+        }
+    }
+
+    async fn cross_entropy_equals_its_reference() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for head in HEADS {
+                for rows in ROWS {
+                    for labels in [All, Nothing, Third, Last] {
+                        loss(&gpu, rows, head, labels, true).await;
+                    }
+                    loss(&gpu, rows, head, Third, false).await;
+                }
+            }
+        }
+    }
+
+    /// Logits of ±400: exp overflows f32 unless the maximum is taken out, over slabs too.
+    async fn cross_entropy_of_large_logits_is_finite() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for slab in [128, 32] {
+                let mut bed = Bed::new(&gpu, &format!("large logits in slabs of {slab}"), (7, 7));
+                // A logit of 400 is rounded to 3e-5, and exp makes that the relative error of a probability.
+                bed.tolerance = 1e-4;
+                let targets = label(&mut bed, All, 69);
+                let x_values: Vec<f64> = bed.noise(7 * 12).iter().map(|x| 256.0 * x).collect();
+                let x = bed.var_of(12, &x_values);
+                let (weight, w_values) = bed.weight(69, 12, slab);
+                let chunks = Chunks::new(&gpu, 7, 69).expect("chunks");
+                let totals = Tensor::owned(&gpu, "totals", 1, 2).expect("a tensor");
+                cross_entropy(&mut bed.rec, &x, &weight, &chunks, &totals, false);
+                let (sum, count) = head_forward(&x_values, &w_values, &targets, 12);
+                bed.writes("totals", &totals, vec![sum, count as f64]);
+                bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &targets, 12, 1.0));
+                bed.check().await;
+            }
+        }
+    }
+}

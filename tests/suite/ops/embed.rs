@@ -1,0 +1,30 @@
+//! `embed`: rows of a table in one slab and in several.
+
+use tabtune::ops::embed;
+
+use super::{Bed, ROWS};
+use crate::check::gpu;
+use crate::reference::*;
+use tabtune::gpu::Shape;
+
+crate::gpu_tests! {
+    /// One kernel serves both shapes. The last slab has fewer rows than the others; the first and last token of each are among the tokens.
+    async fn embed_reads_the_slab_that_holds_a_token() {
+        let gpu = gpu(Shape::Direct).await;
+        for (v, c, slab) in [(5, 4, 64), (69, 12, 32), (69, 68, 64)] {
+            for rows in ROWS {
+                let mut bed = Bed::new(&gpu, &format!("embed [{v} in slabs of {slab}, {c}]"), rows);
+                let (table, values) = bed.weight(v, c, slab);
+                let mut tokens: Vec<u32> = (0..rows.1).map(|_| bed.below(v) as u32).collect();
+                for (token, edge) in tokens.iter_mut().rev().zip([v - 1, 0, slab.min(v - 1), (slab - 1).min(v - 1)]) {
+                    *token = edge as u32;
+                }
+                let y = embed(&mut bed.rec, &table, rows.0);
+                assert!(y.grad.is_none(), "the table is frozen");
+                bed.writes("y", &y.data, embed_forward(&tokens, &values, c));
+                bed.lists[0] = tokens;
+                bed.check().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `swiglu`.
+
+use tabtune::gpu::Shape;
+use tabtune::ops::swiglu;
+
+use super::{Bed, ROWS, times};
+use crate::check::gpu;
+use crate::reference::*;
+
+crate::gpu_tests! {
+    /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) is past the largest f32.
+    async fn swiglu_equals_its_reference() {
+        let gpu = gpu(Shape::Direct).await;
+        for f in [4, 12, 68] {
+            for rows in ROWS {
+                let mut bed = Bed::new(&gpu, &format!("swiglu of {f}"), rows);
+                let mut g_values = times(8.0, &bed.noise(rows.1 * f));
+                g_values[0] = -100.0;
+                g_values[1] = 100.0;
+                let gate = bed.var_of(f, &g_values);
+                let (up, u_values) = bed.var(f);
+                let h = swiglu(&mut bed.rec, &gate, &up);
+                let (_, dh) = bed.seed(&h);
+                let (dg, du) = swiglu_backward(&dh, &g_values, &u_values);
+                bed.writes("h", &h.data, swiglu_forward(&g_values, &u_values));
+                bed.writes_grad("dgate", &gate, dg);
+                bed.writes_grad("dup", &up, du);
+                bed.check().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `rms_norm`.
+
+use tabtune::ops::rms_norm;
+
+use super::{Bed, ROWS};
+use crate::check::{SHAPES, gpu};
+use crate::reference::*;
+
+/// Power of two, so that f32 and f64 mean the same number; large enough that a kernel without it fails.
+const EPS: f64 = 0.125;
+
+crate::gpu_tests! {
+    /// 260 is one quad more than the 64 lanes of a group.
+    async fn rms_norm_equals_its_reference() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for c in [4, 12, 68, 260] {
+                for rows in ROWS {
+                    let mut bed = Bed::new(&gpu, &format!("rms_norm of {c}"), rows);
+                    let (x, x_values) = bed.var(c);
+                    let (w, w_values) = bed.matrix(1, c);
+                    let y = rms_norm(&mut bed.rec, &x, &w, EPS as f32);
+                    let (_, dy) = bed.seed(&y);
+                    bed.writes("y", &y.data, rms_norm_forward(&x_values, &w_values, EPS).0);
+                    bed.writes_grad("dx", &x, rms_norm_backward(&dy, &x_values, &w_values, EPS));
+                    bed.check().await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `project`: the three products y = x Wᵀ, dx = dy W and dW = dyᵀ x, and `matmul_vec` where a plan has one row.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Usage};
+use tabtune::gpu::Tensor;
+use tabtune::ops::{Matrix, Param, project, project_into};
+use tabtune::plan::Var;
+
+use super::{Bed, ROWS, sum, times};
+use crate::check::{SHAPES, gpu};
+use crate::reference::*;
+
+/// A site's uniform with this scale.
+fn site(gpu: &Rc<Gpu>, scale: f32) -> Tensor {
+    let buffer = gpu.buffer("site", 256, Usage::Uniform).expect("a buffer");
+    gpu.write(&buffer, 0, bytemuck::cast_slice(&[scale.to_bits(), 0, 0, 0]));
+    Tensor::in_buffer(buffer, 0, 1, 4)
+}
+
+/// A trained matrix; its gradient holds something already.
+fn param(bed: &mut Bed, rows: usize, cols: usize, values: &[f64]) -> (Param, Vec<f64>) {
+    let (grad, before) = bed.matrix(rows, cols);
+    (Param { value: bed.filled(rows, cols, values), grad }, before)
+}
+
+async fn frozen(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize)) {
+    let mut bed = Bed::new(gpu, &format!("project [{n_out} in slabs of {slab}, {n_in}]"), rows);
+    let (x, x_values) = bed.var(n_in);
+    let (w, w_values) = bed.weight(n_out, n_in, slab);
+    let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
+    let (_, dy) = bed.seed(&y);
+    bed.writes("y", &y.data, project_forward(&x_values, &w_values, rows.1, n_in, n_out));
+    bed.writes_grad("dx", &x, project_backward_input(&dy, &w_values, rows.1, n_in, n_out));
+    bed.check().await;
+}
+
+/// Rank 3 of 4: the padding of A and B is zero.
+fn padded(bed: &mut Bed, n_in: usize, n_out: usize, rank: usize, stored: usize) -> Lora {
+    let (mut a, mut b) = (bed.noise(stored * n_in), bed.noise(n_out * stored));
+    a[rank * n_in..].fill(0.0);
+    for row in b.chunks_mut(stored) {
+        row[rank..].fill(0.0);
+    }
+    Lora { a, b, scale: 1.75, rank: stored }
+}
+
+/// y = x Wᵀ + s (x Aᵀ) Bᵀ as `Linear` records it, with or without something trainable below x.
+async fn lora(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, rank): (usize, usize, usize), lowest: bool) {
+    let mut bed = Bed::new(gpu, &format!("LoRA [{n_out}, {n_in}] of rank {rank}, lowest: {lowest}"), rows);
+    let stored = rank.next_multiple_of(4);
+    let lora = padded(&mut bed, n_in, n_out, rank, stored);
+    let (x, x_values) = bed.var(n_in);
+    let x = if lowest { Var::frozen(x.data) } else { x };
+    let (w, w_values) = bed.weight(n_out, n_in, 64);
+    let (a, a_before) = param(&mut bed, stored, n_in, &lora.a);
+    let (b, b_before) = param(&mut bed, n_out, stored, &lora.b);
+    // The adapter's strength is half of one, so the site holds twice the scale.
+    bed.step.strength = 0.5;
+    let site = site(gpu, 2.0 * lora.scale as f32);
+    let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
+    let z = project(&mut bed.rec, None, &x, Matrix::Trained(&a), None);
+    let y = project(&mut bed.rec, Some(y), &z, Matrix::Trained(&b), Some(&site));
+    let (_, dy) = bed.seed(&y);
+
+    let (dx, da, db) = lora_backward(&dy, &x_values, &w_values, &lora, rows.1, n_in, n_out);
+    bed.writes("y", &y.data, lora_forward(&x_values, &w_values, &lora, rows.1, n_in, n_out));
+    bed.changes("dA", &a.grad, sum(&a_before, &da));
+    bed.changes("dB", &b.grad, sum(&b_before, &db));
+    if !lowest {
+        bed.writes_grad("dx", &x, dx);
+    }
+    bed.check().await;
+}
+
+crate::gpu_tests! {
+    async fn project_through_frozen_weights() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for weight in [(12, 4, 64), (4, 20, 64), (68, 68, 64), (20, 12, 8)] {
+                for rows in ROWS {
+                    frozen(&gpu, rows, weight).await;
+                }
+            }
+        }
+    }
+
+    async fn project_through_adapters() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for adapter in [(132, 12, 3), (12, 68, 8), (20, 20, 20)] {
+                for rows in ROWS {
+                    lora(&gpu, rows, adapter, false).await;
+                }
+            }
+            lora(&gpu, (70, 67), (12, 68, 8), true).await;
+        }
+    }
+
+    /// Bit for bit, which also holds where the adapter is not finite.
+    async fn project_with_strength_zero_leaves_the_base() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for rows in [(1, 1), (7, 7)] {
+                let mut bed = Bed::new(&gpu, "strength zero", rows);
+                let (x, _) = bed.var(4);
+                let base = bed.noise(rows.1 * 12);
+                let y = bed.var_of(12, &base);
+                let (b, _) = param(&mut bed, 12, 4, &[f64::NAN; 48]);
+                let site = site(&gpu, 2.0);
+                bed.step.strength = 0.0;
+                bed.tolerance = 0.0;
+                let y = project(&mut bed.rec, Some(y), &x, Matrix::Trained(&b), Some(&site));
+                bed.changes("y", &y.data, base);
+                bed.check().await;
+            }
+        }
+    }
+
+    /// One activation feeds several matrices, as q, k and v do: the first writer of its gradient assigns, the others add.
+    async fn project_gradients_of_one_input_add_up() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for rows in ROWS {
+                let mut bed = Bed::new(&gpu, "two readers", rows);
+                let (x, _) = bed.var(12);
+                let mut dx = vec![0.0; rows.1 * 12];
+                for n_out in [4, 20] {
+                    let (w, w_values) = bed.weight(n_out, 12, 64);
+                    let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
+                    let (_, dy) = bed.seed(&y);
+                    dx = sum(&dx, &project_backward_input(&dy, &w_values, rows.1, 12, n_out));
+                }
+                bed.writes_grad("dx", &x, dx);
+                bed.check().await;
+            }
+        }
+    }
+
+    /// A vocabulary that is no multiple of 4, as the logits that the host reads have it.
+    async fn project_into_logits() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for (v, slab) in [(5, 64), (69, 64), (69, 32)] {
+                for rows in [(1, 1), (7, 7), (70, 67)] {
+                    let mut bed = Bed::new(&gpu, &format!("logits of {v} tokens in slabs of {slab}"), rows);
+                    let (x, x_values) = bed.var(12);
+                    let (w, w_values) = bed.weight(v, 12, slab);
+                    let y = Tensor::owned(&gpu, "logits", rows.0, v).expect("a tensor");
+                    project_into(&mut bed.rec, &x.data, &w, &y);
+                    bed.writes("logits", &y, project_forward(&x_values, &w_values, rows.1, 12, v));
+                    bed.check().await;
+                }
+            }
+        }
+    }
+
+    /// s · x Wᵀ where nothing is there to add to, and its gradient: the factor is in all three products.
+    async fn project_scales_by_its_site() {
+        for shape in SHAPES {
+            let gpu = gpu(shape).await;
+            for rows in ROWS {
+                let mut bed = Bed::new(&gpu, "a site without a base", rows);
+                let (x, x_values) = bed.var(4);
+                let w_values = bed.noise(12 * 4);
+                let (w, before) = param(&mut bed, 12, 4, &w_values);
+                let site = site(&gpu, -3.0);
+                let y = project(&mut bed.rec, None, &x, Matrix::Trained(&w), Some(&site));
+                let (_, dy) = bed.seed(&y);
+                bed.writes("y", &y.data, times(-3.0, &project_forward(&x_values, &w_values, rows.1, 4, 12)));
+                bed.writes_grad("dx", &x, times(-3.0, &project_backward_input(&dy, &w_values, rows.1, 4, 12)));
+                bed.changes("dW", &w.grad, sum(&before, &times(-3.0, &project_backward_weight(&dy, &x_values, rows.1, 4, 12))));
+                bed.check().await;
+            }
+        }
+    }
+}
