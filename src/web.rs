@@ -16,7 +16,7 @@ use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::model::{Logits, Source, Transformer};
 use crate::plan::Progress;
-use crate::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Kept, MOST_HELD_OUT, Phase, Settings, Wish};
+use crate::run::{self, Base, BaseFiles, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Phase, Settings, Wish};
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
 
@@ -184,7 +184,9 @@ impl Engine {
         let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
         let tokenizer = &self.base.tokenizer;
         let mut data = Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
-        data.hold_out_at_most(MOST_HELD_OUT);
+        if settings.holdout == HOLDOUT {
+            data.hold_out_at_most(MOST_HELD_OUT);
+        }
         let preview: Vec<_> = data
             .rows
             .iter()

@@ -81,6 +81,7 @@ pub struct Gpu {
     pub(super) pipelines: RefCell<HashMap<KernelKey, Rc<Pipeline>>>,
     pub(super) layouts: RefCell<Layouts>,
     lost: Arc<Mutex<Option<String>>>,
+    refused: Arc<Mutex<Option<String>>>,
 }
 
 impl Gpu {
@@ -111,6 +112,14 @@ impl Gpu {
                 *lost = Some(message);
             }
         });
+        // Without a handler wgpu panics; with it, the next read reports what was refused.
+        let refused = Arc::new(Mutex::new(None));
+        let refused_here = refused.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut refused) = refused_here.lock() {
+                refused.get_or_insert(error.to_string());
+            }
+        }));
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let shape = options.shape.unwrap_or(if software { Shape::Direct } else { Shape::Tiled });
         let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size);
@@ -126,6 +135,7 @@ impl Gpu {
             pipelines: RefCell::default(),
             layouts: RefCell::default(),
             lost,
+            refused,
         }))
     }
 
@@ -177,14 +187,17 @@ impl Gpu {
         made
     }
 
-    /// An error once the device is gone; nothing else is reported by then.
+    /// An error once the device is gone, or once it has refused something that nobody checked.
     pub fn alive(&self) -> Result<()> {
-        match self.lost.lock() {
-            Ok(lost) => match lost.as_ref() {
-                Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
-                None => Ok(()),
-            },
-            Err(_) => Err(Error::DeviceLost { reason: "its state cannot be read".to_string() }),
+        let message = |state: &Mutex<Option<String>>| {
+            state.lock().map_or_else(|_| Some("its state cannot be read".to_string()), |message| message.clone())
+        };
+        if let Some(reason) = message(&self.lost) {
+            return Err(Error::DeviceLost { reason });
+        }
+        match message(&self.refused) {
+            Some(reason) => Err(Error::GpuRefused { reason }),
+            None => Ok(()),
         }
     }
 

@@ -68,8 +68,9 @@ impl Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         self.device.poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None }).map_err(|_| lost())?;
         let _ = &ticket.submission;
-        if ticket.signal.await.is_err() {
-            self.alive()?;
+        let answer = ticket.signal.await;
+        self.alive()?;
+        if answer.is_err() {
             return Err(lost());
         }
         let bytes = match ticket.staging.raw.get_mapped_range(0..ticket.bytes) {

@@ -166,7 +166,7 @@ fn dispatch_matmul(
     }
     let groups = match rec.gpu.shape {
         Shape::Tiled => [cols.div_ceil(64), rows.div_ceil(64), 1],
-        Shape::Direct => [rows.div_ceil(64), cols.div_ceil(8), 1],
+        Shape::Direct => [rows.div_ceil(64), cols.div_ceil(16), 1],
     };
     let mut features = form.to_vec();
     features.extend(site.map(|_| "site"));

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub use event::{DoneReason, Event, Phase};
-pub use settings::{MOST_HELD_OUT, Settings};
+pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
 
 use crate::adapter::{AdapterFiles, AdapterSpec};
 use crate::error::Result;

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::train::Schedule;
 
-/// Hold-out by default: a tenth of the rows, but not more than this many.
+/// Hold-out by default: this part of the rows, but not more than so many.
+pub const HOLDOUT: f64 = 0.1;
 pub const MOST_HELD_OUT: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Settings {
             steps: 150,
             clip: 1.0,
             weight_decay: 0.0,
-            holdout: 0.1,
+            holdout: HOLDOUT,
             eval_every: 0,
             sample_every: 0,
             prompt: String::new(),

@@ -1,1 +1,215 @@
+//! House rules, read from the source: which room may name which, and what is deliberately absent.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tabtune::gpu::kernel::MODULES;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A room of src/ and the rooms that it may name: those on its left, and never one beside it.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("random", &[]),
+    ("safetensors", &["error"]),
+    ("text", &["error", "random"]),
+    ("gpu", &["error"]),
+    ("plan", &["error", "gpu"]),
+    ("ops", &["error", "gpu", "plan"]),
+    ("model", &["error", "gpu", "plan", "ops", "safetensors"]),
+    ("adapter", &["error", "random", "gpu", "plan", "ops", "model", "safetensors"]),
+    ("train", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter"]),
+    ("generate", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter"]),
+    ("run", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate"]),
+    ("web", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate", "run"]),
+    ("bin", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate", "run"]),
+];
+
+/// Every shader and the reference that its op is compared with. A probe of the device's speed is no op.
+const REFERENCES: &[(&str, &str)] = &[
+    ("adamw", "adamw"),
+    ("add", "add"),
+    ("attention_backward_kv", "attention"),
+    ("attention_backward_q", "attention"),
+    ("attention_forward", "attention"),
+    ("cache_rows", "attention"),
+    ("cross_entropy_backward", "cross_entropy"),
+    ("cross_entropy_forward", "cross_entropy"),
+    ("cross_entropy_total", "cross_entropy"),
+    ("embed", "embed"),
+    ("gather_rows", "head"),
+    ("grad_clip", "adamw"),
+    ("grad_norm", "adamw"),
+    ("matmul", "project"),
+    ("matmul_tn", "project"),
+    ("matmul_vec", "project"),
+    ("rms_norm_backward", "rms_norm"),
+    ("rms_norm_forward", "rms_norm"),
+    ("rope", "rope"),
+    ("scatter_rows", "head"),
+    ("swiglu_backward", "swiglu"),
+    ("swiglu_forward", "swiglu"),
+];
+const PROBE: &str = "fma_probe";
+
+/// All files below a folder with an ending, as (path from the root, text).
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        let mut paths: Vec<PathBuf> = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                let name = path.strip_prefix(ROOT).expect("a path below the root").display().to_string();
+                found.push((name, fs::read_to_string(&path).expect("text")));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no .{ending} files");
+    found
+}
+
+/// The room of a file of src/: its folder, or its own name.
+fn room(path: &str) -> &str {
+    let first = path.trim_start_matches("src/").split('/').next().unwrap_or_default();
+    first.trim_end_matches(".rs")
+}
+
+/// The numbered lines of a Rust file without its comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(i, line)| (i + 1, line.split("//").next().unwrap_or_default()))
+}
+
+/// What follows each `prefix` that stands as a word of its own.
+fn named_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let begins = line.match_indices(prefix).map(|(at, _)| at).filter(|&at| !line[..at].ends_with(is_word));
+    begins.map(|at| &line[at + prefix.len()..]).map(|rest| &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())]).collect()
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    named_after(line, word).iter().any(|rest| rest.is_empty())
+}
+
+/// Fails with every line of src/ that has one of `words` outside the places where it belongs.
+fn only_in(words: &[&str], belongs: impl Fn(&str) -> bool) {
+    let mut wrong = Vec::new();
+    for (path, text) in files("src", "rs").iter().filter(|(path, _)| !belongs(path)) {
+        for (number, line) in code(text) {
+            wrong.extend(words.iter().filter(|word| has_word(line, word)).map(|word| format!("{path}:{number}: `{word}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    let mut edges = 0;
+    for (path, text) in files("src", "rs").iter().filter(|(path, _)| path != "src/lib.rs") {
+        let from = room(path);
+        let (_, allowed) =
+            ROOMS.iter().find(|(name, _)| *name == from).unwrap_or_else(|| panic!("{path}: no room `{from}` in the import rule"));
+        for (number, line) in code(text) {
+            for to in [named_after(line, "crate::"), named_after(line, "tabtune::")].concat() {
+                edges += 1;
+                if to != from && !allowed.contains(&to) {
+                    wrong.push(format!("{path}:{number}: `{from}` may not name `{to}`"));
+                }
+            }
+            // From a file of one room `super` is the root, which would hide an edge.
+            if path.matches('/').count() == 1 && line.contains("super::") {
+                wrong.push(format!("{path}:{number}: name the room, not `super`"));
+            }
+        }
+    }
+    assert!(edges > 50, "only {edges} imports were found");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_in_the_import_rule_and_on_the_left_of_what_names_it() {
+    for (path, _) in files("src", "rs").iter().filter(|(path, _)| path != "src/lib.rs") {
+        assert!(ROOMS.iter().any(|(name, _)| *name == room(path)), "{path} is in no room");
+    }
+    for (i, (name, allowed)) in ROOMS.iter().enumerate() {
+        let left = |other: &&&str| ROOMS[..i].iter().any(|(room, _)| room == **other);
+        assert_eq!(allowed.iter().filter(left).count(), allowed.len(), "`{name}` names a room on its right");
+    }
+}
+
+#[test]
+fn only_gpu_names_wgpu() {
+    only_in(&["wgpu"], |path| path.starts_with("src/gpu/"));
+}
+
+#[test]
+fn only_web_knows_javascript() {
+    only_in(&["JsValue", "JsFuture", "wasm_bindgen", "wasm_bindgen_futures", "js_sys", "web_sys", "serde_wasm_bindgen"], |path| {
+        path == "src/web.rs"
+    });
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    only_in(&["unsafe"], |_| false);
+}
+
+#[test]
+fn shaders_are_files_not_strings() {
+    for (path, text) in files("src", "rs") {
+        for part in ["@compute", "@group(", "@workgroup_size", "var<storage"] {
+            assert!(!text.contains(part), "{path} holds a shader: `{part}`");
+        }
+    }
+}
+
+#[test]
+fn nothing_above_ops_names_a_kernel() {
+    let below = ["gpu", "plan", "ops"];
+    for (path, text) in files("src", "rs").iter().filter(|(path, _)| !below.contains(&room(path))) {
+        for module in MODULES {
+            let may = module.kernel == PROBE && path == "src/bin/tabtune/bench.rs";
+            assert!(may || !text.contains(&format!("{:?}", module.kernel)), "{path} names the kernel `{}`", module.kernel);
+        }
+    }
+}
+
+#[test]
+fn every_shader_is_in_the_kernel_table_and_has_a_reference() {
+    let shaders: Vec<String> =
+        files("shaders", "wesl").into_iter().map(|(path, _)| path).filter(|path| !path.contains("/shared/")).collect();
+    for path in &shaders {
+        let kernel = path.trim_start_matches("shaders/").trim_end_matches(".wesl");
+        assert!(MODULES.iter().any(|module| module.kernel == kernel), "{path} is not in the kernel table");
+        let reference = REFERENCES.iter().find(|(name, _)| *name == kernel);
+        assert!(kernel == PROBE || reference.is_some(), "{path} has no reference");
+    }
+    for (kernel, reference) in REFERENCES {
+        assert!(shaders.iter().any(|path| *path == format!("shaders/{kernel}.wesl")), "there is no shader `{kernel}`");
+        let path = Path::new(ROOT).join(format!("tests/suite/reference/{reference}.rs"));
+        assert!(path.is_file(), "{kernel}: {} is missing", path.display());
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    for (folder, ending, most) in [("src", "rs", 400), ("shaders", "wesl", 230)] {
+        for (path, text) in files(folder, ending) {
+            let lines = text.lines().count();
+            assert!(lines <= most, "{path} has {lines} lines, at most {most} are read with pleasure");
+        }
+    }
+}
+
+#[test]
+fn the_rules_see_what_they_are_there_for() {
+    assert_eq!(named_after("use crate::run::Event; // crate", "crate::"), ["run"]);
+    assert_eq!(named_after("let e: crate::error::Error = crate::model::x();", "crate::"), ["error", "model"]);
+    assert!(named_after("use my_crate::run;", "crate::").is_empty());
+    assert!(has_word("let x: wgpu::Buffer;", "wgpu") && !has_word("let wgpus = 1;", "wgpu"));
+    assert_eq!(code("a // b\n// c").map(|(_, line)| line).collect::<Vec<_>>(), ["a ", ""]);
+}

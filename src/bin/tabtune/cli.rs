@@ -7,7 +7,7 @@ mod files;
 #[path = "train.rs"]
 mod train;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -187,7 +187,9 @@ async fn generate(args: GenerateArgs) -> Result<()> {
         let _ = std::io::stdout().flush();
     };
     generator.generate(&base.tokenizer, &args.prompt, &sampling, &mut emit, &|| true).await?;
-    println!();
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
     Ok(())
 }
 

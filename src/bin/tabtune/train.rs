@@ -89,12 +89,7 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     fn refuse_what_comes_later(&self) -> Result<()> {
-        let later = [
-            ("--resume", self.resume.is_some()),
-            ("--dropout above 0", self.dropout.is_some_and(|dropout| dropout != 0.0)),
-            ("--accumulate above 1", self.accumulate.is_some_and(|n| n > 1)),
-            ("--schedule cosine", self.schedule.as_deref() == Some("cosine")),
-        ];
+        let later = [("--resume", self.resume.is_some()), ("--dropout above 0", self.dropout.is_some_and(|dropout| dropout != 0.0))];
         match later.iter().find(|(_, asked)| *asked) {
             Some((what, _)) => Err(Error::NotYet { what: what.to_string() }),
             None => Ok(()),

@@ -42,8 +42,16 @@ impl Optimizer {
         let mut rec = Recorder::new(gpu, &Pool::default(), &input, false);
         update(&mut rec, &buffers);
         let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
-        let mut optimizer =
-            Optimizer { gpu: gpu.clone(), plan, buffers, p: vec![], m: vec![0.0; n], v: vec![0.0; n], random: SplitMix64(n as u64), step: 0 };
+        let mut optimizer = Optimizer {
+            gpu: gpu.clone(),
+            plan,
+            buffers,
+            p: vec![],
+            m: vec![0.0; n],
+            v: vec![0.0; n],
+            random: SplitMix64(n as u64),
+            step: 0,
+        };
         optimizer.p = optimizer.noise(n);
         let p: Vec<f32> = optimizer.p.iter().map(|&x| x as f32).collect();
         optimizer.buffers.p.upload(gpu, &p);

@@ -61,7 +61,8 @@ const HEADS: [Head; 4] = [
 /// Training (`trained`) adds to what totals hold and leaves a gradient; evaluating assigns.
 async fn loss(gpu: &Rc<Gpu>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
     let Head { v, c, slab, chunk_for } = head;
-    let mut bed = Bed::new(gpu, &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"), rows);
+    let mut bed =
+        Bed::new(gpu, &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"), rows);
     let targets = label(&mut bed, labels, v);
     let (x, x_values) = bed.var(c);
     let x = if trained { x } else { Var::frozen(x.data) };

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Usage};
 use tabtune::gpu::Tensor;
+use tabtune::gpu::{Gpu, Usage};
 use tabtune::ops::{Matrix, Param, project, project_into};
 use tabtune::plan::Var;
 
