@@ -51,7 +51,7 @@ test-native:
 .PHONY: test-native
 
 test-wasm:
-	CHROMEDRIVER="$${CHROMEDRIVER:-$$(command -v chromedriver)}" WASM_BINDGEN_TEST_TIMEOUT=1200 \
+	CHROMEDRIVER="$${CHROMEDRIVER:-$$(command -v chromedriver)}" WASM_BINDGEN_TEST_TIMEOUT=2400 \
 		cargo test --profile web $(WEB) --test suite
 .PHONY: test-wasm
 
@@ -61,8 +61,12 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-fixtures parity-page parity-run
+test-parity: parity-samples parity-fixtures parity-page parity-run
 .PHONY: test-parity
+
+parity-samples:
+	python3 tests/parity/check_samples.py
+.PHONY: parity-samples
 
 parity-fixtures:
 	$(PYTHON) tests/fixtures/make_fixtures.py --check

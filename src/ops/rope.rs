@@ -16,15 +16,15 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    /// Angles are f32 products of an f32 position and an f32 frequency, as transformers computes them.
+    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one row, dense.
     pub fn new(gpu: &Rc<Gpu>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
         let half = head_dim / 2;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| (1.0 / (theta as f32 as f64).powf((2 * i) as f64 / head_dim as f64)) as f32).collect();
+        let frequency = |i: usize| 1.0 / theta.powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
         let angles = (0..context).flat_map(|t| frequencies.iter().map(move |f| f64::from(t as f32 * f)));
         let (cosine, sine): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
         let table = |label, values: &[f32]| {
-            let tensor = Tensor::owned(gpu, label, context, half)?;
+            let tensor = Tensor::owned(gpu, label, 1, context * half)?;
             tensor.upload(gpu, values);
             Ok(tensor)
         };

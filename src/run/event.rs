@@ -16,7 +16,7 @@ pub enum Event {
         rows: usize,
         held_out: usize,
         parameters: usize,
-        settings: Settings,
+        settings: Box<Settings>,
     },
     Phase {
         phase: Phase,

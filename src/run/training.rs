@@ -114,7 +114,7 @@ pub(super) async fn train<'a>(
         rows: data.rows.len(),
         held_out: data.held_out.len(),
         parameters: adapter.parameters(),
-        settings: settings.clone(),
+        settings: Box::new(settings.clone()),
     });
     for warning in &data.warnings {
         (hooks.emit)(Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });

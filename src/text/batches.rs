@@ -35,10 +35,10 @@ impl Batches {
 /// The order of `rows` rows in an epoch: Fisher-Yates from the last place down, place i changing with place
 /// floor(random·(i+1) / 2⁶⁴), on SplitMix64 begun at (the first number of SplitMix64 begun at `seed`) xor `epoch`.
 fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
-    let mut random = SplitMix64(SplitMix64(seed).next() ^ u64::from(epoch));
+    let mut random = SplitMix64(SplitMix64(seed).next_u64() ^ u64::from(epoch));
     let mut order: Vec<usize> = (0..rows).collect();
     for place in (1..rows).rev() {
-        let other = (u128::from(random.next()) * (place as u128 + 1)) >> 64;
+        let other = (u128::from(random.next_u64()) * (place as u128 + 1)) >> 64;
         order.swap(place, other as usize);
     }
     order

@@ -92,6 +92,7 @@ describe("a setting that cannot be used", () => {
     assert.match(await banner(page, "model").locator(".what").textContent(), /lr.*3/);
     await inspect(page, "setting-refused");
     await banner(page, "model").getByRole("button", { name: "Change the settings" }).click();
+    await inspect(page, "settings-open");
   });
 
   for (const [label, name, values] of settings)

@@ -7,6 +7,7 @@ await import("./first_visit.mjs");
 await import("./main_job.mjs");
 await import("./hot_path.mjs");
 await import("./recovery.mjs");
+await import("./own_text.mjs");
 await import("./bad_input.mjs");
 await import("./keyboard.mjs");
 await import("./no_webgpu.mjs");

@@ -1,1 +1,352 @@
+//! Bad input, by name, and what good input gives: the library, and the command line as a person calls it.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tabtune::error::Error;
+use tabtune::model::Config;
+use tabtune::safetensors::write;
+use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
+use tabtune::text::{Document, Tokenizer, TokenizerFiles, check_size};
+
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www/public/base");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+const SHORT: [&str; 6] = ["--batch", "2", "--seq-len", "16", "--steps", "3"];
+
+/// A folder of its own for a test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("tabtune-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        fs::create_dir_all(self.0.join(name).parent().expect("a folder")).expect("a folder");
+        fs::write(self.0.join(name), bytes).expect("a file");
+        self.path(name)
+    }
+
+    /// A small model that runs: a fixture's weights with a tokenizer that fits them.
+    fn model(&self, name: &str) -> String {
+        for file in ["config.json", "model.safetensors"] {
+            self.file(&format!("{name}/{file}"), fs::read(format!("{FIXTURES}/models/llama/{file}")).expect("a fixture"));
+        }
+        self.file(&format!("{name}/tokenizer.json"), crate::laws::tiny_tokenizer());
+        self.path(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Exit status, standard output, standard error.
+fn tabtune(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tabtune")).args(args).output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    (output.status.code().unwrap_or_else(|| panic!("{args:?} was killed: {err}")), out, err)
+}
+
+/// Exit status 1, nothing on standard output, one error with its code, `words` and a hint on standard error.
+fn refused(args: &[&str], code: &str, words: &[&str]) {
+    let (status, out, err) = tabtune(args);
+    assert_eq!((status, out.as_str()), (1, ""), "{args:?}: {err}");
+    let message: Vec<&str> = err.lines().skip_while(|line| !line.starts_with("error[")).collect();
+    assert_eq!(err.matches("error[").count(), 1, "{args:?}: {err}");
+    assert!(message[0].starts_with(&format!("error[{code}]: ")), "{args:?}: {err}");
+    assert!(message.len() == 2 && message[1].ends_with('.'), "{args:?}: one line says what, one what to do: {err}");
+    for word in words {
+        assert!(message[0].contains(word), "{args:?}: no `{word}` in {err}");
+    }
+}
+
+fn refused_usage(args: &[&str], word: &str) {
+    let (status, out, err) = tabtune(args);
+    assert_eq!((status, out.as_str()), (2, ""), "{args:?}: {err}");
+    assert!(err.contains(word) && !err.contains("panicked"), "{args:?}: {err}");
+}
+
+fn succeeded(args: &[&str]) -> String {
+    let (status, out, err) = tabtune(args);
+    assert_eq!(status, 0, "{args:?}: {err}");
+    out
+}
+
+/// `tabtune train` with a text and an output folder, cut short, and `more`.
+fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--data", data, "--out", out][..], &SHORT, more].concat()
+}
+
+fn text() -> String {
+    (0..60).map(|i| format!("On day {i} the cook found {} spoons in the harbour.\n", i * i % 23)).collect()
+}
+
+fn tokenizer() -> Tokenizer {
+    let read = |name: &str| fs::read(format!("{BASE}/{name}")).expect("a file of the base");
+    let (tokenizer, names, config) = (read("tokenizer.json"), read("tokenizer_config.json"), read("config.json"));
+    let files = TokenizerFiles { tokenizer: &tokenizer, tokenizer_config: Some(&names), generation_config: None, config: &config };
+    Tokenizer::from_files(&files).expect("a tokenizer")
+}
+
+#[test]
+fn texts_that_cannot_be_used_are_refused_by_name() {
+    let folder = Folder::new("texts");
+    let out = folder.path("out");
+    let refused_text = |name: &str, bytes: &[u8], code: &str, words: &[&str]| {
+        refused(&train(&folder.file(name, bytes), &out, &[]), code, words);
+    };
+    refused_text("empty.txt", b"", "text_empty", &[]);
+    refused_text("blank.txt", b" \n\t\n", "text_empty", &[]);
+    let found = tokenizer().encode("A cook.", true).expect("ids").len() + 1;
+    refused_text("short.txt", b"A cook.", "text_too_short", &[&format!("has {found} tokens"), "needs 17"]);
+    refused_text("latin.txt", b"a caf\xe9 by the sea", "text_not_utf8", &["latin.txt", "byte 5"]);
+    refused_text("lines.jsonl", b"{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": thr\n", "data_line", &["line 3"]);
+    refused_text("keys.jsonl", b"{\"text\": \"one\"}\n\n{\"words\": \"two\"}\n", "data_line", &["line 3", "`text`"]);
+    refused_text("table.csv", b"name,age\na,1\n", "data_format", &["`text`"]);
+    refused(&train(&folder.path("nothing.txt"), &out, &[]), "io", &["nothing.txt"]);
+    assert!(!Path::new(&out).exists(), "a refused run writes nothing");
+}
+
+#[test]
+fn a_text_too_large_is_refused_before_it_is_read() {
+    let folder = Folder::new("large");
+    let path = folder.file("large.txt", "");
+    // A sparse file: it takes no space, and reading it would take a while.
+    fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100_000_000)).expect("a sparse file");
+    let start = Instant::now();
+    refused(&train(&path, &folder.path("out"), &[]), "text_too_large", &["100000000", "64000000"]);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let page = check_size(50_000_000, PAGE_LIMIT);
+    assert_eq!(page, Err(Error::TextTooLarge { bytes: 50_000_000, limit: PAGE_LIMIT }));
+}
+
+#[test]
+fn a_language_that_the_base_has_never_seen_is_a_warning() {
+    let line = "船は朝の港を出て、静かな海を渡って行きました。".repeat(40);
+    let options = DatasetOptions { seq_len: 16, holdout: 0.1, limit_bytes: PAGE_LIMIT };
+    let warnings = |text: &str| {
+        let document = Document { name: "text.txt".to_string(), bytes: text.as_bytes().to_vec() };
+        Dataset::from_documents(&tokenizer(), &[document], None, &options).expect("rows").warnings
+    };
+    let found = warnings(&line);
+    assert_eq!(found.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["unknown_language"]);
+    assert!(found[0].message.contains("tokens for each character"), "{}", found[0].message);
+    assert!(warnings(&text()).is_empty());
+    let folder = Folder::new("language");
+    assert!(succeeded(&["info", "--data", &folder.file("text.txt", line)]).contains("warning[unknown_language]"));
+}
+
+#[test]
+fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
+    let folder = Folder::new("checkpoints");
+    let model = folder.model("model");
+    assert!(succeeded(&["info", "--model", &model]).contains("2 layers"));
+
+    let config = fs::read_to_string(format!("{model}/config.json")).expect("a config");
+    let weights = fs::read(format!("{model}/model.safetensors")).expect("weights");
+    let length = u64::from_le_bytes(weights[..8].try_into().expect("8 bytes")) as usize;
+    let with_header = |edit: &dyn Fn(&mut Value)| {
+        let mut header: Value = serde_json::from_slice(&weights[8..8 + length]).expect("a header");
+        edit(&mut header);
+        let header = header.to_string();
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &weights[8 + length..]].concat()
+    };
+    let overlapping = with_header(&|header| {
+        let norm = &mut header["model.layers.1.input_layernorm.weight"];
+        norm["data_offsets"][0] = json!(norm["data_offsets"][0].as_u64().expect("an offset") - 4);
+        norm["shape"] = json!([33]);
+    });
+    let wrong_shape = with_header(&|header| header["model.layers.1.self_attn.k_proj.weight"]["shape"] = json!([32, 16]));
+    let renamed = with_header(&|header| {
+        let norm = header["model.norm.weight"].take();
+        header.as_object_mut().expect("an object").remove("model.norm.weight");
+        header["model.rms.weight"] = norm;
+    });
+    let endless = [&(1u64 << 63).to_le_bytes()[..], &weights[8..]].concat();
+    let not_finite = {
+        let mut weights = weights.clone();
+        let last = weights.len() - 4;
+        weights[last..].fill(0xff);
+        weights
+    };
+    let files: [(&str, &[u8], &str, &[&str]); 10] = [
+        ("model.safetensors", &weights[..weights.len() - 100], "safetensors", &["model.safetensors"]),
+        ("model.safetensors", &weights[..5], "safetensors", &["8 bytes"]),
+        ("model.safetensors", &overlapping, "safetensors", &["overlaps"]),
+        ("model.safetensors", &endless, "safetensors", &["9223372036854775808"]),
+        ("model.safetensors", &wrong_shape, "tensor_shape", &["layers.1.self_attn.k_proj.weight", "[16, 32]", "[32, 16]"]),
+        ("model.safetensors", &renamed, "tensor_missing", &["model.norm.weight"]),
+        ("model.safetensors", &not_finite, "tensor_not_finite", &["weight"]),
+        ("tokenizer.json", b"{\"hello\": 1}", "tokenizer", &[]),
+        ("tokenizer.json", b"\x89PNG", "tokenizer", &[]),
+        ("config.json", b"[]", "config", &[]),
+    ];
+    for (name, bytes, code, words) in files {
+        let broken = folder.model("broken");
+        folder.file(&format!("broken/{name}"), bytes);
+        refused(&["info", "--model", &broken], code, words);
+    }
+    let configs = [
+        ("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "unsupported_model", "mamba"),
+        ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "unsupported_field", "hidden_act"),
+        ("\"attention_bias\": false", "\"attention_bias\": true", "unsupported_field", "attention_bias"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "unsupported_field", "rope_parameters"),
+        ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "config", "num_key_value_heads"),
+        ("\"hidden_size\": 32", "\"hidden_size\": -1", "config", "hidden_size"),
+        ("\"vocab_size\": 96,", "", "config", "vocab_size"),
+    ];
+    for (from, to, code, word) in configs {
+        let error = Config::parse(config.replace(from, to).as_bytes()).expect_err(to);
+        assert!(error.code() == code && error.to_string().contains(word) && error.hint().ends_with('.'), "{to}: {error}");
+    }
+    folder.file("broken/config.json", config.replace("\"llama\"", "\"mamba\""));
+    refused(&["info", "--model", &folder.path("broken")], "unsupported_model", &["mamba"]);
+    folder.file("broken/config.json", &config);
+    fs::remove_file(folder.path("broken/model.safetensors")).expect("a file");
+    refused(&["info", "--model", &folder.path("broken")], "io", &["model.safetensors"]);
+}
+
+#[test]
+fn adapters_that_do_not_fit_are_refused() {
+    let folder = Folder::new("adapters");
+    let other = format!("{FIXTURES}/cases/llama-all-linear");
+    refused(&["info", "--adapter", &other], "adapter_mismatch", &["another model"]);
+    let data = folder.file("text.txt", text());
+    refused(&["eval", "--data", &data, "--adapter", &other], "adapter_mismatch", &[]);
+    refused(&["generate", "--prompt", "The", "--adapter", &other], "adapter_mismatch", &[]);
+    refused(&train(&data, &folder.path("out"), &["--init", &other]), "adapter_mismatch", &[]);
+    refused(&["info", "--adapter", &folder.path("none")], "io", &["adapter_config.json"]);
+
+    let model = folder.model("model");
+    let config = fs::read_to_string(format!("{other}/adapter_config.json")).expect("a config");
+    let weights = fs::read(format!("{other}/adapter_model.safetensors")).expect("weights");
+    let conv = write(&[("base_model.model.conv.lora_A.weight".to_string(), vec![1], &[0.0])], &[]);
+    let dora = json!({ "peft_type": "LORA", "r": 8, "lora_alpha": 16, "use_dora": true }).to_string();
+    let files: [(&str, &[u8], &str, &[&str]); 5] = [
+        (&config, &weights[..weights.len() - 8], "safetensors", &["adapter_model.safetensors"]),
+        (&config, &conv, "adapter_mismatch", &["conv"]),
+        (&dora, &weights, "adapter", &["use_dora"]),
+        ("{\"peft_type\": \"IA3\"}", &weights, "adapter", &["IA3"]),
+        ("no JSON", &weights, "adapter", &["adapter_config.json"]),
+    ];
+    for (config, weights, code, words) in files {
+        folder.file("adapter/adapter_config.json", config);
+        folder.file("adapter/adapter_model.safetensors", weights);
+        refused(&["generate", "--prompt", "The", "--model", &model, "--adapter", &folder.path("adapter")], code, words);
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let folder = Folder::new("settings");
+    let (data, out, model) = (folder.file("text.txt", text()), folder.path("out"), folder.model("model"));
+    for (flag, values) in
+        [("--rank", ["0", "33"]), ("--lr", ["0", "2"]), ("--lr", ["NaN", "-1"]), ("--alpha", ["NaN", "0"]), ("--warmup", ["1", "-1"])]
+    {
+        for value in values {
+            let setting = format!("{flag}={value}");
+            refused(&train(&data, &out, &["--model", &model, &setting]), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
+        }
+    }
+    let start = ["train", "--data", &data, "--out", &out, "--model", &model];
+    for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--steps", "0"), ("--targets", "lm_head")] {
+        refused(&[&start[..], &[flag, value]].concat(), "setting", &[&flag[2..], value]);
+    }
+    refused(&["generate", "--model", &model, "--prompt", "The", "--temperature=-1"], "setting", &["temperature"]);
+    refused(&["generate", "--model", &model, "--prompt", &"sea ".repeat(17)], "prompt_too_long", &["68 tokens", "64"]);
+    assert!(!Path::new(&out).exists(), "a refused run writes nothing");
+}
+
+#[test]
+fn what_comes_later_says_so_and_wrong_usage_exits_2() {
+    let folder = Folder::new("usage");
+    let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
+    for later in [["--resume", "x"], ["--dropout", "0.1"]] {
+        refused(&train(&data, &out, &later), "not_yet", &[later[0]]);
+    }
+    refused(&["merge", "--model", &out, "--adapter", &out, "--out", &out], "not_yet", &["merging"]);
+    let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
+    refused(&train(&conversation, &out, &[]), "not_yet", &["messages"]);
+
+    let usage: [(&[&str], &str); 6] = [
+        (&["train", "--data", &data], "--out"),
+        (&["train", "--data", &data, "--out", &out, "--speed", "9"], "--speed"),
+        (&["train", "--data", &data, "--out", &out, "--rank", "many"], "--rank"),
+        (&["train", "--data", &data, "--out", &out, "--schedule", "zigzag"], "zigzag"),
+        (&["train", "--data", &data, "--out", &out, "--steps", "3", "--epochs", "1"], "--epochs"),
+        (&["info"], "--model"),
+    ];
+    for (args, word) in usage {
+        refused_usage(args, word);
+    }
+}
+
+/// The fields of an event, in the order in which product.md tells them.
+fn fields(kind: &str) -> Option<&'static [&'static str]> {
+    match kind {
+        "phase" => Some(&["phase", "done", "total"]),
+        "step" => Some(&["step", "loss", "gradNorm", "lr", "tokens", "tokensPerSecond", "etaMs"]),
+        "eval" => Some(&["step", "loss", "tokens"]),
+        "sample" => Some(&["step", "prompt", "text"]),
+        "warning" => Some(&["code", "message"]),
+        "done" => Some(&["step", "baseLoss", "bestLoss", "bestStep", "reason"]),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
+    let folder = Folder::new("run");
+    let (data, out, log) = (folder.file("text.txt", text()), folder.path("out"), folder.path("run.jsonl"));
+    let samples =
+        ["--rank", "2", "--targets", "q_proj,v_proj", "--sample-every", "3", "--prompt", "The cook", "--eval-every", "1", "--log", &log];
+    assert_eq!(succeeded(&train(&data, &out, &samples)), "", "a run has no result on standard output");
+
+    let mut names: Vec<_> = fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["adapter_config.json", "adapter_model.safetensors"]);
+    let events: Vec<Value> =
+        fs::read_to_string(&log).expect("a log").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kind = |event: &Value| event["type"].as_str().expect("a type").to_string();
+    for event in &events {
+        let Some(fields) = fields(&kind(event)) else { continue };
+        let mut found: Vec<&str> = event.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut expected = [&["type"], fields].concat();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{event}");
+    }
+    let count = |name: &str| events.iter().filter(|event| kind(event) == name).count();
+    assert_eq!([count("config"), count("step"), count("eval"), count("sample"), count("done")], [1, 3, 4, 1, 1]);
+    assert_eq!((kind(&events[0]), events[0]["baseSha256"].as_str().map(str::len)), ("config".to_string(), Some(64)));
+    assert_eq!((kind(&events[events.len() - 1]), &events[events.len() - 1]["reason"]), ("done".to_string(), &json!("finished")));
+
+    let evaluated = succeeded(&["eval", "--data", &data, "--adapter", &out, "--seq-len", "16", "--json"]);
+    let object: Value = serde_json::from_str(&evaluated).expect("one JSON object");
+    let keys: Vec<&String> = object.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["loss", "perplexity", "tokens"]);
+    let (loss, perplexity) = (object["loss"].as_f64().expect("a number"), object["perplexity"].as_f64().expect("a number"));
+    assert!((loss.exp() / perplexity - 1.0).abs() < 1e-9 && loss > 0.0 && object["tokens"].as_u64() > Some(500), "{object}");
+
+    let greedy = ["generate", "--prompt", "The cook", "--adapter", &out, "--temperature", "0", "--max-tokens", "12"];
+    let once = succeeded(&greedy);
+    assert_eq!(succeeded(&greedy), once);
+    assert!(!once.trim().is_empty() && !once.contains("The cook"), "what was generated, without the prompt: {once}");
+
+    refused_usage(&train(&data, &out, &["--init", &out, "--rank", "3"]), "rank 2");
+    refused_usage(&train(&data, &out, &["--init", &out, "--targets", "attention"]), "q_proj,v_proj");
+    succeeded(&train(&data, &folder.path("further"), &["--init", &out, "--rank", "2"]));
+}

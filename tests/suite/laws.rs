@@ -54,10 +54,10 @@ async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -
     Logits::finish(draft, &mut quiet()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
 }
 
-/// Σ loss and targets of a micro-batch.
-async fn loss(model: &Transformer, micro: &MicroBatch, batch: usize) -> (f64, u32) {
-    let seq_len = micro.tokens.len() / batch;
-    let mut evaluator = run::evaluator(model, batch, seq_len).await.expect("a plan");
+/// Σ loss and targets of a micro-batch of two rows.
+async fn loss(model: &Transformer, micro: &MicroBatch) -> (f64, u32) {
+    let seq_len = micro.tokens.len() / 2;
+    let mut evaluator = run::evaluator(model, 2, seq_len).await.expect("a plan");
     let ticket = evaluator.submit(micro, seq_len, 1.0, 1).expect("an evaluation");
     evaluator.result(ticket).await.expect("a loss")
 }
@@ -164,7 +164,7 @@ crate::gpu_tests! {
             let micro = case("llama-all-linear").facts().micro();
             let expected = logits(&t.base, &micro.tokens, 2, 1.0).await;
             same_bits("logits", &logits(&t.model, &micro.tokens, 2, 1.0).await, &expected);
-            assert_eq!(loss(&t.model, &micro, 2).await, loss(&t.base, &micro, 2).await);
+            assert_eq!(loss(&t.model, &micro).await, loss(&t.base, &micro).await);
         }
     }
 
@@ -211,10 +211,10 @@ crate::gpu_tests! {
             let variants = [micro(&[&other_padding]), micro(&[&row, &nothing_to_learn]), other_targets];
             let mut trainer = t.trainer(2, 24).await;
             let first = micro(&[&row]);
-            let expected = (loss(&t.model, &first, 2).await, trainer.gradient(&first, 24).await.expect("a gradient"));
+            let expected = (loss(&t.model, &first).await, trainer.gradient(&first, 24).await.expect("a gradient"));
             assert_eq!(expected.0.1, 9);
             for (i, variant) in variants.iter().enumerate() {
-                let found = (loss(&t.model, variant, 2).await, trainer.gradient(variant, 24).await.expect("a gradient"));
+                let found = (loss(&t.model, variant).await, trainer.gradient(variant, 24).await.expect("a gradient"));
                 assert_eq!(found.0, expected.0, "{shape:?}: variant {i}");
                 assert!(found.1 == expected.1, "{shape:?}: variant {i} changes the gradient");
             }
@@ -280,21 +280,21 @@ crate::gpu_tests! {
 
     async fn weights_in_slabs_give_the_same_logits_loss_and_gradient() {
         for shape in SHAPES {
-            for name in ["llama-all-linear", "llama-odd-rank-5"] {
-                let facts = case(name).facts();
-                let mut answers = Vec::new();
-                for max_binding in [None, Some(5000)] {
-                    let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
-                    let t = tuned(name, gpu).await;
-                    assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
-                    let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
-                    let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
-                    answers.push((logits, loss(&t.model, &facts.micro(), 2).await.0, gradient));
-                }
-                close(&format!("{name} logits"), &answers[1].0, &answers[0].0, 1e-6);
-                assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "{name}: loss {} is not {}", answers[1].1, answers[0].1);
-                close(&format!("{name} gradient"), &answers[1].2, &answers[0].2, 1e-5);
+            // 101 tokens and widths that are no power of two: the last slab of each matrix is a remainder.
+            let name = "llama-odd-rank-5";
+            let facts = case(name).facts();
+            let mut answers = Vec::new();
+            for max_binding in [None, Some(5000)] {
+                let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
+                let t = tuned(name, gpu).await;
+                assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
+                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+                let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
+                answers.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
+            close("logits", &answers[1].0, &answers[0].0, 1e-6);
+            assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "loss {} is not {}", answers[1].1, answers[0].1);
+            close("gradient", &answers[1].2, &answers[0].2, 1e-5);
         }
     }
 
@@ -395,7 +395,6 @@ crate::gpu_tests! {
             same_bits("adapter", &kept, &flat);
             assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
             assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
-            assert!(!events.iter().any(|event| matches!(event, Event::Step { .. })), "a step without a loss is not reported");
         }
     }
 }

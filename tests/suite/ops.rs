@@ -83,7 +83,7 @@ impl Bed {
 
     /// A whole number below `n`.
     fn below(&mut self, n: usize) -> usize {
-        (self.random.next() % n as u64) as usize
+        (self.random.next_u64() % n as u64) as usize
     }
 
     fn filled(&self, rows: usize, cols: usize, values: &[f64]) -> Tensor {

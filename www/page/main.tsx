@@ -5,7 +5,7 @@ import { render } from "preact";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
-import { lock } from "./privacy";
+import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
@@ -28,7 +28,8 @@ keepComparing();
 start(explainLoss);
 const sampled = fetchSamples().catch((error) => complain("text", error));
 effect(() => {
-  if (model.value.state === "ready" || model.value.state === "absent") sampled.then(lock);
+  const settled = model.value.state === "ready" || model.value.state === "absent";
+  if (settled && !locked.peek()) sampled.then(lock);
 });
 
 window.addEventListener("dragover", (event) => {

@@ -2,7 +2,8 @@
 
 import type { LoraError } from "../api/errors";
 import type { AdapterFiles, Event, Notice, Stats } from "../api/events";
-import { session } from "./engine";
+import type { Session } from "../api/session";
+import { isLost, session } from "./engine";
 import { complainWhereItHelps } from "./estimate";
 import { settings } from "./settings";
 import { adapter, announce, downloaded, run, text, training } from "./state";
@@ -52,10 +53,11 @@ export async function train() {
     await read(taken);
     await engine.train(wanted, (event) => hear(live, event), keep);
     live.stats = await engine.stats();
-    if (live.outcome?.reason === "cancelled") await restore(before);
+    if (live.outcome?.reason === "cancelled") adapter.value = before;
     else if (live.step > 0) keep(await engine.adapter());
   } catch (error) {
     complainWhereItHelps(error as LoraError);
+    if (!isLost(error as LoraError)) await giveBack(engine);
   }
   release();
   live.state = "ended";
@@ -135,9 +137,10 @@ function keep(files: AdapterFiles) {
   downloaded.value = false;
 }
 
-async function restore(before: AdapterFiles | null) {
-  adapter.value = before;
-  if (before) await (await session())?.setAdapter(before.config, before.weights);
+/** A run that ended in an error left its best adapter with the page only. */
+async function giveBack(engine: Session) {
+  const kept = adapter.value;
+  if (kept) await engine.setAdapter(kept.config, kept.weights).catch((error) => complain("keep", error));
 }
 
 let timer = 0;

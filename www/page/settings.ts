@@ -73,8 +73,19 @@ export const knobs: Knob[] = [
 ];
 
 /** These may stand in the address too; the sample prompt may not, because it can be a visitor's own words. */
-const alsoInAddress: (keyof Settings)[] = ["accumulate", "schedule", "warmup", "clip", "weightDecay", "holdout"];
-alsoInAddress.push("evalEvery", "sampleEvery", "seed", "shuffle", "maxTokens");
+const alsoInAddress: (keyof Settings)[] = [
+  "accumulate",
+  "schedule",
+  "warmup",
+  "clip",
+  "weightDecay",
+  "holdout",
+  "evalEvery",
+  "sampleEvery",
+  "seed",
+  "shuffle",
+  "maxTokens",
+];
 
 /** What a story model continues best. */
 const PROMPT = "Once upon a time";
@@ -113,9 +124,7 @@ export function reset(key: keyof Settings) {
 
 export function mirrorInAddress() {
   effect(() => {
-    const pairs = Object.entries({ ...changes.value, theme: theme.value }).filter(
-      ([key, value]) => key !== "prompt" && value !== "auto",
-    );
+    const pairs = Object.entries({ ...changes.value, theme: theme.value }).filter(([, value]) => value !== "auto");
     const mirror = new URLSearchParams(pairs.map(([key, value]) => [key, String(value)])).toString();
     if (mirror !== location.hash.slice(1)) history.replaceState(null, "", mirror ? `#${mirror}` : location.pathname);
   });

@@ -45,7 +45,7 @@ crate::gpu_tests! {
         }
     }
 
-    /// v = z + rms_norm(z) Wᵀ with z = x + x₀, as a block has it: the norm adds to dz in place, after the branch has read it, and x sees the sum.
+    /// v = x + rms_norm(x) Wᵀ, as a block has it: dx is dv until the norm adds to it in place, after the branch has read it.
     async fn add_of_a_branch_adds_in_place() {
         for shape in SHAPES {
             let gpu = gpu(shape).await;

@@ -81,6 +81,7 @@ async fn decoding(gpu: &Rc<Gpu>, prompt: usize, (h, kv, d): (usize, usize, usize
 }
 
 crate::gpu_tests! {
+    /// Over whole sequences and over a cache in one test, so that they share pipelines.
     async fn attention_equals_its_reference() {
         for shape in SHAPES {
             let gpu = gpu(shape).await;
@@ -88,12 +89,6 @@ crate::gpu_tests! {
                 sequences(&gpu, case, case.0 * case.1).await;
             }
             sequences(&gpu, &CASES[4], 70).await;
-        }
-    }
-
-    async fn attention_over_a_cache_equals_attention_over_all_tokens() {
-        for shape in SHAPES {
-            let gpu = gpu(shape).await;
             decoding(&gpu, 1, (1, 1, 4)).await;
             decoding(&gpu, 15, (3, 1, 36)).await;
             decoding(&gpu, 65, (4, 2, 32)).await;

@@ -6,7 +6,7 @@ use super::{Bed, ROWS};
 use crate::check::{SHAPES, gpu};
 use crate::reference::*;
 
-/// Power of two, so that f32 and f64 mean the same number; large enough that a kernel without it fails.
+/// A power of two, so that f32 and f64 mean the same number; so large that a kernel without it fails.
 const EPS: f64 = 0.125;
 
 crate::gpu_tests! {

@@ -1,5 +1,6 @@
 /** An error inside its card: what happened, what to do, one button; the details folded. */
 
+import { useSignal } from "@preact/signals";
 import { settings } from "../settings";
 import type { Card } from "../state";
 import { diagnostics, type Trouble, troubles } from "../trouble";
@@ -27,14 +28,19 @@ export function Banner({ card }: { card: Card }) {
 
 function Details({ trouble }: { trouble: Trouble }) {
   const facts = diagnostics(trouble, settings.value);
+  const copied = useSignal(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(facts);
+    copied.value = true;
+  };
   return (
     <Fold title="Details">
       <p>
         Code <code>{trouble.code}</code>. These facts help to find the fault; none of your words are in them.
       </p>
       <pre>{facts}</pre>
-      <button type="button" onClick={() => navigator.clipboard.writeText(facts)}>
-        Copy diagnostics
+      <button type="button" onClick={copy}>
+        {copied.value ? "Copied" : "Copy diagnostics"}
       </button>
     </Fold>
   );

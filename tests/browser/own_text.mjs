@@ -1,0 +1,57 @@
+/** A text of one's own: pasted, dropped, or more than one file. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { banner, close, open, SMALL, samplesFolder } from "./browser.mjs";
+
+const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8");
+
+describe("a text of one's own", () => {
+  let page;
+  before(async () => {
+    page = await open({ hash: `#${SMALL}` });
+  });
+  after(() => close(page));
+
+  test("is read from the paste box", async () => {
+    await page.getByLabel("Or paste it here").fill(cook.slice(0, 3000));
+    await page.getByRole("button", { name: "Read the pasted text" }).click();
+    await chosen("Pasted text");
+  });
+
+  test("is read at once when a long one is pasted, without filling the box", async () => {
+    await page.getByLabel("Or paste it here").fill("");
+    await page.getByLabel("Or paste it here").evaluate((box, text) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", text);
+      box.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+    }, cook.repeat(3));
+    await page.getByText("45,").first().waitFor();
+    await chosen("Pasted text");
+    assert.equal(await page.getByLabel("Or paste it here").inputValue(), "");
+  });
+
+  test("can be dropped anywhere, as JSONL and as several files", async () => {
+    const line = JSON.stringify({ text: cook.slice(0, 900) });
+    await drop({ "notes.jsonl": `${line}\n${line}\n` });
+    await chosen("notes.jsonl");
+    await drop({ "one.txt": cook.slice(0, 2000), "two.md": cook.slice(2000, 4000) });
+    await chosen("2 files");
+    assert.equal(await banner(page, "text").count(), 0);
+    assert.deepEqual(page.faults, []);
+  });
+
+  function chosen(name) {
+    return page.locator(".counts strong", { hasText: name }).waitFor();
+  }
+
+  function drop(files) {
+    return page.evaluate((files) => {
+      const dataTransfer = new DataTransfer();
+      for (const [name, content] of Object.entries(files)) dataTransfer.items.add(new File([content], name));
+      document.querySelector("footer").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+    }, files);
+  }
+});
