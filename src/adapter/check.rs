@@ -46,7 +46,7 @@ impl ExportCheck {
         let last = [self.probe.len() as u32 - 1];
         let expected = self.first.run(&self.probe, &last, 0, 1.0).await?;
         let found = self.second.run(&self.probe, &last, 0, 1.0).await?;
-        match expected.iter().zip(&found).position(|(e, f)| e != f) {
+        match expected.iter().zip(&found).position(|(e, f)| e.to_bits() != f.to_bits()) {
             Some(row) => Err(Error::ExportCheck { row, expected: expected[row], found: found[row] }),
             None => Ok(()),
         }

@@ -168,7 +168,7 @@ fn tensor(header: &Header, bytes: &[u8], module: &str, which: &str, shape: [usiz
     let name = key(module, which);
     let entry = header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: WEIGHTS.to_string() })?;
     if entry.shape != shape {
-        return Err(Error::TensorShape { name, expected: shape.to_vec(), found: entry.shape.clone() });
+        return Err(Error::AdapterMismatch { reason: format!("tensor `{name}`: expected shape {shape:?}, found {:?}", entry.shape) });
     }
     let mut values = Vec::new();
     to_f32(entry.dtype, bytes.get(entry.begin as usize..entry.end as usize).unwrap_or_default(), &mut values);

@@ -18,7 +18,7 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
     let size = fields.count_or("head_dim", 128, Some(hidden / query))?;
     let intermediate = fields.count("intermediate_size", 65_536)?;
     fields.check("num_key_value_heads", query % key == 0, "it must divide num_attention_heads")?;
-    fields.check("head_dim", size % 4 == 0 && size <= 128, "supported are multiples of 4 up to 128")?;
+    fields.check("head_dim", size >= 4 && size % 4 == 0 && size <= 128, "supported are multiples of 4 up to 128")?;
     fields.check("hidden_size", hidden % 4 == 0, "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate % 4 == 0, "supported are multiples of 4")?;
     Ok(Config {

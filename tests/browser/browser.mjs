@@ -17,6 +17,9 @@ export const artefacts = fileURLToPath(new URL("../../artefacts", import.meta.ur
 const screens = join(artefacts, "screens");
 mkdirSync(screens, { recursive: true });
 
+/** A page that takes longer over something feels stuck. */
+export const LONGEST_TASK_MS = 50;
+
 /** Settings with which a step in software is short: for tests that are not about the training itself. */
 export const SMALL = "batch=1&seqLen=32&maxTokens=12";
 
@@ -25,7 +28,7 @@ export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", i
 /** Long enough for a training run in software on two busy cores. */
 const TRAINING_MS = 900_000;
 /** Long enough for everything else there. */
-const PATIENCE_MS = 45_000;
+const PATIENCE_MS = 120_000;
 
 let server;
 let browser;
@@ -79,6 +82,7 @@ export async function atStep(page, step) {
   await page.waitForFunction(
     (wanted) => Number.parseInt(document.querySelector("#train .numbers dd")?.textContent ?? "0", 10) >= wanted,
     step,
+    { timeout: TRAINING_MS },
   );
 }
 
@@ -112,6 +116,23 @@ export async function inspect(page, name) {
     }
   await page.setViewportSize(sizes[0]);
   await page.emulateMedia({ colorScheme: "light" });
+}
+
+/**
+ * The longest task of the page's main thread while `act` goes on, in milliseconds of processor time: what other programs on
+ * a busy machine take from it does not count.
+ */
+export async function longestTask(page, act) {
+  const tracer = page.context().browser();
+  await tracer.startTracing(page, { categories: ["toplevel"] });
+  await act();
+  const { traceEvents } = JSON.parse((await tracer.stopTracing()).toString());
+  const isPage = (event) => event.name === "thread_name" && event.args.name === "CrRendererMain";
+  const threads = new Set(traceEvents.filter(isPage).map(({ pid, tid }) => `${pid} ${tid}`));
+  const isTask = ({ name, pid, tid }) => name.endsWith("RunTask") && threads.has(`${pid} ${tid}`);
+  const tasks = traceEvents.filter((event) => isTask(event) && event.tdur !== undefined);
+  assert.ok(tasks.length > 20, "the trace holds no tasks");
+  return Math.max(...tasks.map((task) => task.tdur)) / 1000;
 }
 
 export function keep(name, content) {

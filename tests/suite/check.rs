@@ -1,14 +1,30 @@
 //! What every suite compares with, and how it gets a device.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use tabtune::gpu::{Gpu, GpuOptions, Shape};
 
 pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 
+/// The shapes in which whole models are tried. Compiling kernels with work-group memory costs a software adapter in a browser seconds each, so there
+/// whole models run in the other shape; the tests of the ops run both.
+pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
+
+thread_local! {
+    /// One device per shape and thread: in a browser, where all tests share a thread, a kernel is compiled once.
+    static DEVICES: RefCell<Vec<Rc<Gpu>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A device whose kernels have the given shape.
 pub async fn gpu(shape: Shape) -> Rc<Gpu> {
-    Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter")
+    let known = DEVICES.with_borrow(|devices| devices.iter().find(|gpu| gpu.shape == shape && gpu.alive().is_ok()).cloned());
+    if let Some(gpu) = known {
+        return gpu;
+    }
+    let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter");
+    DEVICES.with_borrow_mut(|devices| devices.push(gpu.clone()));
+    gpu
 }
 
 /// Every number within `tolerance` of the largest of the reference; the worst one is named.

@@ -12,7 +12,7 @@ use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
 use tabtune::text::{Document, MicroBatch};
 use tabtune::train::{StepResult, StepSettings, Trainer};
 
-use crate::check::{SHAPES, close, gpu};
+use crate::check::{MODEL_SHAPES, close, gpu};
 use crate::golden::{CASES, Case, quiet};
 
 const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
@@ -158,7 +158,7 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
 
 crate::gpu_tests! {
     async fn an_adapter_whose_b_is_zero_is_the_base_bit_for_bit() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let t = tuned("llama-all-linear", gpu(shape).await).await;
             t.adapter.write(&t.gpu, &t.adapter.initial(11));
             let micro = case("llama-all-linear").facts().micro();
@@ -169,7 +169,7 @@ crate::gpu_tests! {
     }
 
     async fn strength_zero_is_the_base_bit_for_bit() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             for name in ["llama-all-linear", "llama-odd-rank-5"] {
                 let t = tuned(name, gpu.clone()).await;
@@ -182,7 +182,7 @@ crate::gpu_tests! {
     }
 
     async fn a_later_token_never_changes_an_earlier_logit() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let t = tuned("llama-all-linear", gpu(shape).await).await;
             let before = ids(64, 96, 3);
             let expected = logits(&t.model, &before, 1, 1.0).await;
@@ -198,7 +198,7 @@ crate::gpu_tests! {
     }
 
     async fn padding_and_tokens_without_a_label_never_change_loss_or_gradient() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let t = tuned("llama-all-linear", gpu(shape).await).await;
             // Five tokens of a prompt, nine targets, then padding from input 14 on.
             let row = Row { ids: ids(25, 96, 4), targets: (0..24).map(|t| (5..14).contains(&t)).collect(), tokens: 15 };
@@ -222,7 +222,7 @@ crate::gpu_tests! {
     }
 
     async fn two_half_batches_accumulated_equal_one_batch() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             let facts = case("llama-all-linear").facts();
             let (rows, seq_len) = (facts.rows(), facts.seq_len);
@@ -243,7 +243,7 @@ crate::gpu_tests! {
     }
 
     async fn the_same_seed_gives_the_same_losses_and_the_same_adapter() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let base = tiny_base(&gpu(shape).await).await;
             let settings = tiny_settings(&base);
             let (events, kept) = whole_run(&base, &settings, None).await;
@@ -259,7 +259,7 @@ crate::gpu_tests! {
     }
 
     async fn decoding_with_a_cache_equals_the_full_forward() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             let config = Config { context: 96, ..Config::parse(CONFIG.as_bytes()).expect("a config") };
             let base = Transformer::load(&gpu, config, &Source::memory("model", MODEL.to_vec()), &mut |_, _| {}).await.expect("a model");
@@ -279,7 +279,7 @@ crate::gpu_tests! {
     }
 
     async fn weights_in_slabs_give_the_same_logits_loss_and_gradient() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             // 101 tokens and widths that are no power of two: the last slab of each matrix is a remainder.
             let name = "llama-odd-rank-5";
             let facts = case(name).facts();
@@ -299,7 +299,7 @@ crate::gpu_tests! {
     }
 
     async fn greedy_generation_takes_the_likeliest_token_of_the_full_forward() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             let base = tiny_base(&gpu).await;
             let generator = Generator::new(&base.model).await.expect("plans");
@@ -355,7 +355,7 @@ crate::gpu_tests! {
     }
 
     async fn a_gradient_that_is_not_finite_stops_every_update_for_good() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             for poison in [f32::NAN, f32::INFINITY, -f32::INFINITY] {
                 let facts = case("llama-default").facts();
@@ -378,7 +378,7 @@ crate::gpu_tests! {
     }
 
     async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let base = tiny_base(&gpu(shape).await).await;
             // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
             let spec = AdapterSpec::new(4, 8.0, "attention").expect("a spec");

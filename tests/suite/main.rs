@@ -9,6 +9,7 @@ mod house;
 mod laws;
 mod ops;
 mod plans;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, unused_imports, reason = "what checks the references themselves runs natively"))]
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;

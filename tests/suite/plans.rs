@@ -13,7 +13,7 @@ use tabtune::plan::{Input, Recorder};
 use tabtune::safetensors::write;
 use tabtune::train::{Evaluator, StepSettings, Trainer};
 
-use crate::check::{SHAPES, gpu};
+use crate::check::{MODEL_SHAPES, SHAPES, gpu};
 use crate::golden::{CASES, quiet};
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
@@ -138,7 +138,7 @@ crate::gpu_tests! {
     }
 
     async fn without_an_adapter_nothing_is_recorded_for_backward() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let base = CASES[0].model(&gpu(shape).await).await;
             let forward = recorded(&base, 2, 24, false).dispatch_count();
             assert_eq!(recorded(&base, 2, 24, true).dispatch_count(), forward);
@@ -155,7 +155,7 @@ crate::gpu_tests! {
             (&[Target::Down], &[Target::Down], [1, 3]),
             (&[Target::Q], &[Target::Q], [2, 4]),
         ];
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let base = CASES[0].model(&gpu(shape).await).await;
             let adapter = adapter(&base, 4, "all-linear");
             for (layer_0, layer_1, expected) in cases {
@@ -172,7 +172,7 @@ crate::gpu_tests! {
     }
 
     async fn a_step_and_an_evaluation_make_no_buffer_and_no_pipeline() {
-        for shape in SHAPES {
+        for &shape in MODEL_SHAPES {
             let (gpu, facts) = (gpu(shape).await, CASES[0].facts());
             let base = CASES[0].model(&gpu).await;
             let adapter = adapter(&base, 4, "all-linear");

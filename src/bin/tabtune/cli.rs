@@ -196,8 +196,10 @@ async fn generate(args: GenerateArgs) -> Result<()> {
 async fn info(args: InfoArgs) -> Result<()> {
     let base = files::load_base(args.model.as_deref()).await?;
     let config = &base.model.config;
+    // Printed at the end, so that an error leaves standard output empty.
+    let mut lines = Vec::new();
     if args.model.is_some() || (args.adapter.is_none() && args.data.is_empty()) {
-        println!(
+        lines.push(format!(
             "{}: {} of {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
             base.name,
             config.model_type,
@@ -206,37 +208,38 @@ async fn info(args: InfoArgs) -> Result<()> {
             config.hidden,
             config.vocabulary,
             config.context
-        );
-        println!("weights on the graphics adapter: {} bytes; adapter: {}", base.model.weight_bytes(), base.model.gpu.name);
+        ));
+        lines.push(format!("weights on the graphics adapter: {} bytes; adapter: {}", base.model.weight_bytes(), base.model.gpu.name));
     }
     if let Some(dir) = &args.adapter {
         let (adapter, _) = files::read_adapter(dir)?.load(&base.model.gpu, config)?;
         let targets: Vec<&str> = adapter.spec.targets.iter().map(|target| target.name()).collect();
-        println!(
+        lines.push(format!(
             "{}: LoRA of rank {}, alpha {}, on {}; {} parameters",
             dir.display(),
             adapter.spec.rank,
             adapter.spec.alpha,
             targets.join(", "),
             adapter.parameters()
-        );
+        ));
     }
     if !args.data.is_empty() {
         let settings = tabtune::run::Settings::defaults(config, base.model.gpu.software);
         let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
         let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
         data.hold_out_at_most(tabtune::run::MOST_HELD_OUT);
-        println!(
+        lines.push(format!(
             "{} characters, {} tokens, {} rows of {} to train on, {} held out",
             data.characters,
             data.tokens,
             data.rows.len(),
             settings.seq_len,
             data.held_out.len()
-        );
+        ));
         for warning in &data.warnings {
-            println!("warning[{}]: {}", warning.code, warning.message);
+            lines.push(format!("warning[{}]: {}", warning.code, warning.message));
         }
     }
+    println!("{}", lines.join("\n"));
     Ok(())
 }
