@@ -12,7 +12,8 @@ pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
 
 thread_local! {
-    /// One device per shape and thread: in a browser, where all tests share a thread, a kernel is compiled once.
+    /// One device per shape in a browser, where all tests share a thread, so that a kernel is compiled once. Natively a device must not outlive its
+    /// thread's other locals, and each test has its own.
     static DEVICES: RefCell<Vec<Rc<Gpu>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -23,7 +24,9 @@ pub async fn gpu(shape: Shape) -> Rc<Gpu> {
         return gpu;
     }
     let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter");
-    DEVICES.with_borrow_mut(|devices| devices.push(gpu.clone()));
+    if cfg!(target_arch = "wasm32") {
+        DEVICES.with_borrow_mut(|devices| devices.push(gpu.clone()));
+    }
     gpu
 }
 
