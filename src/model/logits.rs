@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::transformer::Transformer;
 use crate::error::Result;
 use crate::gpu::{Buffer, Gpu, Tensor, Usage};
-use crate::ops::{Cache, gather_rows, project_into};
+use crate::ops::{Cache, Chunks, gather_rows, project_into};
 use crate::plan::{Input, Plan, Progress, Recorder, Step};
 
 pub struct Logits {
@@ -34,7 +34,8 @@ impl Logits {
         let mut labelled = gather_rows(&mut rec, &hidden);
         labelled.data = labelled.data.slice(0, wanted);
         let logits = Tensor::owned(&model.gpu, "logits", wanted, model.config.vocabulary)?;
-        project_into(&mut rec, &labelled.data, model.head(), &logits);
+        let first = Chunks::first(&model.gpu, wanted)?;
+        project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
         Ok(Draft { rec, logits, batch, rows })
     }
 

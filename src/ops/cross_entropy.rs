@@ -20,6 +20,11 @@ impl Chunks {
         let fitting = ((1 << 22) / vocabulary.max(1) / 16 * 16).clamp(16, 256);
         let size = fitting.min(rows.div_ceil(2).next_multiple_of(16));
         let count = rows.div_ceil(size);
+        Chunks::of(gpu, size, count)
+    }
+
+    /// `count` chunks of `size` rows each.
+    fn of(gpu: &Rc<Gpu>, size: usize, count: usize) -> Result<Chunks> {
         let buffer = gpu.buffer("chunks", 256 * count as u64, Usage::Uniform)?;
         let mut uniforms = Vec::with_capacity(count);
         for i in 0..count {
@@ -27,6 +32,11 @@ impl Chunks {
             uniforms.push(Tensor::in_buffer(buffer.clone(), 256 * i as u64, 1, 4));
         }
         Ok(Chunks { uniforms, rows: size })
+    }
+
+    /// The first `rows` labelled rows as the only chunk.
+    pub fn first(gpu: &Rc<Gpu>, rows: usize) -> Result<Tensor> {
+        Ok(Chunks::of(gpu, rows, 1)?.uniforms.remove(0))
     }
 }
 

@@ -50,8 +50,8 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
         None => Var::new(rec.tensor(x.data.rows, cols), has_grad),
     };
     for slab in slabs.iter() {
-        let place = Place { n: slab.tensor.rows, offset: slab.first, stride: y.data.cols };
-        forward(rec, &x.data, &slab.tensor, &y.data, place, accumulate, site);
+        let place = Place { n: slab.tensor.rows, offset: slab.first, stride: y.data.cols, accumulate };
+        forward(rec, &x.data, &slab.tensor, &y.data, place, site, None);
     }
     let Some(dy) = y.grad.clone().filter(|_| trained || x.grad.is_some()) else { return y };
     let site = site.cloned();
@@ -77,11 +77,12 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     y
 }
 
-/// Records y = x Wᵀ into a tensor that exists already, with no way back: logits that the host reads.
-pub fn project_into(rec: &mut Recorder, x: &Tensor, weight: &Weight, y: &Tensor) {
+/// Records y = x Wᵀ into a tensor that exists already, with no way back: logits that the host reads. `chunk` says how many rows y has room for,
+/// which may be fewer than the plan's.
+pub fn project_into(rec: &mut Recorder, x: &Tensor, weight: &Weight, y: &Tensor, chunk: Option<&Tensor>) {
     for slab in weight.slabs.iter() {
-        let place = Place { n: slab.tensor.rows, offset: slab.first, stride: y.cols };
-        forward(rec, x, &slab.tensor, y, place, false, None);
+        let place = Place { n: slab.tensor.rows, offset: slab.first, stride: y.cols, accumulate: false };
+        forward(rec, x, &slab.tensor, y, place, None, chunk);
     }
 }
 
@@ -89,26 +90,27 @@ struct Place {
     n: usize,
     offset: usize,
     stride: usize,
+    accumulate: bool,
 }
 
-fn forward(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, accumulate: bool, site: Option<&Tensor>) {
+fn forward(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, site: Option<&Tensor>, chunk: Option<&Tensor>) {
     if x.rows == 1 {
-        return matmul_vec(rec, x, w, y, place, accumulate, site);
+        return matmul_vec(rec, x, w, y, place, site);
     }
     let mut constants = vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
     constants.extend([("A_STRIDE", x.cols.next_multiple_of(4) as u32), ("Y_STRIDE", place.stride.next_multiple_of(4) as u32)]);
     if place.offset > 0 {
         constants.push(("Y_OFFSET", place.offset as u32));
     }
-    dispatch_matmul(rec, &[], constants, x.rows, place.n, accumulate, &[x, w, y], site, None);
+    dispatch_matmul(rec, &[], constants, x.rows, place.n, place.accumulate, &[x, w, y], site, chunk);
 }
 
-fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, accumulate: bool, site: Option<&Tensor>) {
+fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, site: Option<&Tensor>) {
     let mut constants = vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
     if place.offset > 0 {
         constants.push(("Y_OFFSET", place.offset as u32));
     }
-    if accumulate {
+    if place.accumulate {
         constants.push(("ACCUMULATE", 1));
     }
     let quads = place.n.div_ceil(4);
@@ -143,10 +145,7 @@ pub(super) fn project_slab(
 
 /// Records logits = x Wᵀ for one slab and one chunk of labelled rows.
 pub(super) fn project_chunk(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, chunk: &Tensor) {
-    let stride = y.cols.next_multiple_of(4) as u32;
-    let constants =
-        vec![("N", w.rows as u32), ("K", x.cols as u32), ("W_ROWS", w.rows as u32), ("A_STRIDE", x.cols as u32), ("Y_STRIDE", stride)];
-    dispatch_matmul(rec, &[], constants, x.rows, w.rows, false, &[x, w, y], None, Some(chunk));
+    forward(rec, x, w, y, Place { n: w.rows, offset: 0, stride: y.cols, accumulate: false }, None, Some(chunk));
 }
 
 #[expect(clippy::too_many_arguments, reason = "one dispatch with its operands; a struct would only rename them")]

@@ -147,7 +147,7 @@ crate::gpu_tests! {
                     let (x, x_values) = bed.var(12);
                     let (w, w_values) = bed.weight(v, 12, slab);
                     let y = Tensor::owned(&gpu, "logits", rows.0, v).expect("a tensor");
-                    project_into(&mut bed.rec, &x.data, &w, &y);
+                    project_into(&mut bed.rec, &x.data, &w, &y, None);
                     bed.writes("logits", &y, project_forward(&x_values, &w_values, rows.1, 12, v));
                     bed.check().await;
                 }
