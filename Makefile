@@ -76,8 +76,9 @@ parity-page:
 	$(PYTHON) tests/parity/check_adapter.py --base www/public/base --adapter artefacts/tabtune-adapter.zip --probe artefacts/probe.json
 .PHONY: parity-page
 
+# Built as `cargo test` builds it, so that nothing is compiled twice.
 parity-run:
-	cargo build --bin tabtune
+	cargo test --no-run
 	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
 .PHONY: parity-run
 
