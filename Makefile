@@ -61,7 +61,7 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run
+test-parity: parity-samples parity-fixtures parity-page parity-run parity-interrupts
 .PHONY: test-parity
 
 parity-samples:
@@ -81,6 +81,17 @@ parity-run:
 	cargo test --no-run
 	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
 .PHONY: parity-run
+
+# The run that is killed three times here is killed twenty times in `make test-slow`.
+parity-interrupts:
+	cargo test --no-run
+	python3 tests/parity/check_interrupts.py --tabtune $(TARGET)/debug/tabtune --data www/public/samples/captain.txt --out artefacts/interrupts --kills $(or $(KILLS),3)
+.PHONY: parity-interrupts
+
+test-slow: ## run what takes too long for every day
+test-slow: setup-build setup-vulkan
+	$(MAKE) parity-interrupts KILLS=20
+.PHONY: test-slow
 
 bench: ## measure the kernels and a training step
 bench: setup-vulkan

@@ -61,6 +61,8 @@ pub enum Error {
     NonFinite { step: u32 },
     #[error("the exported adapter does not compute what the trained one does: row {row}, {expected} became {found}")]
     ExportCheck { row: usize, expected: f32, found: f32 },
+    #[error("the checkpoint cannot be used: {reason}")]
+    Checkpoint { reason: String },
     #[error("`{path}`: {reason}")]
     Io { path: String, reason: String },
 }
@@ -95,6 +97,7 @@ impl Error {
             Error::DeviceLost { .. } => "device_lost",
             Error::NonFinite { .. } => "non_finite",
             Error::ExportCheck { .. } => "export_check",
+            Error::Checkpoint { .. } => "checkpoint",
             Error::Io { .. } => "io",
         }
     }
@@ -131,6 +134,9 @@ impl Error {
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
             Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",
+            Error::Checkpoint { .. } => {
+                "Resume with the model and the text that the run began with, or begin anew; the kept adapter can be trained on."
+            }
             Error::Io { .. } => "Check that the path exists and may be read or written.",
         }
     }

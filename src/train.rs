@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::adapter::Adapter;
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Ring, Tensor, Ticket};
+use crate::gpu::{Buffer, Gpu, Ring, Tensor, Ticket, Usage};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
 use crate::plan::{Input, Plan, Progress, Recorder, Step};
@@ -41,6 +41,9 @@ pub struct StepSettings {
     pub weight_decay: f64,
     /// Largest norm of the gradient; 0: no clipping.
     pub clip: f64,
+    /// Probability of LoRA dropout, for trainers that were recorded with it, and the seed of its masks.
+    pub dropout: f64,
+    pub seed: u32,
 }
 
 /// What a step has come to.
@@ -60,6 +63,7 @@ pub struct Draft {
     micro: Recorder,
     update: Recorder,
     buffers: UpdateBuffers,
+    moments: [Rc<Buffer>; 2],
 }
 
 pub struct Trainer {
@@ -68,6 +72,7 @@ pub struct Trainer {
     update: Plan,
     ring: Ring,
     buffers: UpdateBuffers,
+    moments: [Rc<Buffer>; 2],
     batch: usize,
     /// Optimizer steps submitted so far.
     pub step: u32,
@@ -75,32 +80,36 @@ pub struct Trainer {
 
 impl Trainer {
     /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model` has the adapter attached.
-    pub fn record(model: &Transformer, adapter: &Adapter, batch: usize, seq_len: usize) -> Result<Draft> {
+    /// With `dropout`, what enters A passes through a mask.
+    pub fn record(model: &Transformer, adapter: &Adapter, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
         let gpu = &model.gpu;
-        let flat = |label: &str| Tensor::owned(gpu, label, 1, adapter.length);
+        let moment = |label: &str| gpu.buffer(label, adapter.length as u64 * 4, Usage::Storage);
+        let moments = [moment("first moment")?, moment("second moment")?];
+        let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, adapter.length);
         let buffers = UpdateBuffers {
-            p: Tensor::in_buffer(adapter.p.clone(), 0, 1, adapter.length),
-            g: Tensor::in_buffer(adapter.g.clone(), 0, 1, adapter.length),
-            m: flat("first moment")?,
-            v: flat("second moment")?,
+            p: flat(&adapter.p),
+            g: flat(&adapter.g),
+            m: flat(&moments[0]),
+            v: flat(&moments[1]),
             totals: Tensor::owned(gpu, "totals", 1, 2)?,
             state: Tensor::owned(gpu, "update state", 1, 2)?,
             result: Tensor::owned(gpu, "result", 1, 4)?,
         };
         let input = Input::new(gpu, batch * seq_len)?;
         let mut micro = Recorder::new(gpu, &model.pool, &input, true);
+        let model = if dropout { &model.with_dropout() } else { model };
         record_loss(&mut micro, model, batch, seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(gpu, &model.pool, &input, false);
         update(&mut rec, &buffers);
-        Ok(Draft { micro, update: rec, buffers })
+        Ok(Draft { micro, update: rec, buffers, moments })
     }
 
     pub async fn finish(draft: Draft, batch: usize, progress: &mut Progress<'_>) -> Result<Trainer> {
         let gpu = draft.micro.gpu.clone();
         let micro = draft.micro.finish(progress).await?;
         let update = draft.update.finish(progress).await?;
-        Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, batch, step: 0 })
+        Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, moments: draft.moments, batch, step: 0 })
     }
 
     /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket. `pieces`: into how many
@@ -112,6 +121,8 @@ impl Trainer {
             learning_rate: settings.learning_rate as f32,
             weight_decay: settings.weight_decay as f32,
             clip: settings.clip as f32,
+            dropout: settings.dropout as f32,
+            seed: settings.seed,
             bias_1: (1.0 - 0.9f64.powi(self.step as i32)) as f32,
             bias_2: (1.0 - 0.999f64.powi(self.step as i32)).sqrt() as f32,
             ..self.micro_step(targets, seq_len)
@@ -169,6 +180,18 @@ impl Trainer {
             strength: 1.0,
             ..Step::default()
         }
+    }
+
+    /// The optimizer's state after everything submitted so far, as flat buffers: first and second moment.
+    pub fn moments(&self) -> [Rc<Buffer>; 2] {
+        self.moments.clone()
+    }
+
+    /// Takes up where another trainer was after `step` steps. The parameters are the adapter's.
+    pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
+        self.step = step;
+        self.buffers.m.upload(&self.gpu, m);
+        self.buffers.v.upload(&self.gpu, v);
     }
 
     pub fn micro_plan(&self) -> &Plan {

@@ -16,7 +16,10 @@ use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::model::{Logits, Source, Transformer};
 use crate::plan::Progress;
-use crate::run::{self, Base, BaseFiles, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Phase, Settings, Wish};
+use crate::run::{
+    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT,
+    Phase, Settings, Start, Wish,
+};
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
 
@@ -224,16 +227,36 @@ impl Engine {
         Ok(to_js(&serde_json::json!({ "msPerStep": ms, "tokensPerSecond": tokens / ms * 1000.0, "etaMs": ms * f64::from(settings.steps) })))
     }
 
-    /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is over.
-    pub async fn train(&self, settings: JsValue, on_event: Function, on_adapter: Function) -> Js<()> {
-        let settings: Settings = from_js("settings", settings)?;
+    /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is over. `options` may hold
+    /// `init: { config, weights }`, an adapter to train on from; `resume`, the bytes of a checkpoint, whose settings then count; and `onCheckpoint`,
+    /// which gets such bytes every half minute, at a pause and at a stop.
+    pub async fn train(&self, settings: JsValue, on_event: Function, on_adapter: Function, options: JsValue) -> Js<()> {
+        let mut settings: Settings = from_js("settings", settings)?;
+        let option = |name: &str| Reflect::get(&options, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null());
+        let init = option("init").map(|init| adapter_files(&init)).transpose()?;
+        let start = match (bytes_of(&options, "resume"), &init) {
+            (Some(bytes), _) => {
+                let checkpoint = Checkpoint::from_bytes(&bytes).map_err(js_error)?;
+                settings = checkpoint.state.settings.clone();
+                Start::Checkpoint(Box::new(checkpoint))
+            }
+            (None, Some(files)) => Start::Adapter(files),
+            (None, None) => Start::Fresh,
+        };
         let data = self.take_dataset()?;
         let control = Control::default();
         *self.control.borrow_mut() = control.clone();
         let mut emit = |event: Event| call(&on_event, &to_js(&event));
         let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
-        let hooks = Hooks { emit: &mut emit, keep: &mut keep };
-        let answer = run::train(&self.base, &data, &settings, None, &control, &clock(), hooks).await;
+        let on_checkpoint = option("onCheckpoint").and_then(|hook| hook.dyn_into::<Function>().ok());
+        let mut save = |bytes: Vec<u8>| {
+            if let Some(hook) = &on_checkpoint {
+                call(hook, &Uint8Array::from(bytes.as_slice()));
+            }
+        };
+        let checkpoint = on_checkpoint.is_some().then_some(CheckpointHook { every_ms: CHECKPOINT_EVERY_MS, save: &mut save });
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint };
+        let answer = run::train(&self.base, &data, &settings, start, &control, &clock(), hooks).await;
         *self.dataset.borrow_mut() = Some(data);
         if let Some(kept) = answer.map_err(js_error)? {
             self.load(kept)?;
@@ -244,6 +267,14 @@ impl Engine {
     /// Ends a run or a generation within one step: keeping the adapter, or not.
     pub fn stop(&self, keep: bool) {
         self.control.borrow().set(if keep { Wish::Stop } else { Wish::Cancel });
+    }
+
+    /// Holds the running training after the step under way, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        let control = self.control.borrow();
+        if !control.ends() {
+            control.set(if paused { Wish::Pause } else { Wish::GoOn });
+        }
     }
 
     /// Continues a prompt; every piece of text goes to `on_piece`.
@@ -261,7 +292,7 @@ impl Engine {
         let control = Control::default();
         *self.control.borrow_mut() = control.clone();
         let mut emit = |piece: &str| call(&on_piece, &piece.into());
-        let go_on = || control.goes_on();
+        let go_on = || !control.ends();
         let generated = generator.generate(&self.base.tokenizer, &o.prompt, &sampling, &mut emit, &go_on).await.map_err(js_error)?;
         let Generated { text, tokens, reason } = generated;
         let reason = match reason {
@@ -331,6 +362,14 @@ impl Engine {
         *self.generator.borrow_mut() = Some(generator.clone());
         Ok(generator)
     }
+}
+
+/// PEFT's two files from `{ config, weights }`.
+fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
+    let config = Reflect::get(object, &"config".into())?.as_string();
+    let missing =
+        || js_error(Error::Adapter { file: "adapter_config.json".to_string(), reason: "it was not given as a string".to_string() });
+    Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 
 fn adapter_object(kept: &Kept) -> JsValue {

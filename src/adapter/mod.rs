@@ -15,7 +15,7 @@ use crate::ops::Param;
 use crate::random::SplitMix64;
 
 /// What to adapt and how: the scale of B A is alpha / rank.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AdapterSpec {
     pub rank: usize,
     pub alpha: f64,
@@ -144,6 +144,7 @@ impl Adapter {
                 a: param(site.a, rank, site.cols),
                 b: param(site.b, site.rows, rank),
                 site: Tensor::in_buffer(self.scales.clone(), i as u64 * 256, 1, 4),
+                dropout: false,
             };
             if let Some(linear) = model.blocks[site.layer].linears.get_mut(&site.target) {
                 linear.lora = Some(lora);

@@ -24,6 +24,7 @@ const KERNELS: &[(&str, &[&[&str]])] = &[
     ("gather_rows", &[&[]]),
     ("scatter_rows", &[&[]]),
     ("add", &[&[]]),
+    ("dropout_mask", &[&[]]),
     ("rms_norm_forward", &[&["tiled"], &["direct"]]),
     ("rms_norm_backward", &[&["tiled"], &["direct"]]),
     ("rope", &[&[]]),

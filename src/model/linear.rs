@@ -2,11 +2,11 @@
 
 use super::config::Config;
 use crate::gpu::Tensor;
-use crate::ops::{Matrix, Param, Weight, project};
+use crate::ops::{Matrix, Param, Weight, dropout, project};
 use crate::plan::{Recorder, Var};
 
 /// The linears of a block, by PEFT's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Target {
     Q,
     K,
@@ -56,6 +56,8 @@ pub struct Lora {
     pub a: Param,
     pub b: Param,
     pub site: Tensor,
+    /// What enters A passes through dropout: in plans that train with it.
+    pub dropout: bool,
 }
 
 #[derive(Clone)]
@@ -68,7 +70,8 @@ impl Linear {
     pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
         let y = project(rec, None, x, Matrix::Frozen(&self.weight), None);
         let Some(lora) = &self.lora else { return y };
-        let z = project(rec, None, x, Matrix::Trained(&lora.a), None);
+        let kept = if lora.dropout { &dropout(rec, x, &lora.site) } else { x };
+        let z = project(rec, None, kept, Matrix::Trained(&lora.a), None);
         project(rec, Some(y), &z, Matrix::Trained(&lora.b), Some(&lora.site))
     }
 }

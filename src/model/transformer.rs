@@ -68,6 +68,17 @@ impl Transformer {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
+    /// The same model with dropout before every A.
+    pub fn with_dropout(&self) -> Transformer {
+        let mut model = self.clone();
+        for linear in model.blocks.iter_mut().flat_map(|block| block.linears.values_mut()) {
+            if let Some(lora) = &mut linear.lora {
+                lora.dropout = true;
+            }
+        }
+        model
+    }
+
     /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that goes on at `Step.position`.
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.embedding, rows);

@@ -26,7 +26,7 @@ pub struct Step {
     pub clip: f32,
     pub bias_1: f32,
     pub bias_2: f32,
-    pub last: u32,
+    pub dropout: f32,
 }
 
 /// Bytes kept for `Step`: the alignment that every adapter accepts.

@@ -1,10 +1,10 @@
 //! What a run tells: one schema for the log file, the worker and the API. Units are in the names.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event {
     /// Everything needed to repeat the run.
@@ -44,6 +44,10 @@ pub enum Event {
         prompt: String,
         text: String,
     },
+    /// The run can be taken up again from here.
+    Checkpoint {
+        step: u32,
+    },
     Warning {
         code: String,
         message: String,
@@ -57,18 +61,28 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+impl Event {
+    /// Whether a run that is taken up again tells it again: not how far something had come that is over.
+    pub fn lasts(&self) -> bool {
+        !matches!(self, Event::Phase { .. })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     Loading,
     Compiling,
     Training,
+    Paused,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoneReason {
     Finished,
+    /// `patience` evaluations brought nothing better.
+    EarlyStop,
     Stopped,
     Cancelled,
     NonFinite,

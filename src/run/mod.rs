@@ -1,13 +1,17 @@
 //! The loop around training: steps, evaluations, samples, the best adapter, stop. The command line and the worker only forward its events.
 
+pub mod checkpoint;
+pub mod control;
 pub mod event;
 pub mod settings;
+mod snapshots;
 mod training;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+pub use checkpoint::Checkpoint;
+pub use control::{Control, Wish};
 pub use event::{DoneReason, Event, Phase};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
 
@@ -66,52 +70,44 @@ impl Base {
     }
 }
 
-/// What a run is asked to do while it goes on. Looked at before every step, evaluation batch and sampled token.
-#[derive(Clone, Default)]
-pub struct Control(Rc<Cell<Wish>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wish {
-    #[default]
-    GoOn,
-    /// End here and keep the adapter.
-    Stop,
-    /// End here and keep nothing.
-    Cancel,
-}
-
-impl Control {
-    pub fn set(&self, wish: Wish) {
-        self.0.set(wish);
-    }
-
-    pub fn wish(&self) -> Wish {
-        self.0.get()
-    }
-
-    pub fn goes_on(&self) -> bool {
-        self.0.get() == Wish::GoOn
-    }
-}
-
 /// Where a run's events and its best adapters go.
 pub struct Hooks<'a> {
     pub emit: &'a mut dyn FnMut(Event),
     /// Called at every promotion, so that a copy survives whatever happens to this process.
     pub keep: &'a mut dyn FnMut(&Kept),
+    /// Who wants checkpoints: at intervals, at a pause and at a stop.
+    pub checkpoint: Option<CheckpointHook<'a>>,
 }
 
-/// Runs training to its end and answers the adapter that is kept; `None` if the run was cancelled. With `init` it starts from that adapter.
+pub struct CheckpointHook<'a> {
+    pub every_ms: f64,
+    /// Gets the bytes of a [`Checkpoint`].
+    pub save: &'a mut dyn FnMut(Vec<u8>),
+}
+
+/// Between checkpoints, unless the caller wants another interval.
+pub const CHECKPOINT_EVERY_MS: f64 = 30_000.0;
+
+/// What a run begins with.
+pub enum Start<'a> {
+    Fresh,
+    /// Trains on from an adapter, with a new optimizer.
+    Adapter(&'a AdapterFiles),
+    /// Goes on where a run was, as if it had never ended: the events so far are told again first. The settings must be the checkpoint's.
+    Checkpoint(Box<Checkpoint>),
+}
+
+/// Runs training to its end and answers the adapter that is kept; `None` if the run was cancelled.
 pub async fn train<'a>(
     base: &'a Base,
     data: &'a Dataset,
     settings: &'a Settings,
-    init: Option<&AdapterFiles>,
+    start: Start<'_>,
     control: &'a Control,
     clock: &'a Clock,
     hooks: Hooks<'a>,
 ) -> Result<Option<Kept>> {
-    training::train(base, data, settings, init, control, clock, hooks).await
+    training::train(base, data, settings, start, control, clock, hooks).await
 }
 
 /// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop.
@@ -126,7 +122,7 @@ pub async fn evaluate(
     let (mut sum, mut targets) = (0.0, 0);
     let mut waiting = None;
     for rows in rows.chunks(batch) {
-        if !control.goes_on() {
+        if !control.proceed().await {
             return Ok(None);
         }
         let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);
@@ -156,12 +152,12 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
     let spec: AdapterSpec = settings.check(&base.model.config)?;
     let adapter = crate::adapter::Adapter::new(&base.model.gpu, &base.model.config, spec)?;
     adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, settings.batch, settings.seq_len)?;
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let mut trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
     let rows: Vec<&Row> = data.rows.iter().take(settings.batch).collect();
     let micros = vec![MicroBatch::assemble(&rows, settings.batch, settings.seq_len); settings.accumulate];
-    let step = StepSettings { learning_rate: 0.0, weight_decay: 0.0, clip: 1.0 };
+    let step = StepSettings { learning_rate: 0.0, weight_decay: 0.0, clip: 1.0, dropout: settings.dropout, seed: 0 };
     let mut elapsed = 0.0;
     for _ in 0..2 {
         let start = clock();

@@ -32,10 +32,16 @@ pub struct Settings {
     /// Largest norm of the gradient; 0: no clipping.
     pub clip: f64,
     pub weight_decay: f64,
+    /// Probability with which an input of A is zeroed in training (PEFT's `lora_dropout`).
+    #[serde(default)]
+    pub dropout: f64,
     /// Fraction of the rows that is held out.
     pub holdout: f64,
     /// Steps between evaluations; 0: a tenth of the run.
     pub eval_every: u32,
+    /// Evaluations in a row without a lower held-out loss after which the run ends; 0: never.
+    #[serde(default)]
+    pub patience: u32,
     /// Steps between samples; 0: none.
     pub sample_every: u32,
     /// What samples continue.
@@ -73,8 +79,10 @@ impl Settings {
             steps: 150,
             clip: 1.0,
             weight_decay: 0.0,
+            dropout: 0.0,
             holdout: HOLDOUT,
             eval_every: 0,
+            patience: 0,
             sample_every: 0,
             prompt: String::new(),
             max_tokens: 40,
@@ -108,6 +116,9 @@ impl Settings {
         }
         if !(self.clip >= 0.0 && self.clip.is_finite()) {
             return refuse("clip", self.clip.to_string(), "0 or a positive number");
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refuse("dropout", self.dropout.to_string(), "a probability from 0 to below 1");
         }
         if self.seq_len == 0 || self.seq_len > config.context {
             return refuse(

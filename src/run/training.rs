@@ -1,14 +1,18 @@
 //! One run, from the first plan to the last event.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+mod keeping;
 
-use super::{Base, Clock, Control, DoneReason, Event, Hooks, Phase, Settings, Wish, evaluate, new_kernels};
+use std::collections::VecDeque;
+
+use super::checkpoint::{Losses, fingerprint};
+use super::snapshots::Snapshots;
+use super::{Base, Clock, Control, Event, Hooks, Phase, Settings, Start, Wish, evaluate, new_kernels};
 use crate::adapter::{Adapter, AdapterFiles, ExportCheck};
-use crate::error::{Error, Result};
-use crate::generate::{Generator, Sampling};
-use crate::gpu::{Buffer, Gpu, Ticket, Usage};
+use crate::error::Result;
+use crate::generate::Generator;
+use crate::gpu::Ticket;
 use crate::plan::Progress;
+use crate::random::SplitMix64;
 use crate::text::batches::{Batches, MicroBatch};
 use crate::text::dataset::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
@@ -29,32 +33,6 @@ pub struct Kept {
     pub alpha: f64,
     pub targets: Vec<&'static str>,
     pub parameters: usize,
-}
-
-/// Copies of the parameters, all buffers made before the first step.
-struct Snapshots {
-    candidate: Rc<Buffer>,
-    staging: Rc<Buffer>,
-}
-
-impl Snapshots {
-    fn new(gpu: &Gpu, adapter: &Adapter) -> Result<Snapshots> {
-        let bytes = adapter.length as u64 * 4;
-        Ok(Snapshots {
-            candidate: gpu.buffer("candidate", bytes, Usage::Storage)?,
-            staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
-        })
-    }
-
-    /// Copies the parameters as they are after everything submitted so far.
-    fn take(&self, gpu: &Gpu, adapter: &Adapter) {
-        gpu.copy(&adapter.p, 0, &self.candidate, 0, adapter.length as u64 * 4);
-    }
-
-    async fn read(&self, gpu: &Gpu, adapter: &Adapter) -> Result<Vec<f32>> {
-        let ticket = gpu.start_read(&self.candidate, 0, &self.staging, adapter.length as u64 * 4);
-        Ok(bytemuck::pod_collect_to_vec(&gpu.finish_read(ticket).await?))
-    }
 }
 
 /// A submitted step whose result has not been read.
@@ -80,33 +58,50 @@ struct Run<'a> {
     generator: Option<Generator>,
     check: Option<ExportCheck>,
     pending: VecDeque<Pending>,
+    /// The last step submitted, or skipped because it had no targets.
+    step: u32,
     broken: Option<u32>,
+    losses: Losses,
     step_ms: f64,
     last_result_at: f64,
+    last_checkpoint_at: f64,
+    /// Of the base model and of the rows, for checkpoints.
+    data_sha256: String,
+    /// Everything told so far; only kept where checkpoints are.
+    events: Vec<Event>,
     kept: Option<Kept>,
+    /// The kept adapter's parameters.
+    best: Option<Vec<f32>>,
 }
 
 pub(super) async fn train<'a>(
     base: &'a Base,
     data: &'a Dataset,
     settings: &'a Settings,
-    init: Option<&AdapterFiles>,
+    start: Start<'_>,
     control: &'a Control,
     clock: &'a Clock,
     mut hooks: Hooks<'a>,
 ) -> Result<Option<Kept>> {
     let gpu = base.model.gpu.clone();
     let spec = settings.check(&base.model.config)?;
-    let (adapter, initial) = match init {
-        Some(files) => files.load(&gpu, &base.model.config)?,
-        None => {
+    let data_sha256 = fingerprint(data);
+    let (adapter, initial) = match &start {
+        Start::Fresh => {
             let adapter = Adapter::new(&gpu, &base.model.config, spec)?;
             let initial = adapter.initial(settings.seed);
             (adapter, initial)
         }
+        Start::Adapter(files) => files.load(&gpu, &base.model.config)?,
+        Start::Checkpoint(checkpoint) => {
+            let adapter = Adapter::new(&gpu, &base.model.config, checkpoint.state.spec.clone())?;
+            checkpoint.check(&base.sha256, &data_sha256, adapter.length)?;
+            (adapter, checkpoint.p.clone())
+        }
     };
     adapter.write(&gpu, &initial);
-    (hooks.emit)(Event::Config {
+    let mut events = Vec::new();
+    let mut opening = vec![Event::Config {
         base: base.name.clone(),
         base_sha256: base.sha256.clone(),
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -115,17 +110,22 @@ pub(super) async fn train<'a>(
         held_out: data.held_out.len(),
         parameters: adapter.parameters(),
         settings: Box::new(settings.clone()),
-    });
-    for warning in &data.warnings {
-        (hooks.emit)(Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
+    }];
+    opening.extend(data.warnings.iter().map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() }));
+    if let Start::Checkpoint(checkpoint) = &start {
+        opening = checkpoint.state.events.clone();
+    }
+    for event in opening {
+        events.extend(hooks.checkpoint.is_some().then(|| event.clone()));
+        (hooks.emit)(event);
     }
 
     let model = adapter.attach(&base.model);
-    let draft = Trainer::record(&model, &adapter, settings.batch, settings.seq_len)?;
+    let draft = Trainer::record(&model, &adapter, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
     let [micro, update] = draft.recorders();
     let total = new_kernels(&gpu, &[micro, update, &evaluation.0]);
-    let (trainer, evaluator) = {
+    let (mut trainer, evaluator) = {
         let emit = &mut hooks.emit;
         let mut report = |done: usize, total: usize| emit(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 });
         let mut progress = Progress { done: 0, total, report: &mut report };
@@ -133,7 +133,15 @@ pub(super) async fn train<'a>(
         (trainer, Evaluator::finish(evaluation, settings.batch, &mut progress).await?)
     };
     let snapshots = Snapshots::new(&gpu, &adapter)?;
-    let run = Run {
+    let (started_from_adapter, from) = match &start {
+        Start::Fresh => (false, None),
+        Start::Adapter(_) => (true, None),
+        Start::Checkpoint(checkpoint) => (false, Some(checkpoint)),
+    };
+    if let Some(checkpoint) = from {
+        trainer.restore(checkpoint.state.updates, &checkpoint.m, &checkpoint.v);
+    }
+    let mut run = Run {
         base,
         data,
         settings,
@@ -147,29 +155,50 @@ pub(super) async fn train<'a>(
         generator: None,
         check: None,
         pending: VecDeque::new(),
+        step: 0,
         broken: None,
+        losses: Losses::default(),
         step_ms: 0.0,
         last_result_at: 0.0,
+        last_checkpoint_at: clock(),
+        data_sha256,
+        events,
         kept: None,
+        best: None,
     };
-    run.go(init.is_some()).await
+    match from {
+        Some(checkpoint) => run.take_up(checkpoint).await?,
+        None => run.measure_start(started_from_adapter).await?,
+    }
+    run.go().await
 }
 
 impl Run<'_> {
     fn emit(&mut self, event: Event) {
+        if self.hooks.checkpoint.is_some() && event.lasts() {
+            self.events.push(event.clone());
+        }
         (self.hooks.emit)(event);
     }
 
-    async fn go(mut self, started_from_adapter: bool) -> Result<Option<Kept>> {
-        let settings = self.settings;
-        let base_loss = self.held_out_loss(0.0).await?;
-        if let Some((loss, tokens)) = base_loss {
+    /// The held-out losses that every later one is compared with.
+    async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
+        let base = self.held_out_loss(0.0).await?;
+        if let Some((loss, tokens)) = base {
             self.emit(Event::Eval { step: 0, loss, tokens });
         }
-        let base_loss = base_loss.map(|(loss, _)| loss);
-        let start = if started_from_adapter { self.held_out_loss(1.0).await?.map(|(loss, _)| loss) } else { base_loss };
-        self.emit(Event::Phase { phase: Phase::Training, done: 0, total: u64::from(settings.steps) });
+        self.losses.base = base.map(|(loss, _)| loss);
+        self.losses.start = match started_from_adapter {
+            true => self.held_out_loss(1.0).await?.map(|(loss, _)| loss),
+            false => self.losses.base,
+        };
+        Ok(())
+    }
 
+    async fn go(mut self) -> Result<Option<Kept>> {
+        let settings = self.settings;
+        let first = self.step + 1;
+        self.emit_phase(Phase::Training);
         let every = if settings.eval_every > 0 { settings.eval_every } else { settings.steps.div_ceil(10) };
         let batches = Batches {
             rows: self.data.rows.len(),
@@ -177,38 +206,70 @@ impl Run<'_> {
             seed: settings.seed,
             shuffle: settings.shuffle,
         };
+        let due = |step: u32| step % every == 0 || step == settings.steps;
+        if self.step > 0 && due(self.step) && self.losses.last_step < self.step {
+            // The stop that this run is taken up from came between a step and its evaluation.
+            self.evaluate_and_promote(self.step).await?;
+        }
         self.last_result_at = (self.clock)();
-        let mut last_eval = None;
-        for step in 1..=settings.steps {
-            if !self.control.goes_on() || self.broken.is_some() {
+        for step in first..=settings.steps {
+            self.pause_if_asked().await?;
+            if self.control.ends() || self.broken.is_some() {
                 break;
             }
             self.submit(step, &batches)?;
             let ahead = if self.step_ms > LONG_STEP_MS || self.base.model.gpu.software { 1 } else { 2 };
-            self.drain(if step == 1 { 0 } else { ahead }).await?;
-            if step == 1 {
+            self.drain(if step == first { 0 } else { ahead }).await?;
+            if step == first {
                 self.make_late_plans().await?;
             }
             let sample = settings.sample_every > 0 && (step % settings.sample_every == 0 || step == settings.steps);
-            if step % every == 0 || step == settings.steps {
+            let evaluate = due(step);
+            if evaluate {
                 self.drain(0).await?;
-                last_eval = self.evaluate_and_promote(step, start, last_eval).await?;
+                self.pause_if_asked().await?;
+                self.evaluate_and_promote(step).await?;
             }
-            if sample && self.control.goes_on() && self.broken.is_none() {
+            if sample && !self.control.ends() && self.broken.is_none() {
                 self.drain(0).await?;
                 self.sample(step).await?;
             }
-            if step % every == 0 || sample {
+            self.checkpoint_if_due().await?;
+            if evaluate || sample {
                 self.last_result_at = (self.clock)();
+            }
+            if settings.patience > 0 && self.losses.since_best >= settings.patience {
+                break;
             }
         }
         self.drain(0).await?;
-        self.end(base_loss, start).await
+        self.end().await
+    }
+
+    fn emit_phase(&mut self, phase: Phase) {
+        let (done, total) = (u64::from(self.step), u64::from(self.settings.steps));
+        self.emit(Event::Phase { phase, done, total });
+    }
+
+    /// Waits for another wish with everything saved, so that a tab may be closed meanwhile.
+    async fn pause_if_asked(&mut self) -> Result<()> {
+        if self.control.wish() != Wish::Pause {
+            return Ok(());
+        }
+        self.drain(0).await?;
+        self.checkpoint().await?;
+        self.emit_phase(Phase::Paused);
+        if self.control.proceed().await {
+            self.emit_phase(Phase::Training);
+        }
+        self.last_result_at = (self.clock)();
+        Ok(())
     }
 
     /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of targets is known.
     fn submit(&mut self, step: u32, batches: &Batches) -> Result<()> {
         let settings = self.settings;
+        self.step = step;
         let indices = batches.indices(step - 1);
         let rows: Vec<&Row> = indices.iter().filter_map(|&i| self.data.rows.get(i)).collect();
         let micros: Vec<MicroBatch> =
@@ -221,7 +282,13 @@ impl Run<'_> {
             return Ok(());
         }
         let lr = settings.lr * settings.schedule.factor(step, settings.steps, settings.warmup);
-        let options = StepSettings { learning_rate: lr, weight_decay: settings.weight_decay, clip: settings.clip };
+        let options = StepSettings {
+            learning_rate: lr,
+            weight_decay: settings.weight_decay,
+            clip: settings.clip,
+            dropout: settings.dropout,
+            seed: SplitMix64(settings.seed).next_u64() as u32,
+        };
         let pieces = (self.step_ms / LONG_STEP_MS).ceil().max(1.0) as usize;
         let ticket = self.trainer.submit(&micros, settings.seq_len, options, pieces)?;
         let tokens = micros.iter().map(|micro| micro.real_tokens).sum();
@@ -264,102 +331,19 @@ impl Run<'_> {
     }
 
     /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so far.
-    async fn evaluate_and_promote(&mut self, step: u32, start: Option<f64>, best: Option<f64>) -> Result<Option<f64>> {
+    async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         let gpu = self.base.model.gpu.clone();
         self.snapshots.take(&gpu, &self.adapter);
-        let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(best) };
+        let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
         self.emit(Event::Eval { step, loss, tokens });
-        let lowest = best.or(start).is_none_or(|lowest| loss < lowest);
-        if loss.is_finite() && lowest {
-            self.keep(step, Some(loss)).await?;
-            return Ok(Some(loss));
-        }
-        Ok(best)
-    }
-
-    /// Exports the copy that was last taken, checks the bytes, and hands them on.
-    async fn keep(&mut self, step: u32, loss: Option<f64>) -> Result<()> {
-        let gpu = self.base.model.gpu.clone();
-        let flat = self.snapshots.read(&gpu, &self.adapter).await?;
-        let files = AdapterFiles::new(&self.adapter, &flat, &self.base.name);
-        self.make_late_plans().await?;
-        if let Some(check) = &self.check {
-            check.run(&gpu, &flat, &files).await?;
-        }
-        let spec = &self.adapter.spec;
-        let kept = Kept {
-            files,
-            step,
-            loss,
-            rank: spec.rank,
-            alpha: spec.alpha,
-            targets: spec.targets.iter().map(|target| target.name()).collect(),
-            parameters: self.adapter.parameters(),
-        };
-        (self.hooks.keep)(&kept);
-        self.kept = Some(kept);
-        Ok(())
-    }
-
-    /// The plans that nobody waits for: samples and the check of exports.
-    async fn make_late_plans(&mut self) -> Result<()> {
-        if self.check.is_some() {
+        self.losses.last_step = step;
+        let lowest = self.losses.best.or(self.losses.start).is_none_or(|lowest| loss < lowest);
+        if !loss.is_finite() || !lowest {
+            self.losses.since_best += 1;
             return Ok(());
         }
-        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-        let probe: Vec<u32> = self
-            .data
-            .rows
-            .first()
-            .map(|row| row.ids.iter().take(PROBE_TOKENS.min(self.settings.seq_len)).copied().collect())
-            .unwrap_or_default();
-        let draft = ExportCheck::record(&self.base.model, &self.adapter, &probe)?;
-        self.check = Some(ExportCheck::finish(draft, &probe, &mut progress).await?);
-        if self.settings.sample_every > 0 {
-            let model = self.adapter.attach(&self.base.model);
-            self.generator = Some(Generator::finish(&model, Generator::record(&model)?, &mut progress).await?);
-        }
-        Ok(())
-    }
-
-    async fn sample(&mut self, step: u32) -> Result<()> {
-        let settings = self.settings;
-        let Some(generator) = &self.generator else { return Ok(()) };
-        let sampling =
-            Sampling { max_tokens: settings.max_tokens, temperature: 0.7, top_k: 40, top_p: 1.0, seed: settings.seed, strength: 1.0 };
-        let go_on = || self.control.goes_on();
-        let generated = generator.generate(&self.base.tokenizer, &settings.prompt, &sampling, &mut |_| {}, &go_on).await?;
-        self.emit(Event::Sample { step, prompt: settings.prompt.clone(), text: generated.text });
-        Ok(())
-    }
-
-    async fn end(mut self, base_loss: Option<f64>, start: Option<f64>) -> Result<Option<Kept>> {
-        let step = self.trainer.step;
-        let reason = match (self.broken, self.control.wish()) {
-            (_, Wish::Cancel) => DoneReason::Cancelled,
-            (Some(_), _) => DoneReason::NonFinite,
-            (None, Wish::Stop) => DoneReason::Stopped,
-            (None, Wish::GoOn) => DoneReason::Finished,
-        };
-        if let Some(step) = self.broken {
-            let error = Error::NonFinite { step };
-            self.emit(Event::Warning { code: error.code().to_string(), message: format!("{error}. {}", error.hint()) });
-        }
-        if reason == DoneReason::Cancelled {
-            self.emit(Event::Done { step, base_loss, best_loss: None, best_step: 0, reason });
-            return Ok(None);
-        }
-        if self.kept.is_none() && step > 0 {
-            if start.is_some() && reason != DoneReason::Stopped {
-                let message = "no evaluation was better than the start; the last adapter is kept".to_string();
-                self.emit(Event::Warning { code: "no_improvement".to_string(), message });
-            }
-            let gpu = self.base.model.gpu.clone();
-            self.snapshots.take(&gpu, &self.adapter);
-            self.keep(step, None).await?;
-        }
-        let best = self.kept.as_ref().map(|kept| (kept.loss, kept.step)).unwrap_or((None, 0));
-        self.emit(Event::Done { step, base_loss, best_loss: best.0, best_step: best.1, reason });
-        Ok(self.kept)
+        self.losses = Losses { best: Some(loss), best_step: step, since_best: 0, ..self.losses };
+        let flat = self.snapshots.read(&gpu).await?;
+        self.keep(step, Some(loss), flat).await
     }
 }

@@ -301,6 +301,7 @@ fn fields(kind: &str) -> Option<&'static [&'static str]> {
         "step" => Some(&["step", "loss", "gradNorm", "lr", "tokens", "tokensPerSecond", "etaMs"]),
         "eval" => Some(&["step", "loss", "tokens"]),
         "sample" => Some(&["step", "prompt", "text"]),
+        "checkpoint" => Some(&["step"]),
         "warning" => Some(&["code", "message"]),
         "done" => Some(&["step", "baseLoss", "bestLoss", "bestStep", "reason"]),
         _ => None,

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("adapter", &["error", "random", "gpu", "plan", "ops", "model", "safetensors"]),
     ("train", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter"]),
     ("generate", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter"]),
-    ("run", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate"]),
+    ("run", &["error", "random", "safetensors", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate"]),
     ("web", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate", "run"]),
     ("bin", &["error", "random", "text", "gpu", "plan", "ops", "model", "adapter", "train", "generate", "run"]),
 ];
@@ -36,6 +36,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("cross_entropy_backward", "cross_entropy"),
     ("cross_entropy_forward", "cross_entropy"),
     ("cross_entropy_total", "cross_entropy"),
+    ("dropout_mask", "dropout"),
     ("embed", "embed"),
     ("gather_rows", "head"),
     ("grad_clip", "adamw"),

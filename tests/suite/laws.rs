@@ -7,7 +7,9 @@ use tabtune::error::Error;
 use tabtune::generate::{Generator, Reason, Sampling};
 use tabtune::gpu::{Gpu, GpuOptions, Shape};
 use tabtune::model::{Config, Logits, Source, Transformer};
-use tabtune::run::{self, Base, BaseFiles, Clock, Control, DoneReason, Event, Hooks, Kept, Settings};
+use tabtune::run::{
+    self, Base, BaseFiles, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start, Wish,
+};
 use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
 use tabtune::text::{Document, MicroBatch};
 use tabtune::train::{StepResult, StepSettings, Trainer};
@@ -17,7 +19,7 @@ use crate::golden::{CASES, Case, quiet};
 
 const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
-const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0 };
+const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
 /// A model of the fixtures with one of its PEFT adapters on it.
 struct Tuned {
@@ -42,7 +44,7 @@ async fn tuned(name: &str, gpu: Rc<Gpu>) -> Tuned {
 
 impl Tuned {
     async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
-        let draft = Trainer::record(&self.model, &self.adapter, batch, seq_len).expect("plans");
+        let draft = Trainer::record(&self.model, &self.adapter, batch, seq_len, false).expect("plans");
         Trainer::finish(draft, batch, &mut quiet()).await.expect("plans")
     }
 }
@@ -115,18 +117,52 @@ fn tiny_settings(base: &Base) -> Settings {
     }
 }
 
-/// A whole run on a short text: its events but for the phases, and what it keeps.
-async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
+/// Rows of a short text.
+fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
     let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
     let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
-    let data = Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows");
-    let clock: Clock = Rc::new(|| 0.0);
+    Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows")
+}
+
+/// A whole run on it: its events but for the phases, and what it keeps.
+async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
     let mut events = Vec::new();
-    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {} };
-    let kept = run::train(base, &data, settings, init, &Control::default(), &clock, hooks).await.expect("a run");
+    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };
+    let start = init.map_or(Start::Fresh, Start::Adapter);
+    let clock: Clock = Rc::new(|| 0.0);
+    let data = tiny_data(base, settings);
+    let kept = run::train(base, &data, settings, start, &Control::default(), &clock, hooks).await.expect("a run");
     events.retain(|event| !matches!(event, Event::Phase { .. }));
     (events, kept)
+}
+
+/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint, and what it keeps.
+async fn interrupted_run(
+    base: &Base,
+    settings: &Settings,
+    start: Start<'_>,
+    at: u32,
+    wish: Wish,
+) -> (Vec<Event>, Option<Vec<u8>>, Option<Kept>) {
+    let control = Control::default();
+    let (mut events, mut saved) = (Vec::new(), None);
+    let mut emit = |event: Event| {
+        if matches!(event, Event::Step { step, .. } if step == at) {
+            control.set(wish);
+        }
+        if matches!(event, Event::Phase { phase: Phase::Paused, .. }) {
+            control.set(Wish::GoOn);
+        }
+        events.push(event);
+    };
+    let checkpoint = CheckpointHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: Some(checkpoint) };
+    let clock: Clock = Rc::new(|| 0.0);
+    let data = tiny_data(base, settings);
+    let kept = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");
+    events.retain(|event| !matches!(event, Event::Phase { .. } | Event::Checkpoint { .. }));
+    (events, saved, kept)
 }
 
 /// Logits of a sequence decoded token by token, and of the whole at once, at some positions.
@@ -255,6 +291,91 @@ crate::gpu_tests! {
             assert!(files == files_again, "{shape:?}: the adapters differ");
             let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
             assert!(other.expect("an adapter").files != files, "another seed gives another adapter");
+        }
+    }
+
+    async fn a_run_that_is_stopped_and_taken_up_again_equals_one_that_never_stopped() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
+            let (whole, kept) = whole_run(&base, &settings, None).await;
+            let kept = kept.expect("an adapter");
+            for at in [1, 3, 6] {
+                let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
+                let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
+                assert!((at..=at + 1).contains(&checkpoint.state.step), "stopped at {} instead of {at}", checkpoint.state.step);
+                let start = Start::Checkpoint(Box::new(checkpoint));
+                let (events, _, resumed) = interrupted_run(&base, &settings, start, 0, Wish::GoOn).await;
+                // Speed aside.
+                let facts = |events: &[Event]| {
+                    let told = events.iter().filter_map(|event| match event {
+                        Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
+                        Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
+                        Event::Done { step, best_loss, best_step, .. } => Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0)),
+                        _ => None,
+                    });
+                    told.collect::<Vec<_>>()
+                };
+                assert_eq!(facts(&events), facts(&whole), "{shape:?}: taken up at {at}");
+                let resumed = resumed.expect("an adapter");
+                assert!(resumed.files == kept.files && resumed.step == kept.step, "{shape:?}: taken up at {at}, another adapter");
+            }
+        }
+    }
+
+    async fn a_pause_changes_nothing_and_leaves_a_checkpoint() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let settings = tiny_settings(&base);
+        let (whole, kept) = whole_run(&base, &settings, None).await;
+        let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
+        let losses = |events: &[Event]| {
+            events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+        };
+        assert_eq!(losses(&events), losses(&whole));
+        assert!(paused.expect("an adapter").files == kept.expect("an adapter").files);
+        assert!(Checkpoint::from_bytes(&saved.expect("a checkpoint")).is_ok());
+    }
+
+    async fn a_checkpoint_is_refused_with_other_rows_or_cut_short() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let settings = tiny_settings(&base);
+        let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
+        let bytes = saved.expect("a checkpoint");
+        let checkpoint = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
+        let length = checkpoint.p.len();
+        let data = run::checkpoint::fingerprint(&tiny_data(&base, &settings));
+        assert_eq!(checkpoint.check(&base.sha256, &data, length), Ok(()));
+        let other = run::checkpoint::fingerprint(&tiny_data(&base, &Settings { seq_len: 15, ..settings }));
+        assert!(matches!(checkpoint.check(&base.sha256, &other, length), Err(Error::Checkpoint { .. })));
+        assert!(matches!(checkpoint.check("", &data, length), Err(Error::Checkpoint { .. })));
+        assert!(matches!(checkpoint.check(&base.sha256, &data, length + 64), Err(Error::Checkpoint { .. })));
+        for cut in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+            assert!(Checkpoint::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
+        }
+    }
+
+    async fn a_run_ends_early_once_patience_is_over() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        // So small a learning rate changes no loss, so no evaluation is better than the one before.
+        let settings = Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
+        let (events, _) = whole_run(&base, &settings, None).await;
+        assert!(matches!(events.last(), Some(Event::Done { step: 3, reason: DoneReason::EarlyStop, .. })), "{:?}", events.last());
+    }
+
+    async fn dropout_changes_training_and_no_evaluation() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = tiny_settings(&base);
+            let losses = |events: &[Event]| {
+                events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+            };
+            let evals = |events: &[Event]| events.iter().find(|event| matches!(event, Event::Eval { .. })).cloned();
+            let (without, _) = whole_run(&base, &settings, None).await;
+            let (with, _) = whole_run(&base, &Settings { dropout: 0.5, ..settings.clone() }, None).await;
+            assert_eq!(evals(&with), evals(&without));
+            // B is zero in the first step, so its loss is the base's with any mask.
+            assert_eq!(losses(&with)[0], losses(&without)[0]);
+            assert_ne!(losses(&with)[1..], losses(&without)[1..]);
         }
     }
 

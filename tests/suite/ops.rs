@@ -4,6 +4,7 @@ mod adamw;
 mod add;
 mod attention;
 mod cross_entropy;
+mod dropout;
 mod embed;
 mod mlp;
 mod norm;

@@ -73,12 +73,12 @@ async fn step() -> Result<()> {
     adapter.write(gpu, &adapter.initial(0));
     let (batch, seq_len) = (settings.batch, settings.seq_len);
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, batch, seq_len)?;
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, batch, seq_len, false)?;
     let mut trainer = Trainer::finish(draft, batch, &mut progress).await?;
     let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
     let row = Row { ids, targets: vec![true; seq_len], tokens: seq_len };
     let micro = [MicroBatch::assemble(&vec![&row; batch], batch, seq_len)];
-    let options = StepSettings { learning_rate: settings.lr, weight_decay: 0.0, clip: 1.0 };
+    let options = StepSettings { learning_rate: settings.lr, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
     let (mut encode, mut wall, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         let (start, used) = (Instant::now(), cpu_seconds());

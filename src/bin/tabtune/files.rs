@@ -1,12 +1,13 @@
 //! Files of the command line: checkpoints, adapters, texts.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::gpu::{Gpu, GpuOptions};
 use tabtune::model::Source;
-use tabtune::run::{Base, BaseFiles};
+use tabtune::run::{Base, BaseFiles, Checkpoint};
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
 
@@ -68,13 +69,41 @@ pub fn read_adapter(dir: &Path) -> Result<AdapterFiles> {
     })
 }
 
-/// Writes both files beside their final names first, so that a full disk or a kill never leaves half an adapter.
+/// Both files of an adapter, so that a full disk or a kill never leaves half of one.
 pub fn write_adapter(dir: &Path, files: &AdapterFiles) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
-    for (name, bytes) in [(WEIGHTS, files.weights.as_slice()), (CONFIG, files.config.as_bytes())] {
-        let (path, part) = (dir.join(name), dir.join(format!("{name}.part")));
-        std::fs::write(&part, bytes).map_err(|e| io(&part, e))?;
-        std::fs::rename(&part, &path).map_err(|e| io(&path, e))?;
+    write_whole(dir, WEIGHTS, &files.weights)?;
+    write_whole(dir, CONFIG, files.config.as_bytes())
+}
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+pub fn write_checkpoint(dir: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(dir, CHECKPOINT, bytes)
+}
+
+pub fn read_checkpoint(dir: &Path) -> Result<Checkpoint> {
+    let path = dir.join(CHECKPOINT);
+    Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
+}
+
+/// A run that has ended needs no checkpoint.
+pub fn remove_checkpoint(dir: &Path) -> Result<()> {
+    let path = dir.join(CHECKPOINT);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&path, error)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Writes beside the final name, to the disk, and only then takes the name: whoever reads it finds the old file or the new one, whole.
+fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
+    let (path, part) = (dir.join(name), dir.join(format!("{name}.part")));
+    let write = || {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| io(&part, e))?;
+    std::fs::rename(&part, &path).map_err(|e| io(&path, e))
 }

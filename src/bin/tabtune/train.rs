@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
-use tabtune::run::{self, Control, Event, Hooks, Kept, MOST_HELD_OUT, Settings};
+use tabtune::run::{self, CheckpointHook, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Settings, Start, Wish};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
@@ -61,6 +61,7 @@ pub struct TrainArgs {
     clip: Option<f64>,
     #[arg(long)]
     weight_decay: Option<f64>,
+    /// Probability with which an input of A is zeroed [default: 0]
     #[arg(long)]
     dropout: Option<f64>,
     /// Fraction of the rows that is held out [default: 0.1, at most 64 rows]
@@ -70,42 +71,42 @@ pub struct TrainArgs {
     eval_data: Option<PathBuf>,
     #[arg(long)]
     eval_every: Option<u32>,
+    /// End after so many evaluations in a row without a lower held-out loss.
+    #[arg(long, value_name = "N")]
+    patience: Option<u32>,
     #[arg(long)]
     sample_every: Option<u32>,
     /// What samples continue.
     #[arg(long)]
     prompt: Option<String>,
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[arg(long)]
+    seed: Option<u64>,
     /// Keep the rows in file order.
     #[arg(long)]
     no_shuffle: bool,
-    /// Append every event to this file, one JSON object a line.
+    /// Write every event to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    #[arg(long, value_name = "DIR")]
+    /// Seconds between checkpoints in the adapter's directory, which a run that was killed goes on from [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    checkpoint_every: Option<f64>,
+    /// Go on with the run whose adapter directory this is, with the same data. Its settings count.
+    #[arg(long, value_name = "DIR", conflicts_with = "init")]
     resume: Option<PathBuf>,
 }
 
 impl TrainArgs {
-    fn refuse_what_comes_later(&self) -> Result<()> {
-        let later = [("--resume", self.resume.is_some()), ("--dropout above 0", self.dropout.is_some_and(|dropout| dropout != 0.0))];
-        match later.iter().find(|(_, asked)| *asked) {
-            Some((what, _)) => Err(Error::NotYet { what: what.to_string() }),
-            None => Ok(()),
-        }
-    }
-
     fn settings(&self, mut settings: Settings) -> Result<Settings> {
         let schedule = match self.schedule.as_deref() {
-            None | Some("linear") => Schedule::Linear,
-            Some("cosine") => Schedule::Cosine,
-            Some("constant") => Schedule::Constant,
+            None => None,
+            Some("linear") => Some(Schedule::Linear),
+            Some("cosine") => Some(Schedule::Cosine),
+            Some("constant") => Some(Schedule::Constant),
             Some(other) => return Err(Error::Usage { reason: format!("--schedule {other}: expected linear, cosine or constant") }),
         };
         let rank = self.rank.unwrap_or(settings.rank);
-        settings.schedule = schedule;
-        settings.alpha = self.alpha.unwrap_or(2.0 * rank as f64);
+        settings.schedule = schedule.unwrap_or(settings.schedule);
+        settings.alpha = self.alpha.unwrap_or(if self.rank.is_some() { 2.0 * rank as f64 } else { settings.alpha });
         settings.rank = rank;
         settings.targets = self.targets.clone().unwrap_or(settings.targets);
         settings.lr = self.lr.unwrap_or(settings.lr);
@@ -115,12 +116,14 @@ impl TrainArgs {
         settings.accumulate = self.accumulate.unwrap_or(settings.accumulate);
         settings.clip = self.clip.unwrap_or(settings.clip);
         settings.weight_decay = self.weight_decay.unwrap_or(settings.weight_decay);
+        settings.dropout = self.dropout.unwrap_or(settings.dropout);
+        settings.patience = self.patience.unwrap_or(settings.patience);
         settings.holdout = self.holdout.unwrap_or(settings.holdout);
         settings.eval_every = self.eval_every.unwrap_or(settings.eval_every);
         settings.sample_every = self.sample_every.unwrap_or(settings.sample_every);
         settings.prompt = self.prompt.clone().unwrap_or(settings.prompt);
-        settings.seed = self.seed;
-        settings.shuffle = !self.no_shuffle;
+        settings.seed = self.seed.unwrap_or(settings.seed);
+        settings.shuffle &= !self.no_shuffle;
         Ok(settings)
     }
 
@@ -145,26 +148,32 @@ impl TrainArgs {
 }
 
 pub async fn train(args: TrainArgs) -> Result<()> {
-    args.refuse_what_comes_later()?;
     let init = args.init.as_deref().map(files::read_adapter).transpose()?;
+    let resumed = args.resume.as_deref().map(files::read_checkpoint).transpose()?;
     let documents = files::read_documents(&args.data)?;
     let eval_documents = args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
     let base = files::load_base(args.model.model.as_deref()).await?;
-    let mut settings = args.settings(Settings::defaults(&base.model.config, base.model.gpu.software))?;
+    let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
+    let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {
         args.follow(init, &mut settings)?;
     }
     settings.check(&base.model.config)?;
     let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
     let mut data = Dataset::from_documents(&base.tokenizer, &documents, eval_documents.as_deref(), &options)?;
-    if args.holdout.is_none() && eval_documents.is_none() {
+    if settings.holdout == HOLDOUT && args.holdout.is_none() && eval_documents.is_none() {
         data.hold_out_at_most(MOST_HELD_OUT);
     }
     settings.steps = match (args.steps, args.epochs) {
         (Some(steps), _) => steps,
         (None, Some(epochs)) => (epochs * data.rows.len().div_ceil(settings.batch * settings.accumulate) as f64).ceil() as u32,
+        (None, None) if resumed.is_some() => settings.steps,
         (None, None) => settings.default_steps(data.rows.len()),
     };
+    if resumed.as_ref().is_some_and(|checkpoint| checkpoint.state.settings != settings) {
+        let reason = "--resume goes on with the settings of its run: leave the flags out that change them".to_string();
+        return Err(Error::Usage { reason });
+    }
 
     let mut log = match &args.log {
         Some(path) => Some(std::fs::File::create(path).map_err(|e| Error::Io { path: path.display().to_string(), reason: e.to_string() })?),
@@ -174,6 +183,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let start = Instant::now();
     let clock: run::Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1000.0);
     let control = Control::default();
+    stop_on_interrupt(&control);
     let mut log_failed = None;
     let mut emit = |event: Event| {
         screen.show(&event);
@@ -186,17 +196,46 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     };
     let mut saved = Ok(());
     let mut keep = |kept: &Kept| saved = files::write_adapter(&args.out, &kept.files);
-    let hooks = Hooks { emit: &mut emit, keep: &mut keep };
-    let kept = run::train(&base, &data, &settings, init.as_ref(), &control, &clock, hooks).await?;
+    let mut checkpointed = Ok(());
+    let mut save = |bytes: Vec<u8>| checkpointed = files::write_checkpoint(&args.out, &bytes);
+    let checkpoint =
+        CheckpointHook { every_ms: args.checkpoint_every.map_or(run::CHECKPOINT_EVERY_MS, |seconds| seconds * 1000.0), save: &mut save };
+    let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint: Some(checkpoint) };
+    let start = match (resumed, &init) {
+        (Some(checkpoint), _) => Start::Checkpoint(Box::new(checkpoint)),
+        (None, Some(files)) => Start::Adapter(files),
+        (None, None) => Start::Fresh,
+    };
+    let kept = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
     screen.bar.finish_and_clear();
     saved?;
+    checkpointed?;
     if let (Some(reason), Some(path)) = (log_failed, &args.log) {
         return Err(Error::Io { path: path.display().to_string(), reason });
+    }
+    if control.wish() == Wish::Stop {
+        eprintln!("stopped; `--resume {}` with the same data goes on from here", args.out.display());
+    } else {
+        files::remove_checkpoint(&args.out)?;
     }
     if let Some(kept) = kept {
         eprintln!("adapter of step {} written to {}", kept.step, args.out.display());
     }
     Ok(())
+}
+
+/// The first Ctrl-C stops after the step under way and keeps the adapter; the second ends the process at once.
+fn stop_on_interrupt(control: &Control) {
+    let control = control.clone();
+    let handler = move || {
+        if control.wish() == Wish::Stop {
+            std::process::exit(130);
+        }
+        control.set(Wish::Stop);
+        eprintln!("stopping after this step; Ctrl-C again ends at once");
+    };
+    // Without a handler Ctrl-C ends the process, as before; the last checkpoint is on disk.
+    let _ = ctrlc::set_handler(handler);
 }
 
 /// What a terminal shows of a run.
@@ -226,7 +265,7 @@ impl Screen {
             Event::Config { rows, held_out, parameters, adapter, .. } => {
                 self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {adapter}"));
             }
-            Event::Phase { .. } => {}
+            Event::Phase { .. } | Event::Checkpoint { .. } => {}
             Event::Step { step, loss, tokens_per_second, eta_ms, .. } => {
                 self.bar.set_position(u64::from(*step));
                 let left = Duration::from_millis(*eta_ms as u64).as_secs();

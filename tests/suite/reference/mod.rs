@@ -8,6 +8,7 @@ mod adamw;
 mod add;
 mod attention;
 mod cross_entropy;
+mod dropout;
 mod embed;
 mod head;
 pub mod llama;
@@ -20,6 +21,7 @@ pub use adamw::{AdamW, Schedule, adamw_step, clip_coefficient, global_norm, lear
 pub use add::{add_backward, add_forward};
 pub use attention::{AttentionShape, attention_backward, attention_forward};
 pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward};
+pub use dropout::{MaskOf, dropout_factors};
 pub use embed::embed_forward;
 pub use head::{head_backward, head_forward};
 pub use project::{Lora, lora_backward, lora_forward, project_backward_input, project_backward_weight, project_forward};

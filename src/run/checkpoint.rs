@@ -1,0 +1,133 @@
+//! Everything that a run needs to go on where it was: a safetensors file of the flat buffers, with the rest as JSON in its metadata. Batches, dropout
+//! and learning rate are pure functions of (seed, step), so the step is the data cursor and the state of every generator.
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use super::event::Event;
+use super::settings::Settings;
+use crate::adapter::AdapterSpec;
+use crate::error::{Error, Result};
+use crate::safetensors::{Header, to_f32, write};
+use crate::text::dataset::{Dataset, Row};
+
+const FILE: &str = "checkpoint";
+const STATE: &str = "tabtune";
+/// A checkpoint of another form is refused.
+const FORM: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    pub state: State,
+    /// Parameters, first and second moments, in the adapter's layout.
+    pub p: Vec<f32>,
+    pub m: Vec<f32>,
+    pub v: Vec<f32>,
+    /// The parameters with the lowest held-out loss so far.
+    pub best: Option<Vec<f32>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub form: u32,
+    /// Steps done, and how many of them updated the adapter: one without targets does not.
+    pub step: u32,
+    pub updates: u32,
+    pub settings: Settings,
+    pub spec: AdapterSpec,
+    pub base_sha256: String,
+    /// Of the rows to train on and the held-out ones.
+    pub data_sha256: String,
+    pub losses: Losses,
+    /// Events so far, from the first on.
+    pub events: Vec<Event>,
+}
+
+/// What evaluations have found, and when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Losses {
+    /// At strength 0; `None` without held-out rows.
+    pub base: Option<f64>,
+    /// Before the first step; the base's unless the run began from an adapter.
+    pub start: Option<f64>,
+    pub best: Option<f64>,
+    pub best_step: u32,
+    /// The step of the last evaluation, and how many there were since the best one.
+    pub last_step: u32,
+    pub since_best: u32,
+}
+
+impl State {
+    pub const FORM: u32 = FORM;
+}
+
+impl Checkpoint {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut tensors: Vec<(String, Vec<usize>, &[f32])> = [("p", &self.p), ("m", &self.m), ("v", &self.v)]
+            .into_iter()
+            .chain(self.best.as_ref().map(|best| ("best", best)))
+            .map(|(name, values)| (name.to_string(), vec![values.len()], values.as_slice()))
+            .collect();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        write(&tensors, &[(STATE.to_string(), serde_json::to_string(&self.state).unwrap_or_default())])
+    }
+
+    /// Errors: `Checkpoint`, `Safetensors` for a file that is cut short.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint> {
+        let wrong = |reason: &str| Error::Checkpoint { reason: reason.to_string() };
+        let first8: [u8; 8] = bytes.get(..8).and_then(|first| first.try_into().ok()).ok_or_else(|| wrong("it is shorter than 8 bytes"))?;
+        let length = Header::length(&first8, bytes.len() as u64, FILE)? as usize;
+        let header = Header::parse(bytes.get(8..8 + length).unwrap_or_default(), bytes.len() as u64, FILE)?;
+        let state = header.metadata.iter().find(|(key, _)| key == STATE).ok_or_else(|| wrong("it holds no run"))?;
+        let state: State = serde_json::from_str(&state.1).map_err(|error| wrong(&error.to_string()))?;
+        if state.form != FORM {
+            return Err(wrong(&format!("it has form {}, this version reads form {FORM}", state.form)));
+        }
+        let flat = |name: &str| {
+            let entry = header.get(name)?;
+            let mut values = Vec::new();
+            to_f32(entry.dtype, bytes.get(entry.begin as usize..entry.end as usize)?, &mut values);
+            values.iter().all(|x| x.is_finite()).then_some(values)
+        };
+        let needed = |name: &str| flat(name).ok_or_else(|| wrong(&format!("its tensor `{name}` is missing or not finite")));
+        let checkpoint = Checkpoint { p: needed("p")?, m: needed("m")?, v: needed("v")?, best: flat("best"), state };
+        let length = checkpoint.p.len();
+        let others = [Some(&checkpoint.m), Some(&checkpoint.v), checkpoint.best.as_ref()];
+        if others.into_iter().flatten().any(|other| other.len() != length) {
+            return Err(wrong("its tensors differ in length"));
+        }
+        Ok(checkpoint)
+    }
+
+    /// Refuses to go on with another model or other rows.
+    pub fn check(&self, base_sha256: &str, data_sha256: &str, length: usize) -> Result<()> {
+        let wrong = |reason: &str| Err(Error::Checkpoint { reason: reason.to_string() });
+        if self.state.base_sha256 != base_sha256 {
+            return wrong("it was made with another base model");
+        }
+        if self.state.data_sha256 != data_sha256 {
+            return wrong("it was made with other text, or the same text cut otherwise");
+        }
+        if self.p.len() != length {
+            return wrong(&format!("it has {} numbers, this adapter {length}", self.p.len()));
+        }
+        Ok(())
+    }
+}
+
+/// The SHA-256 of a run's rows, in hexadecimal.
+pub fn fingerprint(data: &Dataset) -> String {
+    let mut hash = sha2::Sha256::new();
+    let mut add = |rows: &[Row]| {
+        hash.update((rows.len() as u64).to_le_bytes());
+        for row in rows {
+            hash.update(bytemuck::cast_slice::<u32, u8>(&row.ids));
+            hash.update(row.targets.iter().map(|&target| u8::from(target)).collect::<Vec<u8>>());
+        }
+    };
+    add(&data.rows);
+    add(&data.held_out);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

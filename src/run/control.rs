@@ -1,0 +1,65 @@
+//! What a run is asked to do while it goes on. A signal handler may ask from another thread, so the wish is shared, not borrowed.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+/// Looked at before every step, evaluation batch and sampled token. Clones share one wish.
+#[derive(Clone, Default)]
+pub struct Control(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    wish: AtomicU8,
+    paused: Mutex<Option<Waker>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wish {
+    #[default]
+    GoOn,
+    /// Submit nothing until the wish changes.
+    Pause,
+    /// End here and keep the adapter.
+    Stop,
+    /// End here and keep nothing.
+    Cancel,
+}
+
+impl Control {
+    pub fn set(&self, wish: Wish) {
+        self.0.wish.store(wish as u8, Ordering::Release);
+        if let Ok(mut paused) = self.0.paused.lock()
+            && let Some(waker) = paused.take()
+        {
+            waker.wake();
+        }
+    }
+
+    pub fn wish(&self) -> Wish {
+        match self.0.wish.load(Ordering::Acquire) {
+            0 => Wish::GoOn,
+            1 => Wish::Pause,
+            2 => Wish::Stop,
+            _ => Wish::Cancel,
+        }
+    }
+
+    /// Whether the run is to end. A pause does not end it.
+    pub fn ends(&self) -> bool {
+        matches!(self.wish(), Wish::Stop | Wish::Cancel)
+    }
+
+    /// Waits while paused. True if the run then goes on.
+    pub async fn proceed(&self) -> bool {
+        let changed = poll_fn(|context| {
+            if let Ok(mut paused) = self.0.paused.lock() {
+                *paused = Some(context.waker().clone());
+            }
+            if self.wish() == Wish::Pause { Poll::Pending } else { Poll::Ready(()) }
+        });
+        changed.await;
+        !self.ends()
+    }
+}

@@ -1,0 +1,40 @@
+//! Copies of the flat buffers, through buffers that are made before the first step.
+
+use std::rc::Rc;
+
+use crate::adapter::Adapter;
+use crate::error::Result;
+use crate::gpu::{Buffer, Gpu, Usage};
+
+pub(super) struct Snapshots {
+    candidate: Rc<Buffer>,
+    staging: Rc<Buffer>,
+    bytes: u64,
+}
+
+impl Snapshots {
+    pub fn new(gpu: &Gpu, adapter: &Adapter) -> Result<Snapshots> {
+        let bytes = adapter.length as u64 * 4;
+        Ok(Snapshots {
+            candidate: gpu.buffer("candidate", bytes, Usage::Storage)?,
+            staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
+            bytes,
+        })
+    }
+
+    /// Copies the parameters as they are after everything submitted so far.
+    pub fn take(&self, gpu: &Gpu, adapter: &Adapter) {
+        gpu.copy(&adapter.p, 0, &self.candidate, 0, self.bytes);
+    }
+
+    /// The copy that was last taken.
+    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
+        self.read_from(gpu, &self.candidate).await
+    }
+
+    /// The numbers of a flat buffer as long as the parameters.
+    pub async fn read_from(&self, gpu: &Gpu, buffer: &Buffer) -> Result<Vec<f32>> {
+        let ticket = gpu.start_read(buffer, 0, &self.staging, self.bytes);
+        Ok(bytemuck::pod_collect_to_vec(&gpu.finish_read(ticket).await?))
+    }
+}

@@ -1,0 +1,66 @@
+//! `dropout`: the mask is the reference's, number for number, forward and on the way back.
+
+use std::rc::Rc;
+
+use tabtune::gpu::{Gpu, Shape, Tensor, Usage};
+use tabtune::ops::dropout;
+
+use super::{Bed, ROWS, sum};
+use crate::check::gpu;
+use crate::reference::*;
+
+fn site(gpu: &Rc<Gpu>, number: u32) -> Tensor {
+    let buffer = gpu.buffer("site", 256, Usage::Uniform).expect("a buffer");
+    gpu.write(&buffer, 0, bytemuck::cast_slice(&[2f32.to_bits(), number, 8, 0]));
+    Tensor::in_buffer(buffer, 0, 1, 4)
+}
+
+fn masked(values: &[f64], factors: &[f64]) -> Vec<f64> {
+    values.iter().zip(factors).map(|(x, factor)| x * factor).collect()
+}
+
+crate::gpu_tests! {
+    /// One kernel serves both shapes. Two sites read one x, as q and k do: the second adds to the gradient of the first.
+    async fn dropout_equals_its_reference() {
+        let gpu = gpu(Shape::Direct).await;
+        for c in [4, 12, 68] {
+            for rows in ROWS {
+                let mut bed = Bed::new(&gpu, &format!("dropout of {c}"), rows);
+                bed.step = tabtune::plan::Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
+                let (x, x_values) = bed.var(c);
+                let of = |site| MaskOf { seed: 77, step: 5, micro: 1, site };
+                let factors = [3, 4].map(|site| dropout_factors(of(site), 0.3, x_values.len()));
+                let [y, z] = [3, 4].map(|number| dropout(&mut bed.rec, &x, &site(&gpu, number)));
+                let ((_, dy), (_, dz)) = (bed.seed(&y), bed.seed(&z));
+                bed.writes("y", &y.data, masked(&x_values, &factors[0]));
+                bed.writes("z", &z.data, masked(&x_values, &factors[1]));
+                bed.writes_grad("dx", &x, sum(&masked(&dy, &factors[0]), &masked(&dz, &factors[1])));
+                bed.check().await;
+            }
+        }
+    }
+
+    /// The share of zeros is p, masks of two steps, sites or seeds are independent, and the mean stays: within four standard deviations.
+    async fn dropout_masks_are_random() {
+        let n = 1 << 16;
+        let of = MaskOf { seed: 1, step: 2, micro: 0, site: 3 };
+        let others = [MaskOf { seed: 2, ..of }, MaskOf { step: 3, ..of }, MaskOf { micro: 1, ..of }, MaskOf { site: 4, ..of }];
+        let p = 0.25f32;
+        let zeros = |of: MaskOf| dropout_factors(of, p, n).iter().map(|f| *f == 0.0).collect::<Vec<bool>>();
+        let near = |what: &str, found: usize, p: f64| {
+            let (mean, deviation) = (n as f64 * p, (n as f64 * p * (1.0 - p)).sqrt());
+            assert!((found as f64 - mean).abs() < 4.0 * deviation, "{what}: {found} of {n}, expected {mean}");
+        };
+        let mask = zeros(of);
+        near("zeros", mask.iter().filter(|z| **z).count(), 0.25);
+        for other in others {
+            let both = mask.iter().zip(zeros(other)).filter(|(a, b)| **a && *b).count();
+            near(&format!("zeros shared with {other:?}"), both, 0.0625);
+        }
+        // Neighbours, and numbers 64 apart, as the rows of a small model are.
+        for lag in [1, 64] {
+            let pairs = mask.iter().zip(&mask[lag..]).filter(|(a, b)| **a && **b).count();
+            near(&format!("zeros {lag} apart"), pairs, 0.0625);
+        }
+    }
+}
