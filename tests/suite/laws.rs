@@ -502,7 +502,7 @@ crate::gpu_tests! {
         for &shape in MODEL_SHAPES {
             let base = tiny_base(&gpu(shape).await).await;
             // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
-            let spec = AdapterSpec::new(4, 8.0, "attention").expect("a spec");
+            let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
             let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
             let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
             let mut flat = vec![0.0; adapter.length];
