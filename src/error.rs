@@ -1,4 +1,8 @@
 //! Every way in which the library can fail: one enum, each variant with a stable `code` and a `hint` that says what to do.
+//!
+//! # All of them
+//!
+#![doc = include_str!("error.md")]
 
 use thiserror::Error;
 

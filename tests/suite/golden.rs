@@ -18,7 +18,7 @@ use crate::check::{SHAPES, close, gpu};
 pub struct Case {
     pub name: &'static str,
     config: &'static [u8],
-    model: &'static [u8],
+    pub model: &'static [u8],
     case: &'static str,
     oracle: &'static [u8],
     adapter_config: &'static str,
