@@ -73,7 +73,8 @@ def compare(checks, label, program, base, adapter, out):
         checks.add(f"{label}: logits of PEFT's merge_and_unload", far <= LOGITS_TOLERANCE, f"max difference {far:.1e}")
     else:
         far = ((merged - tuned).abs().max() / (tuned - untouched).abs().max()).item()
-        checks.add(f"{label}: logits up to the base's rounding", far <= 0.05, f"{far:.1e} of what the adapter changes")
+        # The nearest bf16 is up to 0.4 % away; in the page's base, whose attention is sharp, f16 does as much.
+        checks.add(f"{label}: logits up to the base's rounding", far <= 0.1, f"{far:.1e} of what the adapter changes")
 
 
 def main():
