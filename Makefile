@@ -61,7 +61,7 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run parity-interrupts
+test-parity: parity-samples parity-fixtures parity-page parity-run parity-merge parity-interrupts
 .PHONY: test-parity
 
 parity-samples:
@@ -81,6 +81,11 @@ parity-run:
 	cargo test --no-run
 	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
 .PHONY: parity-run
+
+parity-merge:
+	cargo test --no-run
+	$(PYTHON) tests/parity/check_merge.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --out artefacts/merge
+.PHONY: parity-merge
 
 # The run that is killed three times here is killed twenty times in `make test-slow`.
 parity-interrupts:

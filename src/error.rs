@@ -1,4 +1,8 @@
 //! Every way in which the library can fail: one enum, each variant with a stable `code` and a `hint` that says what to do.
+//!
+//! # All of them
+//!
+#![doc = include_str!("error.md")]
 
 use thiserror::Error;
 
@@ -37,6 +41,8 @@ pub enum Error {
     UnsupportedField { field: String, value: String },
     #[error("`{file}`: {reason}")]
     Adapter { file: String, reason: String },
+    #[error("the adapter is more than plain LoRA: {feature}")]
+    UnsupportedAdapter { feature: String },
     #[error("the adapter was made for another model: {reason}")]
     AdapterMismatch { reason: String },
 
@@ -86,6 +92,7 @@ impl Error {
             Error::UnsupportedModel { .. } => "unsupported_model",
             Error::UnsupportedField { .. } => "unsupported_field",
             Error::Adapter { .. } => "adapter",
+            Error::UnsupportedAdapter { .. } => "unsupported_adapter",
             Error::AdapterMismatch { .. } => "adapter_mismatch",
             Error::Setting { .. } => "setting",
             Error::PromptTooLong { .. } => "prompt_too_long",
@@ -121,6 +128,9 @@ impl Error {
             Error::UnsupportedModel { .. } => "Use a model of the Llama architecture (model_type \"llama\").",
             Error::UnsupportedField { .. } => "Use a model without this feature.",
             Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
+            Error::UnsupportedAdapter { .. } => {
+                "Use an adapter that was trained as plain LoRA on linears; merge this one with PEFT if it is needed."
+            }
             Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
             Error::Setting { .. } => "Change this setting and start again.",
             Error::PromptTooLong { .. } => "Shorten the prompt.",

@@ -119,6 +119,31 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
     }
 }
 
+/// Appends numbers in the format `dtype`, each rounded to the nearest (ties to even). False if one of them is not finite in it.
+pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
+    let mut finite = true;
+    for &x in numbers {
+        match dtype {
+            Dtype::F32 => {
+                let rounded = x as f32;
+                finite &= rounded.is_finite();
+                out.extend(rounded.to_le_bytes());
+            }
+            Dtype::F16 => {
+                let rounded = half::f16::from_f64(x);
+                finite &= rounded.is_finite();
+                out.extend(rounded.to_le_bytes());
+            }
+            Dtype::BF16 => {
+                let rounded = half::bf16::from_f64(x);
+                finite &= rounded.is_finite();
+                out.extend(rounded.to_le_bytes());
+            }
+        }
+    }
+    finite
+}
+
 /// A whole file of F32 tensors (name, shape, numbers). Header and data are sorted by name, so equal tensors give equal
 /// bytes; the header is padded with spaces so that the data begins at a multiple of eight.
 pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, String)]) -> Vec<u8> {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::adapter::AdapterFiles;
+use crate::adapter::{Adapter, AdapterFiles};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::gpu::{Gpu, GpuOptions};
-use crate::model::{Logits, Source, Storage, Transformer};
+use crate::model::{Logits, Source, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
     self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT,
@@ -102,6 +102,7 @@ struct GenerateOptions {
 /// The adapter that the last run kept or that was loaded, attached and ready to generate with.
 struct Loaded {
     kept: Kept,
+    adapter: Adapter,
     model: Transformer,
 }
 
@@ -109,7 +110,7 @@ struct Loaded {
 pub struct Engine {
     base: Base,
     dataset: RefCell<Option<Dataset>>,
-    loaded: RefCell<Option<Rc<Loaded>>>,
+    loaded: RefCell<Option<Loaded>>,
     /// The generator with the loaded adapter; without one, the base alone.
     generator: RefCell<Option<Rc<Generator>>>,
     control: RefCell<Control>,
@@ -315,10 +316,9 @@ impl Engine {
     #[wasm_bindgen(js_name = setAdapter)]
     pub fn set_adapter(&self, config: String, weights: Vec<u8>) -> Js<()> {
         let files = AdapterFiles { config, weights };
-        let (adapter, _) = files.load(&self.base.model.gpu, &self.base.model.config).map_err(js_error)?;
-        let spec = &adapter.spec;
-        let targets = spec.targets.iter().map(|target| target.name()).collect();
-        self.load(Kept { step: 0, loss: None, rank: spec.rank, alpha: spec.alpha, targets, parameters: adapter.parameters(), files })
+        let spec = files.spec().map_err(js_error)?;
+        let targets = spec.targets().into_iter().map(Target::name).collect();
+        self.load(Kept { step: 0, loss: None, rank: spec.rank(), alpha: spec.alpha(), targets, parameters: 0, files })
     }
 
     /// Logits [ids.length, V] of base and kept adapter, row by row.
@@ -346,9 +346,20 @@ impl Engine {
         self.loaded.borrow().as_ref().map_or_else(|| self.base.model.clone(), |loaded| loaded.model.clone())
     }
 
-    fn load(&self, kept: Kept) -> Js<()> {
-        let model = self.base.with_adapter(&kept.files).map_err(js_error)?;
-        *self.loaded.borrow_mut() = Some(Rc::new(Loaded { kept, model }));
+    /// Puts an adapter where the loaded one is, with its plans, if it has room there and nobody is generating; else beside it, with new plans.
+    fn load(&self, mut kept: Kept) -> Js<()> {
+        let spec = kept.files.spec().map_err(js_error)?;
+        let idle = self.generator.borrow().as_ref().is_none_or(|generator| Rc::strong_count(generator) == 1);
+        let mut loaded = self.loaded.borrow_mut();
+        if let Some(loaded) = loaded.as_mut().filter(|loaded| idle && loaded.adapter.has_room_for(&spec)) {
+            loaded.adapter.swap(&self.base.model.gpu, &kept.files).map_err(js_error)?;
+            kept.parameters = loaded.adapter.parameters();
+            loaded.kept = kept;
+            return Ok(());
+        }
+        let (adapter, model) = self.base.load_adapter(&kept.files).map_err(js_error)?;
+        kept.parameters = adapter.parameters();
+        *loaded = Some(Loaded { kept, adapter, model });
         *self.generator.borrow_mut() = None;
         Ok(())
     }

@@ -1,15 +1,22 @@
 //! PEFT's two files: `adapter_config.json` and `adapter_model.safetensors`, out and in.
+//!
+//! Names and shapes of the tensors say which linears are adapted and with what rank; the config must agree, because where it does not, PEFT drops
+//! tensors without a word. What is written has one rank and one scale and neither patterns nor rsLoRA, which several readers overlook: smaller ranks
+//! are padded with zeros, and what is left of a site's scale goes into its B. Of an adapter with one rank and one scale every tensor is written as it is.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use super::{Adapter, AdapterSpec};
+use serde_json::json;
+
+use super::peft_config::PeftConfig;
+use super::{Adapter, AdapterSpec, Matrix, Pair, SiteSpec};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::model::{Config, Target, llama};
-use crate::safetensors::{Header, to_f32, write};
+use crate::safetensors::{Entry, Header, to_f32, write};
 
-const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+const PREFIX: &str = "base_model.model.";
 
 /// The bytes of an adapter as PEFT keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,15 +25,10 @@ pub struct AdapterFiles {
     pub weights: Vec<u8>,
 }
 
-fn key(module: &str, which: &str) -> String {
-    format!("base_model.model.{module}.lora_{which}.weight")
-}
-
 impl AdapterFiles {
     /// The files of `adapter` with parameters `flat`, made for the base model `base`.
     pub fn new(adapter: &Adapter, flat: &[f32], base: &str) -> AdapterFiles {
-        let spec = &adapter.spec;
-        let targets: Vec<&str> = spec.targets.iter().map(|target| target.name()).collect();
+        let spec = adapter.spec.folded();
         // Written in full, so that older readers, which know other defaults, compute the same.
         let config = json!({
             "peft_type": "LORA",
@@ -34,10 +36,10 @@ impl AdapterFiles {
             "base_model_name_or_path": base,
             "revision": null,
             "inference_mode": true,
-            "r": spec.rank,
-            "lora_alpha": if spec.alpha.fract() == 0.0 { json!(spec.alpha as u64) } else { json!(spec.alpha) },
+            "r": spec.rank(),
+            "lora_alpha": if spec.alpha().fract() == 0.0 { json!(spec.alpha() as u64) } else { json!(spec.alpha()) },
             "lora_dropout": 0.0,
-            "target_modules": targets,
+            "target_modules": target_modules(&spec, adapter.layers),
             "fan_in_fan_out": false,
             "bias": "none",
             "modules_to_save": null,
@@ -50,11 +52,11 @@ impl AdapterFiles {
             "alpha_pattern": {},
             "auto_mapping": null,
         });
-        let matrices = adapter.matrices(flat);
-        let tensors: Vec<(String, Vec<usize>, &[f32])> = matrices
+        let pairs: Vec<Pair> = adapter.pairs(flat).into_iter().zip(spec.sites()).map(|(pair, site)| folded(pair, site)).collect();
+        let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
             .iter()
-            .flat_map(|(module, a, b)| {
-                [("A", a), ("B", b)].map(|(which, m)| (key(module, which), vec![m.rows, m.cols], m.values.as_slice()))
+            .flat_map(|pair| {
+                [("A", &pair.a), ("B", &pair.b)].map(|(which, m)| (pair.key(which), vec![m.rows, m.cols], m.values.as_slice()))
             })
             .collect();
         let metadata = [
@@ -65,115 +67,148 @@ impl AdapterFiles {
         AdapterFiles { config, weights: write(&tensors, &metadata) }
     }
 
-    /// Loads the files for a model: an adapter of their rank, alpha and targets, and its parameters. Plain LoRA with one rank; anything else is
-    /// refused by name. Errors: `Adapter`, `AdapterMismatch`, `NotYet`, `Safetensors`.
+    /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but plain LoRA is refused by name.
+    /// Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`, `TensorNotFinite`, `Safetensors`.
     pub fn load(&self, gpu: &Gpu, config: &Config) -> Result<(Adapter, Vec<f32>)> {
-        let adapter = Adapter::new(gpu, config, self.spec()?).map_err(|error| match error {
-            Error::Setting { name, value, expected } => {
-                Error::AdapterMismatch { reason: format!("its {name} is {value}, expected {expected}") }
-            }
-            other => other,
-        })?;
-        let flat = self.parameters(&adapter)?;
+        let pairs = self.pairs()?;
+        let adapter = Adapter::new(gpu, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
+        let flat = adapter.flat(&pairs)?;
         Ok((adapter, flat))
     }
 
-    /// Rank, alpha and targets as the files say them.
+    /// Linears, ranks and alphas as the files say them. Errors: as `load`.
     pub fn spec(&self) -> Result<AdapterSpec> {
-        let (rank, alpha) = rank_and_alpha(&self.config)?;
-        Ok(AdapterSpec { rank, alpha, targets: targets(&self.header()?)? })
+        Ok(AdapterSpec::from_sites(sites(&self.config, &self.header()?)?.into_iter().map(|(site, _, _)| site).collect()))
     }
 
-    /// The parameters in the layout of `adapter`, which must be of the files' rank, alpha and targets.
+    /// The parameters in the layout of `adapter`, which must be of the files' linears, ranks and alphas.
     pub fn parameters(&self, adapter: &Adapter) -> Result<Vec<f32>> {
+        let pairs = self.pairs()?;
+        if !pairs.iter().map(|pair| &pair.site).eq(adapter.spec.sites()) {
+            return Err(Error::AdapterMismatch { reason: "its linears, ranks or alphas are not those of this run".to_string() });
+        }
+        adapter.flat(&pairs)
+    }
+
+    /// A and B of every site, in the order of the model.
+    pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
         let header = self.header()?;
-        let (rank, alpha) = rank_and_alpha(&self.config)?;
-        if (rank, alpha) != (adapter.spec.rank, adapter.spec.alpha) {
-            return Err(Error::AdapterMismatch { reason: format!("its rank {rank} and alpha {alpha} are not those of this run") });
-        }
-        if header.entries.len() != 2 * adapter.sites.len() {
-            let reason = format!("it has {} tensors, this model would need {}", header.entries.len(), 2 * adapter.sites.len());
-            return Err(Error::AdapterMismatch { reason });
-        }
-        let mut flat = vec![0.0; adapter.length];
-        for site in &adapter.sites {
-            let module = llama::module(site.layer, site.target);
-            let a = tensor(&header, &self.weights, &module, "A", [rank, site.cols])?;
-            let b = tensor(&header, &self.weights, &module, "B", [site.rows, rank])?;
-            adapter.place(site, &a, &b, &mut flat);
-        }
-        Ok(flat)
+        let pair = |(site, a, b)| Ok(Pair { site, a: self.matrix(a)?, b: self.matrix(b)? });
+        sites(&self.config, &header)?.into_iter().map(pair).collect()
     }
 
     fn header(&self) -> Result<Header> {
         let bytes = &self.weights;
-        let first8: [u8; 8] = bytes
-            .get(..8)
-            .and_then(|first| first.try_into().ok())
-            .ok_or_else(|| Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() })?;
-        let length = Header::length(&first8, bytes.len() as u64, WEIGHTS)? as usize;
-        Header::parse(bytes.get(8..8 + length).unwrap_or_default(), bytes.len() as u64, WEIGHTS)
+        let short = || Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() };
+        let (first8, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
+        let length = Header::length(first8, bytes.len() as u64, WEIGHTS)? as usize;
+        Header::parse(rest.get(..length).unwrap_or_default(), bytes.len() as u64, WEIGHTS)
+    }
+
+    fn matrix(&self, entry: &Entry) -> Result<Matrix> {
+        let [rows, cols] = two(entry)?;
+        let mut values = Vec::new();
+        to_f32(entry.dtype, self.weights.get(entry.begin as usize..entry.end as usize).unwrap_or_default(), &mut values);
+        if values.iter().any(|x| !x.is_finite()) {
+            return Err(Error::TensorNotFinite { name: entry.name.clone() });
+        }
+        Ok(Matrix { rows, cols, values })
     }
 }
 
-/// Rank and alpha of adapter_config.json, once everything else in it is known to be plain LoRA.
-fn rank_and_alpha(json: &str) -> Result<(usize, f64)> {
-    let wrong = |reason: String| Error::Adapter { file: CONFIG.to_string(), reason };
-    let value: Value = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
-    match value.get("peft_type").and_then(Value::as_str) {
-        Some("LORA") => {}
-        Some(other) => return Err(wrong(format!("`peft_type` {other} is not LORA"))),
-        None => return Err(wrong("`peft_type` is missing".to_string())),
+impl Pair {
+    fn key(&self, which: &str) -> String {
+        format!("{PREFIX}{}.lora_{which}.weight", llama::module(self.site.layer, self.site.target))
     }
-    let set = |field: &str| {
-        value
-            .get(field)
-            .filter(|v| !matches!(v, Value::Null | Value::Bool(false)) && **v != json!({}) && **v != json!([]) && **v != json!("none"))
-    };
-    for field in
-        ["use_dora", "modules_to_save", "bias", "lora_bias", "fan_in_fan_out", "layer_replication", "trainable_token_indices", "use_qalora"]
-    {
-        if let Some(found) = set(field) {
-            return Err(wrong(format!("`{field}` = {found} is not plain LoRA")));
-        }
-    }
-    for field in ["rank_pattern", "alpha_pattern", "layers_to_transform"] {
-        if set(field).is_some() {
-            return Err(Error::NotYet { what: format!("an adapter with `{field}`") });
-        }
-    }
-    let rank = value.get("r").map_or(Some(8), Value::as_u64).filter(|r| (1..=4096).contains(r));
-    let rank = rank.ok_or_else(|| wrong("`r` must be a whole number from 1 to 4096".to_string()))? as usize;
-    let alpha = value.get("lora_alpha").map_or(Some(8.0), Value::as_f64).filter(|a| a.is_finite() && *a > 0.0);
-    let alpha = alpha.ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?;
-    // rsLoRA scales with alpha / sqrt(rank); as an alpha of plain LoRA that is alpha · sqrt(rank).
-    Ok((rank, if set("use_rslora").is_some() { alpha * (rank as f64).sqrt() } else { alpha }))
 }
 
-/// The adapted linears, from the names of the tensors.
-fn targets(header: &Header) -> Result<Vec<Target>> {
-    let unknown = |name: &str| Error::AdapterMismatch { reason: format!("tensor `{name}` belongs to no linear of a Llama model") };
-    let mut targets = Vec::new();
+/// The pair with the rank and the scale of `site`: the same B A, times the same scale.
+fn folded(pair: Pair, site: &SiteSpec) -> Pair {
+    let (rank, factor) = (pair.site.rank, pair.site.scale() / site.scale());
+    let rest = site.rank.saturating_sub(rank);
+    let Pair { mut a, b, .. } = pair;
+    a.values.extend(std::iter::repeat_n(0.0, rest.saturating_mul(a.cols)));
+    let values = b.values.chunks(rank).flat_map(|row| {
+        let scaled = row.iter().map(|x| if factor == 1.0 { *x } else { (f64::from(*x) * factor) as f32 });
+        scaled.chain(std::iter::repeat_n(0.0, rest))
+    });
+    Pair { site: *site, a: Matrix { rows: site.rank, ..a }, b: Matrix { rows: b.rows, cols: site.rank, values: values.collect() } }
+}
+
+/// The last parts of the names where every layer has the same linears, else whole paths; PEFT and its readers know both.
+fn target_modules(spec: &AdapterSpec, layers: usize) -> Vec<String> {
+    let targets = spec.targets();
+    if spec.sites().len() == targets.len().saturating_mul(layers) {
+        return targets.iter().map(|target| target.name().to_string()).collect();
+    }
+    spec.sites().iter().map(|site| llama::module(site.layer, site.target)).collect()
+}
+
+/// Every site with the entries of its A and its B, in the order of the model, once config and tensors agree.
+fn sites<'a>(config: &str, header: &'a Header) -> Result<Vec<(SiteSpec, &'a Entry, &'a Entry)>> {
+    let config = PeftConfig::parse(config)?;
+    let mut found: BTreeMap<(usize, Target), [Option<&Entry>; 2]> = BTreeMap::new();
     for entry in &header.entries {
-        let module = entry.name.strip_suffix(".lora_A.weight").or_else(|| entry.name.strip_suffix(".lora_B.weight"));
-        let name = module.and_then(|module| module.rsplit('.').next());
-        targets.push(name.and_then(Target::parse).ok_or_else(|| unknown(&entry.name))?);
+        let (layer, target, which) = parse_key(&entry.name)?;
+        let [a, b] = found.entry((layer, target)).or_default();
+        let place = if which == 'A' { a } else { b };
+        if place.replace(entry).is_some() {
+            return Err(wrong(format!("tensor `{}` is there twice", entry.name)));
+        }
     }
-    targets.sort();
-    targets.dedup();
-    Ok(targets)
+    if found.is_empty() {
+        return Err(wrong("it holds no tensors".to_string()));
+    }
+    let mut sites = Vec::with_capacity(found.len());
+    for ((layer, target), [a, b]) in found {
+        let missing = |which: &str| Error::TensorMissing {
+            name: format!("{PREFIX}{}.lora_{which}.weight", llama::module(layer, target)),
+            file: WEIGHTS.to_string(),
+        };
+        let (a, b) = (a.ok_or_else(|| missing("A"))?, b.ok_or_else(|| missing("B"))?);
+        if !config.adapts(layer, target)? {
+            return Err(wrong(format!("tensor `{}` is of a linear that adapter_config.json does not adapt", a.name)));
+        }
+        let site = config.site(layer, target)?;
+        for (entry, rank) in [(a, two(a)?[0]), (b, two(b)?[1])] {
+            if rank != site.rank {
+                let reason =
+                    format!("tensor `{}` of shape {:?} has rank {rank}, adapter_config.json says {}", entry.name, entry.shape, site.rank);
+                return Err(wrong(reason));
+            }
+        }
+        sites.push((site, a, b));
+    }
+    Ok(sites)
 }
 
-fn tensor(header: &Header, bytes: &[u8], module: &str, which: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
-    let name = key(module, which);
-    let entry = header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: WEIGHTS.to_string() })?;
-    if entry.shape != shape {
-        return Err(Error::AdapterMismatch { reason: format!("tensor `{name}`: expected shape {shape:?}, found {:?}", entry.shape) });
+fn wrong(reason: String) -> Error {
+    Error::Adapter { file: WEIGHTS.to_string(), reason }
+}
+
+fn two(entry: &Entry) -> Result<[usize; 2]> {
+    let shape = entry.shape.as_slice().try_into();
+    shape.map_err(|_| wrong(format!("tensor `{}` of shape {:?} is not a matrix", entry.name, entry.shape)))
+}
+
+/// Layer, linear, and `A` or `B`, from the name of a tensor. A name with the adapter's own (`.default`) in it is accepted, as PEFT does.
+fn parse_key(name: &str) -> Result<(usize, Target, char)> {
+    let beyond = [
+        ("lora_magnitude_vector", "DoRA"),
+        ("lora_embedding_", "LoRA on the embedding"),
+        (".base_layer.", "weights of the base"),
+        (".modules_to_save.", "`modules_to_save`"),
+        (".bias", "biases"),
+    ];
+    if let Some((_, what)) = beyond.iter().find(|(part, _)| name.contains(part)) {
+        return Err(Error::UnsupportedAdapter { feature: format!("{what} (tensor `{name}`)") });
     }
-    let mut values = Vec::new();
-    to_f32(entry.dtype, bytes.get(entry.begin as usize..entry.end as usize).unwrap_or_default(), &mut values);
-    if values.iter().any(|x| !x.is_finite()) {
-        return Err(Error::TensorNotFinite { name });
-    }
-    Ok(values)
+    let path = name.strip_prefix(PREFIX).and_then(|path| path.strip_suffix(".weight"));
+    let path = path.map(|path| path.strip_suffix(".default").unwrap_or(path));
+    let parts = path.and_then(|path| {
+        let a = path.strip_suffix(".lora_A").map(|module| (module, 'A'));
+        a.or_else(|| path.strip_suffix(".lora_B").map(|module| (module, 'B')))
+    });
+    let site = parts.and_then(|(module, which)| llama::parse_module(module).map(|(layer, target)| (layer, target, which)));
+    site.ok_or_else(|| Error::AdapterMismatch { reason: format!("tensor `{name}` belongs to no linear of a Llama model") })
 }

@@ -1,10 +1,24 @@
 //! What a family's config.json says, as data. Unknown model types and features end in an error that names them.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "config.json comes from anywhere"
+)]
+
 use serde_json::Value;
 
 use super::llama;
 use crate::error::{Error, Result};
 use crate::ops::Heads;
+
+/// 60 GB in f32: more than any graphics adapter that this engine could use has.
+const MOST_PARAMETERS: u64 = 15_000_000_000;
+/// Positions times head size: the tables of rope hold as many numbers, 128 MiB each half at most.
+const MOST_ANGLES: usize = 1 << 26;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -38,10 +52,36 @@ impl Config {
     }
 
     pub fn parameters(&self) -> usize {
-        let (q, kv) = (self.heads.query * self.heads.size, self.heads.key * self.heads.size);
-        let block = self.hidden * (2 * q + 2 * kv + 3 * self.intermediate + 2);
-        let table = self.vocabulary * self.hidden;
-        self.layers * block + self.hidden + if self.tied { table } else { 2 * table }
+        self.count_parameters().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+    }
+
+    fn count_parameters(&self) -> Option<u64> {
+        let size = |n: usize| u64::try_from(n).ok();
+        let product = |a: u64, b: u64| a.checked_mul(b);
+        let sum = |terms: &[u64]| terms.iter().try_fold(0u64, |sum, term| sum.checked_add(*term));
+        let (hidden, head) = (size(self.hidden)?, size(self.heads.size)?);
+        let (query, key) = (product(size(self.heads.query)?, head)?, product(size(self.heads.key)?, head)?);
+        let across = sum(&[product(2, query)?, product(2, key)?, product(3, size(self.intermediate)?)?, 2])?;
+        let blocks = product(size(self.layers)?, product(hidden, across)?)?;
+        let tables = product(if self.tied { 1 } else { 2 }, product(size(self.vocabulary)?, hidden)?)?;
+        sum(&[blocks, hidden, tables])
+    }
+
+    /// Refuses a model that no file of this kind holds, and tables of positions that no adapter takes, before anything is read or allocated.
+    pub(super) fn check_size(&self) -> Result<()> {
+        let too_large = |field: &str, reason: String| Err(Error::Config { field: field.to_string(), reason });
+        match self.count_parameters() {
+            Some(count) if count <= MOST_PARAMETERS => {}
+            Some(count) => return too_large("(file)", format!("it describes {count} parameters, at most {MOST_PARAMETERS} are supported")),
+            None => return too_large("(file)", "it describes more parameters than can be counted".to_string()),
+        }
+        match self.context.checked_mul(self.heads.size) {
+            Some(angles) if angles <= MOST_ANGLES => Ok(()),
+            _ => too_large(
+                "max_position_embeddings",
+                format!("with heads of {}, at most {MOST_ANGLES} / that is supported", self.heads.size),
+            ),
+        }
     }
 }
 

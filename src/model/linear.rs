@@ -1,6 +1,7 @@
 //! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + s (x Aᵀ) Bᵀ (Hu et al. 2021).
 
 use super::config::Config;
+use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 use crate::ops::{Matrix, Param, Weight, dropout, project};
 use crate::plan::{Recorder, Var};
@@ -35,6 +36,23 @@ impl Target {
 
     pub fn parse(name: &str) -> Option<Target> {
         Target::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// `all-linear`, `attention`, or names such as `q_proj,v_proj`, in the order of the block. Errors: `Setting`.
+    pub fn parse_list(names: &str) -> Result<Vec<Target>> {
+        let unknown = || Error::Setting {
+            name: "targets".to_string(),
+            value: names.to_string(),
+            expected: "all-linear, attention, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj".to_string(),
+        };
+        let mut list = match names {
+            "all-linear" => Target::ALL.to_vec(),
+            "attention" => Target::ATTENTION.to_vec(),
+            names => names.split(',').map(|name| Target::parse(name.trim())).collect::<Option<_>>().ok_or_else(unknown)?,
+        };
+        list.sort();
+        list.dedup();
+        Ok(list)
     }
 
     /// (out, in) of the matrix.

@@ -1,5 +1,14 @@
 //! Llama, and the models that share its config.json (SmolLM2, TinyLlama): fields and tensor names.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "config.json comes from anywhere"
+)]
+
 use serde_json::{Value, json};
 
 use super::config::{Config, Fields};
@@ -15,13 +24,13 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
     let hidden = fields.count("hidden_size", 16_384)?;
     let query = fields.count("num_attention_heads", 256)?;
     let key = fields.count_or("num_key_value_heads", 256, Some(query))?;
-    let size = fields.count_or("head_dim", 128, Some(hidden / query))?;
+    let size = fields.count_or("head_dim", 128, hidden.checked_div(query))?;
     let intermediate = fields.count("intermediate_size", 65_536)?;
-    fields.check("num_key_value_heads", query % key == 0, "it must divide num_attention_heads")?;
-    fields.check("head_dim", size >= 4 && size % 4 == 0 && size <= 128, "supported are multiples of 4 up to 128")?;
-    fields.check("hidden_size", hidden % 4 == 0, "supported are multiples of 4")?;
-    fields.check("intermediate_size", intermediate % 4 == 0, "supported are multiples of 4")?;
-    Ok(Config {
+    fields.check("num_key_value_heads", query.is_multiple_of(key), "it must divide num_attention_heads")?;
+    fields.check("head_dim", size >= 4 && size.is_multiple_of(4) && size <= 128, "supported are multiples of 4 up to 128")?;
+    fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
+    fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
+    let config = Config {
         model_type: "llama".to_string(),
         vocabulary: fields.count("vocab_size", 1_000_000)?,
         hidden,
@@ -32,7 +41,9 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
         rms_norm_eps: fields.number_or("rms_norm_eps", 1e-6)? as f32,
         rope_theta: rope_theta(fields)?,
         tied: fields.flag_or("tie_word_embeddings", false)?,
-    })
+    };
+    config.check_size()?;
+    Ok(config)
 }
 
 /// transformers 5 writes `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`; both are read.
@@ -65,4 +76,12 @@ pub fn module(layer: usize, target: Target) -> String {
         Target::Gate | Target::Up | Target::Down => "mlp",
     };
     format!("model.layers.{layer}.{part}.{}", target.name())
+}
+
+/// The inverse of `module`.
+pub fn parse_module(path: &str) -> Option<(usize, Target)> {
+    let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
+    let (layer, target) = (layer.parse().ok()?, Target::parse(rest.rsplit('.').next()?)?);
+    // Not `007`, not the linear's name in another part of the block.
+    (module(layer, target) == path).then_some((layer, target))
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::error::{Error, Result};
+use crate::safetensors::Header;
 
 type Read = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>>;
 
@@ -60,6 +61,17 @@ impl Source {
             hash.update(self.read(offset, (self.bytes - offset).min(4 << 20)).await?);
         }
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The header of a safetensors file. Errors: `Safetensors`, `Io`.
+    pub async fn header(&self) -> Result<Header> {
+        let first8: [u8; 8] = self
+            .read(0, 8.min(self.bytes))
+            .await?
+            .try_into()
+            .map_err(|_| Error::Safetensors { file: self.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
+        let length = Header::length(&first8, self.bytes, &self.name)?;
+        Header::parse(&self.read(8, length).await?, self.bytes, &self.name)
     }
 
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {

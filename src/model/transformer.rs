@@ -73,12 +73,7 @@ impl Transformer {
         storage: Storage,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
-        let first8 = source.read(0, 8.min(source.bytes)).await?;
-        let first8: [u8; 8] = first8
-            .try_into()
-            .map_err(|_| Error::Safetensors { file: source.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
-        let length = Header::length(&first8, source.bytes, &source.name)?;
-        let header = Header::parse(&source.read(8, length).await?, source.bytes, &source.name)?;
+        let header = source.header().await?;
         let mut loader = Loader { gpu, source, header, storage, done: 0, queued: 0, progress };
         loader.check(&config)?;
 

@@ -15,7 +15,7 @@ pub use control::{Control, Wish};
 pub use event::{DoneReason, Event, Phase};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
 
-use crate::adapter::{AdapterFiles, AdapterSpec};
+use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelKey};
 use crate::model::{Config, Source, Storage, Transformer};
@@ -64,10 +64,16 @@ impl Base {
 
     /// Attaches an adapter from its files.
     pub fn with_adapter(&self, files: &AdapterFiles) -> Result<Transformer> {
+        Ok(self.load_adapter(files)?.1)
+    }
+
+    /// Attaches an adapter from its files and answers it too, so that another can be swapped in.
+    pub fn load_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Transformer)> {
         let gpu = &self.model.gpu;
         let (adapter, flat) = files.load(gpu, &self.model.config)?;
         adapter.write(gpu, &flat);
-        Ok(adapter.attach(&self.model))
+        let model = adapter.attach(&self.model);
+        Ok((adapter, model))
     }
 }
 
@@ -151,7 +157,7 @@ pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Res
 /// Milliseconds of a step, from two steps on real rows that are then forgotten: what the page says before a run.
 pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<f64> {
     let spec: AdapterSpec = settings.check(&base.model.config)?;
-    let adapter = crate::adapter::Adapter::new(&base.model.gpu, &base.model.config, spec)?;
+    let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec)?;
     adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
     let draft = Trainer::record(&adapter.attach(&base.model), &adapter, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };

@@ -136,6 +136,6 @@ impl Settings {
         if self.steps == 0 || self.steps > 1_000_000 {
             return refuse("steps", self.steps.to_string(), "a whole number from 1 to 1000000");
         }
-        AdapterSpec::new(self.rank, self.alpha, &self.targets)
+        AdapterSpec::new(config, self.rank, self.alpha, &self.targets)
     }
 }

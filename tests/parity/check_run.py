@@ -46,10 +46,16 @@ def tabtune(program, *arguments):
     return done.stdout
 
 
-def first_adapter(base):
-    """A LoRA on all linears with a B that is not zero, so that the first step moves A too."""
+ALL_LINEAR = dict(r=4, lora_alpha=8, target_modules="all-linear")
+# Ranks and scales by site; what the engine keeps of it has one rank and one scale and must compute the same.
+PATTERNS = dict(r=4, lora_alpha=8, use_rslora=True, target_modules=["q_proj", "v_proj", "down_proj"], layers_to_transform=[1],
+                rank_pattern={"down_proj": 6, "q_proj": 2}, alpha_pattern={"v_proj": 3})
+
+
+def first_adapter(base, config=ALL_LINEAR):
+    """A LoRA with a B that is not zero, so that the first step moves A too."""
     torch.manual_seed(1)
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")).eval()
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -79,10 +85,10 @@ def relative(found, expected):
     return abs(found - expected) / abs(expected)
 
 
-def compare(checks, label, program, base, text, out, steps, every, tolerance):
+def compare(checks, label, program, base, text, out, steps, every, tolerance, config=ALL_LINEAR):
     first, kept, log = (os.path.join(out, label, name) for name in ("first", "kept", "run.jsonl"))
     shutil.rmtree(os.path.join(out, label), ignore_errors=True)
-    model = first_adapter(load_base(base))
+    model = first_adapter(load_base(base), config)
     model.save_pretrained(first, save_embedding_layers=False)
     inputs, targets = rows_of(ids_of(base, text), SEQ_LEN)
     count = len(inputs) - held_out_rows(len(inputs), HOLDOUT)
@@ -110,20 +116,26 @@ def compare(checks, label, program, base, text, out, steps, every, tolerance):
     done = events[-1]
     checks.add(f"{label}: the best step", done["type"] == "done" and done["bestStep"] == best, f"PyTorch {best}, the engine {done.get('bestStep')}")
 
+    check_kept(checks, label, program, base, text, kept, (inputs, targets), held_out[best], tolerance)
+    if config != ALL_LINEAR:
+        return
     begun, found, expected = (flat(adapter) for adapter in (load_file(os.path.join(first, WEIGHTS)), load_file(os.path.join(kept, WEIGHTS)), adapters[best]))
     far = ((found - expected).norm() / (expected - begun).norm()).item() if len(found) == len(expected) else float("nan")
     checks.add(f"{label}: what training changed in the adapter", far <= tolerance.change, f"relative difference {far:.1e}")
-    check_kept(checks, label, program, base, text, kept, (inputs, targets), tolerance)
 
 
 def flat(adapter):
     return torch.cat([adapter[key].flatten() for key in sorted(adapter)])
 
 
-def check_kept(checks, label, program, base, text, kept, rows, tolerance):
+def check_kept(checks, label, program, base, text, kept, rows, best_loss, tolerance):
     """PEFT loads the adapter on disk whole, and both evaluate it alike."""
     model = PeftModel.from_pretrained(load_base(base), kept).eval()
     check_tensors(checks, model, kept)
+    held = held_out_rows(len(rows[0]), HOLDOUT)
+    loss = mean_loss(model, rows[0][-held:], rows[1][-held:], BATCH)
+    checks.add(f"{label}: PEFT's held-out loss of the kept adapter", relative(best_loss, loss) <= tolerance.loss,
+               f"PyTorch {loss:.6f}, the engine while it trained {best_loss:.6f}")
     for name, adapter in [("base", []), ("kept adapter", ["--adapter", kept])]:
         report = json.loads(tabtune(program, "eval", "--model", base, "--data", text, "--seq-len", SEQ_LEN, "--batch", BATCH, "--json", *adapter))
         if adapter:
@@ -162,6 +174,7 @@ def main():
     small_model(small, options.base)
     checks = Checks()
     compare(checks, "small", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-4))
+    compare(checks, "patterns", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-4), config=PATTERNS)
     compare(checks, "base", options.tabtune, options.base, text, options.out, steps=3, every=3, tolerance=Tolerance(1e-3, 2e-2, 0.2))
     checks.close()
 

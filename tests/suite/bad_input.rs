@@ -238,8 +238,8 @@ fn adapters_that_do_not_fit_are_refused() {
     let files: [(&str, &[u8], &str, &[&str]); 5] = [
         (&config, &weights[..weights.len() - 8], "safetensors", &["adapter_model.safetensors"]),
         (&config, &conv, "adapter_mismatch", &["conv"]),
-        (&dora, &weights, "adapter", &["use_dora"]),
-        ("{\"peft_type\": \"IA3\"}", &weights, "adapter", &["IA3"]),
+        (&dora, &weights, "unsupported_adapter", &["use_dora"]),
+        ("{\"peft_type\": \"IA3\"}", &weights, "unsupported_adapter", &["IA3"]),
         ("no JSON", &weights, "adapter", &["adapter_config.json"]),
     ];
     for (config, weights, code, words) in files {
@@ -247,6 +247,73 @@ fn adapters_that_do_not_fit_are_refused() {
         folder.file("adapter/adapter_model.safetensors", weights);
         refused(&["generate", "--prompt", "The", "--model", &model, "--adapter", &folder.path("adapter")], code, words);
     }
+}
+
+#[test]
+fn merging_writes_the_base_s_layout_and_never_over_something() {
+    let folder = Folder::new("merge");
+    let (model, out) = (folder.model("model"), folder.path("out"));
+    folder.file("model/generation_config.json", "{\"eos_token_id\": 2}");
+    let adapter = format!("{FIXTURES}/cases/llama-layer-1");
+    let merge = |out: &str| tabtune(&["merge", "--model", &model, "--adapter", &adapter, "--out", out]);
+    let (status, printed, err) = merge(&out);
+    assert_eq!((status, printed.as_str()), (0, ""), "{err}");
+    let mut names: Vec<_> = fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]);
+    let read = |folder: &str| fs::read(format!("{folder}/model.safetensors")).expect("weights");
+    let (before, after) = (read(&model), read(&out));
+    let header = 8 + u64::from_le_bytes(before[..8].try_into().expect("8 bytes")) as usize;
+    assert_eq!((before.len(), &before[..header]), (after.len(), &after[..header]), "the same header");
+    assert_ne!(before, after);
+
+    let data = folder.file("text.txt", text());
+    let loss = |args: &[&str]| {
+        let line = succeeded(&[&["eval", "--data", &data, "--seq-len", "16", "--json"], args].concat());
+        serde_json::from_str::<Value>(&line).expect("JSON")["loss"].as_f64().expect("a loss")
+    };
+    let (merged, attached) = (loss(&["--model", &out]), loss(&["--model", &model, "--adapter", &adapter]));
+    assert!((merged / attached - 1.0).abs() < 1e-6, "{merged} is not {attached}");
+    assert!((loss(&["--model", &model]) - merged).abs() > 1e-4, "the adapter does something");
+
+    refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &out], "setting", &["out", "empty"]);
+    refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &model], "setting", &["out", "empty"]);
+    refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &data], "setting", &["out", "empty"]);
+    assert_eq!(read(&out), after, "nothing was written over");
+    let other = format!("{FIXTURES}/cases/llama-odd-rank-5");
+    let none = folder.path("none");
+    refused(&["merge", "--model", &model, "--adapter", &other, "--out", &none], "adapter_mismatch", &["self_attn"]);
+    assert!(!Path::new(&none).exists(), "a refused merge leaves nothing");
+    refused_usage(&["merge", "--adapter", &adapter, "--out", &none], "--model");
+}
+
+#[test]
+fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
+    let folder = Folder::new("terabyte");
+    let model = folder.model("model");
+    let config: Value = serde_json::from_str(&fs::read_to_string(format!("{model}/config.json")).expect("a config")).expect("JSON");
+    let with = |fields: Value| {
+        let mut config = config.clone();
+        fields.as_object().expect("fields").iter().for_each(|(field, value)| config[field] = value.clone());
+        config.to_string()
+    };
+    // 10^12 bytes in weights, in tables of positions, and the most that every field may be.
+    let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80, "num_attention_heads": 128 });
+    let long = json!({ "max_position_embeddings": 1048576, "num_attention_heads": 2, "head_dim": 128 });
+    let most = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 128, "vocab_size": 1000000,
+        "num_attention_heads": 256, "num_key_value_heads": 256, "head_dim": 128, "max_position_embeddings": 1048576 });
+    for (fields, word) in [(wide, "parameters"), (long, "max_position_embeddings"), (most, "parameters")] {
+        let error = Config::parse(with(fields).as_bytes()).expect_err("it is too large");
+        assert!(error.code() == "config" && error.to_string().contains(word), "{error}");
+    }
+    // What could be true of some model is compared with this file before anything is made: 10^10 bytes, and a kilobyte.
+    let start = Instant::now();
+    folder.file(
+        "model/config.json",
+        with(json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10, "num_attention_heads": 32 })),
+    );
+    refused(&["info", "--model", &model], "tensor_shape", &["4096"]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -277,7 +344,6 @@ fn what_comes_later_says_so_and_wrong_usage_exits_2() {
     for later in [["--resume", "x"], ["--dropout", "0.1"]] {
         refused(&train(&data, &out, &later), "not_yet", &[later[0]]);
     }
-    refused(&["merge", "--model", &out, "--adapter", &out, "--out", &out], "not_yet", &["merging"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
     refused(&train(&conversation, &out, &[]), "not_yet", &["messages"]);
 

@@ -49,6 +49,9 @@ pub const CASES: &[Case] = cases![
     "llama-odd-rank-5" on "llama-odd",
     "llama-alpha-12" on "llama-odd",
     "llama-down-proj" on "llama",
+    "llama-patterns" on "llama-odd",
+    "llama-layer-1" on "llama",
+    "llama-regex" on "llama-tied",
 ];
 
 #[derive(Deserialize)]

@@ -31,7 +31,7 @@ struct Tuned {
     flat: Vec<f32>,
 }
 
-fn case(name: &str) -> &'static Case {
+pub fn case(name: &str) -> &'static Case {
     CASES.iter().find(|case| case.name == name).expect("a case of the fixtures")
 }
 
@@ -51,7 +51,7 @@ impl Tuned {
 }
 
 /// Logits of every row of `batch` sequences of equal length.
-async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -> Vec<f32> {
+pub async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -> Vec<f32> {
     let draft = Logits::record(model, ids.len(), batch, ids.len(), None).expect("a plan");
     let all: Vec<u32> = (0..ids.len() as u32).collect();
     Logits::finish(draft, &mut quiet()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
@@ -71,11 +71,11 @@ async fn step(trainer: &mut Trainer, micros: &[MicroBatch], seq_len: usize, sett
 }
 
 /// Token ids without a pattern that a model could have learnt.
-fn ids(n: usize, vocabulary: usize, salt: usize) -> Vec<u32> {
+pub fn ids(n: usize, vocabulary: usize, salt: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * i * 7 + i * 31 + salt * 13 + 5) % vocabulary) as u32).collect()
 }
 
-fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
+pub fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     let differs = (0..found.len()).find(|&i| found[i].to_bits() != expected[i].to_bits());
     assert_eq!(differs, None, "{what}: {:?}", differs.map(|i| (found[i], expected[i])));
@@ -111,7 +111,7 @@ pub fn tiny_tokenizer() -> Vec<u8> {
     serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
 }
 
-async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
+pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
     // Without an end of text, so that nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
     let tokenizer = tiny_tokenizer();
@@ -121,7 +121,7 @@ async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
         .expect("a base")
 }
 
-fn tiny_settings(base: &Base) -> Settings {
+pub fn tiny_settings(base: &Base) -> Settings {
     Settings {
         seq_len: 16,
         batch: 2,
@@ -138,7 +138,7 @@ fn tiny_settings(base: &Base) -> Settings {
 }
 
 /// Rows of a short text.
-fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
+pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
     let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
     let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
@@ -146,7 +146,7 @@ fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
 }
 
 /// A whole run on it: its events but for the phases, and what it keeps.
-async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
+pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
     let mut events = Vec::new();
     let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };
     let start = init.map_or(Start::Fresh, Start::Adapter);
@@ -227,7 +227,7 @@ crate::gpu_tests! {
     async fn strength_zero_is_the_base_bit_for_bit() {
         for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
-            for name in ["llama-all-linear", "llama-odd-rank-5"] {
+            for name in ["llama-all-linear", "llama-odd-rank-5", "llama-patterns", "llama-layer-1"] {
                 let t = tuned(name, gpu.clone()).await;
                 let sequence = ids(48, 96, 2);
                 let expected = logits(&t.base, &sequence, 2, 1.0).await;
@@ -549,7 +549,7 @@ crate::gpu_tests! {
         for &shape in MODEL_SHAPES {
             let base = tiny_base(&gpu(shape).await).await;
             // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
-            let spec = AdapterSpec::new(4, 8.0, "attention").expect("a spec");
+            let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
             let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
             let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
             let mut flat = vec![0.0; adapter.length];

@@ -1,8 +1,11 @@
 //! The whole native suite in one binary, because linking wgpu is slow; the numeric part of it runs in a browser too.
 
+mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 mod bad_input;
 mod check;
+#[cfg(not(target_arch = "wasm32"))]
+mod errors;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

@@ -42,7 +42,8 @@ async fn zeros(gpu: &Rc<Gpu>, config: &[u8]) -> Transformer {
 }
 
 fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
-    Adapter::new(&model.gpu, &model.config, AdapterSpec::new(rank, 2.0 * rank as f64, targets).expect("a spec")).expect("an adapter")
+    Adapter::new(&model.gpu, &model.config, AdapterSpec::new(&model.config, rank, 2.0 * rank as f64, targets).expect("a spec"))
+        .expect("an adapter")
 }
 
 /// Forward and, with a tape, backward of the loss.

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use tabtune::adapter::Adapter;
+use tabtune::adapter::{Adapter, AdapterFiles};
 use tabtune::error::Result;
+use tabtune::generate::Generator;
 use tabtune::gpu::{Gpu, GpuOptions, Pool, Shape, Tensor};
 use tabtune::model::Storage;
 use tabtune::ops::{Matrix, Slab, Weight, project};
@@ -62,7 +63,36 @@ pub async fn bench() -> Result<()> {
             }
         }
     }
-    step().await
+    step().await?;
+    swap().await
+}
+
+/// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing the files is part of both.
+async fn swap() -> Result<()> {
+    let base = super::files::load_base(None).await?;
+    let (gpu, config) = (&base.model.gpu, &base.model.config);
+    let adapter = Adapter::new(gpu, config, Settings::defaults(config, gpu.software).check(config)?)?;
+    let files: Vec<AdapterFiles> = (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name)).collect();
+    let (mut attached, model) = base.load_adapter(&files[0])?;
+    let generator = Generator::new(&model).await?;
+    let (mut swapped, mut planned) = (f64::INFINITY, f64::INFINITY);
+    for files in files.iter().cycle().take(20) {
+        let start = Instant::now();
+        attached.swap(gpu, files)?;
+        gpu.finished().await?;
+        swapped = swapped.min(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    for files in &files {
+        let start = Instant::now();
+        let fresh = Generator::new(&base.with_adapter(files)?).await?;
+        gpu.finished().await?;
+        planned = planned.min(start.elapsed().as_secs_f64() * 1000.0);
+        drop(fresh);
+    }
+    drop(generator);
+    println!("another adapter of rank {}, {} bytes of numbers", attached.spec.rank(), attached.length * 4);
+    println!("  swapped in {swapped:.1} ms; attached with new plans, kernels compiled, in {planned:.1} ms");
+    Ok(())
 }
 
 /// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast it is.

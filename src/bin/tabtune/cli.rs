@@ -4,6 +4,8 @@
 mod bench;
 #[path = "files.rs"]
 mod files;
+#[path = "merge.rs"]
+mod merge;
 #[path = "train.rs"]
 mod train;
 
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::generate::{Generator, Sampling};
-use tabtune::model::Storage;
+use tabtune::model::{Storage, Target};
 use tabtune::run::{Base, Control, evaluate, evaluator};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, rows};
 
@@ -131,10 +133,7 @@ pub fn main() -> ExitCode {
             Command::Train(args) => train::train(*args).await,
             Command::Eval(args) => eval(args).await,
             Command::Generate(args) => generate(args).await,
-            Command::Merge(args) => {
-                let _ = (args.model, args.adapter, args.out);
-                Err(Error::NotYet { what: "merging".to_string() })
-            }
+            Command::Merge(args) => merge::merge(&args.model, &args.adapter, &args.out).await,
             Command::Info(args) => info(args).await,
             Command::Bench => bench::bench().await,
         }
@@ -223,12 +222,14 @@ async fn info(args: InfoArgs) -> Result<()> {
     }
     if let Some(dir) = &args.adapter {
         let (adapter, _) = files::read_adapter(dir)?.load(&base.model.gpu, config)?;
-        let targets: Vec<&str> = adapter.spec.targets.iter().map(|target| target.name()).collect();
+        let targets: Vec<&str> = adapter.spec.targets().into_iter().map(Target::name).collect();
         lines.push(format!(
-            "{}: LoRA of rank {}, alpha {}, on {}; {} parameters",
+            "{}: LoRA of {} {}, alpha {}, on {} linears ({}); {} parameters",
             dir.display(),
-            adapter.spec.rank,
-            adapter.spec.alpha,
+            if adapter.spec.is_uniform() { "rank" } else { "several ranks and scales, largest rank" },
+            adapter.spec.rank(),
+            adapter.spec.alpha(),
+            adapter.spec.sites().len(),
             targets.join(", "),
             adapter.parameters()
         ));

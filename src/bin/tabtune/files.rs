@@ -11,7 +11,7 @@ use tabtune::run::{Base, BaseFiles, Checkpoint};
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
 
-fn io(path: &Path, error: std::io::Error) -> Error {
+pub fn io(path: &Path, error: std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), reason: error.to_string() }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tabtune::adapter::AdapterFiles;
+use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
+use tabtune::model::{Config, Target};
 use tabtune::run::{self, CheckpointHook, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Settings, Start, Wish};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
@@ -128,21 +129,29 @@ impl TrainArgs {
     }
 
     /// Rank, alpha and targets come from the adapter that a run starts from; a flag may repeat them, not contradict them.
-    fn follow(&self, init: &AdapterFiles, settings: &mut Settings) -> Result<()> {
+    fn follow(&self, init: &AdapterFiles, config: &Config, settings: &mut Settings) -> Result<()> {
         let spec = init.spec()?;
-        let targets: Vec<&str> = spec.targets.iter().map(|target| target.name()).collect();
-        let same_targets = |asked: &String| {
-            tabtune::adapter::AdapterSpec::new(spec.rank, spec.alpha, asked).is_ok_and(|asked| asked.targets == spec.targets)
+        let every_site = |same: &dyn Fn(&SiteSpec) -> bool| spec.sites().iter().all(same);
+        let covers = |asked: &String| {
+            let asked = Target::parse_list(asked).unwrap_or_default();
+            asked == spec.targets() && spec.sites().len() == asked.len() * config.layers
         };
-        let contradicts = self.rank.is_some_and(|rank| rank != spec.rank)
-            || self.alpha.is_some_and(|alpha| alpha != spec.alpha)
-            || self.targets.as_ref().is_some_and(|asked| !same_targets(asked));
+        let contradicts = self.rank.is_some_and(|rank| !every_site(&|site| site.rank == rank))
+            || self.alpha.is_some_and(|alpha| !every_site(&|site| site.alpha == alpha))
+            || self.targets.as_ref().is_some_and(|asked| !covers(asked));
+        let targets: Vec<&str> = spec.targets().into_iter().map(Target::name).collect();
+        let targets = targets.join(",");
         if contradicts {
-            let reason =
-                format!("--init has rank {}, alpha {}, targets {}: leave these flags out", spec.rank, spec.alpha, targets.join(","));
+            let several = if spec.is_uniform() { "" } else { " at most, by site" };
+            let linears = spec.sites().len();
+            let reason = format!(
+                "--init has rank {}, alpha {}{several}, on {linears} linears, targets {targets}: leave these flags out",
+                spec.rank(),
+                spec.alpha()
+            );
             return Err(Error::Usage { reason });
         }
-        (settings.rank, settings.alpha, settings.targets) = (spec.rank, spec.alpha, targets.join(","));
+        (settings.rank, settings.alpha, settings.targets) = (spec.rank(), spec.alpha(), targets);
         Ok(())
     }
 }
@@ -156,7 +165,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
     let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {
-        args.follow(init, &mut settings)?;
+        args.follow(init, &base.model.config, &mut settings)?;
     }
     settings.check(&base.model.config)?;
     let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };

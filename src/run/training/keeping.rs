@@ -4,6 +4,7 @@ use super::{Kept, PROBE_TOKENS, Run};
 use crate::adapter::{AdapterFiles, ExportCheck};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
+use crate::model::Target;
 use crate::plan::Progress;
 use crate::run::checkpoint::{Checkpoint, Losses, State};
 use crate::run::{DoneReason, Event, Wish};
@@ -75,9 +76,9 @@ impl Run<'_> {
             files,
             step,
             loss,
-            rank: spec.rank,
-            alpha: spec.alpha,
-            targets: spec.targets.iter().map(|target| target.name()).collect(),
+            rank: spec.rank(),
+            alpha: spec.alpha(),
+            targets: spec.targets().into_iter().map(Target::name).collect(),
             parameters: self.adapter.parameters(),
         };
         (self.hooks.keep)(&kept);

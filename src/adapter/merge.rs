@@ -1,0 +1,126 @@
+//! Merging: W + s · B A, row by row and summed in f64 on the host, into a model's weights on the device or into a checkpoint on its way from file to file.
+
+use std::rc::Rc;
+
+use super::{Adapter, AdapterFiles, Pair};
+use crate::error::{Error, Result};
+use crate::gpu::Tensor;
+use crate::model::{Config, Linear, Source, Transformer, llama};
+use crate::ops::{Slab, Weight};
+use crate::safetensors::{Entry, encode, to_f32};
+
+/// Most bytes of a checkpoint in host memory at a time, but for a row that is longer.
+const PIECE: u64 = 4 << 20;
+/// Rows of a matrix on the device that are summed at a time.
+const ROWS: usize = 64;
+
+impl Adapter {
+    /// A model that computes what `model` does with this adapter, without its dispatches. `model` keeps its own weights and is what unmerging goes
+    /// back to, bit for bit; until the merged one is dropped, both are on the device.
+    pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
+        let gpu = model.gpu.clone();
+        let pairs = self.pairs(&self.read(&gpu).await?);
+        let mut merged = model.clone();
+        for linear in merged.blocks.iter_mut().flat_map(|block| block.linears.values_mut()) {
+            linear.lora = None;
+        }
+        for pair in &pairs {
+            let linear = merged.blocks.get_mut(pair.site.layer).and_then(|block| block.linears.get_mut(&pair.site.target));
+            let Some(Linear { weight, .. }) = linear else { continue };
+            pair.check(weight.rows, weight.cols)?;
+            let mut slabs = Vec::with_capacity(weight.slabs.len());
+            for slab in weight.slabs.iter() {
+                let values = slab.tensor.download(&gpu).await?;
+                let tensor = Tensor::owned(&gpu, "merged", slab.tensor.rows, slab.tensor.cols)?;
+                let numbers = weight.cols.saturating_mul(ROWS);
+                for ((first, at), rows) in (slab.first..).step_by(ROWS).zip((0..).step_by(numbers)).zip(values.chunks(numbers)) {
+                    let sums: Vec<f32> = pair.add_to(first, rows).into_iter().map(|x| x as f32).collect();
+                    tensor.upload_at(&gpu, at, &sums);
+                }
+                slabs.push(Slab { first: slab.first, tensor });
+            }
+            *weight = Weight { slabs: Rc::new(slabs), ..*weight };
+        }
+        Ok(merged)
+    }
+}
+
+impl AdapterFiles {
+    /// Writes the checkpoint `base` with this adapter merged into it: the same header, names, order and number formats, and the same bytes but for
+    /// those of the adapted linears, each rounded once to its format (to the nearest, ties to even). Errors: those of `load`; `TensorShape`,
+    /// `TensorMissing` and `TensorNotFinite` for the base; `Adapter` where a sum is beyond its format; whatever `write` answers.
+    pub async fn merge(&self, config: &Config, base: &Source, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let pairs = self.pairs()?;
+        let header = base.header().await?;
+        let mut merges = Vec::with_capacity(pairs.len());
+        for pair in &pairs {
+            let name = format!("{}.weight", llama::module(pair.site.layer, pair.site.target));
+            let (rows, cols) = pair.site.target.shape(config);
+            pair.check(rows, cols)?;
+            let entry = header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: base.name.clone() })?;
+            if entry.shape != [rows, cols] {
+                return Err(Error::TensorShape { name, expected: vec![rows, cols], found: entry.shape.clone() });
+            }
+            merges.push((entry, pair));
+        }
+        merges.sort_by_key(|(entry, _)| entry.begin);
+
+        let mut done = 0;
+        for (entry, pair) in merges {
+            copy(base, done, entry.begin, write).await?;
+            merge_tensor(base, entry, pair, write).await?;
+            done = entry.end;
+        }
+        copy(base, done, base.bytes, write).await
+    }
+}
+
+/// Bytes `from..to` as they are.
+async fn copy(base: &Source, from: u64, to: u64, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut at = from;
+    while at < to {
+        let length = to.saturating_sub(at).min(PIECE);
+        write(&base.read(at, length).await?)?;
+        at = at.saturating_add(length);
+    }
+    Ok(())
+}
+
+async fn merge_tensor(base: &Source, entry: &Entry, pair: &Pair, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let row_bytes = (pair.a.cols as u64).saturating_mul(entry.dtype.bytes());
+    let rows_per_piece = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
+    let (mut values, mut bytes) = (Vec::new(), Vec::new());
+    let mut at = entry.begin;
+    for first in (0..pair.b.rows).step_by(rows_per_piece) {
+        let rows = rows_per_piece.min(pair.b.rows.saturating_sub(first));
+        let piece = base.read(at, row_bytes.saturating_mul(rows as u64)).await?;
+        at = at.saturating_add(piece.len() as u64);
+        values.clear();
+        to_f32(entry.dtype, &piece, &mut values);
+        if values.iter().any(|x| !x.is_finite()) {
+            return Err(Error::TensorNotFinite { name: entry.name.clone() });
+        }
+        bytes.clear();
+        if !encode(entry.dtype, &pair.add_to(first, &values), &mut bytes) {
+            let reason = format!("merged into `{}` of the base it gives numbers that are too large for {:?}", entry.name, entry.dtype);
+            return Err(Error::Adapter { file: "adapter_model.safetensors".to_string(), reason });
+        }
+        write(&bytes)?;
+    }
+    Ok(())
+}
+
+impl Pair {
+    /// Rows `first…` of W + s · B A, as many as `w` holds.
+    fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
+        let scale = self.site.scale();
+        let mut sums: Vec<f64> = w.iter().map(|x| f64::from(*x)).collect();
+        for (row, b) in sums.chunks_mut(self.a.cols).zip(self.b.values.chunks(self.site.rank).skip(first)) {
+            for (b, a) in b.iter().zip(self.a.values.chunks(self.a.cols)) {
+                let factor = scale * f64::from(*b);
+                row.iter_mut().zip(a).for_each(|(sum, a)| *sum += factor * f64::from(*a));
+            }
+        }
+        sums
+    }
+}

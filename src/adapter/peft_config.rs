@@ -1,0 +1,279 @@
+//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. What is more than plain LoRA is refused by name.
+
+use std::fmt;
+
+use fancy_regex::{Regex, RegexBuilder};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Value, json};
+
+use super::spec::{MOST_RANK, SiteSpec};
+use crate::error::{Error, Result};
+use crate::model::{Target, llama};
+
+const CONFIG: &str = "adapter_config.json";
+/// Bounds on what a file can make the reader do.
+const LONGEST_CONFIG: usize = 1 << 20;
+const LONGEST_REGEX: usize = 4096;
+const MOST_PATTERNS: usize = 1024;
+const MOST_BACKTRACKS: usize = 20_000;
+
+/// What each of these asks for is not (only) x Aᵀ Bᵀ on a linear, or changes the base's weights.
+const BEYOND_PLAIN_LORA: [&str; 16] = [
+    "use_dora",
+    "modules_to_save",
+    "bias",
+    "lora_bias",
+    "fan_in_fan_out",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "use_qalora",
+    "use_bdlora",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "velora_config",
+    "monteclora_config",
+    "megatron_config",
+];
+
+pub(super) struct PeftConfig {
+    rank: usize,
+    alpha: f64,
+    rslora: bool,
+    rank_pattern: Vec<(Regex, f64)>,
+    alpha_pattern: Vec<(Regex, f64)>,
+    targets: Modules,
+    excluded: Modules,
+    /// Of targets given as suffixes, only those in these layers; `None`: in all.
+    layers: Option<Vec<u64>>,
+    layers_pattern: Vec<Regex>,
+}
+
+/// A field that names modules.
+enum Modules {
+    AllLinear,
+    Matching(Regex),
+    /// Whole paths or last parts of them.
+    Named(Vec<String>),
+}
+
+impl PeftConfig {
+    /// Errors: `Adapter`, `UnsupportedAdapter`.
+    pub fn parse(json: &str) -> Result<PeftConfig> {
+        if json.len() > LONGEST_CONFIG {
+            return Err(wrong(format!("it has {} bytes, at most {LONGEST_CONFIG} are read", json.len())));
+        }
+        let value: Value = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
+        // Read once more because the order of patterns counts, and a `Value` does not keep it.
+        let patterns: Patterns = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
+        match value.get("peft_type").and_then(Value::as_str) {
+            Some("LORA") => {}
+            Some(other) => return Err(Error::UnsupportedAdapter { feature: format!("`peft_type` = {other}") }),
+            None => return Err(wrong("`peft_type` is missing".to_string())),
+        }
+        refuse_more_than_plain_lora(&value)?;
+
+        let layers = layers(&value)?;
+        let targets = modules(&value, "target_modules")?;
+        if layers.is_some() && value.get("target_modules").is_some_and(Value::is_string) {
+            return Err(wrong("`layers_to_transform` cannot be used when `target_modules` is a string".to_string()));
+        }
+        let alpha = set(&value, "lora_alpha").map_or(Some(8.0), Value::as_f64);
+        Ok(PeftConfig {
+            rank: set(&value, "r").map_or(Some(8), Value::as_u64).and_then(rank).ok_or_else(|| wrong(expected_rank("`r`")))?,
+            alpha: alpha.filter(is_alpha).ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
+            rslora: set(&value, "use_rslora").is_some(),
+            rank_pattern: pattern("rank_pattern", patterns.rank_pattern, |x| rank(*x as u64).is_some_and(|r| r as f64 == *x))?,
+            alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, is_alpha)?,
+            // PEFT's choice for Llama where the file names none.
+            targets: targets.unwrap_or_else(|| Modules::Named(vec!["q_proj".to_string(), "v_proj".to_string()])),
+            excluded: modules(&value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
+            layers,
+            layers_pattern: layers_pattern(&value)?,
+        })
+    }
+
+    /// Whether the linear is adapted.
+    pub fn adapts(&self, layer: usize, target: Target) -> Result<bool> {
+        let module = llama::module(layer, target);
+        if self.excluded.has(&module)? {
+            return Ok(false);
+        }
+        let in_layer = match (&self.targets, &self.layers) {
+            (Modules::Named(names), Some(layers)) if !names.contains(&module) => {
+                let number = self.layer_number(&module)?;
+                number.is_some_and(|number| layers.contains(&number))
+            }
+            _ => true,
+        };
+        Ok(in_layer && self.targets.has(&module)?)
+    }
+
+    /// Rank and alpha of a linear.
+    pub fn site(&self, layer: usize, target: Target) -> Result<SiteSpec> {
+        let module = llama::module(layer, target);
+        let rank = first_match(&self.rank_pattern, &module)?.map_or(self.rank, |rank| rank as usize);
+        let alpha = first_match(&self.alpha_pattern, &module)?.unwrap_or(self.alpha);
+        // rsLoRA scales with alpha / sqrt(rank) (Kalajdzievski 2023); as an alpha of plain LoRA that is alpha · sqrt(rank).
+        let alpha = if self.rslora { alpha * (rank as f64).sqrt() } else { alpha };
+        Ok(SiteSpec { layer, target, rank, alpha })
+    }
+
+    /// The number that stands behind the first of the patterns that the path has.
+    fn layer_number(&self, module: &str) -> Result<Option<u64>> {
+        for regex in &self.layers_pattern {
+            let found = regex.captures(module).map_err(|e| wrong(format!("`layers_pattern`: {e}")))?;
+            if let Some(found) = found {
+                return Ok(found.name("idx").and_then(|number| number.as_str().parse().ok()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Modules {
+    fn has(&self, module: &str) -> Result<bool> {
+        match self {
+            Modules::AllLinear => Ok(true),
+            Modules::Matching(regex) => regex.is_match(module).map_err(|e| wrong(format!("`{}`: {e}", regex.as_str()))),
+            Modules::Named(names) => {
+                let ends = |name: &String| module.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                Ok(names.iter().any(ends))
+            }
+        }
+    }
+}
+
+fn wrong(reason: String) -> Error {
+    Error::Adapter { file: CONFIG.to_string(), reason }
+}
+
+fn expected_rank(what: &str) -> String {
+    format!("{what} must be a whole number from 1 to {MOST_RANK}")
+}
+
+fn rank(rank: u64) -> Option<usize> {
+    usize::try_from(rank).ok().filter(|rank| (1..=MOST_RANK).contains(rank))
+}
+
+fn is_alpha(alpha: &f64) -> bool {
+    alpha.is_finite() && *alpha > 0.0
+}
+
+/// A field that says something: not null, false, empty or "none".
+fn set<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
+    let nothing = [Value::Null, json!(false), json!({}), json!([]), json!(""), json!("none")];
+    value.get(field).filter(|value| !nothing.contains(value))
+}
+
+fn refuse_more_than_plain_lora(value: &Value) -> Result<()> {
+    if let Some((field, found)) = BEYOND_PLAIN_LORA.iter().find_map(|field| Some((field, set(value, field)?))) {
+        return Err(Error::UnsupportedAdapter { feature: format!("`{field}` = {found}") });
+    }
+    // PiSSA, OLoRA, CorDA and LoftQ take something out of the base's weights, which the file does not hold.
+    let keeps_the_base = ["gaussian", "eva", "orthogonal"];
+    match value.get("init_lora_weights").and_then(Value::as_str) {
+        Some(init) if !keeps_the_base.contains(&init) => {
+            Err(Error::UnsupportedAdapter { feature: format!("`init_lora_weights` = {init}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn regex(field: &str, pattern: &str) -> Result<Regex> {
+    if pattern.len() > LONGEST_REGEX {
+        return Err(wrong(format!("`{field}`: an expression of {} bytes, at most {LONGEST_REGEX} are read", pattern.len())));
+    }
+    let mut builder = RegexBuilder::new(pattern);
+    builder.backtrack_limit(MOST_BACKTRACKS).delegate_size_limit(LONGEST_CONFIG);
+    builder.build().map_err(|e| wrong(format!("`{field}`: {e}")))
+}
+
+fn strings(field: &str, value: &Value) -> Result<Vec<String>> {
+    let names = value.as_array().and_then(|list| list.iter().map(|name| name.as_str().map(str::to_string)).collect());
+    names.ok_or_else(|| wrong(format!("`{field}` must be a string or a list of strings")))
+}
+
+fn modules(value: &Value, field: &str) -> Result<Option<Modules>> {
+    match set(value, field) {
+        None => Ok(None),
+        Some(Value::String(all)) if all == "all-linear" && field == "target_modules" => Ok(Some(Modules::AllLinear)),
+        Some(Value::String(pattern)) => Ok(Some(Modules::Matching(regex(field, &format!(r"\A(?:{pattern})\z"))?))),
+        Some(list) => Ok(Some(Modules::Named(strings(field, list)?))),
+    }
+}
+
+fn layers(value: &Value) -> Result<Option<Vec<u64>>> {
+    let Some(found) = set(value, "layers_to_transform") else { return Ok(None) };
+    let numbers = match found {
+        Value::Array(list) => list.iter().map(Value::as_u64).collect(),
+        one => one.as_u64().map(|one| vec![one]),
+    };
+    numbers.map(Some).ok_or_else(|| wrong("`layers_to_transform` must be a layer's number or a list of them".to_string()))
+}
+
+fn layers_pattern(value: &Value) -> Result<Vec<Regex>> {
+    let field = "layers_pattern";
+    let patterns = match set(value, field) {
+        None => return Ok(vec![regex(field, r"\A.*?\.[^.]*\.(?P<idx>\d+)\.")?]),
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(list) => strings(field, list)?,
+    };
+    patterns.iter().map(|pattern| regex(field, &format!(r"\A(?:|.*?\.){pattern}\.(?P<idx>\d+)\."))).collect()
+}
+
+/// rank_pattern and alpha_pattern: numbers by an expression that the end of a module's path matches, the first that does.
+fn pattern(field: &str, pairs: Option<Pairs>, good: impl Fn(&f64) -> bool) -> Result<Vec<(Regex, f64)>> {
+    let pairs = pairs.map_or(Vec::new(), |pairs| pairs.0);
+    if pairs.len() > MOST_PATTERNS {
+        return Err(wrong(format!("`{field}` has {} entries, at most {MOST_PATTERNS} are read", pairs.len())));
+    }
+    let one = |(key, number): (String, f64)| {
+        if !good(&number) {
+            return Err(wrong(format!("`{field}`, `{key}`: {number} cannot be used")));
+        }
+        Ok((regex(field, &format!(r"\A(?:.*\.)?(?:{key})\z"))?, number))
+    };
+    pairs.into_iter().map(one).collect()
+}
+
+fn first_match(patterns: &[(Regex, f64)], module: &str) -> Result<Option<f64>> {
+    for (regex, number) in patterns {
+        if regex.is_match(module).map_err(|e| wrong(format!("`{}`: {e}", regex.as_str())))? {
+            return Ok(Some(*number));
+        }
+    }
+    Ok(None)
+}
+
+#[derive(serde::Deserialize)]
+struct Patterns {
+    #[serde(default)]
+    rank_pattern: Option<Pairs>,
+    #[serde(default)]
+    alpha_pattern: Option<Pairs>,
+}
+
+/// A JSON object of numbers in the order of the file.
+struct Pairs(Vec<(String, f64)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object of numbers")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}

@@ -1,0 +1,112 @@
+//! What to adapt and how, site by site: a site is one linear of one layer.
+
+use crate::error::{Error, Result};
+use crate::model::{Config, Target, llama};
+
+/// The largest rank that a file may ask for.
+pub const MOST_RANK: usize = 4096;
+
+/// One adapted linear. The scale of B A is alpha / rank; what other conventions scale by is written as an alpha of this one.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SiteSpec {
+    pub layer: usize,
+    pub target: Target,
+    pub rank: usize,
+    pub alpha: f64,
+}
+
+impl SiteSpec {
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// Which linear it is: sites of two adapters with the same key are of the same linear.
+    pub fn key(&self) -> (usize, Target) {
+        (self.layer, self.target)
+    }
+}
+
+/// The sites of an adapter, in the order of the model.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdapterSpec {
+    sites: Vec<SiteSpec>,
+}
+
+impl AdapterSpec {
+    /// The same linears of every layer, with one rank and one alpha. `targets`: `all-linear`, `attention`, or names such as `q_proj,v_proj`.
+    ///
+    /// Errors: `Setting` for unknown targets, a rank of 0 or above a matrix's smaller side, and an alpha that is not a positive number.
+    pub fn new(config: &Config, rank: usize, alpha: f64, targets: &str) -> Result<AdapterSpec> {
+        let setting = |name: &str, value: String, expected: String| Err(Error::Setting { name: name.to_string(), value, expected });
+        let targets = Target::parse_list(targets)?;
+        let most = targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
+        if rank == 0 || rank > most {
+            let expected = format!("a whole number from 1 to {most}, the smaller side of the smallest adapted matrix");
+            return setting("rank", rank.to_string(), expected);
+        }
+        if !(alpha.is_finite() && alpha > 0.0) {
+            return setting("alpha", alpha.to_string(), "a positive number".to_string());
+        }
+        let layer = |layer| targets.iter().map(move |&target| SiteSpec { layer, target, rank, alpha });
+        Ok(AdapterSpec { sites: (0..config.layers).flat_map(layer).collect() })
+    }
+
+    pub(super) fn from_sites(mut sites: Vec<SiteSpec>) -> AdapterSpec {
+        sites.sort_by_key(SiteSpec::key);
+        AdapterSpec { sites }
+    }
+
+    /// A spec can come from a file. Errors: `AdapterMismatch` unless every site is there once, of a layer that the model has, and can be computed.
+    pub(super) fn check(&self, config: &Config) -> Result<()> {
+        let refuse = |site: &SiteSpec, why: String| {
+            let reason = format!("it adapts `{}`, {why}", llama::module(site.layer, site.target));
+            Err(Error::AdapterMismatch { reason })
+        };
+        for site in &self.sites {
+            if site.layer >= config.layers {
+                return refuse(site, format!("the model has {} layers", config.layers));
+            }
+            if !(1..=MOST_RANK).contains(&site.rank) || !(site.alpha.is_finite() && site.alpha > 0.0) {
+                return refuse(site, format!("with rank {} and alpha {}", site.rank, site.alpha));
+            }
+        }
+        match self.sites.iter().zip(self.sites.iter().skip(1)).find(|(a, b)| a.key() >= b.key()) {
+            Some((site, _)) => refuse(site, "twice or out of order".to_string()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn sites(&self) -> &[SiteSpec] {
+        &self.sites
+    }
+
+    /// The linears that are adapted in some layer.
+    pub fn targets(&self) -> Vec<Target> {
+        let mut targets: Vec<Target> = self.sites.iter().map(|site| site.target).collect();
+        targets.sort();
+        targets.dedup();
+        targets
+    }
+
+    /// The largest rank.
+    pub fn rank(&self) -> usize {
+        self.sites.iter().map(|site| site.rank).max().unwrap_or(0)
+    }
+
+    /// With `rank`, the largest scale. Where all sites are alike it is their alpha.
+    pub fn alpha(&self) -> f64 {
+        let largest = self.sites.iter().max_by(|a, b| a.scale().total_cmp(&b.scale()));
+        largest.map_or(0.0, |site| if site.rank == self.rank() { site.alpha } else { site.scale() * self.rank() as f64 })
+    }
+
+    /// Every site has the one rank and the one alpha.
+    pub fn is_uniform(&self) -> bool {
+        self.sites.iter().all(|site| (site.rank, site.alpha) == (self.rank(), self.alpha()))
+    }
+
+    /// The same sites with one rank and one alpha: what an export names.
+    pub fn folded(&self) -> AdapterSpec {
+        let (rank, alpha) = (self.rank(), self.alpha());
+        AdapterSpec { sites: self.sites.iter().map(|site| SiteSpec { rank, alpha, ..*site }).collect() }
+    }
+}

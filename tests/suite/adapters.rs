@@ -1,0 +1,404 @@
+//! Adapters in and out: PEFT's rules for what a file means, round trips with random specs, merging, and swapping without a new plan.
+//! Patterns, expressions and layers are held to PEFT's own numbers in `golden.rs`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tabtune::adapter::{Adapter, AdapterFiles};
+use tabtune::error::{Error, Result};
+use tabtune::generate::Generator;
+use tabtune::gpu::{Gpu, Shape};
+use tabtune::model::{Config, Logits, Source, Target, Transformer, llama};
+use tabtune::random::SplitMix64;
+use tabtune::run::{self, Control, Settings};
+use tabtune::safetensors::{Header, to_f32, write};
+
+use crate::check::{MODEL_SHAPES, close, gpu};
+use crate::golden::quiet;
+use crate::laws::{case, ids, logits, same_bits, tiny_base, tiny_data, tiny_settings, whole_run};
+
+const LAYERS: usize = 2;
+
+/// A site of an adapter that a test makes: layer, linear, rank, PEFT's alpha.
+type Site = (usize, Target, usize, f64);
+
+fn tiny_config() -> Config {
+    Config::parse(include_bytes!("../fixtures/models/llama/config.json")).expect("a config")
+}
+
+/// Numbers that no two adapters share, of a size that changes logits.
+fn numbers(random: &mut SplitMix64, n: usize) -> Vec<f32> {
+    (0..n).map(|_| (random.unit() - 0.5) as f32).collect()
+}
+
+/// PEFT's files for sites of the small model, written without the library's exporter: the rank and alpha of the first site are the config's, those
+/// that differ stand in patterns by whole path.
+fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
+    let config = tiny_config();
+    let mut random = SplitMix64(seed);
+    let mut tensors = Vec::new();
+    let (mut ranks, mut alphas) = (serde_json::Map::new(), serde_json::Map::new());
+    let (_, _, r, lora_alpha) = sites[0];
+    for &(layer, target, rank, alpha) in sites {
+        let (module, (rows, cols)) = (llama::module(layer, target), target.shape(&config));
+        tensors.push((format!("base_model.model.{module}.lora_A.weight"), vec![rank, cols], numbers(&mut random, rank * cols)));
+        tensors.push((format!("base_model.model.{module}.lora_B.weight"), vec![rows, rank], numbers(&mut random, rows * rank)));
+        if rank != r {
+            ranks.insert(module.clone(), json!(rank));
+        }
+        if alpha != lora_alpha {
+            alphas.insert(module, json!(alpha));
+        }
+    }
+    let modules: Vec<String> = sites.iter().map(|site| llama::module(site.0, site.1)).collect();
+    let config = json!({ "peft_type": "LORA", "r": r, "lora_alpha": lora_alpha, "use_rslora": rslora, "target_modules": modules,
+        "rank_pattern": ranks, "alpha_pattern": alphas });
+    let tensors: Vec<_> = tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
+    AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }
+}
+
+fn random_sites(random: &mut SplitMix64, uniform: bool) -> Vec<Site> {
+    let mut pick = |n: usize| (random.unit() * n as f64) as usize;
+    let (rank, alpha) = (1 + pick(9), 1.0 + pick(40) as f64 / 4.0);
+    let mut sites = Vec::new();
+    for layer in 0..LAYERS {
+        for target in Target::ALL {
+            let chosen = pick(3) > 0;
+            let (own_rank, own_alpha) = (1 + pick(9), 1.0 + pick(40) as f64 / 4.0);
+            if chosen {
+                sites.push(if uniform { (layer, target, rank, alpha) } else { (layer, target, own_rank, own_alpha) });
+            }
+        }
+    }
+    if sites.is_empty() { vec![(1, Target::Down, rank, alpha)] } else { sites }
+}
+
+/// Name → (shape, numbers) of an adapter's tensors.
+fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let bytes = &files.weights;
+    let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter").expect("a header") as usize;
+    let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "adapter").expect("a header");
+    let read = |entry: &tabtune::safetensors::Entry| {
+        let mut values = Vec::new();
+        to_f32(entry.dtype, &bytes[entry.begin as usize..entry.end as usize], &mut values);
+        (entry.name.clone(), (entry.shape.clone(), values))
+    };
+    header.entries.iter().map(read).collect()
+}
+
+/// scale · B A in f64 by PEFT's rules, with the sites' own ranks and alphas.
+fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String, Vec<f32>> {
+    let tensors = tensors(files);
+    let a_of = |name: &String| name.strip_suffix(".lora_A.weight").map(str::to_string);
+    let delta = |module: String| {
+        let (a_shape, a) = &tensors[&format!("{module}.lora_A.weight")];
+        let (b_shape, b) = &tensors[&format!("{module}.lora_B.weight")];
+        let (rank, cols, scale) = (a_shape[0], a_shape[1], scale(&module));
+        assert_eq!(b_shape[1], rank, "{module}");
+        let at = |r: usize, c: usize| (0..rank).map(|k| f64::from(b[r * rank + k]) * f64::from(a[k * cols + c])).sum::<f64>() * scale;
+        let values = (0..b_shape[0]).flat_map(|r| (0..cols).map(move |c| (r, c))).map(|(r, c)| at(r, c) as f32).collect();
+        (module, values)
+    };
+    tensors.keys().filter_map(a_of).map(delta).collect()
+}
+
+fn export(gpu: &Gpu, files: &AdapterFiles) -> AdapterFiles {
+    let (adapter, flat) = files.load(gpu, &tiny_config()).expect("an adapter");
+    AdapterFiles::new(&adapter, &flat, "base")
+}
+
+async fn attached(gpu: &Rc<Gpu>, base: &Transformer, files: &AdapterFiles) -> (Adapter, Transformer) {
+    let (adapter, flat) = files.load(gpu, &base.config).expect("an adapter");
+    adapter.write(gpu, &flat);
+    let model = adapter.attach(base);
+    (adapter, model)
+}
+
+fn edited(files: &AdapterFiles, field: &str, value: Value) -> AdapterFiles {
+    let mut config: Value = serde_json::from_str(&files.config).expect("JSON");
+    config[field] = value;
+    AdapterFiles { config: config.to_string(), ..files.clone() }
+}
+
+fn refusal(files: &AdapterFiles) -> Error {
+    files.spec().expect_err(&files.config)
+}
+
+crate::gpu_tests! {
+    async fn an_adapter_of_one_rank_and_scale_keeps_every_tensor_on_the_way_through() {
+        let gpu = gpu(Shape::Direct).await;
+        for seed in 0..20 {
+            let mut random = SplitMix64(seed);
+            let files = files(&random_sites(&mut random, true), seed % 2 == 1, seed);
+            let out = export(&gpu, &files);
+            assert_eq!(tensors(&out), tensors(&files), "seed {seed}");
+            let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
+            let (found, expected) = (out.spec().expect("a spec"), files.spec().expect("a spec"));
+            assert!(found.is_uniform() && found.rank() == expected.rank() && near(found.alpha(), expected.alpha()), "seed {seed}");
+            assert_eq!(export(&gpu, &out), out, "seed {seed}");
+        }
+        // What PEFT wrote, in f32, f16 and bf16, with layers and with an expression.
+        for name in ["llama-all-linear", "llama-rank-1", "llama-layer-1", "llama-down-proj"] {
+            let files = case(name).files();
+            assert_eq!(tensors(&export(&gpu, &files)), tensors(&files), "{name}");
+        }
+    }
+
+    async fn ranks_and_scales_by_site_leave_as_one_and_compute_the_same() {
+        let gpu = gpu(Shape::Direct).await;
+        for seed in 0..20 {
+            let mut random = SplitMix64(100 + seed);
+            let sites = random_sites(&mut random, false);
+            let rslora = seed % 2 == 1;
+            let files = files(&sites, rslora, seed);
+            let out = export(&gpu, &files);
+            let config: Value = serde_json::from_str(&out.config).expect("JSON");
+            assert_eq!((&config["rank_pattern"], &config["alpha_pattern"], &config["use_rslora"]), (&json!({}), &json!({}), &json!(false)));
+            let (r, alpha) = (config["r"].as_f64().expect("r"), config["lora_alpha"].as_f64().expect("alpha"));
+            let found = deltas(&out, |_| alpha / r);
+            let expected = deltas(&files, |module| {
+                let of = |site: &&Site| module.ends_with(&llama::module(site.0, site.1));
+                let (_, _, rank, alpha) = sites.iter().find(of).expect("a site");
+                alpha / if rslora { (*rank as f64).sqrt() } else { *rank as f64 }
+            });
+            assert!(found.keys().eq(expected.keys()), "seed {seed}");
+            for (module, expected) in &expected {
+                close(&format!("seed {seed}, {module}"), &found[module], expected, 1e-6);
+            }
+            assert_eq!(export(&gpu, &out), out, "seed {seed}: what was written once stays as it is");
+        }
+    }
+
+    async fn a_merged_adapter_equals_the_unmerged_one_and_unmerging_restores_the_base() {
+        for &shape in MODEL_SHAPES {
+            let gpu = gpu(shape).await;
+            for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-wide-head-rank-3"] {
+                let base = case(name).model(&gpu).await;
+                let sequence = ids(48, 96, 7);
+                let before = logits(&base, &sequence, 2, 1.0).await;
+                let (adapter, model) = attached(&gpu, &base, &case(name).files()).await;
+                let expected = logits(&model, &sequence, 2, 1.0).await;
+                let merged = adapter.merge(&base).await.expect("a merged model");
+                let found = logits(&merged, &sequence, 2, 1.0).await;
+                close(&format!("{name} {shape:?}"), &found, &expected, 1e-5);
+                assert_ne!(found, before, "{name}: merging does something");
+                same_bits(name, &logits(&base, &sequence, 2, 1.0).await, &before);
+                // Merging a model that has adapters attached takes its weights, not them.
+                same_bits(name, &logits(&adapter.merge(&model).await.expect("a model"), &sequence, 2, 1.0).await, &found);
+            }
+        }
+    }
+
+    async fn a_checkpoint_that_was_merged_is_the_model_that_was_merged() {
+        let gpu = gpu(Shape::Direct).await;
+        for name in ["llama-all-linear", "llama-patterns", "llama-layer-1"] {
+            let (case, mut bytes) = (case(name), Vec::new());
+            let base = case.model(&gpu).await;
+            let source = Source::memory("model.safetensors", case.model.to_vec());
+            let mut write = |part: &[u8]| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            };
+            case.files().merge(&base.config, &source, &mut write).await.expect("a checkpoint");
+            assert_eq!(bytes.len(), case.model.len());
+            let changed = bytes.iter().zip(case.model).filter(|(a, b)| a != b).count();
+            assert!(changed > 0 && changed < bytes.len() / 2 + bytes.len() / 4, "{changed} bytes of {} changed", bytes.len());
+            let source = Source::memory("merged.safetensors", bytes);
+            let loaded = Transformer::load(&gpu, base.config.clone(), &source, &mut |_, _| {}).await.expect("a model");
+            let (adapter, _) = attached(&gpu, &base, &case.files()).await;
+            let sequence = ids(48, 96, 8);
+            let merged = logits(&adapter.merge(&base).await.expect("a model"), &sequence, 2, 1.0).await;
+            same_bits(name, &logits(&loaded, &sequence, 2, 1.0).await, &merged);
+        }
+    }
+
+    async fn a_swapped_adapter_computes_what_a_fresh_one_does_with_the_plans_that_are_there() {
+        for &shape in MODEL_SHAPES {
+            let gpu = gpu(shape).await;
+            let base = case("llama-all-linear").model(&gpu).await;
+            let sites = |rank: usize, alpha: f64| -> Vec<Site> {
+                (0..LAYERS).flat_map(|layer| [Target::Q, Target::O, Target::Down].map(|target| (layer, target, rank, alpha))).collect()
+            };
+            let (mut adapter, model) = attached(&gpu, &base, &files(&sites(8, 16.0), false, 1)).await;
+            let sequence = ids(40, 96, 9);
+            let all: Vec<u32> = (0..40).collect();
+            let plan = Logits::finish(Logits::record(&model, 40, 2, 40, None).expect("a plan"), &mut quiet()).await.expect("a plan");
+            let generator = Generator::new(&model).await.expect("plans");
+            let mut mixed = sites(5, 3.0);
+            (mixed[1].2, mixed[4].3) = (8, 11.0);
+            let others = [files(&sites(8, 4.0), false, 2), files(&sites(1, 2.0), false, 3), files(&sites(3, 9.0), true, 4), files(&mixed, true, 5)];
+            for (n, files) in others.iter().enumerate() {
+                let made = (gpu.pipeline_count(), gpu.buffer_count());
+                adapter.swap(&gpu, files).expect("room for it");
+                assert_eq!((gpu.pipeline_count(), gpu.buffer_count()), made, "nothing is made");
+                assert_eq!(adapter.spec, files.spec().expect("a spec"));
+                let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
+                let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
+                let (_, fresh) = attached(&gpu, &base, files).await;
+                same_bits(&format!("{shape:?}, adapter {n}"), &found, &logits(&fresh, &sequence, 2, 1.0).await);
+                let fresh = Generator::new(&fresh).await.expect("plans");
+                same_bits(&format!("{shape:?}, adapter {n}, decoding"), &next, &fresh.feed(&sequence[..1], 0, 1.0).await.expect("logits"));
+            }
+            let before = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
+            let nan = {
+                let mut files = files(&sites(2, 2.0), false, 6);
+                let last = files.weights.len() - 4;
+                files.weights[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+                files
+            };
+            for files in [files(&sites(9, 9.0), false, 7), files(&sites(2, 2.0)[..3], false, 8), nan] {
+                let refused = adapter.swap(&gpu, &files);
+                assert!(matches!(refused, Err(Error::AdapterMismatch { .. } | Error::TensorNotFinite { .. })), "{refused:?}");
+                same_bits("after a refusal", &plan.run(&sequence, &all, 0, 1.0).await.expect("logits"), &before);
+            }
+        }
+    }
+
+    async fn a_run_from_ranks_by_site_keeps_an_adapter_that_computes_what_was_trained() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let sites = [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
+        let init = files(&sites, true, 12);
+        let settings = Settings { rank: 8, eval_every: 4, ..tiny_settings(&base) };
+        let (_, kept) = whole_run(&base, &settings, Some(&init)).await;
+        let kept = kept.expect("an adapter");
+        let spec = kept.files.spec().expect("a spec");
+        assert!(spec.is_uniform() && spec.rank() == 8 && kept.rank == 8 && kept.alpha == spec.alpha());
+        assert!(spec.sites().iter().map(|site| (site.layer, site.target)).eq(sites.iter().map(|site| (site.0, site.1))));
+        assert_ne!(tensors(&kept.files), tensors(&export(&base.model.gpu, &init)), "it was trained");
+
+        // The run measured the adapter with its own ranks and scales; the files have one.
+        let Some(expected) = kept.loss else { return };
+        let data = tiny_data(&base, &settings);
+        let mut evaluator = run::evaluator(&base.with_adapter(&kept.files).expect("a model"), settings.batch, settings.seq_len).await.expect("a plan");
+        let loss = run::evaluate(&mut evaluator, &data.held_out, settings.batch, settings.seq_len, 1.0, &Control::default()).await;
+        let (loss, _) = loss.expect("a loss").expect("a loss");
+        assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");
+    }
+
+    async fn what_is_more_than_plain_lora_is_refused_by_name() {
+        let files = files(&[(0, Target::Q, 4, 8.0), (1, Target::Up, 4, 8.0)], false, 20);
+        assert!(files.spec().is_ok());
+        let features = [
+            ("use_dora", json!(true)),
+            ("modules_to_save", json!(["lm_head"])),
+            ("bias", json!("lora_only")),
+            ("lora_bias", json!(true)),
+            ("fan_in_fan_out", json!(true)),
+            ("layer_replication", json!([[0, 2]])),
+            ("trainable_token_indices", json!([3])),
+            ("target_parameters", json!(["mlp.up_proj.weight"])),
+            ("alora_invocation_tokens", json!([1])),
+            ("init_lora_weights", json!("pissa")),
+            ("peft_type", json!("IA3")),
+        ];
+        for (field, value) in features {
+            let error = refusal(&edited(&files, field, value));
+            assert!(matches!(&error, Error::UnsupportedAdapter { feature } if feature.contains(field)), "{error:?}");
+        }
+        for harmless in [("init_lora_weights", json!("gaussian")), ("bias", json!("none")), ("lora_dropout", json!(0.1)), ("modules_to_save", json!(null))] {
+            assert_eq!(edited(&files, harmless.0, harmless.1).spec(), files.spec());
+        }
+        let q = "base_model.model.model.layers.0.self_attn.q_proj";
+        for name in [
+            format!("{q}.lora_magnitude_vector"),
+            "base_model.model.model.embed_tokens.lora_embedding_A".to_string(),
+            format!("{q}.base_layer.bias"),
+            format!("{q}.lora_B.bias"),
+        ] {
+            let weights = write(&[(name.clone(), vec![1, 1], &[0.5])], &[]);
+            let error = refusal(&AdapterFiles { weights, ..files.clone() });
+            assert!(matches!(&error, Error::UnsupportedAdapter { feature } if feature.contains(&name)), "{error:?}");
+        }
+    }
+
+    async fn config_and_tensors_that_disagree_name_the_tensor() {
+        let files = files(&[(0, Target::Q, 4, 8.0), (1, Target::Up, 4, 8.0)], false, 21);
+        let (q, up) = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj");
+        let names = |edit: (&str, Value), module: &str| {
+            let error = refusal(&edited(&files, edit.0, edit.1));
+            assert!(matches!(&error, Error::Adapter { reason, .. } if reason.contains(module)), "{error:?}");
+        };
+        names(("r", json!(8)), q);
+        names(("rank_pattern", json!({ "up_proj": 2 })), up);
+        names(("target_modules", json!(["q_proj"])), up);
+        names(("target_modules", json!(["up_proj", "proj", "attn.q_proj"])), q);
+        names(("target_modules", json!(null)), up);
+        names(("target_modules", json!("q_proj|up_proj")), q);
+        names(("target_modules", json!(r".*\.q_proj")), up);
+        names(("exclude_modules", json!([up])), up);
+        names(("exclude_modules", json!(".*q_.*")), q);
+
+        // The same linears in all the ways that PEFT knows.
+        let same = |targets: Value| assert_eq!(edited(&files, "target_modules", targets.clone()).spec(), files.spec(), "{targets}");
+        same(json!("all-linear"));
+        same(json!(["self_attn.q_proj", "up_proj", "down_proj"]));
+        same(json!(r"model\.layers\.\d\.(self_attn|mlp)\.(q|up)_proj"));
+        let suffixes = edited(&files, "target_modules", json!(["q_proj", "up_proj"]));
+        let layers = |layers: Value| edited(&suffixes, "layers_to_transform", layers);
+        assert_eq!(layers(json!([0, 1])).spec(), files.spec());
+        assert_eq!(layers(json!([])).spec(), files.spec());
+        assert_eq!(edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"])).spec(), files.spec());
+        for (files, module) in [(layers(json!(1)), q), (layers(json!([0])), up), (edited(&layers(json!([0, 1])), "layers_pattern", json!("h")), q)] {
+            assert!(matches!(refusal(&files), Error::Adapter { reason, .. } if reason.contains(module)));
+        }
+        // Whole paths are not held to the layers, which are for suffixes.
+        assert_eq!(edited(&files, "layers_to_transform", json!([1])).spec(), files.spec());
+
+        let mut left = tensors(&files);
+        left.remove(&format!("base_model.model.{up}.lora_B.weight"));
+        let left: Vec<_> = left.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), values.as_slice())).collect();
+        let error = refusal(&AdapterFiles { weights: write(&left, &[]), ..files.clone() });
+        assert!(matches!(&error, Error::TensorMissing { name, .. } if name.contains(up) && name.contains("lora_B")), "{error:?}");
+        assert!(matches!(refusal(&AdapterFiles { weights: write(&[], &[]), ..files.clone() }), Error::Adapter { .. }));
+    }
+
+    async fn a_config_that_makes_no_sense_is_an_error_and_soon() {
+        let files = files(&[(0, Target::Q, 4, 8.0)], false, 22);
+        let fields = [
+            ("r", json!(0)),
+            ("r", json!(1.5)),
+            ("r", json!(5000)),
+            ("lora_alpha", json!("8")),
+            ("lora_alpha", json!(-8)),
+            ("rank_pattern", json!({ "q_proj": 2.5 })),
+            ("rank_pattern", json!({ "q_proj": -1 })),
+            ("rank_pattern", json!(["q_proj"])),
+            ("alpha_pattern", json!({ "q_proj": "x" })),
+            ("alpha_pattern", json!({ "(": 1 })),
+            ("target_modules", json!("(")),
+            ("target_modules", json!(7)),
+            ("target_modules", json!([7])),
+            ("layers_to_transform", json!([-1])),
+            ("layers_to_transform", json!("1")),
+            // Where backtracking would take as long as the universe has existed.
+            ("target_modules", json!(r"(?=((.*)*)*\2z)((.*)*)*q")),
+            ("target_modules", json!("a".repeat(5000))),
+            ("exclude_modules", json!("(.{1000}){1000}{1000}")),
+        ];
+        for (field, value) in fields {
+            let error = refusal(&edited(&files, field, value.clone()));
+            assert!(matches!(&error, Error::Adapter { .. }) && error.hint().ends_with('.'), "{field} {value}: {error:?}");
+        }
+        let many: serde_json::Map<_, _> = (0..2000).map(|i| (i.to_string(), json!(4))).collect();
+        assert!(matches!(refusal(&edited(&files, "rank_pattern", json!(many))), Error::Adapter { .. }));
+        assert!(matches!(refusal(&AdapterFiles { config: " ".repeat(2 << 20), ..files.clone() }), Error::Adapter { .. }));
+    }
+
+    async fn numbers_that_are_not_finite_and_shapes_of_another_model_are_refused() {
+        let gpu = gpu(Shape::Direct).await;
+        let sites = [(0, Target::Q, 4, 8.0)];
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut files = files(&sites, false, 23);
+            let last = files.weights.len() - 4;
+            files.weights[last..].copy_from_slice(&poison.to_le_bytes());
+            let refused: Result<_> = files.load(&gpu, &tiny_config());
+            assert!(matches!(refused, Err(Error::TensorNotFinite { name }) if name.contains("q_proj.lora_B")));
+        }
+        let config = Config { layers: 1, ..tiny_config() };
+        let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&gpu, &config);
+        assert!(matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("layers.1")));
+        let refused = case("llama-odd-rank-5").files().load(&gpu, &tiny_config());
+        assert!(matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("q_proj") || reason.contains("self_attn")));
+    }
+}

@@ -1,0 +1,68 @@
+//! The table of all errors in the documentation is what the enum says.
+
+use std::fs;
+
+use tabtune::error::Error;
+
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/error.md");
+const ENUM: &str = include_str!("../../src/error.rs");
+
+/// One of each, in the order of the enum, with the numbers that a reader of the table sees.
+fn examples() -> Vec<Error> {
+    let s = str::to_string;
+    vec![
+        Error::TextEmpty,
+        Error::TextTooShort { found: 12, needed: 129 },
+        Error::TextTooLarge { bytes: 9_000_000, limit: 8_000_000 },
+        Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
+        Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },
+        Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
+        Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
+        Error::TensorShape { name: s("model.norm.weight"), expected: vec![576], found: vec![192] },
+        Error::TensorMissing { name: s("model.norm.weight"), file: s("model.safetensors") },
+        Error::TensorNotFinite { name: s("model.norm.weight") },
+        Error::Tokenizer { reason: s("it has 50257 tokens, the model knows 49152") },
+        Error::Config { field: s("hidden_size"), reason: s("supported are multiples of 4") },
+        Error::UnsupportedModel { model_type: s("mamba") },
+        Error::UnsupportedField { field: s("hidden_act"), value: s("\"gelu\"") },
+        Error::Adapter { file: s("adapter_config.json"), reason: s("`peft_type` is missing") },
+        Error::UnsupportedAdapter { feature: s("`use_dora` = true") },
+        Error::AdapterMismatch { reason: s("it adapts `model.layers.30.mlp.up_proj`, the model has 24 layers") },
+        Error::Setting { name: s("lr"), value: s("2"), expected: s("a number above 0, at most 1") },
+        Error::PromptTooLong { tokens: 300, context: 256 },
+        Error::NotYet { what: s("--resume") },
+        Error::Usage { reason: s("--schedule zigzag: expected linear, cosine or constant") },
+        Error::NoGpu { reason: s("this browser has no WebGPU") },
+        Error::GpuLimit { what: s("activation"), needed: 500_000_000, limit: 134_217_728 },
+        Error::GpuRefused { reason: s("out of memory") },
+        Error::DeviceLost { reason: s("the driver was reset") },
+        Error::NonFinite { step: 17 },
+        Error::ExportCheck { row: 0, expected: 1.5, found: 1.25 },
+        Error::Io { path: s("notes.txt"), reason: s("no such file") },
+    ]
+}
+
+fn table() -> String {
+    let mut table = "| code | for example | what to do |\n|---|---|---|\n".to_string();
+    for error in examples() {
+        assert!(!error.to_string().contains('|') && !error.hint().contains('|'), "{error}");
+        table.push_str(&format!("| `{}` | {error} | {} |\n", error.code(), error.hint()));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_errors_is_what_the_enum_says() {
+    let examples = examples();
+    let variants = ENUM.lines().filter(|line| line.trim_start().starts_with("#[error(")).count();
+    assert_eq!(examples.len(), variants, "every variant of the enum has an example here");
+    let mut codes: Vec<&str> = examples.iter().map(Error::code).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), variants, "every variant has a code of its own");
+    if std::env::var_os("TABTUNE_WRITE_TABLE").is_some() {
+        fs::write(TABLE, table()).expect("a file");
+    }
+    let kept = fs::read_to_string(TABLE).unwrap_or_default();
+    assert_eq!(kept, table(), "src/error.md is out of date: TABTUNE_WRITE_TABLE=1 cargo test the_table_of_errors");
+}
