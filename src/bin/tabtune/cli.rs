@@ -4,6 +4,8 @@
 mod bench;
 #[path = "files.rs"]
 mod files;
+#[path = "preview.rs"]
+mod preview;
 #[path = "train.rs"]
 mod train;
 
@@ -239,6 +241,7 @@ async fn info(args: InfoArgs) -> Result<()> {
         for warning in &data.warnings {
             lines.push(format!("warning[{}]: {}", warning.code, warning.message));
         }
+        lines.extend(preview::lines(&base.tokenizer, &data.rows));
     }
     println!("{}", lines.join("\n"));
     Ok(())
