@@ -285,7 +285,7 @@ fn what_comes_later_says_so_and_wrong_usage_exits_2() {
     }
     refused(&["merge", "--model", &out, "--adapter", &out, "--out", &out], "not_yet", &["merging"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
-    refused(&train(&conversation, &out, &[]), "not_yet", &["messages"]);
+    refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);
 
     let usage: [(&[&str], &str); 6] = [
         (&["train", "--data", &data], "--out"),
