@@ -17,6 +17,8 @@ fn examples() -> Vec<Error> {
         Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
         Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
+        Error::NoChatTemplate { name: s("chat.jsonl"), line: 1 },
+        Error::ChatTemplate { reason: s("unknown filter") },
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
         Error::TensorShape { name: s("model.norm.weight"), expected: vec![576], found: vec![192] },
         Error::TensorMissing { name: s("model.norm.weight"), file: s("model.safetensors") },
@@ -38,6 +40,7 @@ fn examples() -> Vec<Error> {
         Error::DeviceLost { reason: s("the driver was reset") },
         Error::NonFinite { step: 17 },
         Error::ExportCheck { row: 0, expected: 1.5, found: 1.25 },
+        Error::Checkpoint { reason: s("it was made with another base model") },
         Error::Io { path: s("notes.txt"), reason: s("no such file") },
     ]
 }
