@@ -18,6 +18,7 @@ fn examples() -> Vec<Error> {
         Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
         Error::NoChatTemplate { name: s("chat.jsonl"), line: 1 },
+        Error::Conversation { name: s("chat.jsonl"), line: 3, reason: s("roles must alternate") },
         Error::ChatTemplate { reason: s("unknown filter") },
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
         Error::TensorShape { name: s("model.norm.weight"), expected: vec![576], found: vec![192] },
