@@ -14,7 +14,7 @@ use crate::adapter::{Adapter, AdapterFiles};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::gpu::{Gpu, GpuOptions};
-use crate::model::{Logits, Source, Target, Transformer};
+use crate::model::{Logits, Source, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
     self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT,
@@ -133,7 +133,7 @@ impl Engine {
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let gpu = Gpu::new(GpuOptions::default()).await.map_err(js_error)?;
-        let base = Base::load(&gpu, &name, &base_files, &weights, &mut progress).await.map_err(js_error)?;
+        let base = Base::load(&gpu, &name, &base_files, &weights, Storage::default(), &mut progress).await.map_err(js_error)?;
         Ok(Engine {
             base,
             dataset: RefCell::default(),

@@ -1,5 +1,6 @@
 // Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `gpu::kernel` embeds them.
 // `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one form serves both.
+// `f16` reads a frozen weight that is stored in halves; trained operands, which have a `site`, are always f32.
 const KERNELS: &[(&str, &[&[&str]])] = &[
     (
         "matmul",
@@ -10,17 +11,25 @@ const KERNELS: &[(&str, &[&[&str]])] = &[
             &["tiled", "nn"],
             &["tiled", "nn", "site"],
             &["tiled", "nn", "chunk"],
+            &["tiled", "f16"],
+            &["tiled", "f16", "chunk"],
+            &["tiled", "f16", "nn"],
+            &["tiled", "f16", "nn", "chunk"],
             &["direct"],
             &["direct", "site"],
             &["direct", "chunk"],
             &["direct", "nn"],
             &["direct", "nn", "site"],
             &["direct", "nn", "chunk"],
+            &["direct", "f16"],
+            &["direct", "f16", "chunk"],
+            &["direct", "f16", "nn"],
+            &["direct", "f16", "nn", "chunk"],
         ],
     ),
     ("matmul_tn", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
-    ("matmul_vec", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
-    ("embed", &[&[]]),
+    ("matmul_vec", &[&["tiled"], &["tiled", "site"], &["tiled", "f16"], &["direct"], &["direct", "site"], &["direct", "f16"]]),
+    ("embed", &[&[], &["f16"]]),
     ("gather_rows", &[&[]]),
     ("scatter_rows", &[&[]]),
     ("add", &[&[]]),

@@ -8,4 +8,4 @@ pub mod tensor;
 pub use device::{Buffer, Gpu, GpuOptions, Shape, Usage};
 pub use kernel::{Access, Constants, KernelKey};
 pub use readback::{Ring, Ticket};
-pub use tensor::{Pool, Tensor};
+pub use tensor::{Format, Pool, Tensor};

@@ -95,6 +95,12 @@ impl Gpu {
         self.alive()
     }
 
+    /// Hands queued writes to the device and waits for them, so that the host's copies of them go.
+    pub async fn flush(&self) -> Result<()> {
+        self.queue.submit([]);
+        self.finished().await
+    }
+
     /// Reads a range of a buffer through a staging buffer made for it: for loading and saving, not for the step.
     pub async fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         let staging = self.buffer("read", bytes, Usage::Staging)?;

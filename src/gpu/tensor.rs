@@ -1,8 +1,11 @@
-//! Tensors: contiguous, row-major, two-dimensional f32. One is either a slot of the pool, shared in time with others, or a range of a buffer of its own.
+//! Tensors: contiguous, row-major, two-dimensional; f32, or f16 for frozen weights. One is either a slot of the pool, shared in time with others, or a
+//! range of a buffer of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use half::f16;
 
 use super::device::{Buffer, Gpu, Usage};
 use crate::error::Result;
@@ -43,12 +46,38 @@ pub(crate) enum Place {
     Owned(Rc<Buffer>),
 }
 
+/// How numbers are stored. Kernels compute in f32 whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    F32,
+    /// Two numbers in a u32: no optional feature of the adapter is needed.
+    F16,
+}
+
+impl Format {
+    fn bytes(self) -> u64 {
+        match self {
+            Format::F32 => 4,
+            Format::F16 => 2,
+        }
+    }
+
+    /// The feature of the kernels that read a weight.
+    pub(crate) fn feature(self) -> Option<&'static str> {
+        match self {
+            Format::F32 => None,
+            Format::F16 => Some("f16"),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Tensor {
     pub rows: usize,
     pub cols: usize,
     /// Where it starts in its buffer, in bytes: a multiple of 256.
     pub offset: u64,
+    pub format: Format,
     pub(crate) place: Place,
 }
 
@@ -66,7 +95,7 @@ impl Pool {
                 (slots.sizes.len() - 1, bytes)
             }
         };
-        Tensor { rows, cols, offset: 0, place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })) }
+        Tensor { rows, cols, offset: 0, format: Format::F32, place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })) }
     }
 
     /// Gives every slot its buffer. Errors: `GpuLimit`.
@@ -101,19 +130,25 @@ impl Tensor {
     }
 
     pub fn in_buffer(buffer: Rc<Buffer>, offset: u64, rows: usize, cols: usize) -> Tensor {
-        Tensor { rows, cols, offset, place: Place::Owned(buffer) }
+        Tensor { rows, cols, offset, format: Format::F32, place: Place::Owned(buffer) }
+    }
+
+    /// A frozen matrix in a buffer of its own; `cols` is a multiple of 4.
+    pub fn stored(gpu: &Gpu, label: &str, rows: usize, cols: usize, format: Format) -> Result<Tensor> {
+        let buffer = gpu.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
+        Ok(Tensor { format, ..Tensor::in_buffer(buffer, 0, rows, cols) })
     }
 
     /// Rows `first…` of the tensor, `rows` of them; the start must fall on a multiple of 256 bytes.
     pub fn slice(&self, first: usize, rows: usize) -> Tensor {
-        let offset = self.offset + (first * self.cols.next_multiple_of(4) * 4) as u64;
+        let offset = self.offset + (first * self.cols.next_multiple_of(4)) as u64 * self.format.bytes();
         debug_assert!(offset.is_multiple_of(256));
-        Tensor { rows, cols: self.cols, offset, place: self.place.clone() }
+        Tensor { rows, offset, ..self.clone() }
     }
 
     /// Bytes, with columns rounded up to a multiple of four.
     pub fn bytes(&self) -> u64 {
-        (self.rows * self.cols.next_multiple_of(4) * 4) as u64
+        (self.rows * self.cols.next_multiple_of(4)) as u64 * self.format.bytes()
     }
 
     /// Nobody else holds this memory, so it may be written in place.
@@ -135,7 +170,10 @@ impl Tensor {
     pub async fn download(&self, gpu: &Gpu) -> Result<Vec<f32>> {
         let Some(buffer) = self.buffer() else { return Ok(Vec::new()) };
         let bytes = gpu.read(&buffer, self.offset, self.bytes()).await?;
-        let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        let padded: Vec<f32> = match self.format {
+            Format::F32 => bytemuck::pod_collect_to_vec(&bytes),
+            Format::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes).into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect(),
+        };
         let stride = self.cols.next_multiple_of(4);
         Ok(padded.chunks(stride).flat_map(|row| row.iter().take(self.cols).copied()).collect())
     }
@@ -145,10 +183,16 @@ impl Tensor {
         self.upload_at(gpu, 0, values);
     }
 
-    /// Fills numbers `first…` of the tensor.
+    /// Fills numbers `first…` of the tensor; in f16 they are rounded to the nearest, and an even number of them starts at an even place.
     pub fn upload_at(&self, gpu: &Gpu, first: usize, values: &[f32]) {
-        if let Some(buffer) = self.buffer() {
-            gpu.write(&buffer, self.offset + 4 * first as u64, bytemuck::cast_slice(values));
+        let Some(buffer) = self.buffer() else { return };
+        let at = self.offset + first as u64 * self.format.bytes();
+        match self.format {
+            Format::F32 => gpu.write(&buffer, at, bytemuck::cast_slice(values)),
+            Format::F16 => {
+                let halves: Vec<u16> = values.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
+                gpu.write(&buffer, at, bytemuck::cast_slice(&halves));
+            }
         }
     }
 }

@@ -12,4 +12,4 @@ pub use config::Config;
 pub use linear::{Linear, Lora, Target};
 pub use logits::Logits;
 pub use source::Source;
-pub use transformer::Transformer;
+pub use transformer::{Storage, Transformer};

@@ -8,13 +8,47 @@ use super::linear::{Linear, Target};
 use super::llama;
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Pool, Tensor};
+use crate::gpu::{Format, Gpu, Pool, Tensor};
 use crate::ops::{Cache, RopeTables, Slab, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
-use crate::safetensors::{Header, to_f32};
+use crate::safetensors::{Dtype, Header, to_f32};
 
-/// Most bytes of a checkpoint in host memory at a time.
+/// Most bytes of a checkpoint that are read at a time, and that wait for the adapter to take them.
 const PIECE: u64 = 4 << 20;
+const QUEUED: u64 = 64 << 20;
+const LARGEST_F16: f32 = 65504.0;
+
+/// How frozen matrices are stored on the adapter. Norms are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// f16 for what the file holds in f16, which loses nothing, f32 for the rest.
+    #[default]
+    AsFile,
+    F32,
+    /// Half the memory; numbers of f32 and bf16 files are rounded.
+    F16,
+}
+
+impl Storage {
+    /// `auto`, `f32` or `f16`. Errors: `Setting`.
+    pub fn parse(name: &str) -> Result<Storage> {
+        match name {
+            "auto" => Ok(Storage::AsFile),
+            "f32" => Ok(Storage::F32),
+            "f16" => Ok(Storage::F16),
+            other => {
+                Err(Error::Setting { name: "weights".to_string(), value: other.to_string(), expected: "auto, f32 or f16".to_string() })
+            }
+        }
+    }
+
+    fn format(self, dtype: Dtype) -> Format {
+        match (self, dtype) {
+            (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
+            _ => Format::F32,
+        }
+    }
+}
 
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached.
 #[derive(Clone)]
@@ -31,10 +65,16 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Loads a checkpoint; f16 and bf16 become f32 on the way. `progress(bytes done, bytes in all)`.
-    pub async fn load(gpu: &Rc<Gpu>, config: Config, source: &Source, progress: &mut dyn FnMut(u64, u64)) -> Result<Transformer> {
+    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
+    pub async fn load(
+        gpu: &Rc<Gpu>,
+        config: Config,
+        source: &Source,
+        storage: Storage,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Transformer> {
         let header = source.header().await?;
-        let mut loader = Loader { gpu, source, header, done: 0, progress };
+        let mut loader = Loader { gpu, source, header, storage, done: 0, queued: 0, progress };
         loader.check(&config)?;
 
         let embedding = loader.weight(llama::EMBEDDING, config.vocabulary, config.hidden).await?;
@@ -87,7 +127,10 @@ impl Transformer {
 
     /// Bytes of the frozen weights on the adapter.
     pub fn weight_bytes(&self) -> u64 {
-        self.config.parameters() as u64 * 4
+        let weights = self.blocks.iter().flat_map(|block| block.linears.values().map(|linear| &linear.weight));
+        let weights = weights.chain([&self.embedding]).chain(&self.head);
+        let norms = self.blocks.iter().flat_map(|block| [&block.input_norm, &block.post_attention_norm]).chain([&self.norm]);
+        weights.flat_map(|weight| weight.slabs.iter().map(|slab| slab.tensor.bytes())).chain(norms.map(Tensor::bytes)).sum()
     }
 }
 
@@ -95,7 +138,10 @@ struct Loader<'a> {
     gpu: &'a Rc<Gpu>,
     source: &'a Source,
     header: Header,
+    storage: Storage,
     done: u64,
+    /// Bytes since the last flush.
+    queued: u64,
     progress: &'a mut dyn FnMut(u64, u64),
 }
 
@@ -134,6 +180,9 @@ impl Loader<'_> {
 
     /// A matrix in slabs of rows, each within the adapter's binding limit.
     async fn weight(&mut self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
+        let dtype = self.header.get(name).map_or(Dtype::F32, |entry| entry.dtype);
+        let format = self.storage.format(dtype);
+        // As if in f32, so that a weight is cut alike however it is stored.
         let most = (self.gpu.max_binding / (cols as u64 * 4)) as usize;
         if most < 4 {
             return Err(Error::GpuLimit { what: format!("four rows of `{name}`"), needed: cols as u64 * 16, limit: self.gpu.max_binding });
@@ -141,7 +190,7 @@ impl Loader<'_> {
         let size = if most >= rows { rows } else { most / 4 * 4 };
         let mut slabs = Vec::new();
         for first in (0..rows).step_by(size) {
-            slabs.push(Slab { first, tensor: Tensor::owned(self.gpu, name, size.min(rows - first), cols)? });
+            slabs.push(Slab { first, tensor: Tensor::stored(self.gpu, name, size.min(rows - first), cols, format)? });
         }
         self.stream(name, rows, cols, &slabs).await?;
         Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
@@ -162,8 +211,17 @@ impl Loader<'_> {
                 if values.iter().any(|x| !x.is_finite()) {
                     return Err(Error::TensorNotFinite { name: name.to_string() });
                 }
+                if slab.tensor.format == Format::F16 && values.iter().any(|x| x.abs() > LARGEST_F16) {
+                    let expected = format!("f32, because tensor `{name}` holds numbers beyond {LARGEST_F16}");
+                    return Err(Error::Setting { name: "weights".to_string(), value: "f16".to_string(), expected });
+                }
                 slab.tensor.upload_at(self.gpu, first * cols, &values);
                 self.done += bytes.len() as u64;
+                self.queued += bytes.len() as u64;
+                if self.queued >= QUEUED {
+                    self.gpu.flush().await?;
+                    self.queued = 0;
+                }
                 (self.progress)(self.done, self.source.bytes);
             }
         }

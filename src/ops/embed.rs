@@ -13,7 +13,8 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize) -> Var {
         if slab.first > 0 {
             constants.push(("FIRST", slab.first as u32));
         }
-        rec.dispatch("embed", &[], constants, groups_of_64(rows * table.cols / 4), &[&tokens, &slab.tensor, &y]);
+        let features: Vec<&str> = slab.tensor.format.feature().into_iter().collect();
+        rec.dispatch("embed", &features, constants, groups_of_64(rows * table.cols / 4), &[&tokens, &slab.tensor, &y]);
     }
     Var::frozen(y)
 }

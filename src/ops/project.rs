@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::gpu::{Shape, Tensor};
 use crate::plan::{Recorder, Var};
 
-/// A frozen matrix [rows, cols], f32 for now, cut into slabs of rows that fit the adapter's largest binding.
+/// A frozen matrix [rows, cols], cut into slabs of rows that fit the adapter's largest binding. Each slab says how its numbers are stored.
 #[derive(Clone)]
 pub struct Weight {
     pub rows: usize,
@@ -102,7 +102,7 @@ fn forward(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place,
     if place.offset > 0 {
         constants.push(("Y_OFFSET", place.offset as u32));
     }
-    dispatch_matmul(rec, &[], constants, x.rows, place.n, place.accumulate, &[x, w, y], site, chunk);
+    dispatch_matmul(rec, &[], constants, x.rows, place.n, place.accumulate, [x, w, y], site, chunk);
 }
 
 fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, site: Option<&Tensor>) {
@@ -118,7 +118,8 @@ fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Pla
         Shape::Tiled => [quads.div_ceil(4), 1, 1],
         Shape::Direct => [quads.div_ceil(8), 1, 1],
     };
-    let features = rec.shaped(if site.is_some() { &["site"] } else { &[] });
+    let features: Vec<&str> = w.format.feature().into_iter().chain(site.map(|_| "site")).collect();
+    let features = rec.shaped(&features);
     let operands: Vec<&Tensor> = [x, w, y].into_iter().chain(site).collect();
     rec.dispatch("matmul_vec", &features, constants, groups, &operands);
 }
@@ -140,7 +141,7 @@ pub(super) fn project_slab(
     if first > 0 {
         constants.push(("A_OFFSET", first as u32));
     }
-    dispatch_matmul(rec, &["nn"], constants, a.rows, w.cols, accumulate, &[a, w, y], site, chunk);
+    dispatch_matmul(rec, &["nn"], constants, a.rows, w.cols, accumulate, [a, w, y], site, chunk);
 }
 
 /// Records logits = x Wᵀ for one slab and one chunk of labelled rows.
@@ -156,7 +157,7 @@ fn dispatch_matmul(
     rows: usize,
     cols: usize,
     accumulate: bool,
-    operands: &[&Tensor],
+    operands: [&Tensor; 3],
     site: Option<&Tensor>,
     chunk: Option<&Tensor>,
 ) {
@@ -168,10 +169,11 @@ fn dispatch_matmul(
         Shape::Direct => [rows.div_ceil(64), cols.div_ceil(16), 1],
     };
     let mut features = form.to_vec();
+    features.extend(operands[1].format.feature());
     features.extend(site.map(|_| "site"));
     features.extend(chunk.map(|_| "chunk"));
     let features = rec.shaped(&features);
-    let operands: Vec<&Tensor> = operands.iter().copied().chain(site).chain(chunk).collect();
+    let operands: Vec<&Tensor> = operands.into_iter().chain(site).chain(chunk).collect();
     rec.dispatch("matmul", &features, constants, groups, &operands);
 }
 

@@ -18,7 +18,7 @@ pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelKey};
-use crate::model::{Config, Source, Transformer};
+use crate::model::{Config, Source, Storage, Transformer};
 use crate::plan::{Progress, Recorder};
 use crate::text::batches::MicroBatch;
 use crate::text::dataset::{Dataset, Row};
@@ -48,6 +48,7 @@ impl Base {
         name: &str,
         files: &BaseFiles<'_>,
         weights: &Source,
+        storage: Storage,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Base> {
         let config = Config::parse(files.config)?;
@@ -57,7 +58,7 @@ impl Base {
             return Err(crate::error::Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;
-        let model = Transformer::load(gpu, config, weights, progress).await?;
+        let model = Transformer::load(gpu, config, weights, storage, progress).await?;
         Ok(Base { name: name.to_string(), sha256, model, tokenizer })
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use tabtune::adapter::AdapterFiles;
 use tabtune::gpu::{Gpu, Shape};
-use tabtune::model::{Config, Logits, Source, Transformer};
+use tabtune::model::{Config, Logits, Source, Storage, Transformer};
 use tabtune::plan::Progress;
 use tabtune::safetensors::{Header, to_f32};
 use tabtune::text::batches::MicroBatch;
@@ -17,7 +17,7 @@ use crate::check::{SHAPES, close, gpu};
 /// A base model and a PEFT case, as files.
 pub struct Case {
     pub name: &'static str,
-    config: &'static [u8],
+    pub config: &'static [u8],
     pub model: &'static [u8],
     case: &'static str,
     oracle: &'static [u8],
@@ -81,7 +81,7 @@ impl Case {
     pub async fn model(&self, gpu: &Rc<Gpu>) -> Transformer {
         let config = Config::parse(self.config).expect("config.json");
         let source = Source::memory("model.safetensors", self.model.to_vec());
-        Transformer::load(gpu, config, &source, &mut |_, _| {}).await.expect("a checkpoint")
+        Transformer::load(gpu, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a checkpoint")
     }
 
     pub fn files(&self) -> AdapterFiles {

@@ -6,10 +6,11 @@ use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, ExportCheck};
 use tabtune::error::Error;
 use tabtune::generate::{Generator, Reason, Sampling};
 use tabtune::gpu::{Gpu, GpuOptions, Shape};
-use tabtune::model::{Config, Logits, Source, Transformer};
+use tabtune::model::{Config, Logits, Source, Storage, Transformer};
 use tabtune::run::{
     self, Base, BaseFiles, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start, Wish,
 };
+use tabtune::safetensors::{Header, to_f32, write};
 use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
 use tabtune::text::{Document, MicroBatch};
 use tabtune::train::{StepResult, StepSettings, Trainer};
@@ -80,6 +81,23 @@ pub fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(differs, None, "{what}: {:?}", differs.map(|i| (found[i], expected[i])));
 }
 
+/// The same checkpoint with its matrices rounded to f16 and stored in f32.
+fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
+    let length = Header::length(model[..8].try_into().expect("8 bytes"), model.len() as u64, "model").expect("a header") as usize;
+    let header = Header::parse(&model[8..8 + length], model.len() as u64, "model").expect("a header");
+    let mut tensors = Vec::new();
+    for entry in &header.entries {
+        let mut values = Vec::new();
+        to_f32(entry.dtype, &model[entry.begin as usize..entry.end as usize], &mut values);
+        if entry.shape.len() == 2 {
+            values.iter_mut().for_each(|x| *x = half::f16::from_f32(*x).to_f32());
+        }
+        tensors.push((entry.name.clone(), entry.shape.clone(), values));
+    }
+    let tensors: Vec<_> = tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
+    write(&tensors, &[])
+}
+
 /// A micro-batch of two rows at most.
 fn micro(rows: &[&Row]) -> MicroBatch {
     MicroBatch::assemble(rows, 2, rows[0].targets.len())
@@ -98,7 +116,9 @@ pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
     let tokenizer = tiny_tokenizer();
     let files = BaseFiles { tokenizer: &tokenizer, tokenizer_config: None, generation_config: None, config: config.as_bytes() };
-    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), &mut |_, _| {}).await.expect("a base")
+    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), Storage::default(), &mut |_, _| {})
+        .await
+        .expect("a base")
 }
 
 pub fn tiny_settings(base: &Base) -> Settings {
@@ -383,7 +403,7 @@ crate::gpu_tests! {
         for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             let config = Config { context: 96, ..Config::parse(CONFIG.as_bytes()).expect("a config") };
-            let base = Transformer::load(&gpu, config, &Source::memory("model", MODEL.to_vec()), &mut |_, _| {}).await.expect("a model");
+            let base = Transformer::load(&gpu, config, &Source::memory("model", MODEL.to_vec()), Storage::default(), &mut |_, _| {}).await.expect("a model");
             let (adapter, flat) = case("llama-all-linear").files().load(&gpu, &base.config).expect("an adapter");
             adapter.write(&gpu, &flat);
             decoding_equals_forward(&adapter.attach(&base), &[0, 1, 31, 32, 63, 64, 65, 95]).await;
@@ -395,7 +415,7 @@ crate::gpu_tests! {
         let gpu = gpu(Shape::Direct).await;
         let config = Config::parse(include_bytes!("../../www/public/base/config.json")).expect("a config");
         let source = Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
-        let base = Transformer::load(&gpu, config, &source, &mut |_, _| {}).await.expect("a model");
+        let base = Transformer::load(&gpu, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
         decoding_equals_forward(&base, &[1, 63, 64, 65, 255]).await;
     }
 
@@ -416,6 +436,33 @@ crate::gpu_tests! {
             close("logits", &answers[1].0, &answers[0].0, 1e-6);
             assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "loss {} is not {}", answers[1].1, answers[0].1);
             close("gradient", &answers[1].2, &answers[0].2, 1e-5);
+        }
+    }
+
+    async fn weights_in_f16_compute_what_their_rounded_numbers_do() {
+        for &shape in MODEL_SHAPES {
+            let gpu = gpu(shape).await;
+            let case = case("llama-all-linear");
+            let config = Config::parse(case.config).expect("a config");
+            let load = async |bytes: Vec<u8>, storage| {
+                let source = Source::memory("model.safetensors", bytes);
+                Transformer::load(&gpu, config.clone(), &source, storage, &mut |_, _| {}).await.expect("a model")
+            };
+            let models = [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
+            assert!(models[0].weight_bytes() < models[1].weight_bytes() * 6 / 10);
+            let facts = case.facts();
+            let mut answers = Vec::new();
+            for base in models {
+                let (adapter, flat) = case.files().load(&gpu, &config).expect("an adapter");
+                adapter.write(&gpu, &flat);
+                let model = adapter.attach(&base);
+                let t = Tuned { gpu: gpu.clone(), base, model, adapter, flat };
+                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+                answers.push((logits(&t.model, &facts.micro().tokens, 2, 1.0).await, loss(&t.model, &facts.micro()).await, gradient));
+            }
+            same_bits("logits", &answers[0].0, &answers[1].0);
+            assert_eq!(answers[0].1, answers[1].1);
+            same_bits("gradient", &answers[0].2, &answers[1].2);
         }
     }
 

@@ -13,7 +13,7 @@ mod rope;
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Pool, Tensor};
+use tabtune::gpu::{Format, Gpu, Pool, Tensor};
 use tabtune::ops::{Slab, Weight};
 use tabtune::plan::{Grad, Input, Progress, Recorder, Step, Var};
 use tabtune::random::SplitMix64;
@@ -22,6 +22,9 @@ use crate::check::close64;
 
 /// (rows a plan has room for, rows of the step): one, a prime, one past a tile, and fewer than there is room for.
 const ROWS: [(usize, usize); 4] = [(1, 1), (7, 7), (65, 65), (70, 67)];
+
+/// How frozen weights are stored.
+const FORMATS: [Format; 2] = [Format::F32, Format::F16];
 
 /// A test bed for one plan: random operands, a recorder, and what the plan is expected to leave behind.
 ///
@@ -36,6 +39,8 @@ struct Bed {
     lists: [Vec<u32>; 4],
     /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6 as a rule.
     tolerance: f64,
+    /// How `weight` stores what it makes.
+    format: Format,
     random: SplitMix64,
     room: usize,
     expected: Vec<Expected>,
@@ -67,6 +72,7 @@ impl Bed {
             step,
             lists: Default::default(),
             tolerance: 1e-5,
+            format: Format::F32,
             random: SplitMix64(rows as u64),
             room,
             expected: Vec::new(),
@@ -106,11 +112,22 @@ impl Bed {
         let mut all = Vec::new();
         let mut slabs = Vec::new();
         for first in (0..rows).step_by(most) {
-            let (tensor, values) = self.matrix(most.min(rows - first), cols);
+            let rows = most.min(rows - first);
+            let values: Vec<f64> = self.noise(rows * cols).into_iter().map(|x| self.storable(x)).collect();
+            let tensor = Tensor::stored(&self.gpu, "weight", rows, cols, self.format).expect("a tensor");
+            tensor.upload(&self.gpu, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
             slabs.push(Slab { first, tensor });
             all.extend(values);
         }
         (Weight { rows, cols, slabs: Rc::new(slabs) }, all)
+    }
+
+    /// The nearest number that the format of weights holds.
+    fn storable(&self, x: f64) -> f64 {
+        match self.format {
+            Format::F32 => x,
+            Format::F16 => half::f16::from_f64(x).to_f64(),
+        }
     }
 
     /// A random activation with something trainable upstream.

@@ -7,7 +7,7 @@ use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::generate::Generator;
 use tabtune::gpu::kernel::{MODULES, Module};
 use tabtune::gpu::{Access, Constants, Gpu, KernelKey, Pool, Shape, Tensor, Usage};
-use tabtune::model::{Config, Source, Target, Transformer};
+use tabtune::model::{Config, Source, Storage, Target, Transformer};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::{Input, Recorder};
 use tabtune::safetensors::write;
@@ -38,7 +38,7 @@ async fn zeros(gpu: &Rc<Gpu>, config: &[u8]) -> Transformer {
     }
     let zeros = vec![0.0; shapes.iter().map(|(_, shape)| shape.iter().product()).max().unwrap_or(0)];
     let tensors: Vec<_> = shapes.into_iter().map(|(name, shape)| (name, shape.clone(), &zeros[..shape.iter().product()])).collect();
-    Transformer::load(gpu, config, &Source::memory("zeros", write(&tensors, &[])), &mut |_, _| {}).await.expect("a model")
+    Transformer::load(gpu, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {}).await.expect("a model")
 }
 
 fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {

@@ -6,6 +6,7 @@ use tabtune::adapter::{Adapter, AdapterFiles};
 use tabtune::error::Result;
 use tabtune::generate::Generator;
 use tabtune::gpu::{Gpu, GpuOptions, Pool, Shape, Tensor};
+use tabtune::model::Storage;
 use tabtune::ops::{Matrix, Slab, Weight, project};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step, Var};
 use tabtune::run::Settings;
@@ -96,7 +97,7 @@ async fn swap() -> Result<()> {
 
 /// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast it is.
 async fn step() -> Result<()> {
-    let base = super::files::load_base(None).await?;
+    let base = super::files::load_base(None, Storage::default()).await?;
     let (gpu, config) = (&base.model.gpu, &base.model.config);
     let settings = Settings::defaults(config, gpu.software);
     let adapter = Adapter::new(gpu, config, settings.check(config)?)?;

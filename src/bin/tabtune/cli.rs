@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::generate::{Generator, Sampling};
-use tabtune::model::Target;
-use tabtune::run::{Control, evaluate, evaluator};
+use tabtune::model::{Storage, Target};
+use tabtune::run::{Base, Control, evaluate, evaluator};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, rows};
 
 /// Fine-tune a small language model with LoRA. Standard output carries results, standard error everything else.
@@ -49,6 +49,15 @@ pub struct ModelArgs {
     /// A Hugging Face checkpoint; without it, the embedded base.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// How the frozen weights are stored: f32, f16 (half the memory), or auto: f16 where the file is f16.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    weights: String,
+}
+
+impl ModelArgs {
+    async fn load(&self) -> Result<Base> {
+        files::load_base(self.model.as_deref(), Storage::parse(&self.weights)?).await
+    }
 }
 
 #[derive(Args)]
@@ -106,10 +115,10 @@ struct MergeArgs {
 }
 
 #[derive(Args)]
-#[group(required = true, multiple = true)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["model", "adapter", "data"]))]
 struct InfoArgs {
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -144,7 +153,7 @@ fn is_wrong_usage(error: &Error) -> bool {
 }
 
 async fn eval(args: EvalArgs) -> Result<()> {
-    let base = files::load_base(args.model.model.as_deref()).await?;
+    let base = args.model.load().await?;
     let model = match &args.adapter {
         Some(dir) => base.with_adapter(&files::read_adapter(dir)?)?,
         None => base.model.clone(),
@@ -168,7 +177,7 @@ async fn eval(args: EvalArgs) -> Result<()> {
 }
 
 async fn generate(args: GenerateArgs) -> Result<()> {
-    let base = files::load_base(args.model.model.as_deref()).await?;
+    let base = args.model.load().await?;
     let model = match &args.adapter {
         Some(dir) => base.with_adapter(&files::read_adapter(dir)?)?,
         None => base.model.clone(),
@@ -194,11 +203,11 @@ async fn generate(args: GenerateArgs) -> Result<()> {
 }
 
 async fn info(args: InfoArgs) -> Result<()> {
-    let base = files::load_base(args.model.as_deref()).await?;
+    let base = args.model.load().await?;
     let config = &base.model.config;
     // Printed at the end, so that an error leaves standard output empty.
     let mut lines = Vec::new();
-    if args.model.is_some() || (args.adapter.is_none() && args.data.is_empty()) {
+    if args.model.model.is_some() || (args.adapter.is_none() && args.data.is_empty()) {
         lines.push(format!(
             "{}: {} of {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
             base.name,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::gpu::{Gpu, GpuOptions};
-use tabtune::model::Source;
+use tabtune::model::{Source, Storage};
 use tabtune::run::{Base, BaseFiles, Checkpoint};
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
@@ -24,12 +24,20 @@ const EMBEDDED: [&[u8]; 4] = [
 ];
 
 /// Loads a checkpoint directory, or the embedded base.
-pub async fn load_base(model: Option<&Path>) -> Result<Base> {
+pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     let gpu = Gpu::new(GpuOptions::default()).await?;
     let Some(dir) = model else {
         let [config, tokenizer, tokenizer_config, weights] = EMBEDDED;
         let files = BaseFiles { tokenizer, tokenizer_config: Some(tokenizer_config), generation_config: None, config };
-        return Base::load(&gpu, "tabtune/story-2m", &files, &Source::memory("model.safetensors", weights.to_vec()), &mut |_, _| {}).await;
+        return Base::load(
+            &gpu,
+            "tabtune/story-2m",
+            &files,
+            &Source::memory("model.safetensors", weights.to_vec()),
+            storage,
+            &mut |_, _| {},
+        )
+        .await;
     };
     let read = |name: &str| {
         let path = dir.join(name);
@@ -44,7 +52,7 @@ pub async fn load_base(model: Option<&Path>) -> Result<Base> {
         config: &config,
     };
     let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Base::load(&gpu, &name, &files, &Source::file(&dir.join("model.safetensors"))?, &mut |_, _| {}).await
+    Base::load(&gpu, &name, &files, &Source::file(&dir.join("model.safetensors"))?, storage, &mut |_, _| {}).await
 }
 
 /// Reads texts; their size is known, and refused, before they are read.

@@ -161,7 +161,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let resumed = args.resume.as_deref().map(files::read_checkpoint).transpose()?;
     let documents = files::read_documents(&args.data)?;
     let eval_documents = args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
-    let base = files::load_base(args.model.model.as_deref()).await?;
+    let base = args.model.load().await?;
     let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
     let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {

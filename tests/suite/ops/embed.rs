@@ -2,7 +2,7 @@
 
 use tabtune::ops::embed;
 
-use super::{Bed, ROWS};
+use super::{Bed, FORMATS, ROWS};
 use crate::check::gpu;
 use crate::reference::*;
 use tabtune::gpu::Shape;
@@ -12,8 +12,9 @@ crate::gpu_tests! {
     async fn embed_reads_the_slab_that_holds_a_token() {
         let gpu = gpu(Shape::Direct).await;
         for (v, c, slab) in [(5, 4, 64), (69, 12, 32), (69, 68, 64)] {
-            for rows in ROWS {
-                let mut bed = Bed::new(&gpu, &format!("embed [{v} in slabs of {slab}, {c}]"), rows);
+            for (rows, format) in ROWS.into_iter().zip(FORMATS.into_iter().cycle()) {
+                let mut bed = Bed::new(&gpu, &format!("embed [{v} in slabs of {slab}, {c}] {format:?}"), rows);
+                bed.format = format;
                 let (table, values) = bed.weight(v, c, slab);
                 let mut tokens: Vec<u32> = (0..rows.1).map(|_| bed.below(v) as u32).collect();
                 for (token, edge) in tokens.iter_mut().rev().zip([v - 1, 0, slab.min(v - 1), (slab - 1).min(v - 1)]) {

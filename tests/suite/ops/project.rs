@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use tabtune::gpu::Tensor;
-use tabtune::gpu::{Gpu, Usage};
+use tabtune::gpu::{Format, Gpu, Usage};
 use tabtune::ops::{Matrix, Param, project, project_into};
 use tabtune::plan::Var;
 
-use super::{Bed, ROWS, sum, times};
+use super::{Bed, FORMATS, ROWS, sum, times};
 use crate::check::{SHAPES, gpu};
 use crate::reference::*;
 
@@ -24,8 +24,9 @@ fn param(bed: &mut Bed, rows: usize, cols: usize, values: &[f64]) -> (Param, Vec
     (Param { value: bed.filled(rows, cols, values), grad }, before)
 }
 
-async fn frozen(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize)) {
-    let mut bed = Bed::new(gpu, &format!("project [{n_out} in slabs of {slab}, {n_in}]"), rows);
+async fn frozen(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize), format: Format) {
+    let mut bed = Bed::new(gpu, &format!("project [{n_out} in slabs of {slab}, {n_in}] {format:?}"), rows);
+    bed.format = format;
     let (x, x_values) = bed.var(n_in);
     let (w, w_values) = bed.weight(n_out, n_in, slab);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
@@ -79,7 +80,9 @@ crate::gpu_tests! {
             let gpu = gpu(shape).await;
             for weight in [(4, 20, 64), (68, 68, 64), (20, 12, 8)] {
                 for rows in ROWS {
-                    frozen(&gpu, rows, weight).await;
+                    for format in FORMATS {
+                        frozen(&gpu, rows, weight, format).await;
+                    }
                 }
             }
         }
@@ -142,8 +145,9 @@ crate::gpu_tests! {
         for shape in SHAPES {
             let gpu = gpu(shape).await;
             for (v, slab) in [(5, 64), (69, 32)] {
-                for rows in [(1, 1), (7, 7), (70, 67)] {
-                    let mut bed = Bed::new(&gpu, &format!("logits of {v} tokens in slabs of {slab}"), rows);
+                for (rows, format) in [(1, 1), (7, 7), (70, 67)].into_iter().zip(FORMATS.into_iter().cycle()) {
+                    let mut bed = Bed::new(&gpu, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
+                    bed.format = format;
                     let (x, x_values) = bed.var(12);
                     let (w, w_values) = bed.weight(v, 12, slab);
                     let y = Tensor::owned(&gpu, "logits", rows.0, v).expect("a tensor");
