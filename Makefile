@@ -43,7 +43,7 @@ page: ## build the page into www/dist
 .PHONY: page
 
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
-test: setup-build setup-browser setup-driver setup-vulkan setup-python test-native test-wasm test-page test-parity
+test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models test-native test-wasm test-page test-parity
 .PHONY: test
 
 test-native:
@@ -70,6 +70,7 @@ parity-samples:
 
 parity-fixtures:
 	$(PYTHON) tests/fixtures/make_fixtures.py --check
+	if [ -f "$(CACHE)/models/smollm2/tokenizer.json" ]; then $(PYTHON) tests/fixtures/make_text.py --check; fi
 .PHONY: parity-fixtures
 
 parity-page:

@@ -22,6 +22,12 @@ pub enum Error {
     DataLine { name: String, line: usize, reason: String },
     #[error("`{name}`: {reason}")]
     DataFormat { name: String, reason: String },
+    #[error("`{name}`, line {line}: the model has no chat template, so it is not known how it reads a conversation")]
+    NoChatTemplate { name: String, line: usize },
+    #[error("`{name}`, line {line}: the model's chat template refuses this conversation: {reason}")]
+    Conversation { name: String, line: usize, reason: String },
+    #[error("the model's chat template cannot be used: {reason}")]
+    ChatTemplate { reason: String },
 
     #[error("`{file}` is not a usable safetensors file: {reason}")]
     Safetensors { file: String, reason: String },
@@ -83,6 +89,9 @@ impl Error {
             Error::TextNotUtf8 { .. } => "text_not_utf8",
             Error::DataLine { .. } => "data_line",
             Error::DataFormat { .. } => "data_format",
+            Error::NoChatTemplate { .. } => "no_chat_template",
+            Error::Conversation { .. } => "conversation",
+            Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
             Error::TensorShape { .. } => "tensor_shape",
             Error::TensorMissing { .. } => "tensor_missing",
@@ -117,9 +126,18 @@ impl Error {
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
             Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
             Error::DataLine { .. } => {
-                "Mend or remove that line; every line must be one JSON object with a \"text\" field, or \"prompt\" and \"completion\"."
+                "Mend or remove that line; every line must be one JSON object with \"text\", \"prompt\" and \"completion\", or \"messages\"."
             }
             Error::DataFormat { .. } => "Use .txt, .md, .jsonl or .csv files as the documentation describes them.",
+            Error::NoChatTemplate { .. } => {
+                "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in tokenizer_config.json), or write each line as \"prompt\" and \"completion\"."
+            }
+            Error::Conversation { .. } => {
+                "Change that line so that roles and their order are as this model expects them (some take no system message, most want user and assistant in turn), or remove it."
+            }
+            Error::ChatTemplate { .. } => {
+                "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."
+            }
             Error::Safetensors { .. } => "Download the file again; it may be cut short.",
             Error::TensorShape { .. } | Error::TensorMissing { .. } => "Check that config.json and the weights belong to the same model.",
             Error::TensorNotFinite { .. } => "The file is damaged or the training that made it diverged; use another copy.",

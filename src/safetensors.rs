@@ -8,6 +8,8 @@
 //!
 //! Format: <https://huggingface.co/docs/safetensors>.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -64,7 +66,7 @@ impl Header {
         if length > LONGEST_HEADER {
             return Err(refusal(file, format!("its header claims {length} bytes, at most {LONGEST_HEADER} are read")));
         }
-        if length + 8 > file_bytes {
+        if length.saturating_add(8) > file_bytes {
             return Err(refusal(file, format!("its header claims {length} bytes, the file has {file_bytes} in all")));
         }
         Ok(length)
@@ -73,7 +75,7 @@ impl Header {
     /// Reads the header, `json`, of a file of `file_bytes` bytes. The data need not be there yet.
     pub fn parse(json: &[u8], file_bytes: u64, file: &str) -> Result<Header> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(|e| refusal(file, e.to_string()))?;
-        let data_begin = 8 + json.len() as u64;
+        let data_begin = (json.len() as u64).saturating_add(8);
         let mut entries = Vec::with_capacity(raw.tensors.len());
         for (name, tensor) in raw.tensors {
             entries.push(tensor.check(name, data_begin).map_err(|reason| refusal(file, reason))?);
@@ -150,25 +152,27 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
     let mut sorted: Vec<_> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
 
-    let mut fields = Vec::with_capacity(sorted.len() + 1);
+    let mut fields = Vec::with_capacity(sorted.len().saturating_add(1));
     if !metadata.is_empty() {
         let map: std::collections::BTreeMap<_, _> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         fields.push((METADATA, serde_json::json!(map)));
     }
-    let mut end = 0;
+    let mut end = 0_u64;
     for (name, shape, numbers) in &sorted {
         debug_assert_eq!(shape.iter().product::<usize>(), numbers.len(), "{name}");
         let begin = end;
-        end += 4 * numbers.len() as u64;
+        end = end.saturating_add(size_of_val(*numbers) as u64);
         fields.push((name.as_str(), serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] })));
     }
     fields.sort_by(|a, b| a.0.cmp(b.0));
 
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
     let mut header = format!("{{{}}}", fields.join(","));
-    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    while !header.len().is_multiple_of(8) {
+        header.push(' ');
+    }
 
-    let mut file = Vec::with_capacity(8 + header.len() + end as usize);
+    let mut file = Vec::with_capacity(header.len().saturating_add(8).saturating_add(end as usize));
     file.extend((header.len() as u64).to_le_bytes());
     file.extend(header.as_bytes());
     for number in sorted.iter().flat_map(|(_, _, numbers)| numbers.iter()) {

@@ -22,6 +22,10 @@ use crate::run::{
 };
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
+use crate::text::preview::preview;
+
+/// How many rows the page shows as tokens.
+const PREVIEWED: usize = 5;
 
 type Js<T> = std::result::Result<T, JsValue>;
 
@@ -124,11 +128,13 @@ impl Engine {
         let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
         let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
         let (tokenizer_config, generation_config) = (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
+        let chat_template = bytes_of(&files, "chatTemplate");
         let weights = source("model.safetensors", &Reflect::get(&files, &"weights".into())?)?;
         let base_files = BaseFiles {
             tokenizer: &tokenizer,
             tokenizer_config: tokenizer_config.as_deref(),
             generation_config: generation_config.as_deref(),
+            chat_template: chat_template.as_deref(),
             config: &config,
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
@@ -191,17 +197,6 @@ impl Engine {
         if settings.holdout == HOLDOUT {
             data.hold_out_at_most(MOST_HELD_OUT);
         }
-        let preview: Vec<_> = data
-            .rows
-            .iter()
-            .take(5)
-            .map(|row| {
-                let trained = |t: usize| t > 0 && row.targets.get(t - 1).copied().unwrap_or(false);
-                let real = row.tokens + usize::from(row.targets.get(row.tokens.saturating_sub(1)).copied().unwrap_or(false));
-                let chip = |(t, id): (usize, &u32)| serde_json::json!({ "text": tokenizer.piece(*id), "trained": trained(t) });
-                serde_json::json!({ "tokens": row.ids.iter().take(real).enumerate().map(chip).collect::<Vec<_>>() })
-            })
-            .collect();
         let summary = serde_json::json!({
             "characters": data.characters,
             "tokens": data.tokens,
@@ -211,7 +206,7 @@ impl Engine {
             "tokensPerCharacter": data.tokens as f64 / data.characters.max(1) as f64,
             "defaultSteps": settings.default_steps(data.rows.len()),
             "warnings": data.warnings,
-            "preview": preview,
+            "preview": preview(tokenizer, &data.rows, PREVIEWED),
         });
         *self.dataset.borrow_mut() = Some(data);
         Ok(to_js(&summary))

@@ -8,6 +8,7 @@
 #     driver    chromedriver, which the browser tests steer Chromium with
 #     vulkan    Mesa's software Vulkan, unless a Vulkan driver is installed
 #     python    a virtual environment with PyTorch, transformers and PEFT (about 5 GB)
+#     models    tokenizers of published models, for the tests (about 150 MB); without them the tests go on
 #     lint      rustfmt and clippy
 set -euo pipefail
 
@@ -40,6 +41,10 @@ main() {
       python)
         step "Python" has_python "apt_install python3 python3-venv"
         step "PyTorch and PEFT (about 3 GB to download)" has_venv install_venv
+        ;;
+      models)
+        (step "tokenizers of published models (about 150 MB to download)" has_models install_models) ||
+          echo "setup: THE TESTS GO ON WITHOUT THE TOKENIZERS OF PUBLISHED MODELS" >&2
         ;;
       lint) step "rustfmt and clippy" has_lint install_lint ;;
       *)
@@ -151,6 +156,14 @@ install_venv() {
   "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r "$requirements"
   "$venv/bin/python" -W ignore -c 'import torch, transformers, peft'
   cp "$requirements" "$venv/.ready"
+}
+
+# SmolLM2's is fetched last.
+has_models() { [ -f "$cache/models/smollm2/tokenizer.json" ]; }
+install_models() {
+  local python=$venv/bin/python
+  [ -x "$python" ] || python=python3
+  "$python" "$root/tools/fetch_models.py" "$cache/models"
 }
 
 has_lint() { cargo fmt --version && cargo clippy --version; } >/dev/null

@@ -19,11 +19,9 @@ impl Batches {
     /// The rows of a step, counted from 0.
     pub fn indices(&self, step: u32) -> Vec<usize> {
         let steps = self.steps_per_epoch();
-        if steps == 0 {
-            return Vec::new();
-        }
-        let first = (step % steps) as usize * self.batch;
-        let order = if self.shuffle { permutation(self.rows, self.seed, step / steps) } else { (0..self.rows).collect() };
+        let (Some(epoch), Some(at)) = (step.checked_div(steps), step.checked_rem(steps)) else { return Vec::new() };
+        let first = self.batch.saturating_mul(at as usize);
+        let order = if self.shuffle { permutation(self.rows, self.seed, epoch) } else { (0..self.rows).collect() };
         order.into_iter().skip(first).take(self.batch).collect()
     }
 
@@ -38,7 +36,8 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
     let mut random = SplitMix64(SplitMix64(seed).next_u64() ^ u64::from(epoch));
     let mut order: Vec<usize> = (0..rows).collect();
     for place in (1..rows).rev() {
-        let other = (u128::from(random.next_u64()) * (place as u128 + 1)) >> 64;
+        // A product of two u64 fits.
+        let other = u128::from(random.next_u64()).wrapping_mul((place as u128).wrapping_add(1)) >> 64;
         order.swap(place, other as usize);
     }
     order
@@ -66,28 +65,29 @@ impl MicroBatch {
 
     /// At most `batch` rows of T = `seq_len`; rows missing at the end are filled with rows that have no target.
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
-        let places = batch * seq_len;
-        let mut micro = MicroBatch {
-            tokens: vec![0; places],
-            targets: vec![0; places],
-            rows: vec![0; places],
-            slot_of_row: vec![Self::NO_SLOT; places],
-            labelled: 0,
-            real_tokens: 0,
-        };
-        for (b, row) in rows.iter().take(batch).enumerate() {
-            for t in 0..seq_len.min(row.targets.len()) {
-                let place = b * seq_len + t;
-                micro.tokens[place] = row.ids[t];
-                if row.targets[t] {
-                    micro.targets[place] = row.ids[t + 1];
-                    micro.rows[micro.labelled as usize] = place as u32;
-                    micro.slot_of_row[place] = micro.labelled;
-                    micro.labelled += 1;
-                }
+        let mut micro = MicroBatch { tokens: vec![], targets: vec![], rows: vec![], slot_of_row: vec![], labelled: 0, real_tokens: 0 };
+        for row in rows.iter().take(batch) {
+            let targets = row.ids.iter().skip(1).zip(&row.targets).map(|(next, trained)| trained.then_some(*next));
+            let given = row.ids.iter().copied().zip(targets);
+            for (id, target) in given.chain(std::iter::repeat((0, None))).take(seq_len) {
+                micro.push(id, target);
             }
-            micro.real_tokens += row.tokens as u32;
+            micro.real_tokens = micro.real_tokens.saturating_add(row.tokens as u32);
         }
+        micro.labelled = micro.rows.len() as u32;
+        let places = batch.saturating_mul(seq_len);
+        for list in [&mut micro.tokens, &mut micro.targets, &mut micro.rows] {
+            list.resize(places, 0);
+        }
+        micro.slot_of_row.resize(places, Self::NO_SLOT);
         micro
+    }
+
+    /// One more place.
+    fn push(&mut self, id: u32, target: Option<u32>) {
+        self.slot_of_row.push(target.map_or(Self::NO_SLOT, |_| self.rows.len() as u32));
+        self.rows.extend(target.map(|_| self.tokens.len() as u32));
+        self.targets.push(target.unwrap_or(0));
+        self.tokens.push(id);
     }
 }

@@ -1,7 +1,9 @@
 //! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T targets; a target that is
 //! masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
 
-use super::formats::{Content, Document, Example};
+use std::ops::Range;
+
+use super::formats::{Content, Conversation, Document, Example};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
@@ -29,12 +31,14 @@ pub struct Row {
 }
 
 impl Row {
-    /// The first T+1 of `ids`; targets are those from `first_target` on, save the very first id, which nothing predicts.
-    fn new(ids: &[u32], first_target: usize, seq_len: usize) -> Row {
-        let real = ids.len().min(seq_len + 1);
+    /// The first T+1 of `ids`; targets are those that `is_target` names by their place, save the very first id, which
+    /// nothing predicts.
+    fn new(ids: &[u32], seq_len: usize, is_target: impl Fn(usize) -> bool) -> Row {
+        let length = seq_len.saturating_add(1);
+        let real = ids.len().min(length);
         let mut row: Vec<u32> = ids.iter().copied().take(real).collect();
-        row.resize(seq_len + 1, PAD);
-        let targets = (1..=seq_len).map(|at| at >= first_target && at < real).collect();
+        row.resize(length, PAD);
+        let targets = (1..=seq_len).map(|at| at < real && is_target(at)).collect();
         Row { ids: row, targets, tokens: real.min(seq_len) }
     }
 }
@@ -55,7 +59,8 @@ pub struct Rows {
 /// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the last
 /// window is padded, so every id but the very first is a target exactly once. They stand where the first of them stands.
 /// An example is one row: a text with all its ids as targets, or a prompt without and its completion with; both end in the
-/// end-of-text token, if the tokenizer has one. What is longer than a row is cut on the right.
+/// end-of-text token, if the tokenizer has one. A conversation is what the chat template makes of it, its targets are what
+/// the assistant says. What is longer than a row is cut on the right.
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
         return Err(Error::Setting { name: "seqLen".to_owned(), value: "0".to_owned(), expected: "at least 1".to_owned() });
@@ -75,7 +80,7 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
             Content::Examples(examples) => {
                 blank &= examples.is_empty();
                 for example in &examples {
-                    all.push(tokenizer, example, seq_len)?;
+                    all.push(tokenizer, example, &document.name, seq_len)?;
                 }
             }
         }
@@ -84,38 +89,70 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
         return Err(Error::TextEmpty);
     }
     if let Some(at) = stream_at {
-        if stream.len() < seq_len + 1 {
-            return Err(Error::TextTooShort { found: stream.len(), needed: seq_len + 1 });
+        if stream.len() <= seq_len {
+            return Err(Error::TextTooShort { found: stream.len(), needed: seq_len.saturating_add(1) });
         }
-        let windows = (0..stream.len() - 1).step_by(seq_len).map(|start| Row::new(&stream[start..], 0, seq_len));
+        let windows = (0..stream.len().saturating_sub(1)).step_by(seq_len).filter_map(|start| stream.get(start..));
+        let windows: Vec<Row> = windows.map(|window| Row::new(window, seq_len, |_| true)).collect();
         all.rows.splice(at..at, windows);
     }
     Ok(all)
 }
 
 impl Rows {
-    fn push(&mut self, tokenizer: &Tokenizer, example: &Example, seq_len: usize) -> Result<()> {
-        let (mut ids, first_target) = match example {
-            Example::Text(text) => (self.encode(tokenizer, text, true)?, 0),
+    fn push(&mut self, tokenizer: &Tokenizer, example: &Example, name: &str, seq_len: usize) -> Result<()> {
+        let row = match example {
+            Example::Text(text) => {
+                let mut ids = self.encode(tokenizer, text, true)?;
+                ids.extend(tokenizer.eos());
+                self.cut(&ids, seq_len, |_| true)
+            }
             Example::Pair { prompt, completion } => {
                 let mut ids = self.encode(tokenizer, prompt, true)?;
                 let first_target = ids.len();
                 ids.extend(self.encode(tokenizer, completion, false)?);
-                (ids, first_target)
+                ids.extend(tokenizer.eos());
+                self.cut(&ids, seq_len, |at| at >= first_target)
             }
+            Example::Conversation(conversation) => self.conversation(tokenizer, conversation, name, seq_len)?,
         };
-        ids.extend(tokenizer.eos());
-        self.cut += usize::from(ids.len() > seq_len + 1);
-        self.rows.push(Row::new(&ids, first_target, seq_len));
+        self.rows.push(row);
         Ok(())
+    }
+
+    /// The template writes every special token itself. A token is a target if it holds any of what the assistant says.
+    fn conversation(&mut self, tokenizer: &Tokenizer, conversation: &Conversation, name: &str, seq_len: usize) -> Result<Row> {
+        let (name, line) = (name.to_owned(), conversation.line);
+        let template = match tokenizer.chat_template() {
+            None => return Err(Error::NoChatTemplate { name, line }),
+            Some(Err(reason)) => return Err(Error::ChatTemplate { reason: reason.clone() }),
+            Some(Ok(template)) => template,
+        };
+        let text = template.text(conversation, false).map_err(|reason| Error::Conversation { name, line, reason })?;
+        let (ids, places) = tokenizer.encode_with_places(&text)?;
+        self.count(&text, ids.len());
+
+        let horizon = places.get(seq_len).map_or(text.len(), |place| place.end);
+        let spoken = template.spoken(conversation, &text, horizon);
+        let is_said = |place: &Range<usize>| spoken.iter().any(|turn| place.start < turn.end && turn.start < place.end);
+        Ok(self.cut(&ids, seq_len, |at| places.get(at).is_some_and(is_said)))
+    }
+
+    fn cut(&mut self, ids: &[u32], seq_len: usize, is_target: impl Fn(usize) -> bool) -> Row {
+        self.cut = self.cut.saturating_add(usize::from(ids.len() > seq_len.saturating_add(1)));
+        Row::new(ids, seq_len, is_target)
     }
 
     /// Encodes and counts.
     fn encode(&mut self, tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
         let ids = tokenizer.encode(text, special)?;
-        self.characters += text.chars().count();
-        self.tokens += ids.len() - if special { tokenizer.specials() } else { 0 };
+        self.count(text, ids.len().saturating_sub(if special { tokenizer.specials() } else { 0 }));
         Ok(ids)
+    }
+
+    fn count(&mut self, text: &str, tokens: usize) {
+        self.characters = self.characters.saturating_add(text.chars().count());
+        self.tokens = self.tokens.saturating_add(tokens);
     }
 }
 
@@ -167,17 +204,17 @@ impl Dataset {
         let held_out = match eval_documents {
             Some(documents) => {
                 let eval = self::rows(tokenizer, documents, options.seq_len)?;
-                cut += eval.cut;
-                examples += eval.rows.len();
+                cut = cut.saturating_add(eval.cut);
+                examples = examples.saturating_add(eval.rows.len());
                 eval.rows
             }
-            None => rows.split_off(rows.len() - held_out_rows(rows.len(), options.holdout)),
+            None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options.holdout))),
         };
         let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
         let dataset = Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
         if dataset.targets() == 0 {
             let name = documents.first().map_or(String::new(), |d| d.name.clone());
-            let reason = format!("no row of {} tokens has a target: the prompts fill them", options.seq_len);
+            let reason = format!("no row of {} tokens has a target: prompts fill them, or no assistant speaks", options.seq_len);
             return Err(Error::DataFormat { name, reason });
         }
         Ok(dataset)
@@ -206,8 +243,10 @@ fn held_out_rows(rows: usize, part: f64) -> usize {
 }
 
 fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {
-    let message =
-        format!("{cut} of {examples} examples are longer than {} tokens and lose their end; a longer sequence keeps more", seq_len + 1);
+    let message = format!(
+        "{cut} of {examples} examples are longer than {} tokens and lose their end; a longer sequence keeps more",
+        seq_len.saturating_add(1)
+    );
     (cut > 0).then_some(Warning { code: "rows_cut", message })
 }
 

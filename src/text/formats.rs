@@ -1,6 +1,8 @@
 //! The files people bring: plain text, JSON Lines and CSV, read into texts or examples. Knows nothing of tokens.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use minijinja::value::{Value, ValueKind};
 
 use crate::error::{Error, Result};
 
@@ -24,6 +26,28 @@ pub enum Content {
 pub enum Example {
     Text(String),
     Pair { prompt: String, completion: String },
+    Conversation(Conversation),
+}
+
+/// What a chat template is rendered with: values as they came, their keys in order.
+#[derive(Debug, PartialEq)]
+pub struct Conversation {
+    /// Objects with a `role`, at least one.
+    pub messages: Vec<Value>,
+    pub tools: Option<Value>,
+    /// The line it stands on, from 1.
+    pub line: usize,
+}
+
+impl Conversation {
+    /// Does the assistant say this message?
+    pub fn is_assistant(&self, message: usize) -> bool {
+        self.messages.get(message).and_then(role).as_deref() == Some("assistant")
+    }
+}
+
+fn role(message: &Value) -> Option<String> {
+    message.get_attr("role").ok()?.as_str().map(str::to_owned)
 }
 
 impl Document {
@@ -46,16 +70,12 @@ impl Document {
 
     /// One JSON object on each line; blank lines are skipped.
     fn read_json_lines(&self, text: &str) -> Result<Vec<Example>> {
-        let mut examples = Vec::new();
-        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let broken = |reason: String| self.broken(at + 1, reason);
-            let fields: Map<String, Value> = serde_json::from_str(line).map_err(|e| broken(in_one_line(&e)))?;
-            examples.push(example_of(fields).map_err(|problem| match problem {
-                Problem::Conversation => Error::NotYet { what: "training on conversations (`messages`)".to_owned() },
-                Problem::Fields(reason) => broken(reason),
-            })?);
-        }
-        Ok(examples)
+        let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+        let read = |(number, line)| {
+            let fields: BTreeMap<String, Value> = serde_json::from_str(line).map_err(|e| in_one_line(&e))?;
+            example_of(fields, number)
+        };
+        lines.map(|(number, line)| read((number, line)).map_err(|reason| self.broken(number, reason))).collect()
     }
 
     /// A header that names `text`, or `prompt` and `completion`; other columns are ignored.
@@ -85,7 +105,7 @@ impl Document {
         // The reader counts the blank lines before a record as part of it.
         let begin = error.position().map_or(0, |p| p.byte() as usize);
         let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| matches!(c, '\r' | '\n'));
-        let line = error.position().map_or(1, |p| p.line() as usize) + blank.filter(|c| *c == '\n').count();
+        let line = error.position().map_or(1, |p| p.line() as usize).saturating_add(blank.filter(|c| *c == '\n').count());
         match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 self.broken(line, format!("{len} fields, the first line has {expected_len}"))
@@ -99,27 +119,35 @@ impl Document {
     }
 }
 
-enum Problem {
-    Conversation,
-    Fields(String),
-}
-
 /// An example by the keys of its record: `text`, else `prompt` and `completion`, else `messages`.
-fn example_of(mut fields: Map<String, Value>) -> Result<Example, Problem> {
+fn example_of(mut fields: BTreeMap<String, Value>, line: usize) -> Result<Example, String> {
     let mut take = |key: &str| match fields.remove(key) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Problem::Fields(format!("`{key}` is not a string"))),
+        Some(value) => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| format!("`{key}` is not a string")),
     };
     if let Some(text) = take("text")? {
         return Ok(Example::Text(text));
     }
-    match (take("prompt")?, take("completion")?) {
-        (Some(prompt), Some(completion)) => Ok(Example::Pair { prompt, completion }),
-        (Some(_), None) => Err(Problem::Fields("`completion` is missing".to_owned())),
-        (None, Some(_)) => Err(Problem::Fields("`prompt` is missing".to_owned())),
-        (None, None) if fields.contains_key("messages") => Err(Problem::Conversation),
-        (None, None) => Err(Problem::Fields("neither `text` nor `prompt` and `completion`".to_owned())),
+    match (take("prompt")?, take("completion")?, fields.remove("messages")) {
+        (Some(prompt), Some(completion), _) => Ok(Example::Pair { prompt, completion }),
+        (Some(_), None, _) => Err("`completion` is missing".to_owned()),
+        (None, Some(_), _) => Err("`prompt` is missing".to_owned()),
+        (None, None, Some(messages)) => {
+            let tools = fields.remove("tools").filter(|tools| !tools.is_none());
+            Ok(Example::Conversation(Conversation { messages: messages_of(&messages)?, tools, line }))
+        }
+        (None, None, None) => Err("none of `text`, `prompt` and `completion`, or `messages`".to_owned()),
+    }
+}
+
+/// The content is the chat template's affair: some take lists, or none where tools are called.
+fn messages_of(value: &Value) -> Result<Vec<Value>, String> {
+    let list = (value.kind() == ValueKind::Seq).then(|| value.try_iter().ok()).flatten();
+    let messages: Vec<Value> = list.ok_or("`messages` is not a list")?.collect();
+    match messages.iter().zip(1..).find(|(message, _)| role(message).is_none()) {
+        Some((_, number)) => Err(format!("message {number} of `messages` is not an object with a `role`")),
+        None if messages.is_empty() => Err("`messages` is empty".to_owned()),
+        None => Ok(messages),
     }
 }
 

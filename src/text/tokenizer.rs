@@ -5,8 +5,11 @@ mod cut;
 mod json;
 mod parts;
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
+use super::chat::{ChatConfig, ChatTemplate};
 use crate::error::{Error, Result};
 use json::Parts;
 
@@ -18,6 +21,8 @@ pub struct TokenizerFiles<'a> {
     pub tokenizer: &'a [u8],
     pub tokenizer_config: Option<&'a [u8]>,
     pub generation_config: Option<&'a [u8]>,
+    /// chat_template.jinja, which wins over the template of tokenizer_config.json.
+    pub chat_template: Option<&'a [u8]>,
     pub config: &'a [u8],
 }
 
@@ -27,6 +32,8 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     /// Ids at or above it have no embedding.
     vocabulary: usize,
+    /// What is wrong with it is an error when a conversation needs it, not before.
+    chat: Option<Result<ChatTemplate, String>>,
 }
 
 impl Tokenizer {
@@ -34,6 +41,7 @@ impl Tokenizer {
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
         let parts = json::read(files.tokenizer).map_err(refusal)?;
         let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
         let config: EndIds =
             serde_json::from_slice(files.config).map_err(|e| Error::Config { field: "eos_token_id".to_owned(), reason: e.to_string() })?;
@@ -47,7 +55,7 @@ impl Tokenizer {
                 ends.push(id);
             }
         }
-        let tokenizer = Tokenizer { parts, ends, vocabulary };
+        let tokenizer = Tokenizer { parts, ends, vocabulary, chat: ChatTemplate::new(files.chat_template, chat) };
         tokenizer.check(&tokenizer.ends)?;
         Ok(tokenizer)
     }
@@ -63,13 +71,10 @@ impl Tokenizer {
     /// The same in pieces of at least `bytes` bytes, for a test of that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
         let mut ids = if special { self.parts.before.clone() } else { Vec::new() };
-        let mut rest = text;
-        while let Some(at) = self.parts.cut.and_then(|cut| cut.after(rest, bytes)) {
-            let (piece, next) = rest.split_at(at);
-            self.encode_piece(piece, &mut ids)?;
-            rest = next;
+        for piece in self.pieces(text, bytes) {
+            let encoding = self.parts.inner.encode_fast(piece, false).map_err(|e| refusal(e.to_string()))?;
+            ids.extend(encoding.get_ids());
         }
-        self.encode_piece(rest, &mut ids)?;
         if special {
             ids.extend(&self.parts.after);
         }
@@ -77,10 +82,35 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    fn encode_piece(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let encoding = self.parts.inner.encode_fast(text, false).map_err(|e| refusal(e.to_string()))?;
-        ids.extend(encoding.get_ids());
-        Ok(())
+    /// The ids of `text`, none added, and the bytes of `text` that each stands for.
+    pub fn encode_with_places(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        let mut begin = 0_usize;
+        for piece in self.pieces(text, PIECE) {
+            let encoding = self.parts.inner.encode(piece, false).map_err(|e| refusal(e.to_string()))?;
+            ids.extend(encoding.get_ids());
+            places.extend(encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)));
+            begin = begin.saturating_add(piece.len());
+        }
+        self.check(&ids)?;
+        Ok((ids, places))
+    }
+
+    /// `text` in pieces of at least `bytes` bytes that give its ids.
+    fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = &'a str> {
+        let mut rest = Some(text);
+        std::iter::from_fn(move || {
+            let text = rest.take()?;
+            let cut = self.parts.cut.and_then(|cut| cut.after(text, bytes)).and_then(|at| text.split_at_checked(at));
+            let (piece, next) = cut.unzip();
+            rest = next;
+            piece.or(Some(text))
+        })
+    }
+
+    /// The chat template of the model, what is wrong with it, or none.
+    pub fn chat_template(&self) -> Option<&Result<ChatTemplate, String>> {
+        self.chat.as_ref()
     }
 
     fn check(&self, ids: &[u32]) -> Result<()> {
@@ -121,7 +151,7 @@ impl Tokenizer {
 
     /// How many ids the post-processor adds to a text.
     pub(super) fn specials(&self) -> usize {
-        self.parts.before.len() + self.parts.after.len()
+        self.parts.before.len().saturating_add(self.parts.after.len())
     }
 
     /// May the text up to this token change with the next one? A byte such as `<0xE2>` reads as its whole run does, and

@@ -9,7 +9,7 @@ use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use tabtune::error::{Error, Result};
 use tabtune::generate::Generator;
 use tabtune::gpu::{Gpu, Shape};
-use tabtune::model::{Config, Logits, Source, Target, Transformer, llama};
+use tabtune::model::{Config, Logits, Source, Storage, Target, Transformer, llama};
 use tabtune::random::SplitMix64;
 use tabtune::run::{self, Control, Settings};
 use tabtune::safetensors::{Header, to_f32, write};
@@ -209,7 +209,7 @@ crate::gpu_tests! {
             let changed = bytes.iter().zip(case.model).filter(|(a, b)| a != b).count();
             assert!(changed > 0 && changed < bytes.len() / 2 + bytes.len() / 4, "{changed} bytes of {} changed", bytes.len());
             let source = Source::memory("merged.safetensors", bytes);
-            let loaded = Transformer::load(&gpu, base.config.clone(), &source, &mut |_, _| {}).await.expect("a model");
+            let loaded = Transformer::load(&gpu, base.config.clone(), &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
             let (adapter, _) = attached(&gpu, &base, &case.files()).await;
             let sequence = ids(48, 96, 8);
             let merged = logits(&adapter.merge(&base).await.expect("a model"), &sequence, 2, 1.0).await;

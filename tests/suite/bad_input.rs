@@ -97,7 +97,13 @@ fn text() -> String {
 fn tokenizer() -> Tokenizer {
     let read = |name: &str| fs::read(format!("{BASE}/{name}")).expect("a file of the base");
     let (tokenizer, names, config) = (read("tokenizer.json"), read("tokenizer_config.json"), read("config.json"));
-    let files = TokenizerFiles { tokenizer: &tokenizer, tokenizer_config: Some(&names), generation_config: None, config: &config };
+    let files = TokenizerFiles {
+        tokenizer: &tokenizer,
+        tokenizer_config: Some(&names),
+        generation_config: None,
+        chat_template: None,
+        config: &config,
+    };
     Tokenizer::from_files(&files).expect("a tokenizer")
 }
 

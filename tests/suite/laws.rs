@@ -115,7 +115,13 @@ pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
     // Without an end of text, so that nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
     let tokenizer = tiny_tokenizer();
-    let files = BaseFiles { tokenizer: &tokenizer, tokenizer_config: None, generation_config: None, config: config.as_bytes() };
+    let files = BaseFiles {
+        tokenizer: &tokenizer,
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template: None,
+        config: config.as_bytes(),
+    };
     Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), Storage::default(), &mut |_, _| {})
         .await
         .expect("a base")

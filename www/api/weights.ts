@@ -10,6 +10,8 @@ export interface ModelFiles {
   config: Blob;
   tokenizer: Blob;
   tokenizerConfig: Blob;
+  /** chat_template.jinja, where the folder has one. */
+  chatTemplate?: Blob;
   weights: Blob;
 }
 

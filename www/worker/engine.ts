@@ -18,6 +18,7 @@ export interface EngineFiles {
   config: Uint8Array;
   tokenizer: Uint8Array;
   tokenizerConfig: Uint8Array;
+  chatTemplate: Uint8Array | undefined;
   weights: RangeSource;
 }
 

@@ -64,12 +64,13 @@ async function load({ program: module, files }: Calls["load"]["input"], tell: (n
 }
 
 async function engineFiles(files: ModelFiles) {
-  const [config, tokenizer, tokenizerConfig] = await Promise.all([
+  const [config, tokenizer, tokenizerConfig, chatTemplate] = await Promise.all([
     bytesOf(files.config),
     bytesOf(files.tokenizer),
     bytesOf(files.tokenizerConfig),
+    files.chatTemplate && bytesOf(files.chatTemplate),
   ]);
-  return { name: files.name, config, tokenizer, tokenizerConfig, weights: blobSource(files.weights) };
+  return { name: files.name, config, tokenizer, tokenizerConfig, chatTemplate, weights: blobSource(files.weights) };
 }
 
 function readAll(documents: TextDocument[]) {

@@ -69,7 +69,7 @@ pub async fn bench() -> Result<()> {
 
 /// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing the files is part of both.
 async fn swap() -> Result<()> {
-    let base = super::files::load_base(None).await?;
+    let base = super::files::load_base(None, Storage::default()).await?;
     let (gpu, config) = (&base.model.gpu, &base.model.config);
     let adapter = Adapter::new(gpu, config, Settings::defaults(config, gpu.software).check(config)?)?;
     let files: Vec<AdapterFiles> = (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name)).collect();

@@ -6,6 +6,8 @@ mod bench;
 mod files;
 #[path = "merge.rs"]
 mod merge;
+#[path = "preview.rs"]
+mod preview;
 #[path = "train.rs"]
 mod train;
 
@@ -250,6 +252,7 @@ async fn info(args: InfoArgs) -> Result<()> {
         for warning in &data.warnings {
             lines.push(format!("warning[{}]: {}", warning.code, warning.message));
         }
+        lines.extend(preview::lines(&base.tokenizer, &data.rows));
     }
     println!("{}", lines.join("\n"));
     Ok(())

@@ -28,7 +28,7 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     let gpu = Gpu::new(GpuOptions::default()).await?;
     let Some(dir) = model else {
         let [config, tokenizer, tokenizer_config, weights] = EMBEDDED;
-        let files = BaseFiles { tokenizer, tokenizer_config: Some(tokenizer_config), generation_config: None, config };
+        let files = BaseFiles { tokenizer, tokenizer_config: Some(tokenizer_config), generation_config: None, chat_template: None, config };
         return Base::load(
             &gpu,
             "tabtune/story-2m",
@@ -45,10 +45,12 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     };
     let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
     let (tokenizer_config, generation_config) = (read("tokenizer_config.json").ok(), read("generation_config.json").ok());
+    let chat_template = read("chat_template.jinja").ok();
     let files = BaseFiles {
         tokenizer: &tokenizer,
         tokenizer_config: tokenizer_config.as_deref(),
         generation_config: generation_config.as_deref(),
+        chat_template: chat_template.as_deref(),
         config: &config,
     };
     let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());

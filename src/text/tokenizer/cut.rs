@@ -22,10 +22,11 @@ impl Cut {
             return None;
         }
         let start = (least..).find(|at| text.is_char_boundary(*at))?;
-        let mut left = text[..start].chars().next_back()?;
-        for (offset, right) in text[start..].char_indices() {
+        let (before, after) = text.split_at_checked(start)?;
+        let mut left = before.chars().next_back()?;
+        for (offset, right) in after.char_indices() {
             if self.allows(left, right) {
-                return Some(start + offset);
+                return start.checked_add(offset);
             }
             left = right;
         }

@@ -179,18 +179,18 @@ impl PostProcessor {
                 }
             }
             PostProcessor::TemplateProcessing { single, special_tokens } => {
-                let mut texts = 0;
+                let mut text_seen = false;
                 for piece in single {
                     match piece {
-                        Piece::Sequence { id } if id == "A" && texts == 0 => texts += 1,
+                        Piece::Sequence { id } if id == "A" && !text_seen => text_seen = true,
                         Piece::Sequence { id } => return Err(format!("its template names the text `{id}` out of turn")),
                         Piece::SpecialToken { id } => {
                             let token = special_tokens.get(&id).ok_or(format!("its template names the unknown token `{id}`"))?;
-                            if texts == 0 { &mut before } else { &mut after }.extend(&token.ids);
+                            if text_seen { &mut after } else { &mut before }.extend(&token.ids);
                         }
                     }
                 }
-                if texts == 0 {
+                if !text_seen {
                     return Err("its template leaves the text out".to_owned());
                 }
             }

@@ -1,0 +1,220 @@
+//! Published models, against Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks. What is
+//! expected lies in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from package registries;
+//! where they could not be fetched these tests say so and pass.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tabtune::text::chat::ChatTemplate;
+use tabtune::text::formats::{Content, Conversation, Example};
+use tabtune::text::{Tokenizer, TokenizerFiles, rows};
+
+use super::{document, labels};
+
+const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/text");
+
+static CHAT: LazyLock<Chat> = LazyLock::new(|| read("chat.json"));
+
+fn read<T: for<'de> Deserialize<'de>>(name: &str) -> T {
+    serde_json::from_slice(&std::fs::read(format!("{TEXT}/{name}")).unwrap()).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Chat {
+    conversations: Vec<Value>,
+    rendered: serde_json::Map<String, Value>,
+    generation_template: String,
+    masks: Vec<Mask>,
+}
+
+#[derive(Deserialize)]
+struct Mask {
+    ids: Vec<u32>,
+    mask: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    conversation: usize,
+    add_generation_prompt: bool,
+    kwargs: serde_json::Map<String, Value>,
+    text: Option<String>,
+    ids: Option<Vec<u32>>,
+    error: Option<String>,
+}
+
+impl Chat {
+    fn cases(&self, model: &str) -> Vec<Case> {
+        Case::deserialize_all(&self.rendered[model])
+    }
+
+    fn conversation(&self, at: usize) -> Conversation {
+        conversation(&self.conversations[at])
+    }
+}
+
+impl Case {
+    fn deserialize_all(cases: &Value) -> Vec<Case> {
+        cases.as_array().unwrap().iter().map(|case| Case::deserialize(case).unwrap()).collect()
+    }
+}
+
+/// Messages, read as a file with them is.
+pub fn conversation(messages: &Value) -> Conversation {
+    let line = serde_json::json!({ "messages": messages }).to_string();
+    let Content::Examples(examples) = document("a.jsonl", &line).read().unwrap() else { panic!("examples") };
+    let Some(Example::Conversation(conversation)) = examples.into_iter().next() else { panic!("a conversation") };
+    conversation
+}
+
+/// A file of a published model. None, with a word that cannot be overlooked, where it was not fetched.
+fn fetched(model: &str, name: &str) -> Option<Vec<u8>> {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    let path = cache.join("tabtune/models").join(model).join(name);
+    let bytes = std::fs::read(&path).ok();
+    if bytes.is_none() {
+        // Straight to the terminal: what a passing test prints is not shown.
+        let _ = writeln!(std::io::stderr(), "\nNOT TESTED: {model}: {} is missing; run `tools/setup.sh models`\n", path.display());
+    }
+    bytes
+}
+
+fn tokenizer(model: &str, template: Option<&str>) -> Option<Tokenizer> {
+    let json = fetched(model, "tokenizer.json")?;
+    let files = TokenizerFiles {
+        tokenizer: &json,
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template: template.map(str::as_bytes),
+        config: b"{}",
+    };
+    Some(Tokenizer::from_files(&files).unwrap_or_else(|e| panic!("{model}: {e}")))
+}
+
+/// The template of a model: of the fixtures, or the fetched one of Llama 3.2.
+fn template(model: &str) -> Option<ChatTemplate> {
+    let config = std::fs::read(format!("{TEXT}/templates/{model}.json")).ok().or_else(|| fetched(model, "tokenizer_config.json"))?;
+    Some(ChatTemplate::new(None, serde_json::from_slice(&config).unwrap()).unwrap().unwrap())
+}
+
+#[test]
+fn ids_equal_those_of_python() {
+    #[derive(Deserialize)]
+    struct Lines {
+        lines: Vec<String>,
+        ids: serde_json::Map<String, Value>,
+    }
+    let Lines { lines, ids } = read("lines.json");
+    assert_eq!((lines.len(), ids.len()), (274, 5));
+    for (model, expected) in &ids {
+        let Some(tokenizer) = tokenizer(model, None) else { continue };
+        let expected: Vec<Vec<u32>> = serde_json::from_value(expected.clone()).unwrap();
+        for (line, expected) in lines.iter().zip(expected) {
+            assert_eq!(tokenizer.encode(line, false).unwrap(), expected, "{model}: {line:?}");
+            assert_eq!(tokenizer.encode_in_pieces(line, false, 1).unwrap(), expected, "{model} in pieces: {line:?}");
+            let (ids, places) = tokenizer.encode_with_places(line).unwrap();
+            assert_eq!((&ids, places.len()), (&expected, expected.len()), "{model} with places: {line:?}");
+            assert!(places.iter().all(|place| line.get(place.clone()).is_some()), "{model}: {places:?} in {line:?}");
+        }
+    }
+}
+
+#[test]
+fn renderings_and_their_ids_equal_those_of_transformers() {
+    let mut rendered = 0;
+    for model in CHAT.rendered.keys() {
+        let Some(mut template) = template(model) else { continue };
+        let cases = CHAT.cases(model);
+        let tokenizer = cases.iter().any(|case| case.ids.is_some()).then(|| tokenizer(model, None)).flatten();
+        for case in cases {
+            for (name, value) in &case.kwargs {
+                template.set(name, minijinja::Value::from_serialize(value));
+            }
+            let found = template.text(&CHAT.conversation(case.conversation), case.add_generation_prompt);
+            let place = format!("{model}, conversation {}, {:?}", case.conversation, case.kwargs);
+            match (&case.text, &case.error) {
+                (Some(text), None) => assert_eq!(found.as_ref(), Ok(text), "{place}"),
+                (None, Some(error)) => assert_eq!(found.as_ref(), Err(error), "{place}"),
+                _ => panic!("{place}: neither a text nor an error"),
+            }
+            if let (Some(tokenizer), Some(ids)) = (&tokenizer, &case.ids) {
+                assert_eq!(tokenizer.encode(&found.unwrap(), false).unwrap(), *ids, "{place}");
+            }
+            for name in case.kwargs.keys() {
+                template.set(name, minijinja::Value::UNDEFINED);
+            }
+            rendered += 1;
+        }
+    }
+    assert!(rendered >= 168, "{rendered} cases");
+}
+
+/// `{% generation %}` says in Jinja what we find out by asking twice.
+#[test]
+fn masks_equal_those_that_transformers_reads_from_generation_tags() {
+    let Some(tokenizer) = tokenizer("smollm2", Some(&CHAT.generation_template)) else { return };
+    for (at, expected) in CHAT.masks.iter().enumerate() {
+        let line = serde_json::json!({ "messages": CHAT.conversations[at] }).to_string();
+        let found = rows(&tokenizer, &[document("a.jsonl", &line)], expected.ids.len() - 1).unwrap();
+        assert_eq!(found.rows[0].ids, expected.ids, "conversation {at}");
+        let marked = expected.ids.iter().zip(&expected.mask).filter(|(_, said)| **said == 1).map(|(id, _)| *id);
+        assert_eq!(labels(&found.rows[0]), marked.collect::<Vec<_>>(), "conversation {at}");
+    }
+}
+
+/// What is said, with the token that ends it: `turns` makes it of a turn's content and whether it is the last message.
+fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
+    let Some(template) = template(model) else { return };
+    let mut seen = 0;
+    for case in CHAT.cases(model).iter().filter(|case| !case.add_generation_prompt && case.kwargs.is_empty()) {
+        let Some(text) = &case.text else { continue };
+        let messages = CHAT.conversations[case.conversation].as_array().unwrap();
+        let last = messages.len() - 1;
+        let said = messages.iter().enumerate().filter(|(_, message)| message["role"] == "assistant");
+        let expected: Vec<String> = said.map(|(at, message)| turns(message["content"].as_str().unwrap(), at == last)).collect();
+        let spoken = template.spoken(&CHAT.conversation(case.conversation), text, text.len());
+        let found: Vec<&str> = spoken.into_iter().map(|turn| &text[turn]).collect();
+        assert_eq!(found, expected, "{model}: {text}");
+        seen += found.len();
+    }
+    assert!(seen > 5, "{model}: {seen} turns");
+}
+
+#[test]
+fn what_the_assistant_says_is_found_in_every_published_template() {
+    check_spoken("smollm2", |content, _| format!("{content}<|im_end|>"));
+    check_spoken("qwen2.5", |content, _| format!("{content}<|im_end|>"));
+    check_spoken("mistral", |content, _| format!("{content}</s>"));
+    check_spoken("tinyllama", |content, _| format!("{content}</s>"));
+    // Earlier thoughts are left out; an answer without them is written with an empty one.
+    check_spoken("qwen3", |content, last| {
+        let (thought, answer) = match content.split_once("</think>") {
+            Some((thought, answer)) => (thought.trim_start_matches("<think>").trim_matches('\n'), answer.trim_start_matches('\n')),
+            None => ("", content),
+        };
+        if last {
+            format!("<think>\n{thought}\n</think>\n\n{}<|im_end|>", answer.trim_start_matches('\n'))
+        } else {
+            format!("{answer}<|im_end|>")
+        }
+    });
+}
+
+/// Llama 3.2's template prints today's date unless it is given one.
+#[test]
+fn what_the_assistant_says_is_found_in_llama_3() {
+    let Some(mut template) = template("llama3.2") else { return };
+    template.set("date_string", "26 Jul 2024");
+    for case in CHAT.cases("llama3.2").iter().filter(|case| !case.add_generation_prompt) {
+        let (text, conversation) = (case.text.as_ref().unwrap(), CHAT.conversation(case.conversation));
+        let messages = CHAT.conversations[case.conversation].as_array().unwrap();
+        let said = messages.iter().filter(|message| message["role"] == "assistant");
+        let expected: Vec<String> = said.map(|message| format!("{}<|eot_id|>", message["content"].as_str().unwrap().trim())).collect();
+        let found: Vec<&str> = template.spoken(&conversation, text, text.len()).into_iter().map(|turn| &text[turn]).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}

@@ -1,0 +1,27 @@
+//! Rows as the page and the command line show them.
+
+use tabtune::text::preview::preview;
+use tabtune::text::rows;
+
+use super::{TOKENIZER, document, ids, json_line};
+
+#[test]
+fn a_preview_shows_every_token_and_what_is_learnt_from() {
+    let lines = [json_line(&[("prompt", "Which town?"), ("completion", " Paris.")]), json_line(&[("text", "Last.")])].join("\n");
+    let found = rows(&TOKENIZER, &[document("a.jsonl", &lines)], 24).unwrap();
+    let shown = preview(&TOKENIZER, &found.rows, 1);
+    assert_eq!(shown.len(), 1, "one was asked for");
+    let row = &shown[0].tokens;
+    assert_eq!(row.iter().map(|token| token.text.as_str()).collect::<String>(), "Which town? Paris.<|endoftext|>");
+    let trained: String = row.iter().filter(|token| token.trained).map(|token| token.text.as_str()).collect();
+    assert_eq!(trained, " Paris.<|endoftext|>");
+    assert_eq!(row.len(), ids("Which town?").len() + ids(" Paris.").len() + 1, "padding is not shown");
+}
+
+#[test]
+fn a_full_row_shows_its_last_target() {
+    let found = rows(&TOKENIZER, &[document("a.txt", "One two three four five six seven.")], 4).unwrap();
+    let shown = preview(&TOKENIZER, &found.rows, 9);
+    assert_eq!(shown.len(), found.rows.len());
+    assert_eq!(shown[0].tokens.iter().map(|token| token.trained).collect::<Vec<_>>(), [false, true, true, true, true]);
+}
