@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use tabtune::adapter::{Adapter, AdapterFiles};
+use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use tabtune::error::{Error, Result};
 use tabtune::generate::Generator;
 use tabtune::gpu::{Gpu, Shape};
@@ -163,6 +163,10 @@ crate::gpu_tests! {
                 alpha / if rslora { (*rank as f64).sqrt() } else { *rank as f64 }
             });
             assert!(found.keys().eq(expected.keys()), "seed {seed}");
+            // A checkpoint keeps a spec as JSON.
+            let spec = files.spec().expect("a spec");
+            let kept: AdapterSpec = serde_json::from_str(&serde_json::to_string(&spec).expect("JSON")).expect("a spec");
+            assert_eq!(kept, spec, "seed {seed}");
             for (module, expected) in &expected {
                 close(&format!("seed {seed}, {module}"), &found[module], expected, 1e-6);
             }
@@ -394,6 +398,12 @@ crate::gpu_tests! {
             files.weights[last..].copy_from_slice(&poison.to_le_bytes());
             let refused: Result<_> = files.load(&gpu, &tiny_config());
             assert!(matches!(refused, Err(Error::TensorNotFinite { name }) if name.contains("q_proj.lora_B")));
+        }
+        let site = |layer: usize, rank: usize, alpha: f64| json!({ "layer": layer, "target": "Q", "rank": rank, "alpha": alpha });
+        let good = site(0, 4, 8.0);
+        for sites in [json!([site(0, 0, 8.0)]), json!([site(0, 1 << 40, 8.0)]), json!([site(0, 4, -1.0)]), json!([good, good]), json!([site(1, 4, 1.0), good])] {
+            let spec: AdapterSpec = serde_json::from_value(json!({ "sites": sites })).expect("a spec");
+            assert!(matches!(Adapter::new(&gpu, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })), "{sites}");
         }
         let config = Config { layers: 1, ..tiny_config() };
         let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&gpu, &config);

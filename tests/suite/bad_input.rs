@@ -323,6 +323,21 @@ fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
 }
 
 #[test]
+fn a_run_follows_the_adapter_that_it_starts_from_and_flags_may_not_contradict_it() {
+    let folder = Folder::new("follow");
+    let (model, data, out) = (folder.model("model"), folder.file("text.txt", text()), folder.path("out"));
+    let init = format!("{FIXTURES}/cases/llama-layer-1");
+    let start = ["--model", &model, "--init", &init];
+    for more in [["--rank", "4"], ["--alpha", "16"], ["--targets", "q_proj,gate_proj,down_proj"], ["--targets", "q_proj"]] {
+        refused_usage(&train(&data, &out, &[&start[..], &more].concat()), "3 linears");
+    }
+    succeeded(&train(&data, &out, &[&start[..], &["--rank", "8", "--alpha", "40"]].concat()));
+    let config: Value = serde_json::from_str(&fs::read_to_string(format!("{out}/adapter_config.json")).expect("a config")).expect("JSON");
+    let modules = ["self_attn.q_proj", "mlp.gate_proj", "mlp.down_proj"].map(|linear| format!("model.layers.1.{linear}"));
+    assert_eq!((&config["r"], &config["lora_alpha"], &config["target_modules"]), (&json!(8), &json!(40), &json!(modules)));
+}
+
+#[test]
 fn settings_out_of_range_are_refused_by_name() {
     let folder = Folder::new("settings");
     let (data, out, model) = (folder.file("text.txt", text()), folder.path("out"), folder.model("model"));
