@@ -9,7 +9,9 @@ export interface ModelFiles {
   name: string;
   config: Blob;
   tokenizer: Blob;
-  tokenizerConfig: Blob;
+  tokenizerConfig?: Blob;
+  generationConfig?: Blob;
+  chatTemplate?: Blob;
   weights: Blob;
 }
 

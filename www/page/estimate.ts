@@ -23,7 +23,8 @@ export function keepEstimating() {
     const taken = text.value;
     if (!wanted || !taken || model.value.state !== "ready" || training.value) return;
     const { prompt: _, ...shape } = wanted;
-    const key = JSON.stringify([shape, taken.documents.map((document) => document.content.size)]);
+    const sizes = taken.documents.map((document) => document.content.size);
+    const key = JSON.stringify([shape, model.value.info.sha256, sizes]);
     if (key === measured) return;
     measured = key;
     estimate.value = "measuring";

@@ -2,9 +2,12 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
+import { lookElsewhere } from "./lock";
+import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples } from "./samples";
@@ -12,6 +15,7 @@ import { mirrorInAddress, theme } from "./settings";
 import { adapter, changing, downloaded, model, training } from "./state";
 import { takeFiles } from "./text";
 import { complain } from "./trouble";
+import { lookForUnfinished } from "./unfinished";
 import { App } from "./views/app";
 import { dropping } from "./views/text";
 
@@ -24,6 +28,8 @@ effect(() => {
 mirrorInAddress();
 keepEstimating();
 keepComparing();
+keepAwake();
+lookElsewhere(lookForUnfinished);
 
 start(explainLoss);
 const sampled = fetchSamples().catch((error) => complain("text", error));
@@ -42,7 +48,9 @@ window.addEventListener("dragleave", (event) => {
 window.addEventListener("drop", (event) => {
   event.preventDefault();
   dropping.value = false;
-  takeFiles([...(event.dataTransfer?.files ?? [])]);
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (isAdapter(files)) openAdapter(files);
+  else takeFiles(files);
 });
 
 window.addEventListener("keydown", (event) => {

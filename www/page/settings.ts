@@ -122,6 +122,14 @@ export function reset(key: keyof Settings) {
   changes.value = rest;
 }
 
+/** Turns every knob to where a run had it; what is the default anyway stays out of the address. */
+export function adopt(wanted: Settings) {
+  changes.value = {};
+  const usual = settings.value;
+  const differs = ([key, value]: [string, unknown]) => key !== "prompt" && usual?.[key as keyof Settings] !== value;
+  changes.value = Object.fromEntries(Object.entries(wanted).filter(differs));
+}
+
 export function mirrorInAddress() {
   effect(() => {
     const pairs = Object.entries({ ...changes.value, theme: theme.value }).filter(([, value]) => value !== "auto");

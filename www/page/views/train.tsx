@@ -1,20 +1,31 @@
 /** Card 3: one button, then the run as it goes. */
 
 import { estimate } from "../estimate";
-import { type Run, stop, train } from "../run";
+import { elsewhere } from "../lock";
+import type { Run } from "../progress";
+import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
-import { adapter, changing, model, run, training } from "../state";
+import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Timeline } from "./timeline";
+import { Elsewhere, Offer } from "./unfinished";
 
 export function TrainCard() {
   const now = run.value;
   const waiting = "Watch the model learn your text, and stop whenever you like.";
   return (
-    <CardFrame card="train" number={3} title="Train" waiting={waiting} done={<DoneLine />} change="Show">
+    <CardFrame
+      card="train"
+      number={3}
+      title="Train"
+      waiting={waiting}
+      done={<DoneLine />}
+      change="Show"
+      always={text.value && <Offer />}
+    >
       {now && <Progress {...now} />}
       {!training.value && <Start again={now !== null} />}
     </CardFrame>
@@ -33,8 +44,10 @@ function DoneLine() {
 function Start({ again }: { again: boolean }) {
   const measured = estimate.value;
   const time = measured && measured !== "measuring" ? `, about ${duration(measured.etaMs)}` : "";
+  const verb = startFrom.value ? "Continue from this adapter" : again ? "Train again" : "Train";
   return (
     <>
+      <From />
       {!again && (
         <p>
           The model reads your rows in small batches, {counted(settings.value?.steps ?? 0, "time")} in all, and after
@@ -42,16 +55,18 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
+      <Elsewhere />
       <div class="buttons">
         <button
           type="button"
-          class={adapter.value ? "" : "primary"}
+          class={adapter.value && !startFrom.value ? "" : "primary"}
+          disabled={elsewhere.value}
           onClick={() => {
             changing.value = null;
             train();
           }}
         >
-          {`${again ? "Train again" : "Train"}${time}`}
+          {`${verb}${time}`}
         </button>
         {again && changing.value === "train" && (
           <button
@@ -66,6 +81,27 @@ function Start({ again }: { again: boolean }) {
         {measured === "measuring" && <span class="quiet">Measuring how fast this machine is…</span>}
       </div>
     </>
+  );
+}
+
+/** The run starts from an adapter, not from nothing. */
+function From() {
+  const from = startFrom.value;
+  if (!from) return null;
+  return (
+    <p class="from">
+      The run starts from {openedFrom.value ?? `your adapter of step ${from.step}`}. Its rank ({from.rank}), alpha (
+      {from.alpha}) and layers stay as they are, whatever the model's card says.{" "}
+      <button
+        type="button"
+        class="plain"
+        onClick={() => {
+          startFrom.value = null;
+        }}
+      >
+        Start from nothing instead
+      </button>
+    </p>
   );
 }
 
@@ -96,12 +132,22 @@ function Progress(now: Run) {
       <Numbers {...now} />
       {running && (
         <div class="buttons">
+          {now.paused ? (
+            <button type="button" class="primary" onClick={resume}>
+              Resume
+            </button>
+          ) : (
+            <button type="button" onClick={pause}>
+              Pause
+            </button>
+          )}
           <button type="button" onClick={() => stop(true)}>
             Stop and keep
           </button>
           <button type="button" class="plain" onClick={() => stop(false)}>
             Cancel
           </button>
+          {now.paused && <span class="quiet">Paused; nothing is computed until you resume.</span>}
         </div>
       )}
       {now.warnings.map((warning) => (
@@ -111,7 +157,7 @@ function Progress(now: Run) {
       ))}
       <Curve run={now} />
       <Timeline samples={now.samples} />
-      {now.stats && <Inside stats={now.stats} />}
+      <Inside run={now} />
     </>
   );
 }
