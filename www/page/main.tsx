@@ -6,7 +6,7 @@ import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
-import { lookElsewhere } from "./lock";
+import { wheneverAlone } from "./lock";
 import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
@@ -29,7 +29,7 @@ mirrorInAddress();
 keepEstimating();
 keepComparing();
 keepAwake();
-lookElsewhere(lookForUnfinished);
+wheneverAlone(lookForUnfinished);
 
 start(explainLoss);
 const sampled = fetchSamples().catch((error) => complain("text", error));

@@ -2,7 +2,7 @@
 
 import type { Event, Notice, Stats } from "../api/events";
 import { announce, run, text } from "./state";
-import { complain } from "./trouble";
+import { complain, toSettings } from "./trouble";
 import { duration } from "./words";
 
 type Done = Extract<Event, { type: "done" }>;
@@ -33,7 +33,7 @@ export interface Run {
 }
 
 const GREW = "the numbers grew without bound, so the run was stopped; the last good adapter is kept";
-const LOWER = "Open the model's card and try a learning rate three times lower.";
+const LOWER = "Try a learning rate three times lower.";
 const REDRAW_MS = 100;
 /** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
 const NEW_IN_AVERAGE = 0.2;
@@ -112,7 +112,7 @@ function replace<T extends { step: number }>(all: T[], fresh: T) {
 /** What the text's card says already is not said again, nor is anything said twice. */
 function warn(live: Run, { code, message }: Notice) {
   const known = [...live.warnings, ...(text.value?.summary?.warnings ?? [])];
-  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER });
+  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER }, toSettings);
   else if (!known.some((other) => other.code === code)) live.warnings.push({ code, message });
 }
 

@@ -18,7 +18,7 @@ export const offer = computed(() => {
   return { ...saved, fits };
 });
 
-/** Whoever calls this knows that no other tab is writing. A text without a whole checkpoint helps nobody: it goes. */
+/** Only to be called alone, because a text without a whole checkpoint, which helps nobody, goes. */
 export async function lookForUnfinished() {
   const saved = await readRun().catch(() => null);
   if (!saved) await forgetRun().catch(() => {});

@@ -40,7 +40,7 @@ function DoneLine() {
 
 function About() {
   // Looked at once, so that the fold does not close under the hand that mends the setting.
-  const [refused] = useState(() => troubles.peek().model !== undefined);
+  const [refused] = useState(() => troubles.peek().model !== undefined || troubles.peek().train?.code === "non_finite");
   if (model.value.state !== "ready") return null;
   const { info, builtIn } = model.value;
   return (

@@ -114,7 +114,7 @@ function SoftwareNote() {
   return (
     <p class="note">
       This browser has no graphics card to work with, so the model runs in software{speed}. That is slow, so a step is
-      small: {batch} rows of {seqLen} tokens.
+      small: {counted(batch, "row")} of {seqLen} tokens.
     </p>
   );
 }
