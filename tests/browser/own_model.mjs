@@ -60,7 +60,7 @@ describe("a model of one's own", () => {
   const wrong = {
     "another-family": [
       (at) => edit(at("config.json"), (config) => ({ ...config, model_type: "mamba" })),
-      /model type mamba is not supported/,
+      /Model type mamba is not supported/,
     ],
     "cut-short": [(at) => truncateSync(at("model.safetensors"), 2_000_000), /model\.safetensors/],
     "another-shape": [(at) => edit(at("config.json"), (config) => ({ ...config, hidden_size: 320 })), /expected|head/],

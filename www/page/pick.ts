@@ -116,7 +116,7 @@ async function json(file: Blob) {
   } catch (error) {
     throw new LoraError(
       "config",
-      `config.json: ${(error as Error).message}`,
+      `\`config.json\`: ${(error as Error).message}`,
       "Use the config.json that came with the model.",
     );
   }

@@ -51,8 +51,8 @@ export function CardFrame({ card, number, title, waiting, done, change = "Change
         )}
       </div>
       <Banner card={card} />
-      {always}
       {state === "waiting" && <p class="quiet">{waiting}</p>}
+      {always}
       {state === "open" && children}
     </section>
   );

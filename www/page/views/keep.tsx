@@ -5,7 +5,7 @@ import { after, before, type Column, compare, newSeed, prompt, seed, strength } 
 import { continueFrom, openAdapter } from "../opened";
 import { save } from "../save";
 import { settings } from "../settings";
-import { adapter, downloaded, model, openedFrom, training } from "../state";
+import { adapter, downloaded, model, openedFrom, startFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
@@ -128,7 +128,7 @@ function Download() {
     <div class="download">
       <button
         type="button"
-        class={openedFrom.value ? "" : "primary"}
+        class={openedFrom.value || startFrom.value ? "" : "primary"}
         onClick={() => {
           if (model.value.state !== "ready") return;
           save("tabtune-adapter.zip", adapterZip(kept, model.value.info));

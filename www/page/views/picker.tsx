@@ -71,7 +71,7 @@ function Fit({ size }: { size: number }) {
         : `that needs a graphics card with about ${thin((2 * need) / 1e9)} GB`;
   return (
     <>
-      Its weights take up to {bytes(need)} there where they are used; {fit}. <Pace size={size} />
+      Its weights need up to {bytes(need)} of graphics memory; {fit}. <Pace size={size} />
     </>
   );
 }

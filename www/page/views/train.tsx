@@ -68,6 +68,17 @@ function Start({ again }: { again: boolean }) {
         >
           {`${verb}${time}`}
         </button>
+        {startFrom.value && (
+          <button
+            type="button"
+            class="plain"
+            onClick={() => {
+              startFrom.value = null;
+            }}
+          >
+            Start from nothing instead
+          </button>
+        )}
         {again && changing.value === "train" && (
           <button
             type="button"
@@ -91,16 +102,7 @@ function From() {
   return (
     <p class="from">
       The run starts from {openedFrom.value ?? `your adapter of step ${from.step}`}. Its rank ({from.rank}), alpha (
-      {from.alpha}) and layers stay as they are, whatever the model's card says.{" "}
-      <button
-        type="button"
-        class="plain"
-        onClick={() => {
-          startFrom.value = null;
-        }}
-      >
-        Start from nothing instead
-      </button>
+      {from.alpha}) and layers stay as they are, whatever the model's card says.
     </p>
   );
 }
