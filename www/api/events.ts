@@ -111,7 +111,7 @@ export interface Stats {
 
 export type Event =
   | ({ type: "config" } & Record<string, unknown>)
-  | { type: "phase"; phase: "loading" | "compiling" | "training"; done: number; total: number }
+  | { type: "phase"; phase: "loading" | "compiling" | "training" | "paused"; done: number; total: number }
   | {
       type: "step";
       step: number;
@@ -125,11 +125,13 @@ export type Event =
   | { type: "eval"; step: number; loss: number; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
   | { type: "warning"; code: string; message: string }
+  /** The run can be taken up again from here. */
+  | { type: "checkpoint"; step: number }
   | {
       type: "done";
       step: number;
       baseLoss: number | null;
       bestLoss: number | null;
       bestStep: number;
-      reason: "finished" | "stopped" | "cancelled" | "non_finite";
+      reason: "finished" | "early_stop" | "stopped" | "cancelled" | "non_finite";
     };

@@ -100,13 +100,9 @@ export class Session {
     this.#send({ call: "stop", keep });
   }
 
-  /** Holds the running `train` within a step. */
-  pause() {
-    this.#send({ call: "pause" });
-  }
-
-  resume() {
-    this.#send({ call: "resume" });
+  /** Holds the running `train` within a step, or lets it go on. */
+  pause(paused: boolean) {
+    this.#send({ call: "pause", paused });
   }
 
   close() {

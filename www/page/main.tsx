@@ -12,7 +12,7 @@ import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { adapter, changing, downloaded, model, training } from "./state";
+import { adapter, changing, downloaded, model, run, training } from "./state";
 import { takeFiles } from "./text";
 import { complain } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
@@ -66,5 +66,6 @@ function handlesEnter(target: EventTarget | null): boolean {
 }
 
 window.addEventListener("beforeunload", (event) => {
-  if (training.value || (adapter.value && !downloaded.value)) event.preventDefault();
+  const safe = run.value?.paused && run.value.savedStep === run.value.step;
+  if (!safe && (training.value || (adapter.value && !downloaded.value))) event.preventDefault();
 });

@@ -28,6 +28,8 @@ export interface Run {
   ms: number;
   since: number | null;
   stats: Stats | null;
+  /** The step at which the run was last written to the browser's storage. */
+  savedStep: number;
   /** Everything the engine said, as it came: the log. */
   events: Event[];
 }
@@ -38,8 +40,8 @@ const REDRAW_MS = 100;
 /** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
 const NEW_IN_AVERAGE = 0.2;
 
-/** A new run, or one that went on for `ms` before and said `events`. */
-export function begin(total: number, events: Event[] = [], ms = 0): Run {
+/** A new run, or one that went on for `ms` before. */
+export function begin(total: number, ms = 0): Run {
   const live: Run = {
     state: "starting",
     paused: false,
@@ -58,18 +60,16 @@ export function begin(total: number, events: Event[] = [], ms = 0): Run {
     ms,
     since: performance.now(),
     stats: null,
+    savedStep: 0,
     events: [],
   };
-  for (const event of events) hear(live, event);
-  live.phase = null;
-  live.state = "starting";
   show(live);
   return live;
 }
 
 export function hear(live: Run, event: Event) {
   live.events.push(event);
-  if (event.type === "phase") live.phase = event;
+  if (event.type === "phase") follow(live, event);
   if (event.type === "step") addStep(live, event);
   if (event.type === "eval") replace(live.evals, { step: event.step, loss: event.loss });
   if (event.type === "sample") replace(live.samples, { step: event.step, text: event.text });
@@ -90,9 +90,13 @@ export function end(live: Run) {
   show(live);
 }
 
+function follow(live: Run, event: Extract<Event, { type: "phase" }>) {
+  live.phase = event;
+  live.state = event.phase === "training" || event.phase === "paused" ? "training" : "starting";
+}
+
 function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
   const before = live.smooth.at(-1) ?? 0;
-  live.state = "training";
   live.step = event.step;
   live.steps.push(event.step);
   live.losses.push(event.loss);
@@ -102,7 +106,7 @@ function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
   announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);
 }
 
-/** A run that goes on from a checkpoint says some things again. */
+/** The held-out loss of a step, or its sample, is the one that was told last. */
 function replace<T extends { step: number }>(all: T[], fresh: T) {
   const known = all.findIndex(({ step }) => step === fresh.step);
   if (known < 0) all.push(fresh);

@@ -31,7 +31,7 @@ export function goOn() {
   return whenFree(async (engine) => {
     const saved = await readRun();
     if (!saved) return lookForUnfinished();
-    const live = begin(saved.settings.steps, saved.events, saved.ms);
+    const live = begin(saved.settings.steps, saved.ms);
     const { documents } = saved.text;
     const bytes = documents.reduce((sum, document) => sum + document.content.size, 0);
     adopt(saved.settings);
@@ -43,7 +43,7 @@ export function goOn() {
 
 export async function pause() {
   if (!live || live.paused) return;
-  (await session())?.pause();
+  (await session())?.pause(true);
   live.paused = true;
   hold(live);
   show(live);
@@ -51,7 +51,7 @@ export async function pause() {
 
 export async function resume() {
   if (!live?.paused) return;
-  (await session())?.resume();
+  (await session())?.pause(false);
   live.paused = false;
   live.since = performance.now();
   show(live);
@@ -104,6 +104,10 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       ...(saved ? { resume: saved.checkpoint } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
       record: saved ?? record(wanted, taken),
+      onSaved: (step) => {
+        fresh.savedStep = step;
+        show(fresh);
+      },
       onUnsaved: ({ message }) => warnUnsaved(fresh, message),
     });
     fresh.stats = await engine.stats();
@@ -129,7 +133,6 @@ function record(wanted: Settings, { name, prompt, documents }: Text): RunRecord 
     settings: wanted,
     text: { name, documents, ...(prompt ? { prompt } : {}) },
     model: { name: info.name, sha256: info.sha256 },
-    events: [],
     ms: 0,
   };
 }

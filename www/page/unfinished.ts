@@ -6,7 +6,7 @@ import { alone } from "./lock";
 import { model, training } from "./state";
 
 /** What is said of it; the checkpoint is read again when it is needed. */
-export type Unfinished = Omit<SavedRun, "checkpoint" | "events">;
+export type Unfinished = Omit<SavedRun, "checkpoint">;
 
 export const unfinished = signal<Unfinished | null>(null);
 
@@ -32,6 +32,6 @@ export function forget() {
   });
 }
 
-function withoutBytes({ checkpoint: _, events: __, ...facts }: SavedRun): Unfinished {
+function withoutBytes({ checkpoint: _, ...facts }: SavedRun): Unfinished {
   return facts;
 }

@@ -27,7 +27,7 @@ export interface EngineFiles {
 export interface TrainOptions {
   /** Where the adapter starts. */
   init?: AdapterInput;
-  /** A checkpoint to go on from. */
+  /** A checkpoint to go on from; its settings count, and its events are told again first. */
   resume?: Uint8Array;
   /** Hears of a checkpoint every half a minute, on stop and on pause. */
   onCheckpoint?: (bytes: Uint8Array<ArrayBuffer>) => void;
@@ -45,8 +45,7 @@ export interface Engine {
     options?: TrainOptions,
   ): Promise<void>;
   stop(keep: boolean): void;
-  pause(): void;
-  resume(): void;
+  pause(paused: boolean): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;

@@ -53,7 +53,7 @@ export type Call = keyof Calls;
 export type Request = { [C in Call]: { id: number; call: C; input: Calls[C]["input"] } }[Call];
 
 /** Overtakes the queue: what it asks of the running `train` or `generate` happens within a step or a token. */
-export type Wish = { call: "stop"; keep: boolean } | { call: "pause" } | { call: "resume" };
+export type Wish = { call: "stop"; keep: boolean } | { call: "pause"; paused: boolean };
 
 export type ToWorker = Request | Wish;
 

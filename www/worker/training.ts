@@ -28,37 +28,27 @@ export async function train(engine: Engine, { settings, init, resume, record }: 
   if (record && last?.type === "done" && last.reason !== "stopped") await forgetRun();
 }
 
-/** Writes one checkpoint after the other, each with the events that led to it. */
+/** Writes one checkpoint after the other. */
 class Saving {
   written: Promise<void> = Promise.resolve();
-  #events: Event[];
   #step = 0;
   #startedAt = performance.now();
 
   constructor(
     readonly record: RunRecord,
     readonly tell: (note: Note) => void,
-  ) {
-    this.#events = [...record.events];
-    for (const event of record.events) this.#follow(event);
-  }
+  ) {}
 
   hear(event: Event) {
-    this.#events.push(event);
-    this.#follow(event);
+    if (event.type === "checkpoint") this.#step = event.step;
   }
 
   write(checkpoint: Uint8Array<ArrayBuffer>) {
     const step = this.#step;
-    const ms = this.record.ms + performance.now() - this.#startedAt;
-    const now = { ...this.record, events: [...this.#events], ms };
+    const now = { ...this.record, ms: this.record.ms + performance.now() - this.#startedAt };
     this.written = this.written
       .then(() => writeRun(now, step, checkpoint))
       .then(() => this.tell({ type: "saved", step }))
       .catch((error) => this.tell({ type: "unsaved", error: plainError(error) }));
-  }
-
-  #follow(event: Event) {
-    if (event.type === "step") this.#step = event.step;
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { LoraError } from "../api/errors";
-import type { Event, Settings } from "../api/events";
+import type { Settings } from "../api/events";
 import { bytesOf } from "../api/weights";
 import type { TextDocument } from "./protocol";
 import { seal, unseal } from "./sealed";
@@ -16,8 +16,6 @@ export interface RunRecord {
   settings: Settings;
   text: { name: string; prompt?: string; documents: TextDocument[] };
   model: { name: string; sha256: string };
-  /** Up to the checkpoint. */
-  events: Event[];
   /** How long it has run. */
   ms: number;
 }
@@ -31,7 +29,7 @@ export interface SavedRun extends RunRecord {
 type RunHeader = Pick<RunRecord, "id" | "settings" | "model"> & {
   text: { name: string; prompt?: string; files: string[] };
 };
-type Generation = Pick<SavedRun, "id" | "step" | "savedAt" | "events" | "ms"> & { generation: number };
+type Generation = Pick<SavedRun, "id" | "step" | "savedAt" | "ms"> & { generation: number };
 
 const FOLDER = "unfinished-run";
 const RUN = "run";
@@ -47,7 +45,7 @@ export async function readRun(): Promise<SavedRun | null> {
   const [newest] = whole.sort((a, b) => b.header.generation - a.header.generation);
   const checkpoint = newest?.parts[0];
   if (!newest || !checkpoint) return null;
-  const { step, savedAt, events, ms } = newest.header;
+  const { step, savedAt, ms } = newest.header;
   const documents = text.files.map((name, index) => ({ name, content: new Blob(run.parts.slice(index, index + 1)) }));
   const { name, prompt } = text;
   return {
@@ -57,7 +55,6 @@ export async function readRun(): Promise<SavedRun | null> {
     text: { name, documents, ...(prompt ? { prompt } : {}) },
     step,
     savedAt,
-    events,
     ms,
     checkpoint,
   };
@@ -73,7 +70,7 @@ export async function forgetRun() {
 export async function writeRun(record: RunRecord, step: number, checkpoint: Uint8Array<ArrayBuffer>) {
   const folder = await openFolder(true);
   if (!folder) throw unkept("this browser keeps no files for this page");
-  const { id, settings, model, text, events, ms } = record;
+  const { id, settings, model, text, ms } = record;
   if ((await readSealed<RunHeader>(folder, RUN))?.header.id !== id) {
     // The checkpoints of the run before would not be read with this text; they are in the way of its privacy, though.
     for (const name of GENERATIONS) await folder.removeEntry(name).catch(ignoreMissing);
@@ -85,7 +82,7 @@ export async function writeRun(record: RunRecord, step: number, checkpoint: Uint
   const generation = Math.max(0, ...whole.map(({ header }) => header.generation)) + 1;
   const free = GENERATIONS.find((name) => !whole.some((other) => other.name === name));
   const [oldest] = whole.sort((a, b) => a.header.generation - b.header.generation);
-  const header: Generation = { id, generation, step, savedAt: Date.now(), events, ms };
+  const header: Generation = { id, generation, step, savedAt: Date.now(), ms };
   await write(folder, free ?? (oldest?.name as string), await seal(header, [checkpoint]));
 }
 

@@ -1,4 +1,4 @@
-/** Owns the wasm and the graphics card. Answers one call at a time, except for wishes (`stop`, `pause`, `resume`), which overtake. */
+/** Owns the wasm and the graphics card. Answers one call at a time, except for wishes (`stop`, `pause`), which overtake. */
 
 import { plainError } from "../api/errors";
 import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
@@ -13,8 +13,7 @@ let last: Promise<void> = Promise.resolve();
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.call === "stop") engine?.stop(data.keep);
-  else if (data.call === "pause") engine?.pause();
-  else if (data.call === "resume") engine?.resume();
+  else if (data.call === "pause") engine?.pause(data.paused);
   else last = last.then(() => answer(data));
 };
 

@@ -125,7 +125,7 @@ function Progress(now: Run) {
   const running = now.state !== "ended";
   return (
     <>
-      {now.step === 0 && running && <p>{phaseWords(now)}</p>}
+      {now.state === "starting" && <p>{phaseWords(now)}</p>}
       {running && (
         <progress value={now.step} max={now.total} aria-label="Steps done">
           {now.step} of {now.total}
@@ -149,9 +149,9 @@ function Progress(now: Run) {
           <button type="button" class="plain" onClick={() => stop(false)}>
             Cancel
           </button>
-          {now.paused && <span class="quiet">Paused; nothing is computed until you resume.</span>}
         </div>
       )}
+      {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       {now.warnings.map((warning) => (
         <p class="note" key={warning.code}>
           {sentence(warning.message)}
@@ -167,6 +167,13 @@ function Progress(now: Run) {
 function phaseWords({ phase }: Run): string {
   if (phase?.phase === "compiling") return `Getting the graphics card ready: ${phase.done} of ${phase.total} programs.`;
   return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
+}
+
+function pauseWords({ state, phase, step, savedStep }: Run): string {
+  if (state === "training" && phase?.phase !== "paused") return "Pausing: the step under way is finished first.";
+  const safe =
+    step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so this tab may be closed meanwhile.` : "";
+  return `Paused; nothing is computed until you resume.${safe}`;
 }
 
 function Numbers(now: Run) {
