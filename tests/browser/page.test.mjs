@@ -24,4 +24,4 @@ const files = [
 const only = process.env.ONLY?.split(",") ?? files;
 
 sharedBrowser();
-for (const name of files.filter((name) => only.includes(name))) await import(`./${name}.mjs`);
+for (const name of only) await import(`./${name}.mjs`);

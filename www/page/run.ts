@@ -9,7 +9,18 @@ import { complainWhereItHelps } from "./estimate";
 import { alone } from "./lock";
 import { begin, end, hear, hold, type Run, show } from "./progress";
 import { adopt, settings } from "./settings";
-import { accepted, adapter, downloaded, model, openedFrom, startFrom, type Text, text, training } from "./state";
+import {
+  accepted,
+  adapter,
+  changing,
+  downloaded,
+  model,
+  openedFrom,
+  startFrom,
+  type Text,
+  text,
+  training,
+} from "./state";
 import { read } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
@@ -37,6 +48,7 @@ export function goOn() {
     adopt(saved.settings);
     text.value = { ...saved.text, bytes, summary: null };
     accepted.value = true;
+    changing.value = null;
     await go(engine, saved.settings, text.value, live, saved);
   });
 }
