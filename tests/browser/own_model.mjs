@@ -94,6 +94,7 @@ describe("a model of one's own", () => {
     assert.ok(reads.length > 0 && Math.max(...reads) <= PIECE, `pieces of ${reads}`);
     await page.getByRole("button", { name: "Close" }).click();
     await startButton(page).waitFor();
+    await page.waitForFunction(() => /rows/.test(document.querySelector("#text .done-line").textContent));
     assert.notEqual(await counts(), before);
     await inspect(page, "model-loaded");
   });

@@ -24,8 +24,9 @@ export function keepEstimating() {
     if (!wanted || !taken || model.value.state !== "ready" || training.value) return;
     const { prompt: _, ...shape } = wanted;
     const sizes = taken.documents.map((document) => document.content.size);
-    const key = JSON.stringify([shape, model.value.info.sha256, sizes]);
-    if (key === measured) return;
+    const { name, sha256 } = model.value.info;
+    const key = JSON.stringify([shape, name, sha256, sizes]);
+    if (key === measured && taken.summary) return;
     measured = key;
     estimate.value = "measuring";
     clearTimeout(timer);
