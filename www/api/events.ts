@@ -15,10 +15,14 @@ export interface Settings {
   steps: number;
   clip: number;
   weightDecay: number;
+  /** The part of an adapter's inputs that is zeroed at random while it learns. */
+  dropout: number;
   /** Fraction of the rows. */
   holdout: number;
   /** Steps between evaluations; 0: a tenth of the run. */
   evalEvery: number;
+  /** Evaluations in a row without a better one after which the run ends; 0: never. */
+  patience: number;
   /** Steps between samples; 0: none. */
   sampleEvery: number;
   prompt: string;

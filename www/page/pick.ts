@@ -1,6 +1,6 @@
 /** A model from the visitor's own disk: picking its files, loading it, and the way back to the built-in one. */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
 import type { ModelFiles } from "../api/weights";
 import { change } from "./engine";
@@ -18,6 +18,8 @@ export interface Picked {
 export const picked = signal<Picked | null>(null);
 /** The way back takes a moment too. */
 export const returning = signal(false);
+/** One model is giving way to another. */
+export const changingModel = computed(() => returning.value || Boolean(picked.value?.loading));
 
 const NAMES = {
   config: "config.json",

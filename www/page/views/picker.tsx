@@ -79,12 +79,12 @@ function Fit({ size }: { size: number }) {
 /** Time grows with the parameters, more or less. */
 function Pace({ size }: { size: number }) {
   if (model.value.state !== "ready") return null;
-  const { info } = model.value;
+  const { info, builtIn } = model.value;
   const times = size / info.parameters;
   if (times < 2) return null;
   return (
     <>
-      A step will take about {thin(times)} times as long as with {info.name}
+      A step will take about {thin(times)} times as long as with {builtIn ? "the built-in model" : info.name}
       {info.gpu.software && ", and this browser works in software, which is slow already"}.
     </>
   );

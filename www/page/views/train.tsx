@@ -2,6 +2,7 @@
 
 import { estimate } from "../estimate";
 import { elsewhere } from "../lock";
+import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
@@ -60,7 +61,7 @@ function Start({ again }: { again: boolean }) {
         <button
           type="button"
           class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={elsewhere.value}
+          disabled={elsewhere.value || changingModel.value}
           onClick={() => {
             changing.value = null;
             train();
@@ -150,6 +151,9 @@ function Progress(now: Run) {
             Cancel
           </button>
         </div>
+      )}
+      {now.outcome?.reason === "early_stop" && (
+        <p class="quiet">It ended early, because the held-out rows no longer gained.</p>
       )}
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       {now.warnings.map((warning) => (

@@ -1,6 +1,7 @@
 /** The offer to go on with a run that was stopped, or that a closed tab cut short. */
 
 import { elsewhere } from "../lock";
+import { changingModel } from "../pick";
 import { goOn } from "../run";
 import { model } from "../state";
 import { forget, offer } from "../unfinished";
@@ -21,7 +22,7 @@ export function Offer({ primary = false }: { primary?: boolean }) {
         <p class="note">It learns with another model, {saved.model.name}: load that one in the model's card first.</p>
       )}
       <div class="buttons">
-        <button type="button" class={primary ? "primary" : ""} disabled={!fits} onClick={goOn}>
+        <button type="button" class={primary ? "primary" : ""} disabled={!fits || changingModel.value} onClick={goOn}>
           Go on where you stopped ({where})
         </button>
         <button type="button" class="plain" onClick={forget}>
