@@ -61,7 +61,7 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run parity-merge parity-interrupts
+test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts
 .PHONY: test-parity
 
 parity-samples:
@@ -82,6 +82,11 @@ parity-run:
 	cargo test --no-run
 	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
 .PHONY: parity-run
+
+parity-full:
+	cargo test --no-run
+	$(PYTHON) tests/parity/check_full.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/full
+.PHONY: parity-full
 
 parity-merge:
 	cargo test --no-run

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::adapter::Adapter;
+use crate::adapter::Params;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Ring, Tensor, Ticket, Usage};
 use crate::model::Transformer;
@@ -79,16 +79,16 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model` has the adapter attached.
+    /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model` reads the parameters.
     /// With `dropout`, what enters A passes through a mask.
-    pub fn record(model: &Transformer, adapter: &Adapter, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
+    pub fn record(model: &Transformer, params: &Params, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
         let gpu = &model.gpu;
-        let moment = |label: &str| gpu.buffer(label, adapter.length as u64 * 4, Usage::Storage);
+        let moment = |label: &str| gpu.buffer(label, params.length as u64 * 4, Usage::Storage);
         let moments = [moment("first moment")?, moment("second moment")?];
-        let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, adapter.length);
+        let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
         let buffers = UpdateBuffers {
-            p: flat(&adapter.p),
-            g: flat(&adapter.g),
+            p: flat(&params.p),
+            g: flat(&params.g),
             m: flat(&moments[0]),
             v: flat(&moments[1]),
             totals: Tensor::owned(gpu, "totals", 1, 2)?,

@@ -17,8 +17,8 @@ use crate::gpu::{Gpu, GpuOptions};
 use crate::model::{Logits, Source, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
-    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT,
-    Phase, Settings, Start, Wish,
+    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, Files, HOLDOUT, Hooks, Kept,
+    MOST_HELD_OUT, Method, Phase, Settings, Start, Wish,
 };
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
@@ -239,6 +239,9 @@ impl Engine {
             (None, Some(files)) => Start::Adapter(files),
             (None, None) => Start::Fresh,
         };
+        if settings.method == Method::Full {
+            return Err(js_error(Error::NotYet { what: "full fine-tuning in a browser".to_string() }));
+        }
         let data = self.take_dataset()?;
         let control = Control::default();
         *self.control.borrow_mut() = control.clone();
@@ -313,7 +316,7 @@ impl Engine {
         let files = AdapterFiles { config, weights };
         let spec = files.spec().map_err(js_error)?;
         let targets = spec.targets().into_iter().map(Target::name).collect();
-        self.load(Kept { step: 0, loss: None, rank: spec.rank(), alpha: spec.alpha(), targets, parameters: 0, files })
+        self.load(Kept { step: 0, loss: None, rank: spec.rank(), alpha: spec.alpha(), targets, parameters: 0, files: Files::Adapter(files) })
     }
 
     /// Logits [ids.length, V] of base and kept adapter, row by row.
@@ -343,16 +346,17 @@ impl Engine {
 
     /// Puts an adapter where the loaded one is, with its plans, if it has room there and nobody is generating; else beside it, with new plans.
     fn load(&self, mut kept: Kept) -> Js<()> {
-        let spec = kept.files.spec().map_err(js_error)?;
+        let files = kept.files.adapter().map_err(js_error)?.clone();
+        let spec = files.spec().map_err(js_error)?;
         let idle = self.generator.borrow().as_ref().is_none_or(|generator| Rc::strong_count(generator) == 1);
         let mut loaded = self.loaded.borrow_mut();
         if let Some(loaded) = loaded.as_mut().filter(|loaded| idle && loaded.adapter.has_room_for(&spec)) {
-            loaded.adapter.swap(&self.base.model.gpu, &kept.files).map_err(js_error)?;
+            loaded.adapter.swap(&self.base.model.gpu, &files).map_err(js_error)?;
             kept.parameters = loaded.adapter.parameters();
             loaded.kept = kept;
             return Ok(());
         }
-        let (adapter, model) = self.base.load_adapter(&kept.files).map_err(js_error)?;
+        let (adapter, model) = self.base.load_adapter(&files).map_err(js_error)?;
         kept.parameters = adapter.parameters();
         *loaded = Some(Loaded { kept, adapter, model });
         *self.generator.borrow_mut() = None;
@@ -378,9 +382,11 @@ fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
     Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 
+/// Null for what is no adapter, which `train` refuses to make.
 fn adapter_object(kept: &Kept) -> JsValue {
+    let Ok(files) = kept.files.adapter() else { return JsValue::NULL };
     let facts = serde_json::json!({
-        "config": kept.files.config,
+        "config": files.config,
         "rank": kept.rank,
         "alpha": kept.alpha,
         "targets": kept.targets,
@@ -389,6 +395,6 @@ fn adapter_object(kept: &Kept) -> JsValue {
         "loss": kept.loss,
     });
     let object = to_js(&facts);
-    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(kept.files.weights.as_slice()));
+    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(files.weights.as_slice()));
     object
 }

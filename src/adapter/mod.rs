@@ -10,6 +10,7 @@
 )]
 
 pub mod check;
+pub mod full;
 pub mod merge;
 pub mod peft;
 mod peft_config;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub use check::ExportCheck;
+pub use full::Full;
 pub use peft::AdapterFiles;
 pub use spec::{AdapterSpec, SiteSpec};
 
@@ -56,6 +58,14 @@ impl Place {
         let b = range(a.end, rank.checked_mul(rows))?;
         Some(Place { rank, rows, cols, a, b })
     }
+}
+
+/// Everything that a run trains, in one flat buffer, its gradients in another, and how many numbers each holds.
+#[derive(Clone)]
+pub struct Params {
+    pub p: Rc<Buffer>,
+    pub g: Rc<Buffer>,
+    pub length: usize,
 }
 
 /// The parameters of an adapter on the device, and the gradients beside them.
@@ -162,6 +172,10 @@ impl Adapter {
         self.write_uniforms(gpu);
         self.write(gpu, &flat);
         Ok(())
+    }
+
+    pub fn params(&self) -> Params {
+        Params { p: self.p.clone(), g: self.g.clone(), length: self.length }
     }
 
     /// Replaces every parameter; `flat` is in this adapter's layout.

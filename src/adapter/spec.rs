@@ -27,7 +27,7 @@ impl SiteSpec {
 }
 
 /// The sites of an adapter, in the order of the model.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AdapterSpec {
     sites: Vec<SiteSpec>,
 }

@@ -81,12 +81,15 @@ pub struct Lora {
 #[derive(Clone)]
 pub struct Linear {
     pub weight: Weight,
+    /// What is trained in the place of `weight`: full fine-tuning.
+    pub trained: Option<Param>,
     pub lora: Option<Lora>,
 }
 
 impl Linear {
     pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
-        let y = project(rec, None, x, Matrix::Frozen(&self.weight), None);
+        let w = self.trained.as_ref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
+        let y = project(rec, None, x, w, None);
         let Some(lora) = &self.lora else { return y };
         let kept = if lora.dropout { &dropout(rec, x, &lora.site) } else { x };
         let z = project(rec, None, kept, Matrix::Trained(&lora.a), None);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Format, Gpu, Pool, Tensor};
 use crate::ops::{Cache, RopeTables, Slab, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
-use crate::safetensors::{Dtype, Header, to_f32};
+use crate::safetensors::{Dtype, Header, to_f32, write};
 
 /// Most bytes of a checkpoint that are read at a time, and that wait for the adapter to take them.
 const PIECE: u64 = 4 << 20;
@@ -86,7 +86,7 @@ impl Transformer {
             for target in Target::ALL {
                 let (rows, cols) = target.shape(&config);
                 let weight = loader.weight(&format!("{}.weight", llama::module(layer, target)), rows, cols).await?;
-                block.linears.insert(target, Linear { weight, lora: None });
+                block.linears.insert(target, Linear { weight, trained: None, lora: None });
             }
             blocks.push(block);
         }
@@ -123,6 +123,37 @@ impl Transformer {
         }
         rec.cut();
         rms_norm(rec, &x, &self.norm, self.config.rms_norm_eps)
+    }
+
+    /// The bytes of a checkpoint in f32, with other numbers in the place of some linears.
+    pub async fn checkpoint(&self, linears: impl Iterator<Item = (usize, Target, &[f32])>) -> Result<Vec<u8>> {
+        let mut tensors = Vec::new();
+        let mut add = async |name: String, shape: Vec<usize>, parts: &[&Tensor]| {
+            let mut values = Vec::new();
+            for part in parts {
+                values.extend(part.download(&self.gpu).await?);
+            }
+            tensors.push((name, shape, values));
+            Ok::<(), Error>(())
+        };
+        let table = |weight: &Weight| weight.slabs.iter().map(|slab| slab.tensor.clone()).collect::<Vec<_>>();
+        let (rows, cols) = (self.config.vocabulary, self.config.hidden);
+        for (name, weight) in [(llama::EMBEDDING, Some(&self.embedding)), (llama::HEAD, self.head.as_ref())] {
+            if let Some(weight) = weight {
+                add(name.to_string(), vec![rows, cols], &table(weight).iter().collect::<Vec<_>>()).await?;
+            }
+        }
+        for (layer, block) in self.blocks.iter().enumerate() {
+            add(llama::norm(layer, "input_layernorm"), vec![cols], &[&block.input_norm]).await?;
+            add(llama::norm(layer, "post_attention_layernorm"), vec![cols], &[&block.post_attention_norm]).await?;
+        }
+        add(llama::FINAL_NORM.to_string(), vec![cols], &[&self.norm]).await?;
+        let kept = tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice()));
+        let linears = linears.map(|(layer, target, values)| {
+            let (rows, cols) = target.shape(&self.config);
+            (format!("{}.weight", llama::module(layer, target)), vec![rows, cols], values)
+        });
+        Ok(write(&kept.chain(linears).collect::<Vec<_>>(), &[("format".to_string(), "pt".to_string())]))
     }
 
     /// Bytes of the frozen weights on the adapter.

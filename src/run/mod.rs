@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod control;
 pub mod event;
+pub mod learner;
 pub mod settings;
 mod snapshots;
 mod training;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 pub use checkpoint::Checkpoint;
 pub use control::{Control, Wish};
 pub use event::{DoneReason, Event, Phase};
+pub use learner::{Files, Method};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
 
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
@@ -159,7 +161,7 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
     let spec: AdapterSpec = settings.check(&base.model.config)?;
     let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec)?;
     adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let mut trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
     let rows: Vec<&Row> = data.rows.iter().take(settings.batch).collect();

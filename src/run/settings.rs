@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::learner::Method;
 use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
 use crate::model::Config;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub batch: usize,
     /// Micro-batches of a step.
     pub accumulate: usize,
+    #[serde(default)]
+    pub method: Method,
     pub rank: usize,
     pub alpha: f64,
     pub targets: String,
@@ -66,6 +69,7 @@ impl Settings {
             seq_len: seq_len.min(config.context),
             batch,
             accumulate: 1,
+            method: Method::Lora,
             rank: 8,
             alpha: 16.0,
             targets: "all-linear".to_string(),
@@ -119,6 +123,9 @@ impl Settings {
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return refuse("dropout", self.dropout.to_string(), "a probability from 0 to below 1");
+        }
+        if self.method == Method::Full && self.dropout > 0.0 {
+            return refuse("dropout", self.dropout.to_string(), "0 with the method full: it belongs to LoRA");
         }
         if self.seq_len == 0 || self.seq_len > config.context {
             return refuse(

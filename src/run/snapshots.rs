@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::adapter::Adapter;
+use crate::adapter::Params;
 use crate::error::Result;
 use crate::gpu::{Buffer, Gpu, Usage};
 
@@ -13,8 +13,8 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(gpu: &Gpu, adapter: &Adapter) -> Result<Snapshots> {
-        let bytes = adapter.length as u64 * 4;
+    pub fn new(gpu: &Gpu, params: &Params) -> Result<Snapshots> {
+        let bytes = params.length as u64 * 4;
         Ok(Snapshots {
             candidate: gpu.buffer("candidate", bytes, Usage::Storage)?,
             staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
@@ -23,8 +23,8 @@ impl Snapshots {
     }
 
     /// Copies the parameters as they are after everything submitted so far.
-    pub fn take(&self, gpu: &Gpu, adapter: &Adapter) {
-        gpu.copy(&adapter.p, 0, &self.candidate, 0, self.bytes);
+    pub fn take(&self, gpu: &Gpu, params: &Params) {
+        gpu.copy(&params.p, 0, &self.candidate, 0, self.bytes);
     }
 
     /// The copy that was last taken.

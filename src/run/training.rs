@@ -5,10 +5,11 @@ mod keeping;
 use std::collections::VecDeque;
 
 use super::checkpoint::{Losses, fingerprint};
+use super::learner::{Files, Learner, Method};
 use super::snapshots::Snapshots;
 use super::{Base, Clock, Control, Event, Hooks, Phase, Settings, Start, Wish, evaluate, new_kernels};
-use crate::adapter::{Adapter, AdapterFiles, ExportCheck};
-use crate::error::Result;
+use crate::adapter::{Adapter, ExportCheck, Full, Params};
+use crate::error::{Error, Result};
 use crate::generate::Generator;
 use crate::gpu::Ticket;
 use crate::plan::Progress;
@@ -25,7 +26,7 @@ const LONG_STEP_MS: f64 = 100.0;
 /// The adapter that a run keeps.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    pub files: AdapterFiles,
+    pub files: Files,
     pub step: u32,
     /// Held-out loss; `None` without held-out rows.
     pub loss: Option<f64>,
@@ -50,13 +51,15 @@ struct Run<'a> {
     control: &'a Control,
     clock: &'a Clock,
     hooks: Hooks<'a>,
-    adapter: Adapter,
+    learner: Learner,
+    params: Params,
     trainer: Trainer,
     evaluator: Evaluator,
     snapshots: Snapshots,
     /// Made after the first step, so that it starts sooner.
     generator: Option<Generator>,
     check: Option<ExportCheck>,
+    late_plans_made: bool,
     pending: VecDeque<Pending>,
     /// The last step submitted, or skipped because it had no targets.
     step: u32,
@@ -86,20 +89,35 @@ pub(super) async fn train<'a>(
     let gpu = base.model.gpu.clone();
     let spec = settings.check(&base.model.config)?;
     let data_sha256 = fingerprint(data);
-    let (adapter, initial) = match &start {
-        Start::Fresh => {
+    let (learner, initial) = match (&start, settings.method) {
+        (Start::Fresh, Method::Lora) => {
             let adapter = Adapter::new(&gpu, &base.model.config, spec)?;
             let initial = adapter.initial(settings.seed);
-            (adapter, initial)
+            (Learner::Lora(adapter), initial)
         }
-        Start::Adapter(files) => files.load(&gpu, &base.model.config)?,
-        Start::Checkpoint(checkpoint) => {
-            let adapter = Adapter::new(&gpu, &base.model.config, checkpoint.state.spec.clone())?;
-            checkpoint.check(&base.sha256, &data_sha256, adapter.length)?;
-            (adapter, checkpoint.p.clone())
+        (Start::Fresh, Method::Full) => {
+            let full = Full::new(&base.model)?;
+            let initial = full.initial(&base.model).await?;
+            (Learner::Full(full), initial)
+        }
+        (Start::Adapter(files), Method::Lora) => {
+            let (adapter, flat) = files.load(&gpu, &base.model.config)?;
+            (Learner::Lora(adapter), flat)
+        }
+        (Start::Adapter(_), Method::Full) => {
+            let reason = "full fine-tuning starts from the base: merge the adapter into it first".to_string();
+            return Err(Error::Usage { reason });
+        }
+        (Start::Checkpoint(checkpoint), method) => {
+            let learner = match method {
+                Method::Lora => Learner::Lora(Adapter::new(&gpu, &base.model.config, checkpoint.state.spec.clone())?),
+                Method::Full => Learner::Full(Full::new(&base.model)?),
+            };
+            checkpoint.check(&base.sha256, &data_sha256, learner.params().length)?;
+            (learner, checkpoint.p.clone())
         }
     };
-    adapter.write(&gpu, &initial);
+    learner.write(&gpu, &initial);
     let mut events = Vec::new();
     let mut opening = vec![Event::Config {
         base: base.name.clone(),
@@ -108,7 +126,7 @@ pub(super) async fn train<'a>(
         adapter: gpu.name.clone(),
         rows: data.rows.len(),
         held_out: data.held_out.len(),
-        parameters: adapter.parameters(),
+        parameters: learner.parameters(),
         settings: Box::new(settings.clone()),
     }];
     opening.extend(data.warnings.iter().map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() }));
@@ -120,8 +138,9 @@ pub(super) async fn train<'a>(
         (hooks.emit)(event);
     }
 
-    let model = adapter.attach(&base.model);
-    let draft = Trainer::record(&model, &adapter, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let params = learner.params();
+    let model = learner.attach(&base.model);
+    let draft = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
     let [micro, update] = draft.recorders();
     let total = new_kernels(&gpu, &[micro, update, &evaluation.0]);
@@ -132,7 +151,7 @@ pub(super) async fn train<'a>(
         let trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
         (trainer, Evaluator::finish(evaluation, settings.batch, &mut progress).await?)
     };
-    let snapshots = Snapshots::new(&gpu, &adapter)?;
+    let snapshots = Snapshots::new(&gpu, &params)?;
     let (started_from_adapter, from) = match &start {
         Start::Fresh => (false, None),
         Start::Adapter(_) => (true, None),
@@ -148,12 +167,14 @@ pub(super) async fn train<'a>(
         control,
         clock,
         hooks,
-        adapter,
+        learner,
+        params,
         trainer,
         evaluator,
         snapshots,
         generator: None,
         check: None,
+        late_plans_made: false,
         pending: VecDeque::new(),
         step: 0,
         broken: None,
@@ -333,7 +354,7 @@ impl Run<'_> {
     /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so far.
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         let gpu = self.base.model.gpu.clone();
-        self.snapshots.take(&gpu, &self.adapter);
+        self.snapshots.take(&gpu, &self.params);
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
         self.emit(Event::Eval { step, loss, tokens });
         self.losses.last_step = step;

@@ -266,15 +266,15 @@ crate::gpu_tests! {
         let settings = Settings { rank: 8, eval_every: 4, ..tiny_settings(&base) };
         let (_, kept) = whole_run(&base, &settings, Some(&init)).await;
         let kept = kept.expect("an adapter");
-        let spec = kept.files.spec().expect("a spec");
+        let spec = kept.files.adapter().expect("an adapter").spec().expect("a spec");
         assert!(spec.is_uniform() && spec.rank() == 8 && kept.rank == 8 && kept.alpha == spec.alpha());
         assert!(spec.sites().iter().map(|site| (site.layer, site.target)).eq(sites.iter().map(|site| (site.0, site.1))));
-        assert_ne!(tensors(&kept.files), tensors(&export(&base.model.gpu, &init)), "it was trained");
+        assert_ne!(tensors(kept.files.adapter().expect("an adapter")), tensors(&export(&base.model.gpu, &init)), "it was trained");
 
         // The run measured the adapter with its own ranks and scales; the files have one.
         let Some(expected) = kept.loss else { return };
         let data = tiny_data(&base, &settings);
-        let mut evaluator = run::evaluator(&base.with_adapter(&kept.files).expect("a model"), settings.batch, settings.seq_len).await.expect("a plan");
+        let mut evaluator = run::evaluator(&base.with_adapter(kept.files.adapter().expect("an adapter")).expect("a model"), settings.batch, settings.seq_len).await.expect("a plan");
         let loss = run::evaluate(&mut evaluator, &data.held_out, settings.batch, settings.seq_len, 1.0, &Control::default()).await;
         let (loss, _) = loss.expect("a loss").expect("a loss");
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");

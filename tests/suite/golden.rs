@@ -139,7 +139,7 @@ async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
     let model = case.model(gpu).await;
     let (adapter, flat) = case.files().load(gpu, &model.config).expect("an adapter");
     adapter.write(gpu, &flat);
-    let draft = Trainer::record(&adapter.attach(&model), &adapter, facts.batch, facts.seq_len, false).expect("plans");
+    let draft = Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
     let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
 
     // The gradient is what a micro-batch leaves; the update that follows would clear it.

@@ -45,7 +45,7 @@ async fn tuned(name: &str, gpu: Rc<Gpu>) -> Tuned {
 
 impl Tuned {
     async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
-        let draft = Trainer::record(&self.model, &self.adapter, batch, seq_len, false).expect("plans");
+        let draft = Trainer::record(&self.model, &self.adapter.params(), batch, seq_len, false).expect("plans");
         Trainer::finish(draft, batch, &mut quiet()).await.expect("plans")
     }
 }
@@ -565,7 +565,7 @@ crate::gpu_tests! {
             let init = AdapterFiles::new(&adapter, &flat, "tiny");
             let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
             let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
-            let kept = kept.expect("an adapter").files.parameters(&adapter).expect("parameters");
+            let kept = kept.expect("an adapter").files.adapter().expect("an adapter").parameters(&adapter).expect("parameters");
             same_bits("adapter", &kept, &flat);
             assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
             assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));

@@ -99,7 +99,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let base = zeros(&gpu(shape).await, EMBEDDED).await;
     let adapter = adapter(&base, 8, "all-linear");
     let model = adapter.attach(&base);
-    let training = Trainer::record(&model, &adapter, batch, seq_len, false).expect("plans");
+    let training = Trainer::record(&model, &adapter.params(), batch, seq_len, false).expect("plans");
     let [micro, update] = training.recorders();
     let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan").0;
     let [prefill, decode] = Generator::record(&model).expect("plans");
@@ -132,7 +132,7 @@ crate::gpu_tests! {
     async fn a_plan_of_one_layer_reads_as_it_did() {
         let base = zeros(&gpu(Shape::Direct).await, ONE_LAYER).await;
         let adapter = adapter(&base, 2, "q_proj");
-        let draft = Trainer::record(&adapter.attach(&base), &adapter, 1, 8, false).expect("plans");
+        let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
         let trainer = Trainer::finish(draft, 1, &mut quiet()).await.expect("plans");
         let found = format!("micro\n{}\nupdate\n{}", trainer.micro_plan(), trainer.update_plan());
         assert!(found == include_str!("../fixtures/plan.txt"), "tests/fixtures/plan.txt should read\n{found}");
@@ -164,7 +164,7 @@ crate::gpu_tests! {
                 for (block, kept) in model.blocks.iter_mut().zip([layer_0, layer_1]) {
                     block.linears.iter_mut().filter(|(target, _)| !kept.contains(target)).for_each(|(_, linear)| linear.lora = None);
                 }
-                let draft = Trainer::record(&model, &adapter, 2, 24, false).expect("plans");
+                let draft = Trainer::record(&model, &adapter.params(), 2, 24, false).expect("plans");
                 let trainer = Trainer::finish(draft, 2, &mut quiet()).await.expect("plans");
                 let count = |kernel: &str| trainer.micro_plan().kernels().iter().filter(|key| key.kernel == kernel).count();
                 assert_eq!([count("attention_backward_q"), count("rms_norm_backward")], expected, "{layer_0:?} {layer_1:?}");
@@ -179,7 +179,7 @@ crate::gpu_tests! {
             let adapter = adapter(&base, 4, "all-linear");
             let model = adapter.attach(&base);
             adapter.write(&gpu, &adapter.initial(1));
-            let draft = Trainer::record(&model, &adapter, facts.batch, facts.seq_len, false).expect("plans");
+            let draft = Trainer::record(&model, &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
             let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
             let evaluation = Evaluator::record(&model, facts.batch, facts.seq_len).expect("a plan");
             let mut evaluator = Evaluator::finish(evaluation, facts.batch, &mut quiet()).await.expect("a plan");

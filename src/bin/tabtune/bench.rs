@@ -104,7 +104,7 @@ async fn step() -> Result<()> {
     adapter.write(gpu, &adapter.initial(0));
     let (batch, seq_len) = (settings.batch, settings.seq_len);
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter, batch, seq_len, false)?;
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), batch, seq_len, false)?;
     let mut trainer = Trainer::finish(draft, batch, &mut progress).await?;
     let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
     let row = Row { ids, targets: vec![true; seq_len], tokens: seq_len };

@@ -85,6 +85,45 @@ pub fn write_adapter(dir: &Path, files: &AdapterFiles) -> Result<()> {
     write_whole(dir, CONFIG, files.config.as_bytes())
 }
 
+/// What belongs to a checkpoint besides its weights; what of it the base has is copied.
+pub const COPIED: [&str; 10] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+];
+
+/// A whole checkpoint: these weights in f32, and what else the base's folder has.
+pub fn write_model(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
+    let embedded = |name: &str| ["config.json", "tokenizer.json", "tokenizer_config.json"].iter().position(|known| *known == name);
+    for name in COPIED {
+        let bytes = match base {
+            Some(base) if base.join(name).is_file() => std::fs::read(base.join(name)).map_err(|e| io(&base.join(name), e))?,
+            Some(_) => continue,
+            None => match embedded(name) {
+                Some(at) => EMBEDDED[at].to_vec(),
+                None => continue,
+            },
+        };
+        write_whole(dir, name, &if name == "config.json" { in_f32(&bytes) } else { bytes })?;
+    }
+    write_whole(dir, "model.safetensors", weights)
+}
+
+/// config.json of weights that are now in f32.
+fn in_f32(config: &[u8]) -> Vec<u8> {
+    let Ok(serde_json::Value::Object(mut config)) = serde_json::from_slice(config) else { return config.to_vec() };
+    config.remove("dtype");
+    config.insert("torch_dtype".to_string(), "float32".into());
+    serde_json::to_vec_pretty(&config).unwrap_or_default()
+}
+
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub fn write_checkpoint(dir: &Path, bytes: &[u8]) -> Result<()> {

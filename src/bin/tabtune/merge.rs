@@ -11,20 +11,6 @@ use super::files;
 
 const WEIGHTS: &str = "model.safetensors";
 
-/// What belongs to a checkpoint besides its weights; what of it the base has is copied.
-const COPIED: [&str; 10] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-];
-
 pub async fn merge(model: &Path, adapter: &Path, out: &Path) -> Result<()> {
     let adapter = files::read_adapter(adapter)?;
     let path = model.join("config.json");
@@ -43,7 +29,7 @@ pub async fn merge(model: &Path, adapter: &Path, out: &Path) -> Result<()> {
         let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
         adapter.merge(&config, &base, &mut |bytes| file.write_all(bytes).map_err(failed)).await?;
         file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
-        for name in COPIED.iter().filter(|name| model.join(name).is_file()) {
+        for name in files::COPIED.iter().filter(|name| model.join(name).is_file()) {
             fs::copy(model.join(name), out.join(name)).map_err(|e| files::io(&out.join(name), e))?;
         }
         let path = out.join(WEIGHTS);
@@ -54,7 +40,7 @@ pub async fn merge(model: &Path, adapter: &Path, out: &Path) -> Result<()> {
         Ok(()) => eprintln!("merged checkpoint written to {}", out.display()),
         // The folder was empty before, so everything in it is half of something.
         Err(_) => {
-            for name in COPIED {
+            for name in files::COPIED {
                 let _ = fs::remove_file(out.join(name));
             }
             let _ = fs::remove_file(&part);

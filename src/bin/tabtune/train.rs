@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Config, Target};
-use tabtune::run::{self, CheckpointHook, Control, Event, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Settings, Start, Wish};
+use tabtune::run::{self, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Method, Settings, Start, Wish};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
@@ -28,6 +28,9 @@ pub struct TrainArgs {
     /// Start from this adapter; rank, alpha and targets are its.
     #[arg(long, value_name = "ADAPTER_DIR")]
     init: Option<PathBuf>,
+    /// lora, or full: every matrix of the blocks, which writes a whole checkpoint to --out [default: lora]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
     /// [default: 8]
     #[arg(long)]
     rank: Option<usize>,
@@ -105,6 +108,17 @@ impl TrainArgs {
             Some("constant") => Some(Schedule::Constant),
             Some(other) => return Err(Error::Usage { reason: format!("--schedule {other}: expected linear, cosine or constant") }),
         };
+        settings.method = match self.method.as_deref() {
+            None => settings.method,
+            Some("lora") => Method::Lora,
+            Some("full") => Method::Full,
+            Some(other) => return Err(Error::Usage { reason: format!("--method {other}: expected lora or full") }),
+        };
+        if settings.method == Method::Full && (self.rank.is_some() || self.alpha.is_some() || self.targets.is_some() || self.init.is_some())
+        {
+            let reason = "--rank, --alpha, --targets and --init belong to --method lora".to_string();
+            return Err(Error::Usage { reason });
+        }
         let rank = self.rank.unwrap_or(settings.rank);
         settings.schedule = schedule.unwrap_or(settings.schedule);
         settings.alpha = self.alpha.unwrap_or(if self.rank.is_some() { 2.0 * rank as f64 } else { settings.alpha });
@@ -204,7 +218,12 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         }
     };
     let mut saved = Ok(());
-    let mut keep = |kept: &Kept| saved = files::write_adapter(&args.out, &kept.files);
+    let mut keep = |kept: &Kept| {
+        saved = match &kept.files {
+            Files::Adapter(files) => files::write_adapter(&args.out, files),
+            Files::Checkpoint(weights) => files::write_model(&args.out, args.model.model.as_deref(), weights),
+        }
+    };
     let mut checkpointed = Ok(());
     let mut save = |bytes: Vec<u8>| checkpointed = files::write_checkpoint(&args.out, &bytes);
     let checkpoint =
@@ -228,7 +247,8 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         files::remove_checkpoint(&args.out)?;
     }
     if let Some(kept) = kept {
-        eprintln!("adapter of step {} written to {}", kept.step, args.out.display());
+        let what = if matches!(kept.files, Files::Adapter(_)) { "adapter" } else { "checkpoint" };
+        eprintln!("{what} of step {} written to {}", kept.step, args.out.display());
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! What a run leaves behind: the best adapter, checkpoints, samples, and its end.
 
 use super::{Kept, PROBE_TOKENS, Run};
-use crate::adapter::{AdapterFiles, ExportCheck};
+use crate::adapter::ExportCheck;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
 use crate::model::Target;
 use crate::plan::Progress;
 use crate::run::checkpoint::{Checkpoint, Losses, State};
+use crate::run::learner::{Files, Learner};
 use crate::run::{DoneReason, Event, Wish};
 
 impl Run<'_> {
@@ -40,7 +41,7 @@ impl Run<'_> {
         let gpu = self.base.model.gpu.clone();
         let [m, v] = self.trainer.moments();
         let (p, m, v) = (
-            self.snapshots.read_from(&gpu, &self.adapter.p).await?,
+            self.snapshots.read_from(&gpu, &self.params.p).await?,
             self.snapshots.read_from(&gpu, &m).await?,
             self.snapshots.read_from(&gpu, &v).await?,
         );
@@ -49,7 +50,7 @@ impl Run<'_> {
             step,
             updates: self.trainer.step,
             settings: self.settings.clone(),
-            spec: self.adapter.spec.clone(),
+            spec: self.learner.spec(),
             base_sha256: self.base.sha256.clone(),
             data_sha256: self.data_sha256.clone(),
             losses: self.losses,
@@ -66,12 +67,12 @@ impl Run<'_> {
     /// Exports parameters, checks the bytes, and hands them on.
     pub(super) async fn keep(&mut self, step: u32, loss: Option<f64>, flat: Vec<f32>) -> Result<()> {
         let gpu = self.base.model.gpu.clone();
-        let files = AdapterFiles::new(&self.adapter, &flat, &self.base.name);
+        let files = self.learner.export(&self.base.model, &flat, &self.base.name).await?;
         self.make_late_plans().await?;
-        if let Some(check) = &self.check {
-            check.run(&gpu, &flat, &files).await?;
+        if let (Some(check), Files::Adapter(files)) = (&self.check, &files) {
+            check.run(&gpu, &flat, files).await?;
         }
-        let spec = &self.adapter.spec;
+        let spec = self.learner.spec();
         let kept = Kept {
             files,
             step,
@@ -79,7 +80,7 @@ impl Run<'_> {
             rank: spec.rank(),
             alpha: spec.alpha(),
             targets: spec.targets().into_iter().map(Target::name).collect(),
-            parameters: self.adapter.parameters(),
+            parameters: self.learner.parameters(),
         };
         (self.hooks.keep)(&kept);
         self.kept = Some(kept);
@@ -89,9 +90,10 @@ impl Run<'_> {
 
     /// The plans that nobody waits for: samples and the check of exports.
     pub(super) async fn make_late_plans(&mut self) -> Result<()> {
-        if self.check.is_some() {
+        if self.late_plans_made {
             return Ok(());
         }
+        self.late_plans_made = true;
         let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
         let probe: Vec<u32> = self
             .data
@@ -99,10 +101,12 @@ impl Run<'_> {
             .first()
             .map(|row| row.ids.iter().take(PROBE_TOKENS.min(self.settings.seq_len)).copied().collect())
             .unwrap_or_default();
-        let draft = ExportCheck::record(&self.base.model, &self.adapter, &probe)?;
-        self.check = Some(ExportCheck::finish(draft, &probe, &mut progress).await?);
+        if let Learner::Lora(adapter) = &self.learner {
+            let draft = ExportCheck::record(&self.base.model, adapter, &probe)?;
+            self.check = Some(ExportCheck::finish(draft, &probe, &mut progress).await?);
+        }
         if self.settings.sample_every > 0 {
-            let model = self.adapter.attach(&self.base.model);
+            let model = self.learner.attach(&self.base.model);
             self.generator = Some(Generator::finish(&model, Generator::record(&model)?, &mut progress).await?);
         }
         Ok(())
@@ -150,7 +154,7 @@ impl Run<'_> {
                 self.emit(Event::Warning { code: "no_improvement".to_string(), message });
             }
             let gpu = self.base.model.gpu.clone();
-            self.snapshots.take(&gpu, &self.adapter);
+            self.snapshots.take(&gpu, &self.params);
             let flat = self.snapshots.read(&gpu).await?;
             self.keep(step, None, flat).await?;
         }

@@ -1,0 +1,84 @@
+//! What a run trains: an adapter, or every matrix of the blocks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, Params};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::model::Transformer;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    #[default]
+    Lora,
+    /// Every block linear in f32; embedding, norms and head stay frozen.
+    Full,
+}
+
+pub(super) enum Learner {
+    Lora(Adapter),
+    Full(Full),
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Files {
+    Adapter(AdapterFiles),
+    /// The bytes of a whole `model.safetensors`.
+    Checkpoint(Vec<u8>),
+}
+
+impl Files {
+    /// Errors: `NotYet` for what full fine-tuning leaves.
+    pub fn adapter(&self) -> Result<&AdapterFiles> {
+        match self {
+            Files::Adapter(files) => Ok(files),
+            Files::Checkpoint(_) => Err(Error::NotYet { what: "a checkpoint where an adapter is expected".to_string() }),
+        }
+    }
+}
+
+impl Learner {
+    pub fn params(&self) -> Params {
+        match self {
+            Learner::Lora(adapter) => adapter.params(),
+            Learner::Full(full) => full.params().clone(),
+        }
+    }
+
+    pub fn attach(&self, model: &Transformer) -> Transformer {
+        match self {
+            Learner::Lora(adapter) => adapter.attach(model),
+            Learner::Full(full) => full.attach(model),
+        }
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        match self {
+            Learner::Lora(adapter) => adapter.parameters(),
+            Learner::Full(full) => full.parameters(),
+        }
+    }
+
+    /// The sites of the adapter; none for full fine-tuning.
+    pub fn spec(&self) -> AdapterSpec {
+        match self {
+            Learner::Lora(adapter) => adapter.spec.clone(),
+            Learner::Full(_) => AdapterSpec::default(),
+        }
+    }
+
+    pub fn write(&self, gpu: &Gpu, flat: &[f32]) {
+        gpu.write(&self.params().p, 0, bytemuck::cast_slice(flat));
+    }
+
+    /// The files that hold parameters `flat`, which are in this layout.
+    pub async fn export(&self, model: &Transformer, flat: &[f32], base: &str) -> Result<Files> {
+        match self {
+            Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, base))),
+            Learner::Full(full) => Ok(Files::Checkpoint(full.checkpoint(model, flat).await?)),
+        }
+    }
+}
