@@ -359,14 +359,12 @@ fn settings_out_of_range_are_refused_by_name() {
 }
 
 #[test]
-fn what_comes_later_says_so_and_wrong_usage_exits_2() {
+fn a_file_that_is_not_there_and_wrong_usage_say_so() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
-    for later in [["--resume", "x"], ["--dropout", "0.1"]] {
-        refused(&train(&data, &out, &later), "not_yet", &[later[0]]);
-    }
+    refused(&train(&data, &out, &["--resume", "x"]), "io", &["checkpoint"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
-    refused(&train(&conversation, &out, &[]), "not_yet", &["messages"]);
+    refused(&train(&conversation, &out, &[]), "no_chat_template", &["line 1"]);
 
     let usage: [(&[&str], &str); 6] = [
         (&["train", "--data", &data], "--out"),
