@@ -20,7 +20,7 @@
 //! |---|---|
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
 //! | [`safetensors`] | header and ranges, read and write; no GPU |
-//! | [`text`] | tokenizer, file formats, rows with loss masks, batches; no GPU |
+//! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks, batches; no GPU |
 //! | [`gpu`] | adapter and limits, buffers, the pool, kernels and pipelines, read-back: the only room that names wgpu |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, cross_entropy, update |

@@ -63,8 +63,8 @@ def fetch_gguf(path):
             part.rename(path)
 
 
-def gguf_fields(path):
-    """The key-value pairs at the beginning of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)."""
+def gguf_fields(path, with_end=False):
+    """The key-value pairs at the beginning of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), and where they end if asked."""
     numbers = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
     with open(path, "rb") as file:
         def number(kind):
@@ -79,8 +79,9 @@ def gguf_fields(path):
             return number(numbers[kind])
 
         assert file.read(4) == b"GGUF", path
-        number("I"), number("Q")
-        return {value(8): value(number("I")) for _ in range(number("Q"))}
+        number("I"), number("Q")  # version, tensors
+        fields = {value(8): value(number("I")) for _ in range(number("Q"))}
+        return (fields, file.tell()) if with_end else fields
 
 
 def tokenizer(fields):

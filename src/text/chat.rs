@@ -169,12 +169,12 @@ fn raised(message: String) -> minijinja::Error {
 
 /// A template's own words, or the engine's with the line of the template.
 fn explain(error: &minijinja::Error) -> String {
-    match (error.kind(), error.detail()) {
+    super::shortened(match (error.kind(), error.detail()) {
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
         (ErrorKind::OutOfFuel, _) => "it takes more instructions than a chat template should; it may never end".to_owned(),
         (ErrorKind::WriteFailure, _) => format!("its text is longer than {LONGEST_TEXT} bytes"),
         _ => error.to_string(),
-    }
+    })
 }
 
 /// A text that stops growing at the limit.

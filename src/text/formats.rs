@@ -115,7 +115,7 @@ impl Document {
     }
 
     fn broken(&self, line: usize, reason: String) -> Error {
-        Error::DataLine { name: self.name.clone(), line, reason }
+        Error::DataLine { name: self.name.clone(), line, reason: super::shortened(reason) }
     }
 }
 

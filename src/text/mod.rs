@@ -19,3 +19,12 @@ pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, Row, Rows, 
 pub use formats::Document;
 pub use preview::{PreviewRow, PreviewToken, preview};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
+
+/// Words of an error, cut where they repeat a long part of a file.
+fn shortened(reason: String) -> String {
+    const LONGEST: usize = 300;
+    match reason.char_indices().nth(LONGEST) {
+        None => reason,
+        Some((end, _)) => format!("{}…", reason.get(..end).unwrap_or_default()),
+    }
+}

@@ -254,5 +254,5 @@ fn read_optional<T: Default + for<'de> Deserialize<'de>>(json: Option<&[u8]>, na
 }
 
 fn refusal(reason: String) -> Error {
-    Error::Tokenizer { reason }
+    Error::Tokenizer { reason: super::shortened(reason) }
 }

@@ -1,7 +1,7 @@
 /** What the browser tests share: one server, one Chromium, pages that note everything that goes wrong in them. */
 
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before } from "node:test";
@@ -46,9 +46,12 @@ export function sharedBrowser() {
 
 export const address = () => server.address;
 
-/** A page in a context of its own. `page.faults` collects errors of the page and violations of its policy. */
-export async function open({ hash = "", from = browser } = {}) {
-  const context = await from.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+/**
+ * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and violations of its
+ * policy.
+ */
+export async function open({ hash = "", from = browser, beside } = {}) {
+  const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.faults = [];
@@ -133,6 +136,51 @@ export async function longestTask(page, act) {
   const tasks = traceEvents.filter((event) => isTask(event) && event.tdur !== undefined);
   assert.ok(tasks.length > 20, "the trace holds no tasks");
   return Math.max(...tasks.map((task) => task.tdur)) / 1000;
+}
+
+/** The worker's side of `page` notes every event of a run from here on; the answer reads them. */
+export async function listen(page) {
+  const [worker] = page.workers();
+  await worker.evaluate(() => {
+    self.heard = [];
+    const post = self.postMessage;
+    self.postMessage = (message, ...rest) => {
+      if (message.note?.type === "event") self.heard.push(message.note.event);
+      return post.call(self, message, ...rest);
+    };
+  });
+  return () => worker.evaluate(() => self.heard);
+}
+
+/** The log that the page saves, line by line. The run must be on the screen. */
+export async function savedLog(page) {
+  if (!(await page.getByRole("button", { name: "Save the log" }).isVisible()))
+    await page.getByText("Look inside").click();
+  const content = await download(page, page.getByRole("button", { name: "Save the log" }));
+  return content
+    .toString()
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** What a button downloads. */
+export async function download(page, button) {
+  const coming = page.waitForEvent("download");
+  await button.click();
+  return readFileSync(await (await coming).path());
+}
+
+/** Both columns of card 4, once both are written to the end. */
+export async function written(page) {
+  await page
+    .waitForFunction(() => document.querySelectorAll(".column[aria-busy=true]").length > 0, null, { timeout: 2000 })
+    .catch(() => {});
+  await page.waitForFunction(() => {
+    const columns = [...document.querySelectorAll(".column[aria-busy=false] .written")];
+    return columns.length === 2 && columns.every((column) => column.textContent.length > 20);
+  });
+  return page.locator(".column .written").allTextContents();
 }
 
 export function keep(name, content) {

@@ -1,13 +1,27 @@
-/** The page end to end, in a real Chromium with WebGPU in software. One browser, one test after the other. */
+/**
+ * The page end to end, in a real Chromium with WebGPU in software. One browser, one test after the other. `ONLY=pause,own_text`
+ * runs the files of these names alone.
+ */
 
 import { sharedBrowser } from "./browser.mjs";
 
+const files = [
+  "first_visit",
+  "main_job",
+  "hot_path",
+  "recovery",
+  "non_finite",
+  "pause",
+  "unfinished",
+  "two_tabs",
+  "adapter_files",
+  "own_model",
+  "own_text",
+  "bad_input",
+  "keyboard",
+  "no_webgpu",
+];
+const only = process.env.ONLY?.split(",") ?? files;
+
 sharedBrowser();
-await import("./first_visit.mjs");
-await import("./main_job.mjs");
-await import("./hot_path.mjs");
-await import("./recovery.mjs");
-await import("./own_text.mjs");
-await import("./bad_input.mjs");
-await import("./keyboard.mjs");
-await import("./no_webgpu.mjs");
+for (const name of only) await import(`./${name}.mjs`);

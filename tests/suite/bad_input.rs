@@ -359,12 +359,13 @@ fn settings_out_of_range_are_refused_by_name() {
 }
 
 #[test]
-fn a_file_that_is_not_there_and_wrong_usage_say_so() {
+fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
-    refused(&train(&data, &out, &["--resume", "x"]), "io", &["checkpoint"]);
+    refused(&train(&data, &out, &["--resume", "nowhere"]), "io", &["nowhere"]);
+    refused(&train(&data, &out, &["--dropout", "1"]), "setting", &["dropout", "below 1"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
-    refused(&train(&conversation, &out, &[]), "no_chat_template", &["line 1"]);
+    refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);
 
     let usage: [(&[&str], &str); 6] = [
         (&["train", "--data", &data], "--out"),

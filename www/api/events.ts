@@ -15,10 +15,14 @@ export interface Settings {
   steps: number;
   clip: number;
   weightDecay: number;
+  /** The part of an adapter's inputs that is zeroed at random while it learns. */
+  dropout: number;
   /** Fraction of the rows. */
   holdout: number;
   /** Steps between evaluations; 0: a tenth of the run. */
   evalEvery: number;
+  /** Evaluations in a row without a better one after which the run ends; 0: never. */
+  patience: number;
   /** Steps between samples; 0: none. */
   sampleEvery: number;
   prompt: string;
@@ -111,7 +115,7 @@ export interface Stats {
 
 export type Event =
   | ({ type: "config" } & Record<string, unknown>)
-  | { type: "phase"; phase: "loading" | "compiling" | "training"; done: number; total: number }
+  | { type: "phase"; phase: "loading" | "compiling" | "training" | "paused"; done: number; total: number }
   | {
       type: "step";
       step: number;
@@ -125,11 +129,13 @@ export type Event =
   | { type: "eval"; step: number; loss: number; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
   | { type: "warning"; code: string; message: string }
+  /** The run can be taken up again from here. */
+  | { type: "checkpoint"; step: number }
   | {
       type: "done";
       step: number;
       baseLoss: number | null;
       bestLoss: number | null;
       bestStep: number;
-      reason: "finished" | "stopped" | "cancelled" | "non_finite";
+      reason: "finished" | "early_stop" | "stopped" | "cancelled" | "non_finite";
     };

@@ -1,9 +1,9 @@
 /** A promise-shaped client of the worker: one `Session` is one worker with one engine in it. */
 
-import type { Call, Calls, FromWorker, Note, TextDocument, ToWorker } from "../worker/protocol";
+import type { Call, Calls, FromWorker, Note, TextDocument, ToWorker, Training } from "../worker/protocol";
 import wasmUrl from "../worker/wasm/tabtune_bg.wasm?url";
 import workerUrl from "../worker/worker.ts?worker&url";
-import { LoraError, loraError } from "./errors";
+import { LoraError, loraError, type PlainError } from "./errors";
 import type { AdapterFiles, Event, GenerateOptions, Settings } from "./events";
 import type { ModelFiles } from "./weights";
 
@@ -11,6 +11,13 @@ interface Pending {
   resolve(value: unknown): void;
   reject(error: LoraError): void;
   onNote(note: Note): void;
+}
+
+export interface TrainOptions extends Omit<Training, "settings"> {
+  /** The run was written to the browser's storage as it was at this step. */
+  onSaved?(step: number): void;
+  /** It could not be; the run goes on. */
+  onUnsaved?(error: PlainError): void;
 }
 
 /** Fetches and compiles the wasm once; a fresh session after a trap starts from the same program without a request. */
@@ -51,10 +58,17 @@ export class Session {
   }
 
   /** `onAdapter` hears of every adapter that is the best so far; the last one heard survives the worker. */
-  train(settings: Settings, onEvent: (event: Event) => void, onAdapter: (adapter: AdapterFiles) => void) {
-    return this.#call("train", settings, (note) => {
+  train(
+    settings: Settings,
+    onEvent: (event: Event) => void,
+    onAdapter: (adapter: AdapterFiles) => void,
+    { onSaved, onUnsaved, ...options }: TrainOptions = {},
+  ) {
+    return this.#call("train", { settings, ...options }, (note) => {
       if (note.type === "event") onEvent(note.event);
       if (note.type === "adapter") onAdapter(note.adapter);
+      if (note.type === "saved") onSaved?.(note.step);
+      if (note.type === "unsaved") onUnsaved?.(note.error);
     });
   }
 
@@ -84,6 +98,11 @@ export class Session {
   /** Ends the running `train` or `generate` within a step or a token. */
   stop(keep: boolean) {
     this.#send({ call: "stop", keep });
+  }
+
+  /** Holds the running `train` within a step, or lets it go on. */
+  pause(paused: boolean) {
+    this.#send({ call: "pause", paused });
   }
 
   close() {

@@ -9,8 +9,8 @@ export interface ModelFiles {
   name: string;
   config: Blob;
   tokenizer: Blob;
-  tokenizerConfig: Blob;
-  /** chat_template.jinja, where the folder has one. */
+  tokenizerConfig?: Blob;
+  generationConfig?: Blob;
   chatTemplate?: Blob;
   weights: Blob;
 }

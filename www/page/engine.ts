@@ -2,9 +2,11 @@
 
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
+import type { Event } from "../api/events";
 import { fetchProgram, Session } from "../api/session";
 import { fetchModel, type ModelFiles } from "../api/weights";
-import { adapter, type ModelConfig, model } from "./state";
+import { type ModelConfig, modelConfig } from "./size";
+import { adapter, model } from "./state";
 import { complain, forgive } from "./trouble";
 
 interface Parts {
@@ -14,7 +16,9 @@ interface Parts {
 }
 
 /** Fetched once: a fresh worker starts from the same parts, without a request. */
-let parts: Promise<Parts> | undefined;
+let builtIn: Promise<Parts> | undefined;
+/** Those of a model from the visitor's disk, while it is the one in use. */
+let local: Parts | null = null;
 let current: Promise<Session | null> = Promise.resolve(null);
 let tellLost: (error: LoraError) => void = () => {};
 
@@ -34,15 +38,40 @@ async function openIfAvailable(): Promise<Session | null> {
 }
 
 async function open(): Promise<Session> {
-  parts ??= fetchParts();
-  const { program, files, config } = await parts;
-  const fresh = new Session();
-  try {
-    const loaded = await fresh.load(program, files);
+  builtIn ??= fetchParts();
+  return openWith(local ?? (await builtIn), local === null, async (fresh) => {
     const kept = adapter.value;
     if (kept) await fresh.setAdapter(kept.config, kept.weights);
-    fresh.lost.then(replace);
-    model.value = { state: "ready", config, ...loaded };
+  });
+}
+
+/**
+ * Puts another model in the place of the one in use: one from the visitor's disk, or with null the built-in one. An error leaves
+ * everything as it was; the old engine ends when the new one is ready. `settle` is called between the two.
+ */
+export async function change(files: ModelFiles | null, onEvent: (event: Event) => void, settle: () => void) {
+  if (!builtIn) throw new Error("the page is not ready");
+  const own = await builtIn;
+  const wanted = files && { program: own.program, files, config: modelConfig(JSON.parse(await files.config.text())) };
+  const before = await current;
+  const fresh = await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
+  current = Promise.resolve(fresh);
+  local = wanted;
+  before?.close();
+}
+
+async function openWith(
+  { program, files, config }: Parts,
+  isBuiltIn: boolean,
+  prepare: (fresh: Session) => Promise<void>,
+  onEvent?: (event: Event) => void,
+): Promise<Session> {
+  const fresh = new Session();
+  try {
+    const loaded = await fresh.load(program, files, onEvent);
+    await prepare(fresh);
+    fresh.lost.then((error) => replace(fresh, error));
+    model.value = { state: "ready", config, builtIn: isBuiltIn, ...loaded };
     return fresh;
   } catch (error) {
     fresh.close();
@@ -55,13 +84,14 @@ async function fetchParts(): Promise<Parts> {
     model.value = { state: "loading", done, total };
   };
   const [program, files] = await Promise.all([fetchProgram(), fetchModel("Built-in story model", "./base", onBytes)]);
-  return { program, files, config: JSON.parse(await files.config.text()) };
+  return { program, files, config: modelConfig(JSON.parse(await files.config.text())) };
 }
 
 /** The engine is gone, and a fresh one is on its way: `start`'s listener tells the visitor. */
-export const isLost = (error: LoraError) => error.code === "engine_lost" || error.code === "device_lost";
+export const isLost = (error: LoraError) => ["engine_lost", "device_lost", "closed"].includes(error.code);
 
-function replace(error: LoraError) {
+async function replace(old: Session, error: LoraError) {
+  if ((await current) !== old) return;
   current = open().catch(giveUp);
   tellLost(error);
 }
@@ -69,13 +99,15 @@ function replace(error: LoraError) {
 /** An engine that cannot be started leaves the page alive, with a button to try again. */
 function giveUp(error: unknown): null {
   model.value = { state: "failed" };
-  complain("model", error, { label: "Try again", press: retry });
+  const label = local ? "Back to the built-in model" : "Try again";
+  local = null;
+  complain("model", error, { label, press: retry });
   return null;
 }
 
 function retry() {
   forgive("model");
   model.value = { state: "loading", done: 0, total: 0 };
-  parts = parts?.catch(() => fetchParts());
+  builtIn = builtIn?.catch(() => fetchParts());
   current = open().catch(giveUp);
 }

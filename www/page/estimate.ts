@@ -5,9 +5,9 @@ import type { LoraError } from "../api/errors";
 import type { Probe } from "../api/events";
 import { isLost, session } from "./engine";
 import { settings } from "./settings";
-import { changing, model, text, training } from "./state";
+import { model, text, training } from "./state";
 import { read } from "./text";
-import { complain, forgive } from "./trouble";
+import { complain, forgive, toSettings } from "./trouble";
 
 /** A moment of quiet before measuring, so that typing "150" does not measure 1, 15 and 150. */
 const QUIET_MS = 500;
@@ -23,8 +23,10 @@ export function keepEstimating() {
     const taken = text.value;
     if (!wanted || !taken || model.value.state !== "ready" || training.value) return;
     const { prompt: _, ...shape } = wanted;
-    const key = JSON.stringify([shape, taken.documents.map((document) => document.content.size)]);
-    if (key === measured) return;
+    const sizes = taken.documents.map((document) => document.content.size);
+    const { name, sha256 } = model.value.info;
+    const key = JSON.stringify([shape, name, sha256, sizes]);
+    if (key === measured && taken.summary) return;
     measured = key;
     estimate.value = "measuring";
     clearTimeout(timer);
@@ -56,8 +58,5 @@ export function complainWhereItHelps(error: LoraError) {
   if (isLost(error)) return;
   if (code.startsWith("text_") || code.startsWith("data_")) return complain("text", error);
   if (code !== "setting" && !code.startsWith("gpu_")) return complain("train", error);
-  const press = () => {
-    changing.value = "model";
-  };
-  complain("model", error, { label: "Change the settings", press });
+  complain("model", error, toSettings);
 }

@@ -2,16 +2,20 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
+import { wheneverAlone } from "./lock";
+import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { adapter, changing, downloaded, model, training } from "./state";
+import { adapter, changing, downloaded, model, run, training } from "./state";
 import { takeFiles } from "./text";
 import { complain } from "./trouble";
+import { lookForUnfinished } from "./unfinished";
 import { App } from "./views/app";
 import { dropping } from "./views/text";
 
@@ -24,6 +28,8 @@ effect(() => {
 mirrorInAddress();
 keepEstimating();
 keepComparing();
+keepAwake();
+wheneverAlone(lookForUnfinished);
 
 start(explainLoss);
 const sampled = fetchSamples().catch((error) => complain("text", error));
@@ -42,7 +48,9 @@ window.addEventListener("dragleave", (event) => {
 window.addEventListener("drop", (event) => {
   event.preventDefault();
   dropping.value = false;
-  takeFiles([...(event.dataTransfer?.files ?? [])]);
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (isAdapter(files)) openAdapter(files);
+  else takeFiles(files);
 });
 
 window.addEventListener("keydown", (event) => {
@@ -58,5 +66,6 @@ function handlesEnter(target: EventTarget | null): boolean {
 }
 
 window.addEventListener("beforeunload", (event) => {
-  if (training.value || (adapter.value && !downloaded.value)) event.preventDefault();
+  const safe = run.value?.paused && run.value.savedStep === run.value.step;
+  if (!safe && (training.value || (adapter.value && !downloaded.value))) event.preventDefault();
 });

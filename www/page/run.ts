@@ -1,67 +1,71 @@
-/** A training run: its events folded into what the cards show, and the verbs start, stop and cancel. */
+/** The verbs of a run: train, go on from a checkpoint, pause, resume, stop. */
 
 import type { LoraError } from "../api/errors";
-import type { AdapterFiles, Event, Notice, Stats } from "../api/events";
+import type { AdapterFiles, Settings } from "../api/events";
 import type { Session } from "../api/session";
+import { type RunRecord, readRun, type SavedRun } from "../worker/vault";
 import { isLost, session } from "./engine";
 import { complainWhereItHelps } from "./estimate";
-import { settings } from "./settings";
-import { adapter, announce, downloaded, run, text, training } from "./state";
+import { alone } from "./lock";
+import { begin, end, hear, hold, type Run, show } from "./progress";
+import { adopt, settings } from "./settings";
+import {
+  accepted,
+  adapter,
+  changing,
+  downloaded,
+  model,
+  openedFrom,
+  startFrom,
+  type Text,
+  text,
+  training,
+} from "./state";
 import { read } from "./text";
 import { complain, forgive } from "./trouble";
-import { duration } from "./words";
+import { lookForUnfinished, unfinished } from "./unfinished";
 
-type Done = Extract<Event, { type: "done" }>;
+let live: Run | undefined;
+/** From the click to the lock, which another click must not ask for again. */
+let asked = false;
 
-export interface Run {
-  state: "starting" | "training" | "ended";
-  /** Null while it runs, and for good when an error ended it. */
-  outcome: Done | null;
-  phase: { phase: string; done: number; total: number } | null;
-  total: number;
-  step: number;
-  steps: number[];
-  losses: number[];
-  /** The losses as a moving average, because single batches differ much. */
-  smooth: number[];
-  evals: { step: number; loss: number }[];
-  samples: { step: number; text: string }[];
-  warnings: Notice[];
-  tokensPerSecond: number;
-  etaMs: number | null;
-  startedAt: number;
-  ms: number;
-  stats: Stats | null;
+export function train() {
+  return whenFree(async (engine) => {
+    const wanted = startingFrom(settings.value);
+    const taken = text.value;
+    if (wanted && taken) await go(engine, wanted, taken, begin(wanted.steps));
+  });
 }
 
-const GREW = "the numbers grew without bound, so the run was stopped; the last good adapter is kept";
-const LOWER = "Open the model's card and try a learning rate three times lower.";
-const REDRAW_MS = 100;
-/** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
-const NEW_IN_AVERAGE = 0.2;
+/** Goes on with the run that the browser's storage holds, as if it had never stopped. */
+export function goOn() {
+  return whenFree(async (engine) => {
+    const saved = await readRun();
+    if (!saved) return lookForUnfinished();
+    const live = begin(saved.settings.steps, saved.ms);
+    const { documents } = saved.text;
+    const bytes = documents.reduce((sum, document) => sum + document.content.size, 0);
+    adopt(saved.settings);
+    text.value = { ...saved.text, bytes, summary: null };
+    accepted.value = true;
+    changing.value = null;
+    await go(engine, saved.settings, text.value, live, saved);
+  });
+}
 
-export async function train() {
-  const wanted = settings.value;
-  const taken = text.value;
-  const engine = await session();
-  if (!wanted || !taken || !engine || training.value) return;
-  forgive("train");
-  const before = adapter.value;
-  const live = begin(wanted.steps);
-  const release = holdTab();
-  try {
-    await read(taken);
-    await engine.train(wanted, (event) => hear(live, event), keep);
-    live.stats = await engine.stats();
-    if (live.outcome?.reason === "cancelled") adapter.value = before;
-    else if (live.step > 0) keep(await engine.adapter());
-  } catch (error) {
-    complainWhereItHelps(error as LoraError);
-    if (!isLost(error as LoraError)) await giveBack(engine);
-  }
-  release();
-  live.state = "ended";
-  live.ms = performance.now() - live.startedAt;
+export async function pause() {
+  if (!live || live.paused) return;
+  (await session())?.pause(true);
+  live.paused = true;
+  hold(live);
+  show(live);
+}
+
+export async function resume() {
+  if (!live?.paused) return;
+  (await session())?.pause(false);
+  live.paused = false;
+  live.since = performance.now();
   show(live);
 }
 
@@ -70,70 +74,91 @@ export async function stop(keepIt: boolean) {
 }
 
 /** The worker died or the graphics card was lost. All that is gone are the steps since the kept adapter was made. */
-export function explainLoss(error: LoraError) {
+export async function explainLoss(error: LoraError) {
+  if (training.peek()) await lookForUnfinished();
   const kept = adapter.peek();
   const cause =
     error.code === "device_lost" ? "The graphics card stopped answering" : "The program behind the page stopped";
   const what = kept
     ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
-  const hint = kept ? "Try the adapter or download it below, or train again." : "Train again; it starts afresh.";
+  const start = unfinished.peek() ? "Go on where it stopped" : "Train again; it starts afresh";
+  const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
   complain("train", { code: error.code, message: what, hint });
 }
 
-function begin(total: number): Run {
-  const live: Run = {
-    state: "starting",
-    outcome: null,
-    phase: null,
-    total,
-    step: 0,
-    steps: [],
-    losses: [],
-    smooth: [],
-    evals: [],
-    samples: [],
-    warnings: [],
-    tokensPerSecond: 0,
-    etaMs: null,
-    startedAt: performance.now(),
+async function whenFree(act: (engine: Session) => Promise<void>) {
+  const engine = await session();
+  if (!engine || training.value || asked) return;
+  asked = true;
+  await alone(() => act(engine)).finally(() => {
+    asked = false;
+  });
+}
+
+/** An adapter that the run starts from brings its own shape. */
+function startingFrom(wanted: Settings | null): Settings | null {
+  const from = startFrom.value;
+  if (!wanted || !from) return wanted;
+  return { ...wanted, rank: from.rank, alpha: from.alpha, targets: from.targets.join(",") };
+}
+
+async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
+  live = fresh;
+  forgive("train");
+  const before = { adapter: adapter.value, openedFrom: openedFrom.value };
+  const init = startFrom.value;
+  try {
+    const now = await read(taken, wanted);
+    if (text.value === taken) text.value = now;
+    if (saved) adopt(wanted);
+    await engine.train(wanted, (event) => hear(fresh, event), keep, {
+      ...(saved ? { resume: saved.checkpoint } : {}),
+      ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
+      record: saved ?? record(wanted, taken),
+      onSaved: (step) => {
+        fresh.savedStep = step;
+        show(fresh);
+      },
+      onUnsaved: ({ message }) => warnUnsaved(fresh, message),
+    });
+    fresh.stats = await engine.stats();
+    if (fresh.outcome?.reason === "cancelled") {
+      adapter.value = before.adapter;
+      openedFrom.value = before.openedFrom;
+    } else {
+      if (fresh.step > 0) keep(await engine.adapter());
+      startFrom.value = null;
+    }
+  } catch (error) {
+    complainWhereItHelps(error as LoraError);
+    if (!isLost(error as LoraError)) await giveBack(engine);
+  }
+  await lookForUnfinished();
+  end(fresh);
+}
+
+function record(wanted: Settings, { name, prompt, documents }: Text): RunRecord {
+  const info = model.value.state === "ready" ? model.value.info : { name: "", sha256: "" };
+  return {
+    id: crypto.randomUUID(),
+    settings: wanted,
+    text: { name, documents, ...(prompt ? { prompt } : {}) },
+    model: { name: info.name, sha256: info.sha256 },
     ms: 0,
-    stats: null,
   };
+}
+
+function warnUnsaved(live: Run, reason: string) {
+  if (live.warnings.some(({ code }) => code === "storage")) return;
+  const message = `this run could not be saved on the way (${reason}); it goes on, but a closed tab would lose it`;
+  live.warnings.push({ code: "storage", message });
   show(live);
-  return live;
-}
-
-function hear(live: Run, event: Event) {
-  if (event.type === "phase") live.phase = event;
-  if (event.type === "step") addStep(live, event);
-  if (event.type === "eval") live.evals.push({ step: event.step, loss: event.loss });
-  if (event.type === "sample") live.samples.push({ step: event.step, text: event.text });
-  if (event.type === "warning") warn(live, event);
-  if (event.type === "done") live.outcome = event;
-  showSoon(live);
-}
-
-function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
-  const before = live.smooth.at(-1) ?? 0;
-  live.state = "training";
-  live.step = event.step;
-  live.steps.push(event.step);
-  live.losses.push(event.loss);
-  live.smooth.push(before + Math.max(NEW_IN_AVERAGE, 1 / live.steps.length) * (event.loss - before));
-  live.tokensPerSecond = event.tokensPerSecond;
-  live.etaMs = event.etaMs;
-  announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);
-}
-
-/** What the text's card says already is not said again. */
-function warn(live: Run, { code, message }: Notice) {
-  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER });
-  else if (!text.value?.summary?.warnings.some((known) => known.code === code)) live.warnings.push({ code, message });
 }
 
 function keep(files: AdapterFiles) {
   adapter.value = files;
+  openedFrom.value = null;
   downloaded.value = false;
 }
 
@@ -141,27 +166,4 @@ function keep(files: AdapterFiles) {
 async function giveBack(engine: Session) {
   const kept = adapter.value;
   if (kept) await engine.setAdapter(kept.config, kept.weights).catch((error) => complain("keep", error));
-}
-
-let timer = 0;
-
-/** The cards follow at most ten times a second, however fast the steps are. */
-function showSoon(live: Run) {
-  timer ||= window.setTimeout(() => show(live), REDRAW_MS);
-}
-
-function show(live: Run) {
-  clearTimeout(timer);
-  timer = 0;
-  run.value = { ...live };
-}
-
-/** A tab that holds a lock is not frozen while it is hidden. Returns what lets go of it. */
-function holdTab(): () => void {
-  let release = () => {};
-  const held = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  navigator.locks?.request("tabtune-run", { mode: "shared" }, () => held);
-  return release;
 }

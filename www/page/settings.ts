@@ -79,8 +79,10 @@ const alsoInAddress: (keyof Settings)[] = [
   "warmup",
   "clip",
   "weightDecay",
+  "dropout",
   "holdout",
   "evalEvery",
+  "patience",
   "sampleEvery",
   "seed",
   "shuffle",
@@ -120,6 +122,14 @@ export function change(key: keyof Settings, value: number | string) {
 export function reset(key: keyof Settings) {
   const { [key]: _, ...rest } = changes.value;
   changes.value = rest;
+}
+
+/** Turns every knob to where a run had it; what is the default anyway stays out of the address. */
+export function adopt(wanted: Settings) {
+  changes.value = {};
+  const usual = settings.value;
+  const differs = ([key, value]: [string, unknown]) => key !== "prompt" && usual?.[key as keyof Settings] !== value;
+  changes.value = Object.fromEntries(Object.entries(wanted).filter(differs));
 }
 
 export function mirrorInAddress() {

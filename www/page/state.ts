@@ -3,7 +3,8 @@
 import { computed, signal } from "@preact/signals";
 import type { AdapterFiles, DatasetSummary, ModelInfo, Settings } from "../api/events";
 import type { TextDocument } from "../worker/protocol";
-import type { Run } from "./run";
+import type { Run } from "./progress";
+import type { ModelConfig } from "./size";
 
 export type Card = "text" | "model" | "train" | "keep";
 export type CardState = "waiting" | "open" | "done";
@@ -22,19 +23,9 @@ export interface Text {
 
 export type Model =
   | { state: "loading"; done: number; total: number }
-  | { state: "ready"; info: ModelInfo; defaults: Settings; config: ModelConfig }
+  | { state: "ready"; info: ModelInfo; defaults: Settings; config: ModelConfig; builtIn: boolean }
   | { state: "absent"; reason: string; advice: string }
   | { state: "failed" };
-
-/** What the page reads of config.json, to say how large an adapter would be. */
-export interface ModelConfig {
-  hidden_size: number;
-  intermediate_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  num_key_value_heads: number;
-  head_dim: number;
-}
 
 export const text = signal<Text | null>(null);
 /** The visitor has looked at the text and said yes. */
@@ -42,7 +33,11 @@ export const accepted = signal(false);
 export const model = signal<Model>({ state: "loading", done: 0, total: 0 });
 export const run = signal<Run | null>(null);
 export const adapter = signal<AdapterFiles | null>(null);
+/** The file it came out of, if it was opened and not trained here. */
+export const openedFrom = signal<string | null>(null);
 export const downloaded = signal(false);
+/** The adapter that the next run starts from, instead of from nothing. */
+export const startFrom = signal<AdapterFiles | null>(null);
 /** The card that was done and that "Change" opened again. */
 export const changing = signal<Card | null>(null);
 

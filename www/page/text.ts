@@ -59,13 +59,12 @@ export function accept() {
 let held: { engine: Session; documents: Named[]; seqLen: number; holdout: number } | undefined;
 
 /** Makes sure that the engine holds this text, cut into rows as the settings say. */
-export async function read(taken: Text): Promise<Text> {
+export async function read(taken: Text, wanted = settings.value): Promise<Text> {
   const engine = await session();
-  const wanted = settings.value;
   if (!engine || !wanted) throw new Error("the model is not ready");
   const { seqLen, holdout } = wanted;
   const { documents } = taken;
-  const same = held?.engine === engine && held.documents === documents;
+  const same = taken.summary && held?.engine === engine && held.documents === documents;
   if (same && held?.seqLen === seqLen && held.holdout === holdout) return taken;
   held = undefined;
   const summary = await engine.dataset(documents, wanted);

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { type LoraError, loraError } from "../api/errors";
-import { adapter, type Card, model, run, text } from "./state";
+import { adapter, type Card, changing, model, run, text } from "./state";
 
 export interface Trouble {
   code: string;
@@ -20,6 +20,14 @@ export function complain(card: Card, error: unknown, button?: Trouble["button"])
   const trouble = { code, what: message, hint, button: button ?? { label: "Close", press: () => forgive(card) } };
   troubles.value = { ...troubles.value, [card]: trouble };
 }
+
+/** A button for what a setting can mend. */
+export const toSettings = {
+  label: "Change the settings",
+  press: () => {
+    changing.value = "model";
+  },
+};
 
 export function forgive(card: Card) {
   const { [card]: _, ...rest } = troubles.value;

@@ -12,14 +12,25 @@ import type {
   Stats,
 } from "../api/events";
 import type { RangeSource } from "../api/weights";
+import type { AdapterInput } from "./protocol";
 
 export interface EngineFiles {
   name: string;
   config: Uint8Array;
   tokenizer: Uint8Array;
-  tokenizerConfig: Uint8Array;
-  chatTemplate: Uint8Array | undefined;
+  tokenizerConfig?: Uint8Array;
+  generationConfig?: Uint8Array;
+  chatTemplate?: Uint8Array;
   weights: RangeSource;
+}
+
+export interface TrainOptions {
+  /** Where the adapter starts. */
+  init?: AdapterInput;
+  /** A checkpoint to go on from; its settings count, and its events are told again first. */
+  resume?: Uint8Array;
+  /** Hears of a checkpoint every half a minute, on stop and on pause. */
+  onCheckpoint?: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
 export interface Engine {
@@ -27,8 +38,14 @@ export interface Engine {
   defaults(): Settings;
   dataset(documents: { name: string; bytes: Uint8Array }[], settings: Settings): DatasetSummary;
   probe(settings: Settings): Promise<Probe>;
-  train(settings: Settings, onEvent: (event: Event) => void, onAdapter: (adapter: AdapterFiles) => void): Promise<void>;
+  train(
+    settings: Settings,
+    onEvent: (event: Event) => void,
+    onAdapter: (adapter: AdapterFiles) => void,
+    options?: TrainOptions,
+  ): Promise<void>;
   stop(keep: boolean): void;
+  pause(paused: boolean): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;

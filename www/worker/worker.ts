@@ -1,9 +1,10 @@
-/** Owns the wasm and the graphics card. Answers one call at a time, except `stop`, which overtakes. */
+/** Owns the wasm and the graphics card. Answers one call at a time, except for wishes (`stop`, `pause`), which overtake. */
 
 import { plainError } from "../api/errors";
 import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
-import type { Engine, Program } from "./engine";
+import type { Engine, EngineFiles, Program } from "./engine";
 import type { Calls, FromWorker, Note, Request, TextDocument, ToWorker } from "./protocol";
+import { train } from "./training";
 import * as wasm from "./wasm/tabtune.js";
 
 const program = wasm as unknown as Program;
@@ -12,6 +13,7 @@ let last: Promise<void> = Promise.resolve();
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.call === "stop") engine?.stop(data.keep);
+  else if (data.call === "pause") engine?.pause(data.paused);
   else last = last.then(() => answer(data));
 };
 
@@ -39,11 +41,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "probe":
       return engine.probe(request.input);
     case "train":
-      return engine.train(
-        request.input,
-        (event) => tell({ type: "event", event }),
-        (adapter) => tell({ type: "adapter", adapter }),
-      );
+      return train(engine, request.input, tell);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
     case "adapter":
@@ -63,14 +61,16 @@ async function load({ program: module, files }: Calls["load"]["input"], tell: (n
   return { info: engine.info(), defaults: engine.defaults() };
 }
 
-async function engineFiles(files: ModelFiles) {
-  const [config, tokenizer, tokenizerConfig, chatTemplate] = await Promise.all([
-    bytesOf(files.config),
-    bytesOf(files.tokenizer),
-    bytesOf(files.tokenizerConfig),
-    files.chatTemplate && bytesOf(files.chatTemplate),
-  ]);
-  return { name: files.name, config, tokenizer, tokenizerConfig, chatTemplate, weights: blobSource(files.weights) };
+/** The small files are read here; of the weights, only the ranges that the engine asks for. */
+async function engineFiles({ name, config, tokenizer, weights, ...others }: ModelFiles): Promise<EngineFiles> {
+  const optional = Object.entries(others).map(async ([key, blob]) => [key, await bytesOf(blob)] as const);
+  return {
+    name,
+    config: await bytesOf(config),
+    tokenizer: await bytesOf(tokenizer),
+    weights: blobSource(weights),
+    ...Object.fromEntries(await Promise.all(optional)),
+  };
 }
 
 function readAll(documents: TextDocument[]) {

@@ -19,6 +19,8 @@ use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 const LARGEST_FILE: usize = 32 << 20;
 /// Ids lie below this.
 const MOST_IDS: u32 = 1_000_000;
+/// The most text of all added tokens together, in bytes: they become one automaton, which takes some hundred times as much.
+const MOST_ADDED: usize = 4 << 20;
 /// How many tokens a template may add to a text.
 const MOST_SPECIALS: usize = 8;
 
@@ -151,6 +153,9 @@ impl File {
 
 /// Adds the tokens outside the model. The crate numbers them by itself; it must come to the ids of the file.
 fn add(inner: &mut tokenizers::Tokenizer, tokens: Vec<Added>) -> Result<(), String> {
+    if tokens.iter().map(|t| t.content.len()).fold(0, usize::saturating_add) > MOST_ADDED {
+        return Err(format!("its added tokens have more than {MOST_ADDED} bytes"));
+    }
     let mut contents = HashSet::new();
     let strips = tokens.iter().any(|t| t.lstrip || t.rstrip);
     for token in &tokens {

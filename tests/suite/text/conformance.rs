@@ -181,7 +181,7 @@ fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
         assert_eq!(found, expected, "{model}: {text}");
         seen += found.len();
     }
-    assert!(seen > 5, "{model}: {seen} turns");
+    assert!(seen >= 5, "{model}: {seen} turns");
 }
 
 #[test]

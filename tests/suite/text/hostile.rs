@@ -72,9 +72,12 @@ fn the_largest_tokenizers_that_are_read_are_read_soon() {
     let vocab: serde_json::Map<String, Value> = (0..600_000_u32).map(|i| (format!("{i:036}"), json!(i))).collect();
     let mut json = small();
     json["model"]["vocab"] = Value::Object(vocab);
-    let start = Instant::now();
-    assert!(tokenizer_of(&json).is_ok());
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let added = (0..90_000_u32).map(|i| json!({"id": i + 2, "content": format!("<{i:x}{}>", "z".repeat(39))})).collect();
+    for json in [json, with_added(added)] {
+        let start = Instant::now();
+        tokenizer_of(&json).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    }
 }
 
 #[test]
@@ -87,13 +90,13 @@ fn hostile_chat_templates_are_refused_soon() {
         ("nested loops", loops(1), "may never end"),
         ("deeply nested loops", loops(20), "may never end"),
         ("a macro that calls itself", "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}".to_owned(), "recursion"),
-        ("a template that includes itself", "{% include 'default' %}".to_owned(), "recursion"),
+        ("a template that includes itself", "{% include 'default' %}".to_owned(), "could not render include"),
         ("a recursive loop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(), "recursion"),
         ("a long text", "{{ 'x' * 100000000 }}".to_owned(), "longer than 16777216 bytes"),
         ("a text too long to be made", "{{ 'x' * 100000000000000 }}".to_owned(), "too large"),
         ("a long text in small pieces", "{% for x in range(9999) %}{{ 'x' * 10000 }}{% endfor %}".to_owned(), "longer than 16777216 bytes"),
         ("a long list", "{{ range(10000000000) | list }}".to_owned(), "too many elements"),
-        ("other files", "{% include '/etc/passwd' %}".to_owned(), "not exist"),
+        ("other files", "{% include '/etc/passwd' %}".to_owned(), "not found"),
     ];
     for (what, source, expected) in cases {
         let tokenizer = with_template(&source);

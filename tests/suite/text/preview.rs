@@ -25,3 +25,21 @@ fn a_full_row_shows_its_last_target() {
     assert_eq!(shown.len(), found.rows.len());
     assert_eq!(shown[0].tokens.iter().map(|token| token.trained).collect::<Vec<_>>(), [false, true, true, true, true]);
 }
+
+/// Standard output is no terminal here, so brackets stand for the faint colour.
+#[test]
+fn info_prints_the_first_rows_with_their_masks() {
+    let folder = std::env::temp_dir().join(format!("tabtune-{}-info", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a.jsonl");
+    let lines: Vec<String> = (0..9).map(|_| json_line(&[("prompt", "Which town?"), ("completion", "\tParis.\n\u{1b}[2J")])).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tabtune")).args(["info", "--data"]).arg(&path).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> = out.lines().filter(|line| line.starts_with("row ")).collect();
+    assert_eq!(shown.len(), 3, "{out}");
+    assert!(shown[0].starts_with("row 1: [Wh"), "{out}");
+    assert!(shown[0].replace(' ', "").ends_with("town?]⇥Paris.↵\u{fffd}[2J<|endoftext|>"), "{out}");
+    assert!(out.contains("[only read, not learnt from]") && !out.contains('\u{1b}'), "{out}");
+}

@@ -1,12 +1,13 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
 import { type Theme, theme } from "../settings";
-import { spoken } from "../state";
+import { spoken, text } from "../state";
 import { KeepCard } from "./keep";
 import { ModelCard } from "./model";
 import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
 import { TrainCard } from "./train";
+import { Offer } from "./unfinished";
 
 export function App() {
   return (
@@ -21,6 +22,7 @@ export function App() {
           It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
         </p>
         <Strip />
+        {!text.value && <Offer primary />}
         <TextCard />
         <ModelCard />
         <TrainCard />

@@ -15,10 +15,12 @@ interface Props {
   done: ComponentChildren;
   /** What the button on the done line is called. */
   change?: string;
+  /** Shown whether the card is open or not. */
+  always?: ComponentChildren;
   children: ComponentChildren;
 }
 
-export function CardFrame({ card, number, title, waiting, done, change = "Change", children }: Props) {
+export function CardFrame({ card, number, title, waiting, done, change = "Change", always, children }: Props) {
   const state = cards.value[card];
   const heading = useRef<HTMLHeadingElement>(null);
   const before = useRef(state);
@@ -50,6 +52,7 @@ export function CardFrame({ card, number, title, waiting, done, change = "Change
       </div>
       <Banner card={card} />
       {state === "waiting" && <p class="quiet">{waiting}</p>}
+      {always}
       {state === "open" && children}
     </section>
   );

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import type { Run } from "../run";
+import type { Run } from "../progress";
 import { theme } from "../settings";
 import { loss } from "../words";
 import { annotate } from "./chart_marks";

@@ -1,7 +1,7 @@
 /** What is written onto the chart: the level before training, the best point, the names of the lines. */
 
 import type uPlot from "uplot";
-import type { Run } from "../run";
+import type { Run } from "../progress";
 import { loss } from "../words";
 import type { Colours } from "./chart";
 import { bestOf } from "./curve";

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
-import type { Run } from "../run";
+import type { Run } from "../progress";
 import { loss } from "../words";
 import { Chart } from "./chart";
 

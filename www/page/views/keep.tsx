@@ -1,17 +1,28 @@
 /** Card 4: the base beside the tuned model, and the file to take home. */
 
-import { adapterZip, LEAK, PYTHON, save } from "../adapter_zip";
+import { adapterZip, LEAK, PYTHON } from "../adapter_zip";
 import { after, before, type Column, compare, newSeed, prompt, seed, strength } from "../compare";
+import { continueFrom, openAdapter } from "../opened";
+import { save } from "../save";
 import { settings } from "../settings";
-import { adapter, downloaded, model } from "../state";
+import { adapter, downloaded, model, openedFrom, startFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
 import { CardFrame } from "./card";
+import { FileButton } from "./file_button";
 import { Fold } from "./fold";
 
 export function KeepCard() {
   const waiting = "See the model before and after, side by side, and download your adapter.";
+  const mayOpen = model.value.state === "ready" && !training.value;
   return (
-    <CardFrame card="keep" number={4} title="Try it and keep it" waiting={waiting} done="">
+    <CardFrame
+      card="keep"
+      number={4}
+      title="Try it and keep it"
+      waiting={waiting}
+      done=""
+      always={mayOpen && !adapter.value && <Open />}
+    >
       <Prompt />
       <div class="columns">
         <Written title="Before" quiet="the model as it came" column={before.value} />
@@ -19,8 +30,23 @@ export function KeepCard() {
       </div>
       <Strength />
       <Download />
+      <div class="buttons">
+        <button type="button" onClick={continueFrom}>
+          Continue from this adapter
+        </button>
+        <Open />
+      </div>
       <Elsewhere />
     </CardFrame>
+  );
+}
+
+/** Dropping the file on the page does the same. */
+function Open() {
+  return (
+    <FileButton class="plain" accept=".zip,.json,.safetensors" onFiles={openAdapter}>
+      Open a saved adapter…
+    </FileButton>
   );
 }
 
@@ -97,11 +123,12 @@ function Strength() {
 function Download() {
   const kept = adapter.value;
   if (!kept) return null;
+  const origin = openedFrom.value ? `opened from ${openedFrom.value}` : `kept from step ${kept.step}`;
   return (
     <div class="download">
       <button
         type="button"
-        class="primary"
+        class={openedFrom.value || startFrom.value ? "" : "primary"}
         onClick={() => {
           if (model.value.state !== "ready") return;
           save("tabtune-adapter.zip", adapterZip(kept, model.value.info));
@@ -111,7 +138,7 @@ function Download() {
         Download adapter, {bytes(kept.weights.length)}
       </button>
       <p class="quiet">
-        {parameters(kept.parameters)} parameters, kept from step {kept.step}. {LEAK}
+        {parameters(kept.parameters)} parameters, {origin}. {LEAK}
       </p>
     </div>
   );
@@ -120,22 +147,30 @@ function Download() {
 const BASE_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 
 function Elsewhere() {
+  const builtIn = model.value.state === "ready" && model.value.builtIn;
   return (
     <Fold title="Use it elsewhere">
       <p>
         The zip holds the two files that Python's PEFT reads. Put the base model's files (
-        {BASE_FILES.map((file, index) => (
-          <>
-            {index > 0 && ", "}
-            <a key={file} href={`./base/${file}`} download>
-              {file}
-            </a>
-          </>
-        ))}
-        ) into a folder <code>base</code>, unpack the zip into <code>adapter</code>, install{" "}
-        <code>torch transformers peft</code>, and:
+        {builtIn ? <BaseLinks /> : "yours"}) into a folder <code>base</code>, unpack the zip into <code>adapter</code>,
+        install <code>torch transformers peft</code>, and:
       </p>
       <pre>{PYTHON}</pre>
     </Fold>
+  );
+}
+
+function BaseLinks() {
+  return (
+    <>
+      {BASE_FILES.map((file, index) => (
+        <>
+          {index > 0 && ", "}
+          <a key={file} href={`./base/${file}`} download>
+            {file}
+          </a>
+        </>
+      ))}
+    </>
   );
 }

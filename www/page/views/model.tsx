@@ -1,6 +1,7 @@
 /** Card 2: the model, and what can be turned on it. */
 
 import { useState } from "preact/hooks";
+import { backToBuiltIn, returning } from "../pick";
 import { settings } from "../settings";
 import { adapterSize } from "../size";
 import { changing, model } from "../state";
@@ -9,6 +10,7 @@ import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
 import { Knobs } from "./knobs";
+import { Picker } from "./picker";
 
 export function ModelCard() {
   return (
@@ -38,17 +40,14 @@ function DoneLine() {
 
 function About() {
   // Looked at once, so that the fold does not close under the hand that mends the setting.
-  const [refused] = useState(() => troubles.peek().model !== undefined);
+  const [refused] = useState(() => troubles.peek().model !== undefined || troubles.peek().train?.code === "non_finite");
   if (model.value.state !== "ready") return null;
-  const { info } = model.value;
+  const { info, builtIn } = model.value;
   return (
     <>
       <p>
-        <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers. It learnt the
-        English of old children's stories and nothing else: its sentences hold together, its stories do not.{" "}
-        <a href="./base/README.md" target="_blank" rel="noopener">
-          How it was made
-        </a>
+        <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers.{" "}
+        {builtIn ? <Story /> : "It comes from your own disk."}
       </p>
       <p>
         It stays as it is. What learns is an <em>adapter</em>: a few small matrices beside each layer (LoRA, low-rank
@@ -61,6 +60,14 @@ function About() {
       <Fold title="Advanced" open={refused}>
         <Knobs />
       </Fold>
+      {!builtIn && (
+        <button type="button" disabled={returning.value} onClick={backToBuiltIn}>
+          Back to the built-in model
+        </button>
+      )}
+      <Fold title="Use another model">
+        <Picker />
+      </Fold>
       <button
         type="button"
         onClick={() => {
@@ -69,6 +76,17 @@ function About() {
       >
         Close
       </button>
+    </>
+  );
+}
+
+function Story() {
+  return (
+    <>
+      It learnt the English of old children's stories and nothing else: its sentences hold together, its stories do not.{" "}
+      <a href="./base/README.md" target="_blank" rel="noopener">
+        How it was made
+      </a>
     </>
   );
 }

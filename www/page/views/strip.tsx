@@ -25,6 +25,11 @@ function Promised() {
           browser's own.
         </p>
         <p>You can switch off the network now: everything goes on working, training and download too.</p>
+        <p>
+          While a run goes on, your text, the settings and the half-trained adapter are also kept on this machine, in
+          the browser's private storage for this page, so that a closed tab loses nothing. That is deleted when the run
+          is finished or cancelled; after a stop it waits until you go on or press <em>Forget it</em>.
+        </p>
       </Fold>
     </div>
   );

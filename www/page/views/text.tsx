@@ -5,8 +5,10 @@ import { useEffect, useRef } from "preact/hooks";
 import { samples } from "../samples";
 import { text, training } from "../state";
 import { accept, reading, take, takeFiles } from "../text";
+import { offer } from "../unfinished";
 import { bytes, counted } from "../words";
 import { CardFrame } from "./card";
+import { FileButton } from "./file_button";
 import { Preview } from "./preview";
 
 /** Longer pastes become a text at once: a browser takes seconds to lay out a large text box. */
@@ -20,8 +22,14 @@ export function TextCard() {
       <p>Try it with one of these, or bring your own: letters, notes, stories, anything with a voice.</p>
       <Samples />
       <div class="own">
-        <FileButton />
-        <p class="quiet">A .txt, .md or .jsonl file, up to 8 MB. You can also drop it anywhere on this page.</p>
+        <FileButton
+          class={text.value || offer.value ? "" : "primary"}
+          accept=".txt,.md,.jsonl,.csv,text/plain"
+          onFiles={takeFiles}
+        >
+          Choose a file…
+        </FileButton>
+        <p class="quiet">A .txt, .md, .jsonl or .csv file, up to 8 MB. You can also drop it anywhere on this page.</p>
       </div>
       <PasteBox />
       <p class="quiet" aria-live="polite">
@@ -61,29 +69,6 @@ function Samples() {
         </li>
       ))}
     </ul>
-  );
-}
-
-function FileButton() {
-  const input = useRef<HTMLInputElement>(null);
-  return (
-    <>
-      <button type="button" class={text.value ? "" : "primary"} onClick={() => input.current?.click()}>
-        Choose a file…
-      </button>
-      <input
-        ref={input}
-        type="file"
-        hidden
-        multiple
-        accept=".txt,.md,.jsonl,text/plain"
-        onChange={(event) => {
-          const files = [...(event.currentTarget.files ?? [])];
-          event.currentTarget.value = "";
-          takeFiles(files);
-        }}
-      />
-    </>
   );
 }
 

@@ -1,20 +1,32 @@
 /** Card 3: one button, then the run as it goes. */
 
 import { estimate } from "../estimate";
-import { type Run, stop, train } from "../run";
+import { elsewhere } from "../lock";
+import { changingModel } from "../pick";
+import type { Run } from "../progress";
+import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
-import { adapter, changing, model, run, training } from "../state";
+import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Timeline } from "./timeline";
+import { Elsewhere, Offer } from "./unfinished";
 
 export function TrainCard() {
   const now = run.value;
   const waiting = "Watch the model learn your text, and stop whenever you like.";
   return (
-    <CardFrame card="train" number={3} title="Train" waiting={waiting} done={<DoneLine />} change="Show">
+    <CardFrame
+      card="train"
+      number={3}
+      title="Train"
+      waiting={waiting}
+      done={<DoneLine />}
+      change="Show"
+      always={text.value && <Offer />}
+    >
       {now && <Progress {...now} />}
       {!training.value && <Start again={now !== null} />}
     </CardFrame>
@@ -33,8 +45,10 @@ function DoneLine() {
 function Start({ again }: { again: boolean }) {
   const measured = estimate.value;
   const time = measured && measured !== "measuring" ? `, about ${duration(measured.etaMs)}` : "";
+  const verb = startFrom.value ? "Continue from this adapter" : again ? "Train again" : "Train";
   return (
     <>
+      <From />
       {!again && (
         <p>
           The model reads your rows in small batches, {counted(settings.value?.steps ?? 0, "time")} in all, and after
@@ -42,17 +56,30 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
+      <Elsewhere />
       <div class="buttons">
         <button
           type="button"
-          class={adapter.value ? "" : "primary"}
+          class={adapter.value && !startFrom.value ? "" : "primary"}
+          disabled={elsewhere.value || changingModel.value}
           onClick={() => {
             changing.value = null;
             train();
           }}
         >
-          {`${again ? "Train again" : "Train"}${time}`}
+          {`${verb}${time}`}
         </button>
+        {startFrom.value && (
+          <button
+            type="button"
+            class="plain"
+            onClick={() => {
+              startFrom.value = null;
+            }}
+          >
+            Start from nothing instead
+          </button>
+        )}
         {again && changing.value === "train" && (
           <button
             type="button"
@@ -69,6 +96,18 @@ function Start({ again }: { again: boolean }) {
   );
 }
 
+/** The run starts from an adapter, not from nothing. */
+function From() {
+  const from = startFrom.value;
+  if (!from) return null;
+  return (
+    <p class="from">
+      The run starts from {openedFrom.value ?? `your adapter of step ${from.step}`}. Its rank ({from.rank}), alpha (
+      {from.alpha}) and layers stay as they are, whatever the model's card says.
+    </p>
+  );
+}
+
 /** A software adapter is said in a sentence, with its speed. */
 function SoftwareNote() {
   if (model.value.state !== "ready" || !model.value.info.gpu.software || !settings.value) return null;
@@ -78,7 +117,7 @@ function SoftwareNote() {
   return (
     <p class="note">
       This browser has no graphics card to work with, so the model runs in software{speed}. That is slow, so a step is
-      small: {batch} rows of {seqLen} tokens.
+      small: {counted(batch, "row")} of {seqLen} tokens.
     </p>
   );
 }
@@ -87,7 +126,7 @@ function Progress(now: Run) {
   const running = now.state !== "ended";
   return (
     <>
-      {now.step === 0 && running && <p>{phaseWords(now)}</p>}
+      {now.state === "starting" && <p>{phaseWords(now)}</p>}
       {running && (
         <progress value={now.step} max={now.total} aria-label="Steps done">
           {now.step} of {now.total}
@@ -96,6 +135,15 @@ function Progress(now: Run) {
       <Numbers {...now} />
       {running && (
         <div class="buttons">
+          {now.paused ? (
+            <button type="button" class="primary" onClick={resume}>
+              Resume
+            </button>
+          ) : (
+            <button type="button" onClick={pause}>
+              Pause
+            </button>
+          )}
           <button type="button" onClick={() => stop(true)}>
             Stop and keep
           </button>
@@ -104,6 +152,10 @@ function Progress(now: Run) {
           </button>
         </div>
       )}
+      {now.outcome?.reason === "early_stop" && (
+        <p class="quiet">It ended early, because the held-out rows no longer gained.</p>
+      )}
+      {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       {now.warnings.map((warning) => (
         <p class="note" key={warning.code}>
           {sentence(warning.message)}
@@ -111,7 +163,7 @@ function Progress(now: Run) {
       ))}
       <Curve run={now} />
       <Timeline samples={now.samples} />
-      {now.stats && <Inside stats={now.stats} />}
+      <Inside run={now} />
     </>
   );
 }
@@ -119,6 +171,13 @@ function Progress(now: Run) {
 function phaseWords({ phase }: Run): string {
   if (phase?.phase === "compiling") return `Getting the graphics card ready: ${phase.done} of ${phase.total} programs.`;
   return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
+}
+
+function pauseWords({ state, phase, step, savedStep }: Run): string {
+  if (state === "training" && phase?.phase !== "paused") return "Pausing: the step under way is finished first.";
+  const safe =
+    step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so this tab may be closed meanwhile.` : "";
+  return `Paused; nothing is computed until you resume.${safe}`;
 }
 
 function Numbers(now: Run) {

@@ -1,0 +1,144 @@
+/** A saved adapter comes back: to try it, or to train on from it. */
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import {
+  banner,
+  chooseSample,
+  close,
+  download,
+  downloadButton,
+  inspect,
+  listen,
+  open,
+  SMALL,
+  savedLog,
+  startButton,
+  trained,
+  unzipSync,
+  written,
+} from "./browser.mjs";
+
+/** The sample text brings it. */
+const PROMPT = "12 May, Monday. Wind";
+const HASH = `#${SMALL}&steps=30&evalEvery=10&sampleEvery=15`;
+
+describe("an adapter from a file", () => {
+  let folder;
+  let zip;
+  let texts;
+  let evals;
+  let page;
+  const file = (name) => join(folder, name);
+  const chooser = () => page.locator("#keep input[type=file]");
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "tabtune-"));
+    page = await open({ hash: HASH });
+    await chooseSample(page);
+    const events = await listen(page);
+    await startButton(page).click();
+    await trained(page);
+    texts = await written(page);
+    const saved = await download(page, downloadButton(page));
+    zip = file("mine.zip");
+    writeFileSync(zip, saved);
+    for (const [name, content] of Object.entries(unzipSync(saved))) writeFileSync(file(name), content);
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    const log = await savedLog(page);
+    assert.deepEqual(log, await events());
+    assert.equal(log[0].type, "config");
+    assert.equal(log.at(-1).type, "done");
+    evals = log.filter(({ type }) => type === "eval");
+    await close(page);
+  });
+  after(async () => {
+    rmSync(folder, { recursive: true });
+    await close(page);
+  });
+
+  test("the zip writes what it wrote when it was saved, without any text chosen", async () => {
+    page = await open({ hash: HASH });
+    await page.getByRole("button", { name: "Open a saved adapter…" }).waitFor();
+    await chooser().setInputFiles(zip);
+    await page.getByLabel("How should it begin?").fill(PROMPT);
+    await page.getByRole("button", { name: "Write both" }).click();
+    assert.deepEqual(await written(page), texts);
+    assert.match(await page.locator(".download p").textContent(), /opened from mine\.zip/);
+    assert.equal(await page.locator("button.primary").count(), 1);
+    await inspect(page, "adapter-opened");
+  });
+
+  test("so do PEFT's two files", async () => {
+    await chooser().setInputFiles([file("adapter_config.json"), file("adapter_model.safetensors")]);
+    await page.getByText(/opened from adapter_model\.safetensors/).waitFor();
+    assert.deepEqual(await written(page), texts);
+  });
+
+  for (const [name, make, says] of [
+    ["cut.zip", (whole) => whole.subarray(0, whole.length / 2), /`?cut\.zip`?: the zip is damaged/],
+    ["empty.zip", () => Buffer.from("PK\x05\x06".padEnd(22, "\0"), "binary"), /adapter_config\.json is not in it/],
+  ])
+    test(`${name} ends in a banner, and nothing is lost`, async () => {
+      writeFileSync(file(name), make(readFileSync(zip)));
+      await refused(file(name), says, "adapter");
+    });
+
+  test("a config without its weights, broken weights and a foreign adapter end in banners that say so", async () => {
+    await refused(file("adapter_config.json"), /adapter_model\.safetensors is not in it/, "adapter");
+
+    const weights = readFileSync(file("adapter_model.safetensors"));
+    writeFileSync(file("short.safetensors"), weights.subarray(0, 1000));
+    await refused([file("adapter_config.json"), file("short.safetensors")], /short|safetensors/, "safetensors");
+
+    const header = Number(weights.readBigUInt64LE(0));
+    const foreign = Buffer.from(weights);
+    foreign.write(foreign.toString("latin1", 8, 8 + header).replaceAll("layers.4.", "layers.9."), 8, "latin1");
+    writeFileSync(file("foreign.safetensors"), foreign);
+    await refused([file("adapter_config.json"), file("foreign.safetensors")], /./, /adapter|tensor/);
+    await inspect(page, "foreign-adapter");
+    await banner(page, "keep").getByRole("button", { name: "Close" }).click();
+  });
+
+  test("a run continues from it: it starts as good as the adapter was", async () => {
+    await page.getByRole("button", { name: "Continue from this adapter" }).click();
+    await page.getByRole("button", { name: "A captain's log" }).click();
+    await page.getByRole("button", { name: "Use this text" }).click();
+    const start = page.locator("#train").getByRole("button", { name: /^Continue from this adapter, about/ });
+    await start.waitFor();
+    await inspect(page, "continue-from");
+    await start.click();
+    await page.getByRole("button", { name: "Show: Train" }).waitFor();
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    const log = await savedLog(page);
+    const [base, ...later] = log.filter(({ type }) => type === "eval").map(({ loss }) => loss);
+    const reached = Math.min(...evals.map(({ loss }) => loss));
+    assert.ok(Math.abs(base - evals[0].loss) < 1e-4);
+    assert.ok(reached < base - 0.05, `the first run came from ${base} to ${reached}`);
+    // A fresh run is still near the base here: its first steps are small ones.
+    const first = log.find(({ type }) => type === "step");
+    assert.equal(first.step, 1);
+    assert.ok(later[0] < (base + reached) / 2, `${later[0]} after ten steps, ${reached} was reached before`);
+    assert.deepEqual(page.faults, []);
+  });
+
+  async function refused(files, says, code) {
+    await chooser().setInputFiles(files);
+    await banner(page, "keep").waitFor();
+    await page.waitForFunction(
+      (source) => new RegExp(source).test(document.querySelector("#keep .banner .what").textContent),
+      says.source,
+    );
+    if (!(await banner(page, "keep").locator("pre").isVisible()))
+      await banner(page, "keep").getByText("Details").click();
+    assert.match(
+      await banner(page, "keep").locator("pre").textContent(),
+      new RegExp(`"code": "(${code.source ?? code})`),
+    );
+    assert.deepEqual(await page.locator(".column .written").allTextContents(), texts);
+    assert.match(await page.locator(".download p").textContent(), /opened from/);
+  }
+});

@@ -1,0 +1,132 @@
+/** A checkpoint from the visitor's disk takes the place of the built-in model; one that cannot be used does not. */
+
+import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import {
+  atStep,
+  banner,
+  chooseSample,
+  close,
+  inspect,
+  open,
+  SMALL,
+  startButton,
+  trained,
+  written,
+} from "./browser.mjs";
+
+const base = fileURLToPath(new URL("../../www/public/base", import.meta.url));
+const untokenized = fileURLToPath(new URL("../fixtures/models/llama", import.meta.url));
+/** The largest piece that may be read of the weights at once. */
+const PIECE = 4 << 20;
+
+describe("a model of one's own", () => {
+  let page;
+  let folder;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "tabtune-"));
+    page = await open({ hash: `#${SMALL}&steps=8&evalEvery=4&sampleEvery=4` });
+    await chooseSample(page);
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    await page.getByText("Use another model").click();
+  });
+  after(async () => {
+    rmSync(folder, { recursive: true });
+    await close(page);
+  });
+
+  const counts = () => page.locator("#text .done-line").textContent();
+  const what = () => banner(page, "model").locator(".what");
+  const pickFolder = (path) => page.locator("#model input[type=file]").first().setInputFiles(path);
+
+  /** A copy of the built-in model with one thing changed. */
+  function variant(name, change) {
+    const copy = join(folder, name);
+    cpSync(base, copy, { recursive: true });
+    change((file) => join(copy, file));
+    return copy;
+  }
+
+  test("a folder without a tokenizer is refused at once", async () => {
+    await pickFolder(untokenized);
+    await what().waitFor();
+    assert.match(await what().textContent(), /llama: tokenizer\.json is missing/);
+  });
+
+  const wrong = {
+    "another-family": [
+      (at) => edit(at("config.json"), (config) => ({ ...config, model_type: "mamba" })),
+      /Model type mamba is not supported/,
+    ],
+    "cut-short": [(at) => truncateSync(at("model.safetensors"), 2_000_000), /model\.safetensors/],
+    "another-shape": [(at) => edit(at("config.json"), (config) => ({ ...config, hidden_size: 320 })), /expected|head/],
+    "not-json": [(at) => writeFileSync(at("config.json"), "{"), /config\.json/],
+  };
+  for (const [name, [change, says]] of Object.entries(wrong))
+    test(`${name} ends in a banner, and the built-in model stays`, async () => {
+      await pickFolder(variant(name, change));
+      if (name !== "not-json") await page.getByRole("button", { name: `Load ${name}` }).click();
+      await what().waitFor();
+      assert.match(await what().textContent(), says);
+      assert.match(await page.locator("#model").textContent(), /Built-in story model/);
+      if (name === "another-family") await inspect(page, "model-refused");
+      await banner(page, "model").getByRole("button", { name: "Close" }).click();
+    });
+
+  test("a good one is measured before it is loaded, and read piece by piece", async () => {
+    const before = await counts();
+    const shorter = (tokenizer) => ({
+      ...tokenizer,
+      model: { ...tokenizer.model, merges: tokenizer.model.merges.slice(0, 800) },
+    });
+    await pickFolder(variant("my-model", (at) => edit(at("tokenizer.json"), shorter)));
+    await page.getByText("2.2 M parameters, 4.4 MB on the disk.").waitFor();
+    await inspect(page, "model-picked");
+    const fresh = page.waitForEvent("worker");
+    await page.getByRole("button", { name: "Load my-model" }).click();
+    await (await fresh).evaluate(watchReads);
+    await page.getByText("It comes from your own disk.").waitFor();
+    const reads = await (await fresh).evaluate(() => self.reads);
+    assert.ok(reads.length > 0 && Math.max(...reads) <= PIECE, `pieces of ${reads}`);
+    await page.getByRole("button", { name: "Close" }).click();
+    await startButton(page).waitFor();
+    await page.waitForFunction(() => /rows/.test(document.querySelector("#text .done-line").textContent));
+    assert.notEqual(await counts(), before);
+    await inspect(page, "model-loaded");
+  });
+
+  test("it trains, and the way back leads to the built-in one", async () => {
+    await startButton(page).click();
+    await atStep(page, 2);
+    await trained(page);
+    await written(page);
+    await page.getByText("Use it elsewhere").click();
+    assert.equal(await page.locator("#keep a[href^='./base/']").count(), 0);
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    await page.getByRole("button", { name: "Back to the built-in model" }).click();
+    await page.getByText("It learnt the English of old children's stories").waitFor();
+    await page.getByRole("button", { name: "Close" }).click();
+    await startButton(page).waitFor();
+    assert.equal(await page.locator(".download").count(), 0);
+    await page.getByText("0 network requests since the page was ready").waitFor();
+    assert.deepEqual(page.faults, []);
+  });
+});
+
+function edit(path, change) {
+  writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+}
+
+/** Runs in the worker, before it has read anything. */
+function watchReads() {
+  self.reads = [];
+  const read = Blob.prototype.arrayBuffer;
+  Blob.prototype.arrayBuffer = function () {
+    self.reads.push(this.size);
+    return read.call(this);
+  };
+}

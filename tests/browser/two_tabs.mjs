@@ -1,0 +1,69 @@
+/** One run at a time on a machine, and a screen that stays on for it. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { atStep, chooseSample, close, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
+
+const LONG = `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600`;
+const SENTENCE = "Another tab of this page is training. You can start here when that one is done.";
+
+describe("two tabs", () => {
+  test("the second says that the first is training, and can start when that one is done", async () => {
+    const first = await open({ hash: LONG });
+    const second = await open({ hash: LONG, beside: first });
+    await first.bringToFront();
+    await chooseSample(first);
+    await chooseSample(second, "A cook's book");
+    await startButton(first).click();
+    await atStep(first, 2);
+    await startButton(second).click();
+    await second.getByText(SENTENCE).waitFor();
+    assert.ok(await startButton(second).isDisabled());
+    assert.equal(await second.getByRole("button", { name: "Pause" }).count(), 0);
+    await second.bringToFront();
+    await inspect(second, "another-tab");
+
+    const third = await open({ hash: LONG, beside: first });
+    await chooseSample(third);
+    await third.getByText(SENTENCE).waitFor();
+    await third.close();
+
+    await first.getByRole("button", { name: "Stop and keep" }).click();
+    await trained(first);
+    await second.getByText(SENTENCE).waitFor({ state: "detached" });
+    await startButton(second).click();
+    await atStep(second, 2);
+    await second.getByRole("button", { name: "Cancel" }).click();
+    await second.getByRole("button", { name: /^Train again/ }).waitFor();
+    assert.deepEqual([...first.faults, ...second.faults], []);
+    await close(first);
+  });
+});
+
+describe("the screen", () => {
+  test("is kept awake while a run goes on, and let go at its end", async () => {
+    const page = await open({ hash: LONG });
+    await page.evaluate(() => {
+      self.locks = [];
+      const request = WakeLock.prototype.request;
+      WakeLock.prototype.request = async function (kind) {
+        const lock = await request.call(this, kind);
+        self.locks.push(lock);
+        return lock;
+      };
+    });
+    await chooseSample(page);
+    assert.deepEqual(await held(), []);
+    await startButton(page).click();
+    await atStep(page, 1);
+    assert.deepEqual(await held(), [true]);
+    await page.getByRole("button", { name: "Stop and keep" }).click();
+    await trained(page);
+    assert.deepEqual(await held(), [false]);
+    await close(page);
+
+    function held() {
+      return page.evaluate(() => self.locks.map((lock) => !lock.released));
+    }
+  });
+});

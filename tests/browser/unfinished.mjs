@@ -1,0 +1,204 @@
+/** A run that a closed tab cut short goes on at the right step, whatever was torn; and nothing of it stays against one's will. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  atStep,
+  chooseSample,
+  close,
+  inspect,
+  listen,
+  open,
+  SMALL,
+  savedLog,
+  startButton,
+  trained,
+} from "./browser.mjs";
+
+const STEPS = 40;
+const HASH = `#${SMALL}&steps=${STEPS}&evalEvery=10&sampleEvery=20`;
+const goOn = (page) => page.getByRole("button", { name: /^Go on where you stopped/ });
+
+describe("a closed tab", () => {
+  test("costs no more than the steps since the last checkpoint, and the run ends as if nothing had been", async () => {
+    const whole = await open({ hash: HASH });
+    await chooseSample(whole);
+    await startButton(whole).click();
+    await trained(whole);
+    await whole.getByRole("button", { name: "Show: Train" }).click();
+    const expected = await savedLog(whole);
+    assert.deepEqual(await stored(whole), []);
+    await close(whole);
+
+    const first = await open({ hash: HASH });
+    await chooseSample(first);
+    await startButton(first).click();
+    await pauseAt(first, 4);
+    await first.getByRole("button", { name: "Resume" }).click();
+    const older = await pauseAt(first, 9);
+    await first.getByRole("button", { name: "Resume" }).click();
+    const step = await pauseAt(first, 14);
+    assert.deepEqual((await stored(first)).map(({ name }) => name).sort(), ["checkpoint-a", "checkpoint-b", "run"]);
+    const second = await open({ beside: first });
+    await first.close();
+
+    await goOn(second).waitFor();
+    assert.equal(await stepOffered(second), step);
+    assert.match(await second.locator(".offer").textContent(), /A captain's log/);
+    assert.equal(await second.locator("button.primary").count(), 1);
+    await inspect(second, "unfinished-run");
+
+    // As after a kill in the middle of the next write.
+    await tear(second, 1);
+    await second.reload();
+    await goOn(second).waitFor();
+    assert.equal(await stepOffered(second), older);
+
+    const events = await listen(second);
+    await goOn(second).click();
+    await atStep(second, older + 1);
+    const heard = await events();
+    const told = heard.findIndex(({ type, phase }) => type === "phase" && phase === "training");
+    assert.equal(heard.slice(told).find(({ type }) => type === "step").step, older + 1);
+    await trained(second);
+    assert.match(await second.locator("#train .done-line").textContent(), /^40 steps in/);
+    assert.match(await second.locator("#text .done-line").textContent(), /A captain's log/);
+    await second.getByRole("button", { name: "Show: Train" }).click();
+    const log = await savedLog(second);
+    for (const type of ["step", "eval", "sample"]) assert.deepEqual(facts(log, type), facts(expected, type), type);
+    assert.deepEqual(await stored(second), []);
+    assert.equal(await goOn(second).count(), 0);
+    assert.deepEqual(second.faults, []);
+    await close(second);
+  });
+
+  test("with nothing whole left, there is no offer, and the text is gone too", async () => {
+    const page = await open({ hash: HASH });
+    await chooseSample(page);
+    await startButton(page).click();
+    await pauseAt(page, 3);
+    await tear(page, 2);
+    await page.reload();
+    await page.getByText("0 network requests since the page was ready").waitFor();
+    await page.waitForFunction(async () => {
+      const root = await navigator.storage.getDirectory();
+      for await (const _ of root.keys()) return false;
+      return true;
+    });
+    assert.equal(await goOn(page).count(), 0);
+    await close(page);
+  });
+});
+
+describe("a run that was stopped", () => {
+  test("can go on at once, or be forgotten", async () => {
+    const page = await open({ hash: HASH });
+    await chooseSample(page);
+    await startButton(page).click();
+    await atStep(page, 4);
+    await page.getByRole("button", { name: "Stop and keep" }).click();
+    await trained(page);
+    await goOn(page).waitFor();
+    const step = await stepOffered(page);
+    await inspect(page, "stopped");
+    await goOn(page).click();
+    await atStep(page, step + 1);
+    await page.getByRole("button", { name: "Stop and keep" }).click();
+    await trained(page);
+    assert.ok((await stored(page)).length > 0);
+    await page.getByRole("button", { name: "Forget it" }).click();
+    await page.locator(".offer").waitFor({ state: "detached" });
+    assert.deepEqual(await stored(page), []);
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
+  test("is deleted when it is cancelled", async () => {
+    const page = await open({ hash: HASH });
+    await chooseSample(page);
+    await startButton(page).click();
+    await pauseAt(page, 3);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: /^Train again/ }).waitFor();
+    assert.deepEqual(await stored(page), []);
+    assert.equal(await goOn(page).count(), 0);
+    await close(page);
+  });
+});
+
+describe("a full disk", () => {
+  test("is said, and the run goes on", async () => {
+    const page = await open({ hash: HASH });
+    const devtools = await page.context().newCDPSession(page);
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 100_000 });
+    await chooseSample(page);
+    await startButton(page).click();
+    await atStep(page, 3);
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("This run could not be saved on the way").waitFor();
+    await inspect(page, "not-saved");
+    await page.getByRole("button", { name: "Resume" }).click();
+    await trained(page);
+    assert.match(await page.locator("#train .done-line").textContent(), /^40 steps in/);
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+});
+
+/** Pauses after `step`, and answers the step of the checkpoint that follows. */
+async function pauseAt(page, step) {
+  await atStep(page, step);
+  const before = Math.max(0, ...(await stored(page)).map(({ generation }) => generation ?? 0));
+  await page.getByRole("button", { name: "Pause" }).click();
+  for (;;) {
+    const newest = (await stored(page)).find(({ generation }) => generation > before);
+    if (newest) return newest.step;
+    await page.waitForTimeout(100);
+  }
+}
+
+async function stepOffered(page) {
+  return Number((await goOn(page).textContent()).match(/step (\d+) of 40/)[1]);
+}
+
+/** The files that the page keeps, and what the headers of the checkpoints say. */
+function stored(page) {
+  return page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle("unfinished-run").catch(() => null);
+    const files = [];
+    for await (const handle of folder?.values() ?? []) {
+      const bytes = await (await handle.getFile()).arrayBuffer();
+      const length = bytes.byteLength >= 44 ? new DataView(bytes).getUint32(40, true) : 0;
+      const head =
+        length && bytes.byteLength >= 44 + length ? new TextDecoder().decode(new Uint8Array(bytes, 44, length)) : "{}";
+      files.push({ name: handle.name, ...JSON.parse(head).header });
+    }
+    return files;
+  });
+}
+
+/** Cuts the newest checkpoints short. */
+async function tear(page, many) {
+  const newest = (await stored(page)).filter(({ generation }) => generation > 0);
+  newest.sort((a, b) => b.generation - a.generation);
+  await page.evaluate(
+    async (names) => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("unfinished-run");
+      for (const name of names) {
+        const handle = await folder.getFileHandle(name);
+        const half = (await handle.getFile()).size >> 1;
+        const writable = await handle.createWritable({ keepExistingData: true });
+        await writable.truncate(half);
+        await writable.close();
+      }
+    },
+    newest.slice(0, many).map(({ name }) => name),
+  );
+}
+
+/** Events of a type, without what the clock put into them. */
+function facts(log, type) {
+  return log.filter((event) => event.type === type).map(({ tokensPerSecond: _, etaMs: __, ...rest }) => rest);
+}

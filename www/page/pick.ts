@@ -1,0 +1,125 @@
+/** A model from the visitor's own disk: picking its files, loading it, and the way back to the built-in one. */
+
+import { computed, signal } from "@preact/signals";
+import { LoraError } from "../api/errors";
+import type { ModelFiles } from "../api/weights";
+import { change } from "./engine";
+import { modelConfig, modelSize } from "./size";
+import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
+import { complain, forgive } from "./trouble";
+
+export interface Picked {
+  files: ModelFiles;
+  parameters: number;
+  /** Bytes while it is being loaded. */
+  loading: { done: number; total: number } | null;
+}
+
+export const picked = signal<Picked | null>(null);
+/** The way back takes a moment too. */
+export const returning = signal(false);
+/** One model is giving way to another. */
+export const changingModel = computed(() => returning.value || Boolean(picked.value?.loading));
+
+const NAMES = {
+  config: "config.json",
+  tokenizer: "tokenizer.json",
+  tokenizerConfig: "tokenizer_config.json",
+  generationConfig: "generation_config.json",
+  chatTemplate: "chat_template.jinja",
+  weights: "model.safetensors",
+};
+const NEEDED = ["config", "tokenizer", "weights"] as const;
+
+/** What is wrong with the files is said at once; what is wrong inside them, when they are loaded. */
+export async function pick(chosen: File[]) {
+  if (chosen.length === 0) return;
+  forgive("model");
+  try {
+    const files = modelFiles(chosen);
+    const config = modelConfig(await json(files.config));
+    picked.value = { files, parameters: modelSize(config), loading: null };
+  } catch (error) {
+    picked.value = null;
+    complain("model", error);
+  }
+}
+
+export async function load() {
+  const wanted = picked.value;
+  if (!wanted || wanted.loading || training.value) return;
+  forgive("model");
+  picked.value = { ...wanted, loading: { done: 0, total: wanted.files.weights.size } };
+  try {
+    await change(
+      wanted.files,
+      (event) => {
+        if (event.type !== "phase" || event.phase !== "loading") return;
+        picked.value = { ...wanted, loading: { done: event.done, total: event.total } };
+      },
+      makeRoom,
+    );
+    picked.value = null;
+  } catch (error) {
+    picked.value = { ...wanted, loading: null };
+    complain("model", error);
+  }
+}
+
+export async function backToBuiltIn() {
+  if (returning.value || training.value) return;
+  returning.value = true;
+  forgive("model");
+  await change(null, () => {}, makeRoom).catch((error) => complain("model", error));
+  returning.value = false;
+}
+
+/** Rows and adapters belong to one model. The text stays, and is cut anew. */
+function makeRoom() {
+  run.value = null;
+  adapter.value = null;
+  openedFrom.value = null;
+  startFrom.value = null;
+  forgive("train");
+  forgive("keep");
+  if (text.value) text.value = { ...text.value, summary: null };
+  if (accepted.value) changing.value = "model";
+}
+
+function modelFiles(chosen: File[]): ModelFiles {
+  const found = Object.fromEntries(
+    Object.entries(NAMES).flatMap(([key, name]) => {
+      const [nearest] = chosen.filter((file) => file.name === name).sort((a, b) => depth(a) - depth(b));
+      return nearest ? [[key, nearest]] : [];
+    }),
+  ) as Partial<Record<keyof typeof NAMES, File>>;
+  const folder = chosen[0]?.webkitRelativePath.split("/")[0] || "Your model";
+  const missing = NEEDED.filter((key) => !found[key]).map((key) => NAMES[key]);
+  if (missing.length > 0) throw incomplete(folder, missing, chosen);
+  return { name: folder, ...(found as Record<(typeof NEEDED)[number], File>) };
+}
+
+/** A checkpoint's own files lie higher than those of its other formats. */
+const depth = (file: File) => file.webkitRelativePath.split("/").length;
+
+function incomplete(folder: string, missing: string[], chosen: File[]): LoraError {
+  const parts = chosen.some(({ name }) => name === "model.safetensors.index.json");
+  const reason = parts
+    ? "its weights are in several files, and only one model.safetensors can be read"
+    : `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
+  const hint =
+    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors belong together.";
+  return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
+}
+
+async function json(file: Blob) {
+  try {
+    return JSON.parse(await file.text());
+  } catch (error) {
+    throw new LoraError(
+      "config",
+      `\`config.json\`: ${(error as Error).message}`,
+      "Use the config.json that came with the model.",
+    );
+  }
+}
