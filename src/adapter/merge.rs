@@ -16,7 +16,8 @@ const ROWS: usize = 64;
 
 impl Adapter {
     /// A model that computes what `model` does with this adapter, without its dispatches. `model` keeps its own weights and is what unmerging goes
-    /// back to, bit for bit; until the merged one is dropped, both are on the device.
+    /// back to, bit for bit; until the merged one is dropped, both are on the device. The sums stay in f32 where the base is stored in f16, so that
+    /// nothing of the adapter is rounded away.
     pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
         let gpu = model.gpu.clone();
         let pairs = self.pairs(&self.read(&gpu).await?);
