@@ -155,7 +155,7 @@ async function pauseAt(page, step) {
     if (newest) return newest.step;
     await page.waitForTimeout(100);
   }
-  assert.fail(`no checkpoint after the pause: ${await page.locator("#train").innerText()}`);
+  assert.fail(`no checkpoint after the pause: ${await page.locator("#train").textContent()}`);
 }
 
 async function stepOffered(page) {
