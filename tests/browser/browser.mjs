@@ -140,7 +140,7 @@ export async function longestTask(page, act) {
 
 /** The worker's side of `page` notes every event of a run from here on; the answer reads them. */
 export async function listen(page) {
-  const [worker] = page.workers();
+  const worker = page.workers()[0] ?? (await page.waitForEvent("worker"));
   await worker.evaluate(() => {
     self.heard = [];
     const post = self.postMessage;

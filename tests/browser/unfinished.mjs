@@ -16,7 +16,7 @@ import {
 } from "./browser.mjs";
 
 const STEPS = 40;
-const HASH = `#${SMALL}&steps=${STEPS}&evalEvery=10&sampleEvery=20`;
+const HASH = `#${SMALL}&steps=${STEPS}&evalEvery=20&sampleEvery=20`;
 const goOn = (page) => page.getByRole("button", { name: /^Go on where you stopped/ });
 
 describe("a closed tab", () => {
@@ -33,11 +33,11 @@ describe("a closed tab", () => {
     const first = await open({ hash: HASH });
     await chooseSample(first);
     await startButton(first).click();
-    await pauseAt(first, 4);
+    await pauseAt(first, 3);
     await first.getByRole("button", { name: "Resume" }).click();
-    const older = await pauseAt(first, 9);
+    const older = await pauseAt(first, 7);
     await first.getByRole("button", { name: "Resume" }).click();
-    const step = await pauseAt(first, 14);
+    const step = await pauseAt(first, 11);
     assert.deepEqual((await stored(first)).map(({ name }) => name).sort(), ["checkpoint-a", "checkpoint-b", "run"]);
     const second = await open({ beside: first });
     await first.close();
@@ -150,11 +150,12 @@ async function pauseAt(page, step) {
   await atStep(page, step);
   const before = Math.max(0, ...(await stored(page)).map(({ generation }) => generation ?? 0));
   await page.getByRole("button", { name: "Pause" }).click();
-  for (;;) {
+  for (let tries = 0; tries < 300; tries++) {
     const newest = (await stored(page)).find(({ generation }) => generation > before);
     if (newest) return newest.step;
     await page.waitForTimeout(100);
   }
+  assert.fail(`no checkpoint after the pause: ${await page.locator("#train").textContent()}`);
 }
 
 async function stepOffered(page) {

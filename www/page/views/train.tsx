@@ -173,8 +173,8 @@ function phaseWords({ phase }: Run): string {
   return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
 }
 
-function pauseWords({ state, phase, step, savedStep }: Run): string {
-  if (state === "training" && phase?.phase !== "paused") return "Pausing: the step under way is finished first.";
+function pauseWords({ phase, step, savedStep }: Run): string {
+  if (phase?.phase !== "paused") return "Paused; at most the step under way is still finished.";
   const safe =
     step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so this tab may be closed meanwhile.` : "";
   return `Paused; nothing is computed until you resume.${safe}`;
