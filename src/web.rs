@@ -316,7 +316,15 @@ impl Engine {
         let files = AdapterFiles { config, weights };
         let spec = files.spec().map_err(js_error)?;
         let targets = spec.targets().into_iter().map(Target::name).collect();
-        self.load(Kept { step: 0, loss: None, rank: spec.rank(), alpha: spec.alpha(), targets, parameters: 0, files: Files::Adapter(files) })
+        self.load(Kept {
+            step: 0,
+            loss: None,
+            rank: spec.rank(),
+            alpha: spec.alpha(),
+            targets,
+            parameters: 0,
+            files: Files::Adapter(files),
+        })
     }
 
     /// Logits [ids.length, V] of base and kept adapter, row by row.

@@ -12,6 +12,7 @@ mod house;
 mod laws;
 mod ops;
 mod plans;
+mod random_models;
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, unused_imports, reason = "what checks the references themselves runs natively"))]
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]

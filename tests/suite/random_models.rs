@@ -1,0 +1,215 @@
+//! The laws on models, adapters and batches of random shapes: what the f64 reference computes, and what must be equal bit for bit.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::json;
+use tabtune::adapter::{Adapter, AdapterFiles};
+use tabtune::gpu::{Gpu, Shape};
+use tabtune::model::{Config, Source, Storage, Transformer};
+use tabtune::random::SplitMix64;
+use tabtune::safetensors::write;
+use tabtune::text::MicroBatch;
+use tabtune::text::dataset::Row;
+use tabtune::train::Trainer;
+
+use crate::check::{MODEL_SHAPES, close64, gpu};
+use crate::golden::quiet;
+use crate::laws::{logits, same_bits};
+use crate::reference::Lora;
+use crate::reference::llama::{self, Batch, Llama, TARGETS, module_name};
+
+/// Every model needs pipelines of its own, which is what takes the time, so each runs in one kernel shape.
+const MODELS: u64 = if cfg!(target_arch = "wasm32") { 2 } else { 6 };
+
+fn shape_of(seed: u64) -> Shape {
+    MODEL_SHAPES[seed as usize % MODEL_SHAPES.len()]
+}
+
+struct Dice(SplitMix64);
+
+impl Dice {
+    /// A whole number from `least` to `most`.
+    fn between(&mut self, least: usize, most: usize) -> usize {
+        least + (self.0.next_u64() % (most - least + 1) as u64) as usize
+    }
+
+    /// Numbers in ±size that f32 holds.
+    fn numbers(&mut self, n: usize, size: f64) -> Vec<f32> {
+        (0..n).map(|_| ((2.0 * self.0.unit() - 1.0) * size) as f32).collect()
+    }
+}
+
+/// One model twice: as files for the engine, and as the reference.
+struct Twin {
+    config: Config,
+    checkpoint: Vec<u8>,
+    adapter: AdapterFiles,
+    reference: Llama,
+    batch: Batch,
+    rows: Vec<Row>,
+}
+
+fn twin(seed: u64) -> Twin {
+    let mut dice = Dice(SplitMix64(seed));
+    let kv = dice.between(1, 2);
+    let shape = llama::Config {
+        v: dice.between(5, 90),
+        c: 4 * dice.between(2, 18),
+        l: dice.between(1, 3),
+        h: kv * dice.between(1, 3),
+        kv,
+        d: 4 * dice.between(1, 17),
+        f: 4 * dice.between(1, 20),
+        eps: 1e-5,
+        theta: 500.0,
+        tied: dice.between(0, 1) == 0,
+    };
+    let mut tensors = Vec::new();
+    for (name, size) in shape.shapes() {
+        // Gains near one, matrices so that no layer explodes.
+        let values = match size[..] {
+            [n] => dice.numbers(n, 0.5).into_iter().map(|x| 1.0 + x).collect(),
+            _ => dice.numbers(size.iter().product(), (3.0 / size[1] as f64).sqrt()),
+        };
+        tensors.push((name, size, values));
+    }
+    let (adapter, adapters) = random_adapter(&shape, &mut dice);
+    let (b, t) = (dice.between(1, 3), dice.between(1, 21));
+    let (batch, rows) = random_batch(shape.v, b, t, &mut dice);
+    let weights = tensors.iter().map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect())).collect();
+    let config = json!({ "model_type": "llama", "vocab_size": shape.v, "hidden_size": shape.c, "intermediate_size": shape.f, "num_hidden_layers": shape.l,
+        "num_attention_heads": shape.h, "num_key_value_heads": shape.kv, "head_dim": shape.d, "rms_norm_eps": shape.eps, "rope_theta": shape.theta,
+        "max_position_embeddings": 32, "tie_word_embeddings": shape.tied });
+    let tensors: Vec<_> = tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
+    Twin {
+        config: Config::parse(config.to_string().as_bytes()).expect("a config"),
+        checkpoint: write(&tensors, &[]),
+        adapter,
+        reference: Llama { config: shape, weights, adapters },
+        batch,
+        rows,
+    }
+}
+
+/// One rank and one alpha on a random choice of linears, at least one.
+fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTreeMap<llama::Site, Lora>) {
+    let all: Vec<llama::Site> = (0..shape.l).flat_map(|layer| TARGETS.map(|target| (layer, target))).collect();
+    let mut sites: Vec<llama::Site> = all.iter().copied().filter(|_| dice.between(0, 2) > 0).collect();
+    if sites.is_empty() {
+        sites.push(all[all.len() - 1]);
+    }
+    let smallest = TARGETS.map(|target| shape.linear(target)).iter().map(|(rows, cols)| *rows.min(cols)).min().unwrap_or(1);
+    let (rank, alpha) = (dice.between(1, smallest.min(9)), dice.between(1, 40) as f64 / 4.0);
+    let (mut tensors, mut adapters) = (Vec::new(), BTreeMap::new());
+    for &site in &sites {
+        let (n_out, n_in) = shape.linear(site.1);
+        let (a, b) = (dice.numbers(rank * n_in, (3.0 / n_in as f64).sqrt()), dice.numbers(n_out * rank, 0.3));
+        let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
+        // The engine holds the scale in f32.
+        adapters.insert(site, Lora { a: wide(&a), b: wide(&b), scale: f64::from((alpha / rank as f64) as f32), rank });
+        let name = |which| format!("base_model.model.{}.lora_{which}.weight", module_name(site));
+        tensors.push((name("A"), vec![rank, n_in], a));
+        tensors.push((name("B"), vec![n_out, rank], b));
+    }
+    let modules: Vec<String> = sites.into_iter().map(module_name).collect();
+    let config = json!({ "peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": modules });
+    let tensors: Vec<_> = tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
+    (AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }, adapters)
+}
+
+/// B rows of T tokens, of whose targets about a third are masked; at least one is not.
+fn random_batch(v: usize, b: usize, t: usize, dice: &mut Dice) -> (Batch, Vec<Row>) {
+    let mut batch = Batch { b, t, ids: Vec::new(), targets: Vec::new() };
+    let mut rows = Vec::new();
+    for row in 0..b {
+        let ids: Vec<u32> = (0..=t).map(|_| dice.between(0, v - 1) as u32).collect();
+        let targets: Vec<bool> = (0..t).map(|at| (row == 0 && at == t - 1) || dice.between(0, 2) > 0).collect();
+        batch.ids.extend(&ids[..t]);
+        batch.targets.extend((0..t).map(|at| targets[at].then_some(ids[at + 1] as usize)));
+        rows.push(Row { ids, targets, tokens: t });
+    }
+    (batch, rows)
+}
+
+struct Engine {
+    base: Transformer,
+    adapter: Adapter,
+    model: Transformer,
+}
+
+async fn engine(gpu: &Rc<Gpu>, twin: &Twin) -> Engine {
+    let source = Source::memory("model.safetensors", twin.checkpoint.clone());
+    let base = Transformer::load(gpu, twin.config.clone(), &source, Storage::F32, &mut |_, _| {}).await.expect("a model");
+    let (adapter, flat) = twin.adapter.load(gpu, &twin.config).expect("an adapter");
+    adapter.write(gpu, &flat);
+    let model = adapter.attach(&base);
+    Engine { base, adapter, model }
+}
+
+crate::gpu_tests! {
+    async fn random_models_compute_what_the_reference_does() {
+        for seed in 0..MODELS {
+            let twin = twin(seed);
+            let Batch { b, t, .. } = twin.batch;
+            let what = format!("model {seed}, {:?}, {b} x {t}", twin.reference.config);
+            let shape = shape_of(seed);
+            let gpu = gpu(shape).await;
+            let engine = engine(&gpu, &twin).await;
+            let pass = twin.reference.forward(&twin.batch);
+            close64(&format!("logits of {what}"), &logits(&engine.model, &twin.batch.ids, b, 1.0).await, &pass.logits, 2e-5);
+
+            let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
+            assert_eq!(micro.labelled as usize, pass.targets);
+            let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, false).expect("plans");
+            let mut trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
+            let gradient = trainer.gradient(&micro, t).await.expect("a gradient");
+            let expected = twin.reference.backward(&pass, &twin.batch, 1.0 / pass.targets as f64);
+            let found = engine.adapter.matrices(&gradient);
+            assert_eq!(found.len(), expected.len());
+            for (site, (da, db)) in &expected {
+                let module = module_name(*site);
+                let (_, a, b) = found.iter().find(|(name, ..)| *name == module).expect("a gradient of every site");
+                close64(&format!("dA of {module}, {what}"), &a.values, da, 1e-4);
+                close64(&format!("dB of {module}, {what}"), &b.values, db, 1e-4);
+            }
+        }
+    }
+
+    async fn random_models_keep_the_laws_bit_for_bit() {
+        for seed in 0..MODELS {
+            let twin = twin(100 + seed);
+            let Batch { b, t, .. } = twin.batch;
+            let v = twin.config.vocabulary;
+            let shape = shape_of(seed);
+            let gpu = gpu(shape).await;
+            let Engine { base, adapter, model } = engine(&gpu, &twin).await;
+            let what = format!("{shape:?}, model {seed}, {:?}, {b} x {t}", twin.reference.config);
+            let ids = &twin.batch.ids;
+            let tuned = logits(&model, ids, b, 1.0).await;
+            let plain = logits(&base, ids, b, 1.0).await;
+            same_bits(&format!("strength 0 is the base, {what}"), &logits(&model, ids, b, 0.0).await, &plain);
+
+            // The last token of the first sequence changes nothing before it, and nothing in the other sequences.
+            let mut other = ids.clone();
+            other[t - 1] = (other[t - 1] + 1) % v as u32;
+            let changed = logits(&model, &other, b, 1.0).await;
+            same_bits(&format!("earlier logits, {what}"), &changed[..(t - 1) * v], &tuned[..(t - 1) * v]);
+            same_bits(&format!("other sequences, {what}"), &changed[t * v..], &tuned[t * v..]);
+
+            let merged = adapter.merge(&base).await.expect("a merged model");
+            let expected: Vec<f64> = tuned.iter().map(|&x| f64::from(x)).collect();
+            close64(&format!("merged is unmerged, {what}"), &logits(&merged, ids, b, 1.0).await, &expected, 2e-5);
+            same_bits(&format!("unmerged is the base, {what}"), &logits(&base, ids, b, 1.0).await, &plain);
+
+            // B = 0 is the base.
+            let mut flat = adapter.read(&gpu).await.expect("parameters");
+            let positions: Vec<f32> = (0..flat.len()).map(|i| i as f32).collect();
+            for place in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
+                flat[*place as usize] = 0.0;
+            }
+            adapter.write(&gpu, &flat);
+            same_bits(&format!("B = 0 is the base, {what}"), &logits(&model, ids, b, 1.0).await, &plain);
+        }
+    }
+}
