@@ -63,6 +63,7 @@ describe("recovery", () => {
       assert.notEqual(page.workers()[0], worker);
 
       await page.getByRole("button", { name: /^Train again/ }).click();
+      await banner(page, "train").waitFor({ state: "detached" });
       await atStep(page, 4);
       assert.equal(await banner(page, "train").count(), 0);
       await page.getByRole("button", { name: "Stop and keep" }).click();

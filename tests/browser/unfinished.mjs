@@ -49,7 +49,7 @@ describe("a closed tab", () => {
     await inspect(second, "unfinished-run");
 
     // As after a kill in the middle of the next write.
-    await tear(second, 1);
+    await tear(second);
     await second.reload();
     await goOn(second).waitFor();
     assert.equal(await stepOffered(second), older);
@@ -77,7 +77,7 @@ describe("a closed tab", () => {
     await chooseSample(page);
     await startButton(page).click();
     await pauseAt(page, 3);
-    await tear(page, 2);
+    await flip(page);
     await page.reload();
     await page.getByText("0 network requests since the page was ready").waitFor();
     await page.waitForFunction(async () => {
@@ -179,24 +179,34 @@ function stored(page) {
   });
 }
 
-/** Cuts the newest checkpoints short. */
-async function tear(page, many) {
-  const newest = (await stored(page)).filter(({ generation }) => generation > 0);
-  newest.sort((a, b) => b.generation - a.generation);
-  await page.evaluate(
-    async (names) => {
-      const root = await navigator.storage.getDirectory();
-      const folder = await root.getDirectoryHandle("unfinished-run");
-      for (const name of names) {
-        const handle = await folder.getFileHandle(name);
-        const half = (await handle.getFile()).size >> 1;
-        const writable = await handle.createWritable({ keepExistingData: true });
-        await writable.truncate(half);
-        await writable.close();
-      }
-    },
-    newest.slice(0, many).map(({ name }) => name),
-  );
+/** Turns over the bits of one byte in the only checkpoint. */
+function flip(page) {
+  return page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle("unfinished-run");
+    const handle = await folder.getFileHandle("checkpoint-a");
+    const file = await handle.getFile();
+    const position = file.size - 1000;
+    const [byte] = new Uint8Array(await file.slice(position, position + 1).arrayBuffer());
+    const writable = await handle.createWritable({ keepExistingData: true });
+    await writable.write({ type: "write", position, data: Uint8Array.of(byte ^ 0xff) });
+    await writable.close();
+  });
+}
+
+/** Cuts the newest checkpoint short. */
+async function tear(page) {
+  const files = (await stored(page)).filter(({ generation }) => generation > 0);
+  const newest = files.reduce((a, b) => (a.generation > b.generation ? a : b));
+  await page.evaluate(async (name) => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle("unfinished-run");
+    const handle = await folder.getFileHandle(name);
+    const half = (await handle.getFile()).size >> 1;
+    const writable = await handle.createWritable({ keepExistingData: true });
+    await writable.truncate(half);
+    await writable.close();
+  }, newest.name);
 }
 
 /** Events of a type, without what the clock put into them. */

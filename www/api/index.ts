@@ -3,5 +3,5 @@
 export { type Availability, availability } from "./availability";
 export { LoraError } from "./errors";
 export type * from "./events";
-export { fetchProgram, Session } from "./session";
+export { fetchProgram, Session, type TrainOptions } from "./session";
 export { fetchModel, type ModelFiles } from "./weights";

@@ -48,8 +48,8 @@ ${LEAK}
 
 ## Use it in Python
 
-Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links them)
-into a folder \`base\`, and the files of this zip into a folder \`adapter\`. Then
+Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links those of
+the built-in model) into a folder \`base\`, and the files of this zip into a folder \`adapter\`. Then
 
     pip install torch transformers peft
 
