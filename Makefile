@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tabtune
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := $(CACHE)/venv/bin/python
+GGUF := $(CACHE)/models/SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2 := $(CACHE)/models/smollm2-135m
 BINDGEN_OUT := www/worker/wasm
 WITH_BROWSER = CHROMIUM="$$(tools/setup.sh browser-path)"
 WEB := --target wasm32-unknown-unknown
@@ -61,7 +63,7 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts
+test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -99,10 +101,23 @@ parity-interrupts:
 	python3 tests/parity/check_interrupts.py --tabtune $(TARGET)/debug/tabtune --data www/public/samples/captain.txt --out artefacts/interrupts --kills $(or $(KILLS),3)
 .PHONY: parity-interrupts
 
-test-slow: ## run what takes too long for every day
-test-slow: setup-build setup-vulkan
+test-slow: ## run what takes too long for every day: twenty kills; SmolLM2-135M beside PEFT and in Chromium
+test-slow: setup-build setup-browser setup-vulkan setup-python setup-models $(SMOLLM2)/model.safetensors wasm page
 	$(MAKE) parity-interrupts KILLS=20
+	cargo build --release
+	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(WITH_BROWSER) SMOLLM2=$(SMOLLM2) ONLY=real_model npm --prefix www test
 .PHONY: test-slow
+
+# One step of the real model, and 40 tokens of text, where its weights could be fetched.
+parity-smollm2:
+	@if [ -f "$(GGUF)" ]; then $(MAKE) $(SMOLLM2)/model.safetensors && \
+		$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/debug/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 --steps 1; \
+	else echo "NOT TESTED: SmolLM2-135M, whose weights could not be fetched"; fi
+.PHONY: parity-smollm2
+
+$(SMOLLM2)/model.safetensors:
+	$(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"
 
 bench: ## measure the kernels and a training step
 bench: setup-vulkan

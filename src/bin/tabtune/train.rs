@@ -236,6 +236,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     };
     let kept = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
     screen.bar.finish_and_clear();
+    eprintln!("graphics memory at its peak: {} bytes", base.model.gpu.peak_bytes());
     saved?;
     checkpointed?;
     if let (Some(reason), Some(path)) = (log_failed, &args.log) {
