@@ -60,7 +60,7 @@ def train_in_torch(model, inputs, targets, steps):
 
 
 def train(program, model, first, data, out, steps, seq_len, weights, *more):
-    log = out + ".jsonl"
+    log = out + ".events.jsonl"
     tabtune(program, "train", "--model", model, "--weights", weights, "--init", first, "--data", data, "--out", out, "--log", log, "--no-shuffle",
             "--batch", 1, "--seq-len", seq_len, "--steps", steps, "--lr", RATE, "--warmup", WARMUP, "--schedule", "linear", "--eval-every", steps, *more)
     with open(log, encoding="utf-8") as file:
