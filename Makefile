@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
 
 help: ## list these commands
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 .PHONY: help
 
 demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir]: train on a text in a headless Chromium

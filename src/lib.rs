@@ -1,5 +1,5 @@
 //! tabtune fine-tunes a language model with LoRA, in a browser tab or natively: WGSL compute shaders do the arithmetic, Rust drives them through wgpu.
-//! The base model stays frozen; the low-rank matrices A and B are trained.
+//! The base model stays frozen; the low-rank matrices A and B are trained. (Full fine-tuning, the baseline, trains the matrices of the blocks instead.)
 //!
 //! # From bird's eye
 //!
@@ -20,12 +20,12 @@
 //! |---|---|
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
 //! | [`safetensors`] | header and ranges, read and write; no GPU |
-//! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks, batches; no GPU |
+//! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks and their preview, batches; no GPU |
 //! | [`gpu`] | adapter and limits, buffers, the pool, kernels and pipelines, read-back: the only room that names wgpu |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
-//! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, cross_entropy, update |
+//! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, dropout, cross_entropy, update |
 //! | [`model`] | config.json, linear, block, transformer, logits; a file of names per family |
-//! | [`adapter`] | targets, rank, flat storage, PEFT's files, the check of every export |
+//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap; full fine-tuning |
 //! | [`train`](mod@train), [`generate`] | steps and evaluation; decoding with a KV cache and the sampler. Neither knows the other |
 //! | [`run`] | the loop around both: events, the best adapter, pause and stop, checkpoints |
 //! | `web`, the binary | JavaScript and the command line; they forward |

@@ -1,24 +1,25 @@
 //! The JavaScript surface of the engine: the only file that knows JavaScript. It forwards; it decides nothing.
 
+mod convert;
+
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
+use js_sys::{Array, Function, Reflect, Uint8Array};
+use serde::Deserialize;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+
+use convert::{Js, adapter_files, adapter_object, bytes_of, call, clock, from_js, js_error, needed, source, to_js};
 
 use crate::adapter::{Adapter, AdapterFiles};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::gpu::{Gpu, GpuOptions};
-use crate::model::{Logits, Source, Storage, Target, Transformer};
+use crate::model::{Logits, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
-    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Clock, Control, Event, Files, HOLDOUT, Hooks, Kept,
-    MOST_HELD_OUT, Method, Phase, Settings, Start, Wish,
+    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks, Kept, Method, Phase,
+    Settings, Start, Wish,
 };
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
@@ -26,69 +27,6 @@ use crate::text::preview::preview;
 
 /// How many rows the page shows as tokens.
 const PREVIEWED: usize = 5;
-
-type Js<T> = std::result::Result<T, JsValue>;
-
-/// A `LoraError`: a JavaScript Error with a stable `code` and a `hint`.
-fn js_error(error: Error) -> JsValue {
-    let js = js_sys::Error::new(&error.to_string());
-    js.set_name("LoraError");
-    let _ = Reflect::set(&js, &"code".into(), &error.code().into());
-    let _ = Reflect::set(&js, &"hint".into(), &error.hint().into());
-    js.into()
-}
-
-/// A plain object, numbers as numbers.
-fn to_js(value: &impl Serialize) -> JsValue {
-    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).unwrap_or(JsValue::NULL)
-}
-
-fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) -> Js<T> {
-    serde_wasm_bindgen::from_value(value)
-        .map_err(|error| js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() }))
-}
-
-fn call(function: &Function, argument: &JsValue) {
-    let _ = function.call1(&JsValue::NULL, argument);
-}
-
-fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
-    let value = Reflect::get(object, &field.into()).ok()?;
-    value.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
-}
-
-fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
-    bytes_of(object, field)
-        .ok_or_else(|| js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() }))
-}
-
-/// `performance.now()`, which pages and workers have.
-fn clock() -> Clock {
-    let performance = Reflect::get(&js_sys::global(), &"performance".into()).unwrap_or(JsValue::UNDEFINED);
-    let now = Reflect::get(&performance, &"now".into()).ok().and_then(|now| now.dyn_into::<Function>().ok());
-    Rc::new(move || now.as_ref().and_then(|now| now.call0(&performance).ok()).and_then(|ms| ms.as_f64()).unwrap_or(0.0))
-}
-
-/// A source of ranges over `{ bytes, read(offset, length): Promise<Uint8Array> }`.
-fn source(name: &str, object: &JsValue) -> Js<Source> {
-    let wrong = || js_error(Error::Io { path: name.to_string(), reason: "expected { bytes, read }".to_string() });
-    let bytes = Reflect::get(object, &"bytes".into())?.as_f64().ok_or_else(wrong)?;
-    let read: Function = Reflect::get(object, &"read".into())?.dyn_into().map_err(|_| wrong())?;
-    let path = name.to_string();
-    let read = move |offset: u64, length: u64| {
-        let promise = read.call2(&JsValue::NULL, &(offset as f64).into(), &(length as f64).into());
-        let path = path.clone();
-        let answer = async move {
-            let failed =
-                |error: JsValue| Error::Io { path: path.clone(), reason: error.as_string().unwrap_or_else(|| format!("{error:?}")) };
-            let promise = promise.map_err(failed)?;
-            let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-            Ok(Uint8Array::new(&array).to_vec())
-        };
-        Box::pin(answer) as Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>
-    };
-    Ok(Source::new(name, bytes as u64, Box::new(read)))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -194,8 +132,8 @@ impl Engine {
         let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
         let tokenizer = &self.base.tokenizer;
         let mut data = Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
-        if settings.holdout == HOLDOUT {
-            data.hold_out_at_most(MOST_HELD_OUT);
+        if let (Some(most), true) = (settings.holdout_at_most, settings.holdout == HOLDOUT) {
+            data.hold_out_at_most(most);
         }
         let summary = serde_json::json!({
             "characters": data.characters,
@@ -380,29 +318,4 @@ impl Engine {
         *self.generator.borrow_mut() = Some(generator.clone());
         Ok(generator)
     }
-}
-
-/// PEFT's two files from `{ config, weights }`.
-fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
-    let config = Reflect::get(object, &"config".into())?.as_string();
-    let missing =
-        || js_error(Error::Adapter { file: "adapter_config.json".to_string(), reason: "it was not given as a string".to_string() });
-    Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
-}
-
-/// Null for what is no adapter, which `train` refuses to make.
-fn adapter_object(kept: &Kept) -> JsValue {
-    let Ok(files) = kept.files.adapter() else { return JsValue::NULL };
-    let facts = serde_json::json!({
-        "config": files.config,
-        "rank": kept.rank,
-        "alpha": kept.alpha,
-        "targets": kept.targets,
-        "parameters": kept.parameters,
-        "step": kept.step,
-        "loss": kept.loss,
-    });
-    let object = to_js(&facts);
-    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(files.weights.as_slice()));
-    object
 }

@@ -66,7 +66,7 @@ impl AdapterSpec {
             if site.layer >= config.layers {
                 return refuse(site, format!("the model has {} layers", config.layers));
             }
-            if !(1..=MOST_RANK).contains(&site.rank) || !(site.alpha.is_finite() && site.alpha > 0.0) {
+            if !((1..=MOST_RANK).contains(&site.rank) && site.alpha.is_finite() && site.alpha > 0.0) {
                 return refuse(site, format!("with rank {} and alpha {}", site.rank, site.alpha));
             }
         }

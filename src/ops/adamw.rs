@@ -17,13 +17,19 @@ pub struct UpdateBuffers {
     pub result: Tensor,
 }
 
+/// Work groups that one dimension holds on every adapter.
+const MOST_GROUPS: usize = 65_535;
+
 /// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals zeroed.
 pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
     let constants = vec![("QUADS", quads as u32)];
+    let groups = quads.div_ceil(64);
+    let across = groups.min(MOST_GROUPS);
+    let groups = [across, groups.div_ceil(across.max(1)), 1];
     let partial = rec.tensor(1, 1024);
     let features = rec.shaped(&[]);
     rec.dispatch("grad_norm", &[], constants.clone(), [16, 1, 1], &[&b.g, &partial]);
     rec.dispatch("grad_clip", &features, Vec::new(), [1, 1, 1], &[&partial, &b.totals, &b.state, &b.result]);
-    rec.dispatch("adamw", &[], constants, super::groups_of_64(quads), &[&b.state, &b.p, &b.g, &b.m, &b.v]);
+    rec.dispatch("adamw", &[], constants, groups, &[&b.state, &b.p, &b.g, &b.m, &b.v]);
 }

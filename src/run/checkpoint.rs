@@ -13,8 +13,8 @@ use crate::text::dataset::{Dataset, Row};
 
 const FILE: &str = "checkpoint";
 const STATE: &str = "tabtune";
-/// A checkpoint of another form is refused.
-const FORM: u32 = 1;
+/// The most bytes of events that are kept: a safetensors header holds 16 MiB, and quotes in it are escaped.
+const MOST_EVENTS: usize = 4 << 20;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
@@ -57,10 +57,30 @@ pub struct Losses {
     /// The step of the last evaluation, and how many there were since the best one.
     pub last_step: u32,
     pub since_best: u32,
+    /// The step of the last sample.
+    pub last_sample: u32,
 }
 
 impl State {
-    pub const FORM: u32 = FORM;
+    /// A checkpoint of another form is refused.
+    pub const FORM: u32 = 1;
+}
+
+impl State {
+    /// Forgets every second step of a very long run's events, from the first on, until they fit; evaluations, samples and warnings stay.
+    fn thin_events(&mut self) {
+        let size = |events: &[Event]| serde_json::to_string(events).map_or(0, |text| text.len());
+        while size(&self.events) > MOST_EVENTS {
+            let (before, mut odd) = (self.events.len(), false);
+            self.events.retain(|event| {
+                odd ^= matches!(event, Event::Step { .. });
+                odd || !matches!(event, Event::Step { .. })
+            });
+            if self.events.len() == before {
+                break;
+            }
+        }
+    }
 }
 
 impl Checkpoint {
@@ -71,7 +91,9 @@ impl Checkpoint {
             .map(|(name, values)| (name.to_string(), vec![values.len()], values.as_slice()))
             .collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        write(&tensors, &[(STATE.to_string(), serde_json::to_string(&self.state).unwrap_or_default())])
+        let mut state = self.state.clone();
+        state.thin_events();
+        write(&tensors, &[(STATE.to_string(), serde_json::to_string(&state).unwrap_or_default())])
     }
 
     /// Errors: `Checkpoint`, `Safetensors` for a file that is cut short.
@@ -82,8 +104,11 @@ impl Checkpoint {
         let header = Header::parse(bytes.get(8..8 + length).unwrap_or_default(), bytes.len() as u64, FILE)?;
         let state = header.metadata.iter().find(|(key, _)| key == STATE).ok_or_else(|| wrong("it holds no run"))?;
         let state: State = serde_json::from_str(&state.1).map_err(|error| wrong(&error.to_string()))?;
-        if state.form != FORM {
-            return Err(wrong(&format!("it has form {}, this version reads form {FORM}", state.form)));
+        if state.form != State::FORM {
+            return Err(wrong(&format!("it has form {}, this version reads form {}", state.form, State::FORM)));
+        }
+        if state.step > state.settings.steps || state.updates > state.step {
+            return Err(wrong("it counts more steps than its run has"));
         }
         let flat = |name: &str| {
             let entry = header.get(name)?;
@@ -92,7 +117,8 @@ impl Checkpoint {
             values.iter().all(|x| x.is_finite()).then_some(values)
         };
         let needed = |name: &str| flat(name).ok_or_else(|| wrong(&format!("its tensor `{name}` is missing or not finite")));
-        let checkpoint = Checkpoint { p: needed("p")?, m: needed("m")?, v: needed("v")?, best: flat("best"), state };
+        let best = header.get("best").map(|_| needed("best")).transpose()?;
+        let checkpoint = Checkpoint { p: needed("p")?, m: needed("m")?, v: needed("v")?, best, state };
         let length = checkpoint.p.len();
         let others = [Some(&checkpoint.m), Some(&checkpoint.v), checkpoint.best.as_ref()];
         if others.into_iter().flatten().any(|other| other.len() != length) {

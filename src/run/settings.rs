@@ -40,6 +40,9 @@ pub struct Settings {
     pub dropout: f64,
     /// Fraction of the rows that is held out.
     pub holdout: f64,
+    /// The most rows that are held out, whatever the fraction.
+    #[serde(default)]
+    pub holdout_at_most: Option<usize>,
     /// Steps between evaluations; 0: a tenth of the run.
     pub eval_every: u32,
     /// Evaluations in a row without a lower held-out loss after which the run ends; 0: never.
@@ -85,6 +88,7 @@ impl Settings {
             weight_decay: 0.0,
             dropout: 0.0,
             holdout: HOLDOUT,
+            holdout_at_most: Some(MOST_HELD_OUT),
             eval_every: 0,
             patience: 0,
             sample_every: 0,
@@ -143,6 +147,9 @@ impl Settings {
         if self.steps == 0 || self.steps > 1_000_000 {
             return refuse("steps", self.steps.to_string(), "a whole number from 1 to 1000000");
         }
-        AdapterSpec::new(config, self.rank, self.alpha, &self.targets)
+        match self.method {
+            Method::Lora => AdapterSpec::new(config, self.rank, self.alpha, &self.targets),
+            Method::Full => Ok(AdapterSpec::default()),
+        }
     }
 }

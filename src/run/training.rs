@@ -68,6 +68,8 @@ struct Run<'a> {
     step_ms: f64,
     last_result_at: f64,
     last_checkpoint_at: f64,
+    /// What the last checkpoint holds: nothing is saved twice.
+    saved: Option<(u32, Losses)>,
     /// Of the base model and of the rows, for checkpoints.
     data_sha256: String,
     /// Everything told so far; only kept where checkpoints are.
@@ -182,6 +184,7 @@ pub(super) async fn train<'a>(
         step_ms: 0.0,
         last_result_at: 0.0,
         last_checkpoint_at: clock(),
+        saved: None,
         data_sha256,
         events,
         kept: None,
@@ -227,15 +230,18 @@ impl Run<'_> {
             seed: settings.seed,
             shuffle: settings.shuffle,
         };
-        let due = |step: u32| step % every == 0 || step == settings.steps;
-        if self.step > 0 && due(self.step) && self.losses.last_step < self.step {
-            // The stop that this run is taken up from came between a step and its evaluation.
-            self.evaluate_and_promote(self.step).await?;
+        let due = |step: u32| step.is_multiple_of(every) || step == settings.steps;
+        let shows = |step: u32| settings.sample_every > 0 && (step.is_multiple_of(settings.sample_every) || step == settings.steps);
+        if self.step > 0 {
+            // The stop that this run is taken up from may have come between a step and what follows it.
+            self.make_late_plans().await?;
+            self.evaluate_and_sample(due(self.step), shows(self.step)).await?;
         }
         self.last_result_at = (self.clock)();
         for step in first..=settings.steps {
             self.pause_if_asked().await?;
-            if self.control.ends() || self.broken.is_some() {
+            let patience_is_over = settings.patience > 0 && self.losses.since_best >= settings.patience;
+            if self.control.ends() || self.broken.is_some() || patience_is_over {
                 break;
             }
             self.submit(step, &batches)?;
@@ -244,27 +250,30 @@ impl Run<'_> {
             if step == first {
                 self.make_late_plans().await?;
             }
-            let sample = settings.sample_every > 0 && (step % settings.sample_every == 0 || step == settings.steps);
-            let evaluate = due(step);
-            if evaluate {
-                self.drain(0).await?;
-                self.pause_if_asked().await?;
-                self.evaluate_and_promote(step).await?;
-            }
-            if sample && !self.control.ends() && self.broken.is_none() {
-                self.drain(0).await?;
-                self.sample(step).await?;
-            }
+            self.evaluate_and_sample(due(step), shows(step)).await?;
             self.checkpoint_if_due().await?;
-            if evaluate || sample {
-                self.last_result_at = (self.clock)();
-            }
-            if settings.patience > 0 && self.losses.since_best >= settings.patience {
-                break;
-            }
         }
         self.drain(0).await?;
         self.end().await
+    }
+
+    /// What follows a step, unless it has been told already: an evaluation and a sample, with nothing under way.
+    async fn evaluate_and_sample(&mut self, evaluate: bool, sample: bool) -> Result<()> {
+        let step = self.step;
+        let (evaluate, sample) = (evaluate && self.losses.last_step < step, sample && self.losses.last_sample < step);
+        if !evaluate && !sample {
+            return Ok(());
+        }
+        self.drain(0).await?;
+        self.pause_if_asked().await?;
+        if evaluate && self.broken.is_none() {
+            self.evaluate_and_promote(step).await?;
+        }
+        if sample && self.broken.is_none() && !self.control.ends() {
+            self.sample(step).await?;
+        }
+        self.last_result_at = (self.clock)();
+        Ok(())
     }
 
     fn emit_phase(&mut self, phase: Phase) {
@@ -356,10 +365,17 @@ impl Run<'_> {
         let gpu = self.base.model.gpu.clone();
         self.snapshots.take(&gpu, &self.params);
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
-        self.emit(Event::Eval { step, loss, tokens });
         self.losses.last_step = step;
+        if !loss.is_finite() {
+            // JSON has no such number.
+            let message = format!("step {step}: the held-out loss is not a finite number");
+            self.emit(Event::Warning { code: "non_finite".to_string(), message });
+            self.losses.since_best += 1;
+            return Ok(());
+        }
+        self.emit(Event::Eval { step, loss, tokens });
         let lowest = self.losses.best.or(self.losses.start).is_none_or(|lowest| loss < lowest);
-        if !loss.is_finite() || !lowest {
+        if !lowest {
             self.losses.since_best += 1;
             return Ok(());
         }

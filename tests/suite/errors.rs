@@ -33,7 +33,7 @@ fn examples() -> Vec<Error> {
         Error::AdapterMismatch { reason: s("it adapts `model.layers.30.mlp.up_proj`, the model has 24 layers") },
         Error::Setting { name: s("lr"), value: s("2"), expected: s("a number above 0, at most 1") },
         Error::PromptTooLong { tokens: 300, context: 256 },
-        Error::NotYet { what: s("--resume") },
+        Error::NotYet { what: s("full fine-tuning in a browser") },
         Error::Usage { reason: s("--schedule zigzag: expected linear, cosine or constant") },
         Error::NoGpu { reason: s("this browser has no WebGPU") },
         Error::GpuLimit { what: s("activation"), needed: 500_000_000, limit: 134_217_728 },

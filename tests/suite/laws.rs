@@ -326,7 +326,7 @@ crate::gpu_tests! {
             let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
             let (whole, kept) = whole_run(&base, &settings, None).await;
             let kept = kept.expect("an adapter");
-            for at in [1, 3, 6] {
+            for at in [1, 3, 4, 6] {
                 let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
                 let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
                 assert!((at..=at + 1).contains(&checkpoint.state.step), "stopped at {} instead of {at}", checkpoint.state.step);
@@ -337,6 +337,7 @@ crate::gpu_tests! {
                     let told = events.iter().filter_map(|event| match event {
                         Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
                         Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
+                        Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
                         Event::Done { step, best_loss, best_step, .. } => Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0)),
                         _ => None,
                     });

@@ -52,11 +52,14 @@ async function measure(key: string) {
   }
 }
 
+/** Codes of texts that are conversations. */
+const aboutChats = ["no_chat_template", "conversation", "chat_template"];
+
 /** An error of the engine is told in the card where the visitor can do something about it. */
 export function complainWhereItHelps(error: LoraError) {
   const { code } = error;
   if (isLost(error)) return;
-  if (code.startsWith("text_") || code.startsWith("data_")) return complain("text", error);
+  if (code.startsWith("text_") || code.startsWith("data_") || aboutChats.includes(code)) return complain("text", error);
   if (code !== "setting" && !code.startsWith("gpu_")) return complain("train", error);
   complain("model", error, toSettings);
 }

@@ -40,7 +40,7 @@ export function train() {
 /** Goes on with the run that the browser's storage holds, as if it had never stopped. */
 export function goOn() {
   return whenFree(async (engine) => {
-    const saved = await readRun();
+    const saved = await readRun().catch((error) => complain("train", error));
     if (!saved) return lookForUnfinished();
     const live = begin(saved.settings.steps, saved.ms);
     const { documents } = saved.text;

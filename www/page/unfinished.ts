@@ -20,7 +20,13 @@ export const offer = computed(() => {
 
 /** Only to be called alone, because a text without a whole checkpoint, which helps nobody, goes. */
 export async function lookForUnfinished() {
-  const saved = await readRun().catch(() => null);
+  let saved: SavedRun | null;
+  try {
+    saved = await readRun();
+  } catch {
+    // What cannot be read now may be readable later: it is neither offered nor forgotten.
+    return;
+  }
   if (!saved) await forgetRun().catch(() => {});
   unfinished.value = saved && withoutBytes(saved);
 }

@@ -6,12 +6,19 @@ import type { Engine } from "./engine";
 import type { Note, Training } from "./protocol";
 import { forgetRun, type RunRecord, writeRun } from "./vault";
 
-export async function train(engine: Engine, { settings, init, resume, record }: Training, tell: (note: Note) => void) {
+/** `begun` is called at the first event: from then on the engine hears of wishes. */
+export async function train(
+  engine: Engine,
+  { settings, init, resume, record }: Training,
+  tell: (note: Note) => void,
+  begun: () => void,
+) {
   const saving = record && new Saving(record, tell);
   let last: Event | undefined;
-  await engine.train(
+  const running = engine.train(
     settings,
     (event) => {
+      begun();
       last = event;
       saving?.hear(event);
       tell({ type: "event", event });
@@ -23,7 +30,8 @@ export async function train(engine: Engine, { settings, init, resume, record }: 
       ...(saving ? { onCheckpoint: (bytes) => saving.write(bytes) } : {}),
     },
   );
-  await saving?.written;
+  // Whoever hears of the end may read what was saved.
+  await running.finally(() => saving?.written);
   // A run that was stopped can go on; one that is over leaves nothing behind.
   if (record && last?.type === "done" && last.reason !== "stopped") await forgetRun();
 }
@@ -33,6 +41,7 @@ class Saving {
   written: Promise<void> = Promise.resolve();
   #step = 0;
   #startedAt = performance.now();
+  #pausedAt = 0;
 
   constructor(
     readonly record: RunRecord,
@@ -41,6 +50,13 @@ class Saving {
 
   hear(event: Event) {
     if (event.type === "checkpoint") this.#step = event.step;
+    if (event.type !== "phase") return;
+    // The time of a run is without its pauses.
+    if (event.phase === "paused") this.#pausedAt = performance.now();
+    if (event.phase === "training" && this.#pausedAt) {
+      this.#startedAt += performance.now() - this.#pausedAt;
+      this.#pausedAt = 0;
+    }
   }
 
   write(checkpoint: Uint8Array<ArrayBuffer>) {

@@ -3,7 +3,7 @@
 import { plainError } from "../api/errors";
 import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
 import type { Engine, EngineFiles, Program } from "./engine";
-import type { Calls, FromWorker, Note, Request, TextDocument, ToWorker } from "./protocol";
+import type { Calls, FromWorker, Note, Request, TextDocument, ToWorker, Wish } from "./protocol";
 import { train } from "./training";
 import * as wasm from "./wasm/tabtune.js";
 
@@ -11,11 +11,30 @@ const program = wasm as unknown as Program;
 let engine: Engine | undefined;
 let last: Promise<void> = Promise.resolve();
 
+/** From the request to train until the run begins, which other calls may hold up: the last wish made meanwhile. */
+let queued: { wish?: Wish } | undefined;
+
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
-  if (data.call === "stop") engine?.stop(data.keep);
-  else if (data.call === "pause") engine?.pause(data.paused);
-  else last = last.then(() => answer(data));
+  if (data.call === "stop" || data.call === "pause") {
+    if (queued) queued.wish = data;
+    else grant(data);
+    return;
+  }
+  if (data.call === "train") queued = {};
+  last = last.then(() => answer(data));
 };
+
+function grant(wish: Wish) {
+  if (wish.call === "stop") engine?.stop(wish.keep);
+  else engine?.pause(wish.paused);
+}
+
+/** The engine has begun to train, or never will: it hears what was wished while it had not. */
+function begun() {
+  const wish = queued?.wish;
+  queued = undefined;
+  if (wish) grant(wish);
+}
 
 // A trap leaves the engine's promise open for ever: it surfaces here, or as a rejection nobody waits for.
 self.addEventListener("error", (event) => die(event.message));
@@ -41,7 +60,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "probe":
       return engine.probe(request.input);
     case "train":
-      return train(engine, request.input, tell);
+      return train(engine, request.input, tell, begun).finally(begun);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
     case "adapter":

@@ -209,7 +209,7 @@ async fn info(args: InfoArgs) -> Result<()> {
     let config = &base.model.config;
     // Printed at the end, so that an error leaves standard output empty.
     let mut lines = Vec::new();
-    if args.model.model.is_some() || (args.adapter.is_none() && args.data.is_empty()) {
+    if args.model.model.is_some() {
         lines.push(format!(
             "{}: {} of {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
             base.name,

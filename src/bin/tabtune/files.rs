@@ -99,6 +99,10 @@ pub const COPIED: [&str; 10] = [
     "chat_template.jinja",
 ];
 
+pub fn same_folder(a: &Path, b: &Path) -> bool {
+    std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
 /// A whole checkpoint: these weights in f32, and what else the base's folder has.
 pub fn write_model(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
     let embedded = |name: &str| ["config.json", "tokenizer.json", "tokenizer_config.json"].iter().position(|known| *known == name);

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Config, Target};
-use tabtune::run::{self, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks, Kept, MOST_HELD_OUT, Method, Settings, Start, Wish};
+use tabtune::run::{self, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
@@ -133,6 +133,9 @@ impl TrainArgs {
         settings.weight_decay = self.weight_decay.unwrap_or(settings.weight_decay);
         settings.dropout = self.dropout.unwrap_or(settings.dropout);
         settings.patience = self.patience.unwrap_or(settings.patience);
+        if self.holdout.is_some() || self.eval_data.is_some() {
+            settings.holdout_at_most = None;
+        }
         settings.holdout = self.holdout.unwrap_or(settings.holdout);
         settings.eval_every = self.eval_every.unwrap_or(settings.eval_every);
         settings.sample_every = self.sample_every.unwrap_or(settings.sample_every);
@@ -184,8 +187,8 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     settings.check(&base.model.config)?;
     let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
     let mut data = Dataset::from_documents(&base.tokenizer, &documents, eval_documents.as_deref(), &options)?;
-    if settings.holdout == HOLDOUT && args.holdout.is_none() && eval_documents.is_none() {
-        data.hold_out_at_most(MOST_HELD_OUT);
+    if let Some(most) = settings.holdout_at_most {
+        data.hold_out_at_most(most);
     }
     settings.steps = match (args.steps, args.epochs) {
         (Some(steps), _) => steps,
@@ -198,18 +201,39 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         return Err(Error::Usage { reason });
     }
 
-    let mut log = match &args.log {
-        Some(path) => Some(std::fs::File::create(path).map_err(|e| Error::Io { path: path.display().to_string(), reason: e.to_string() })?),
-        None => None,
+    if let (Method::Full, Some(model)) = (settings.method, &args.model.model)
+        && files::same_folder(model, &args.out)
+    {
+        let (value, expected) = (args.out.display().to_string(), "another folder than --model, whose files it would replace".to_string());
+        return Err(Error::Setting { name: "out".to_string(), value, expected });
+    }
+    let checkpoint_every = args.checkpoint_every.unwrap_or(run::CHECKPOINT_EVERY_MS / 1000.0);
+    if !(checkpoint_every >= 0.0) {
+        let (value, expected) = (checkpoint_every.to_string(), "a number of seconds, at least 0".to_string());
+        return Err(Error::Setting { name: "checkpoint-every".to_string(), value, expected });
+    }
+    // Opened without a change, so that a run that is refused leaves the log and the checkpoint of another as they are.
+    let open_log = |path: &PathBuf| {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.map_err(|e| Error::Io { path: path.display().to_string(), reason: e.to_string() })
     };
+    let mut log = args.log.as_ref().map(open_log).transpose()?;
+    let fresh = resumed.is_none();
     let screen = Screen::new(settings.steps);
     let start = Instant::now();
     let clock: run::Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1000.0);
     let control = Control::default();
     stop_on_interrupt(&control);
     let mut log_failed = None;
+    let mut stale = Ok(());
     let mut emit = |event: Event| {
         screen.show(&event);
+        if matches!(event, Event::Config { .. }) {
+            log_failed = log.as_ref().and_then(|file| file.set_len(0).err()).map(|error| error.to_string());
+            if fresh {
+                stale = files::remove_checkpoint(&args.out);
+            }
+        }
         if let Some(file) = &mut log {
             let line = serde_json::to_string(&event).unwrap_or_default();
             if let Err(error) = writeln!(file, "{line}") {
@@ -224,10 +248,9 @@ pub async fn train(args: TrainArgs) -> Result<()> {
             Files::Checkpoint(weights) => files::write_model(&args.out, args.model.model.as_deref(), weights),
         }
     };
-    let mut checkpointed = Ok(());
-    let mut save = |bytes: Vec<u8>| checkpointed = files::write_checkpoint(&args.out, &bytes);
-    let checkpoint =
-        CheckpointHook { every_ms: args.checkpoint_every.map_or(run::CHECKPOINT_EVERY_MS, |seconds| seconds * 1000.0), save: &mut save };
+    let mut checkpointed = None;
+    let mut save = |bytes: Vec<u8>| checkpointed = Some(files::write_checkpoint(&args.out, &bytes));
+    let checkpoint = CheckpointHook { every_ms: checkpoint_every * 1000.0, save: &mut save };
     let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint: Some(checkpoint) };
     let start = match (resumed, &init) {
         (Some(checkpoint), _) => Start::Checkpoint(Box::new(checkpoint)),
@@ -238,11 +261,15 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     screen.bar.finish_and_clear();
     eprintln!("graphics memory at its peak: {} bytes", base.model.gpu.peak_bytes());
     saved?;
-    checkpointed?;
+    stale?;
+    let resumable = checkpointed.is_some() || !fresh;
+    checkpointed.unwrap_or(Ok(()))?;
     if let (Some(reason), Some(path)) = (log_failed, &args.log) {
         return Err(Error::Io { path: path.display().to_string(), reason });
     }
-    if control.wish() == Wish::Stop {
+    if control.wish() == Wish::Stop && !resumable {
+        eprintln!("stopped before the first step");
+    } else if control.wish() == Wish::Stop {
         eprintln!("stopped; `--resume {}` with the same data goes on from here", args.out.display());
     } else {
         files::remove_checkpoint(&args.out)?;

@@ -34,9 +34,11 @@ impl Run<'_> {
     pub(super) async fn checkpoint(&mut self) -> Result<()> {
         self.drain(0).await?;
         let step = self.step;
-        if self.hooks.checkpoint.is_none() || self.broken.is_some() || step == 0 {
+        let losses = self.losses;
+        if self.hooks.checkpoint.is_none() || self.broken.is_some() || step == 0 || self.saved == Some((step, losses)) {
             return Ok(());
         }
+        self.saved = Some((step, losses));
         self.emit(Event::Checkpoint { step });
         let gpu = self.base.model.gpu.clone();
         let [m, v] = self.trainer.moments();
@@ -53,7 +55,7 @@ impl Run<'_> {
             spec: self.learner.spec(),
             base_sha256: self.base.sha256.clone(),
             data_sha256: self.data_sha256.clone(),
-            losses: self.losses,
+            losses,
             events: self.events.clone(),
         };
         let checkpoint = Checkpoint { state, p, m, v, best: self.best.clone() };
@@ -123,12 +125,14 @@ impl Run<'_> {
         if self.control.ends() {
             return Ok(());
         }
+        self.losses.last_sample = step;
         self.emit(Event::Sample { step, prompt: settings.prompt.clone(), text: generated.text });
         Ok(())
     }
 
     pub(super) async fn end(mut self) -> Result<Option<Kept>> {
-        let step = self.step;
+        // A step that was not finite changed nothing.
+        let step = self.broken.map_or(self.step, |broken| broken.saturating_sub(1));
         let reason = match (self.broken, self.control.wish()) {
             (_, Wish::Cancel) => DoneReason::Cancelled,
             (Some(_), _) => DoneReason::NonFinite,
@@ -148,7 +152,7 @@ impl Run<'_> {
         if reason == DoneReason::Stopped {
             self.checkpoint().await?;
         }
-        if self.kept.is_none() && step > 0 {
+        if self.kept.is_none() && self.step > 0 {
             if start.is_some() && reason != DoneReason::Stopped {
                 let message = "no evaluation was better than the start; the last adapter is kept".to_string();
                 self.emit(Event::Warning { code: "no_improvement".to_string(), message });
