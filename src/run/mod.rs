@@ -119,7 +119,7 @@ pub async fn train<'a>(
     training::train(base, data, settings, start, control, clock, hooks).await
 }
 
-/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop.
+/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop or pause.
 pub async fn evaluate(
     evaluator: &mut Evaluator,
     rows: &[Row],
@@ -131,7 +131,7 @@ pub async fn evaluate(
     let (mut sum, mut targets) = (0.0, 0);
     let mut waiting = None;
     for rows in rows.chunks(batch) {
-        if !control.proceed().await {
+        if control.wish() != Wish::GoOn {
             return Ok(None);
         }
         let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);

@@ -207,13 +207,13 @@ impl Run<'_> {
 
     /// The held-out losses that every later one is compared with.
     async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
-        let base = self.held_out_loss(0.0).await?;
+        let base = self.held_out_loss_unless_stopped(0.0).await?;
         if let Some((loss, tokens)) = base {
             self.emit(Event::Eval { step: 0, loss, tokens });
         }
         self.losses.base = base.map(|(loss, _)| loss);
         self.losses.start = match started_from_adapter {
-            true => self.held_out_loss(1.0).await?.map(|(loss, _)| loss),
+            true => self.held_out_loss_unless_stopped(1.0).await?.map(|(loss, _)| loss),
             false => self.losses.base,
         };
         Ok(())
@@ -260,14 +260,17 @@ impl Run<'_> {
     /// What follows a step, unless it has been told already: an evaluation and a sample, with nothing under way.
     async fn evaluate_and_sample(&mut self, evaluate: bool, sample: bool) -> Result<()> {
         let step = self.step;
-        let (evaluate, sample) = (evaluate && self.losses.last_step < step, sample && self.losses.last_sample < step);
+        let evaluate = evaluate && self.losses.last_step < step && !self.data.held_out.is_empty();
+        let sample = sample && self.losses.last_sample < step;
         if !evaluate && !sample {
             return Ok(());
         }
         self.drain(0).await?;
         self.pause_if_asked().await?;
-        if evaluate && self.broken.is_none() {
+        // A pause in the middle of an evaluation ends it; it is made anew afterwards.
+        while evaluate && self.losses.last_step < step && self.broken.is_none() && !self.control.ends() {
             self.evaluate_and_promote(step).await?;
+            self.pause_if_asked().await?;
         }
         if sample && self.broken.is_none() && !self.control.ends() {
             self.sample(step).await?;
@@ -351,6 +354,17 @@ impl Run<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Made anew after a pause.
+    async fn held_out_loss_unless_stopped(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
+        loop {
+            let loss = self.held_out_loss(strength).await?;
+            if loss.is_some() || self.control.wish() != Wish::Pause {
+                return Ok(loss);
+            }
+            self.pause_if_asked().await?;
+        }
     }
 
     async fn held_out_loss(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {

@@ -150,7 +150,7 @@ fn only_gpu_names_wgpu() {
 #[test]
 fn only_web_knows_javascript() {
     only_in(&["JsValue", "JsFuture", "wasm_bindgen", "wasm_bindgen_futures", "js_sys", "web_sys", "serde_wasm_bindgen"], |path| {
-        path == "src/web.rs"
+        room(path) == "web"
     });
 }
 

@@ -208,7 +208,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         return Err(Error::Setting { name: "out".to_string(), value, expected });
     }
     let checkpoint_every = args.checkpoint_every.unwrap_or(run::CHECKPOINT_EVERY_MS / 1000.0);
-    if !(checkpoint_every >= 0.0) {
+    if checkpoint_every.is_nan() || checkpoint_every < 0.0 {
         let (value, expected) = (checkpoint_every.to_string(), "a number of seconds, at least 0".to_string());
         return Err(Error::Setting { name: "checkpoint-every".to_string(), value, expected });
     }
