@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
-use tabtune::model::{Config, Source};
+use tabtune::model::{Config, Source, Target, llama};
 use tabtune::run::Checkpoint;
 use tabtune::safetensors::{self, Header};
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
@@ -59,8 +59,7 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
     static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {
         let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
                         "num_hidden_layers": 2, "vocab_size": 4}"#;
-        let linears = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
-        let names = (0..2).flat_map(|layer| linears.map(|linear| format!("model.layers.{layer}.{linear}.weight")));
+        let names = (0..2).flat_map(|layer| Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
         let tensors: Vec<_> = names.map(|name| (name, vec![4, 4], NUMBERS.as_slice())).collect();
         (Config::parse(json).expect("a model"), safetensors::write(&tensors, &[]))
     });
@@ -124,6 +123,9 @@ pub fn tokenizer(bytes: &[u8]) -> Result<()> {
 /// A run that is to go on.
 pub fn checkpoint(bytes: &[u8]) -> Result<()> {
     let checkpoint = Checkpoint::from_bytes(bytes)?;
+    let state = &checkpoint.state;
+    let counts = [state.step, state.updates, state.losses.since_best];
+    assert!(counts.iter().all(|count| *count <= state.settings.steps), "{counts:?}");
     assert_eq!(Checkpoint::from_bytes(&checkpoint.to_bytes())?, checkpoint);
     Ok(())
 }
@@ -135,5 +137,11 @@ fn parts(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn tokenizer_of(json: &[u8], chat_template: Option<&[u8]>) -> Result<Tokenizer> {
-    Tokenizer::from_files(&TokenizerFiles { tokenizer: json, tokenizer_config: None, generation_config: None, chat_template, config: b"{}" })
+    Tokenizer::from_files(&TokenizerFiles {
+        tokenizer: json,
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template,
+        config: b"{}",
+    })
 }

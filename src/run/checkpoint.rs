@@ -85,6 +85,10 @@ impl Checkpoint {
         if state.form != FORM {
             return Err(wrong(&format!("it has form {}, this version reads form {FORM}", state.form)));
         }
+        let Losses { best_step, last_step, since_best, .. } = state.losses;
+        if [state.step, state.updates, best_step, last_step, since_best].iter().any(|count| *count > state.settings.steps) {
+            return Err(wrong("it counts more steps than its run has"));
+        }
         let flat = |name: &str| {
             let entry = header.get(name)?;
             let mut values = Vec::new();
