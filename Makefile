@@ -119,6 +119,20 @@ parity-smollm2:
 $(SMOLLM2)/model.safetensors:
 	$(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"
 
+fuzz: ## let fuzzers look for files that break a reader: FUZZ_SECONDS (600) for each reader
+fuzz: setup-fuzz $(addprefix fuzz-,adapter checkpoint config documents safetensors tokenizer)
+.PHONY: fuzz
+
+# With the package's versions of everything, and without a sanitizer: nothing in src is unsafe, so what there is to find are panics, overflows (checked
+# in this build), broken promises, and inputs that take seconds or hundreds of megabytes. What is found lies in fuzz/artifacts.
+fuzz-%: fuzz/Cargo.lock
+	mkdir -p fuzz/corpus/$*
+	cargo +nightly fuzz run --sanitizer none $* fuzz/corpus/$* fuzz/seeds/$* -- \
+		-max_total_time=$(or $(FUZZ_SECONDS),600) -dict=fuzz/words.dict -timeout=10 -report_slow_units=1 -rss_limit_mb=600 -print_final_stats=1
+
+fuzz/Cargo.lock: Cargo.lock
+	cp $< $@
+
 bench: ## measure the kernels and a training step
 bench: setup-vulkan
 	cargo run --release --bin tabtune -- bench

@@ -10,6 +10,7 @@
 #     python    a virtual environment with PyTorch, transformers and PEFT (about 5 GB)
 #     models    tokenizers of published models, for the tests (about 150 MB); without them the tests go on
 #     lint      rustfmt and clippy
+#     fuzz      a nightly Rust and cargo-fuzz
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -47,6 +48,11 @@ main() {
           echo "setup: THE TESTS GO ON WITHOUT THE TOKENIZERS OF PUBLISHED MODELS" >&2
         ;;
       lint) step "rustfmt and clippy" has_lint install_lint ;;
+      fuzz)
+        step "Rust nightly" has_nightly install_nightly
+        step "C++ compiler" has_cxx "apt_install g++"
+        step "cargo-fuzz (takes minutes)" has_cargo_fuzz install_cargo_fuzz
+        ;;
       *)
         sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
         exit 2
@@ -168,5 +174,13 @@ install_models() {
 
 has_lint() { cargo fmt --version && cargo clippy --version; } >/dev/null
 install_lint() { rustup component add rustfmt clippy; }
+
+has_nightly() { cargo +nightly --version >/dev/null; }
+install_nightly() { rustup toolchain install nightly --profile minimal; }
+
+has_cxx() { has c++; }
+
+has_cargo_fuzz() { has cargo-fuzz; }
+install_cargo_fuzz() { cargo install cargo-fuzz --locked --root "$cache"; }
 
 main "$@"

@@ -107,7 +107,9 @@ impl Checkpoint {
         if state.form != State::FORM {
             return Err(wrong(&format!("it has form {}, this version reads form {}", state.form, State::FORM)));
         }
-        if state.step > state.settings.steps || state.updates > state.step {
+        let Losses { best_step, last_step, since_best, last_sample, .. } = state.losses;
+        let counts = [state.updates, best_step, last_step, since_best, last_sample];
+        if state.step > state.settings.steps || counts.iter().any(|count| *count > state.step) {
             return Err(wrong("it counts more steps than its run has"));
         }
         let flat = |name: &str| {

@@ -6,6 +6,8 @@ mod bad_input;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
+#[cfg(not(target_arch = "wasm32"))]
+mod fuzz;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

@@ -119,16 +119,16 @@ impl File {
     fn build(self) -> Result<Parts, String> {
         let cut = self.cut();
         let (before, after) = self.post_processor.map_or(Ok(Default::default()), PostProcessor::build)?;
-        let specials = || before.iter().chain(&after);
-        if specials().count() > MOST_SPECIALS || specials().any(|id| *id >= MOST_IDS) {
-            return Err(format!("its template adds more than {MOST_SPECIALS} tokens or one that does not exist"));
-        }
         let highest = self.model.vocab.values().chain(self.added_tokens.iter().map(|t| &t.id)).max();
         let size = match highest {
             None => return Err("its vocabulary is empty".to_owned()),
             Some(id) if *id >= MOST_IDS => return Err(format!("it has the id {id}, ids must lie below {MOST_IDS}")),
             Some(id) => (*id as usize).saturating_add(1),
         };
+        let specials = || before.iter().chain(&after);
+        if specials().count() > MOST_SPECIALS || specials().any(|id| *id as usize >= size) {
+            return Err(format!("its template adds more than {MOST_SPECIALS} tokens or one that does not exist"));
+        }
 
         let mut inner = tokenizers::Tokenizer::new(self.model.build()?);
         let normalizer = self.normalizer.map(Normalizer::build).transpose()?;

@@ -1,0 +1,147 @@
+//! What the fuzzers call: every reader of files from outside, and what must hold of anything that it accepts. The suite replays their seeds and findings
+//! through the same functions (tests/suite/fuzz.rs).
+
+use std::sync::LazyLock;
+
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::Result;
+use tabtune::model::{Config, Source, Target, llama};
+use tabtune::run::Checkpoint;
+use tabtune::safetensors::{self, Header};
+use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
+
+/// Reads one file. An error says that it was refused.
+pub type Target = fn(&[u8]) -> Result<()>;
+
+pub const TARGETS: [(&str, Target); 6] = [
+    ("adapter", adapter),
+    ("checkpoint", checkpoint),
+    ("config", config),
+    ("documents", documents),
+    ("safetensors", safetensors),
+    ("tokenizer", tokenizer),
+];
+
+/// A safetensors file; and, so that data of any size can be claimed, the same bytes as the length of a file and its header. Accepted if it is one of both.
+pub fn safetensors(bytes: &[u8]) -> Result<()> {
+    let Some((first8, rest)) = bytes.split_first_chunk::<8>() else { return Header::parse(bytes, 0, "file").map(drop) };
+    let read = |json: &[u8], file_bytes: u64| -> Result<()> {
+        check_header(&Header::parse(json, file_bytes, "file")?, json.len() as u64 + 8, file_bytes);
+        Ok(())
+    };
+    let claimed = read(rest, u64::from_le_bytes(*first8));
+    let file_bytes = bytes.len() as u64;
+    Header::length(first8, file_bytes, "file").and_then(|length| read(&rest[..length as usize], file_bytes)).or(claimed)
+}
+
+/// The tensors fill the data from `begin` to `end`, and each is found by its name.
+fn check_header(header: &Header, begin: u64, end: u64) {
+    let bytes: u64 = header.entries.iter().map(|entry| entry.end - entry.begin).sum();
+    assert_eq!(bytes, end - begin);
+    for entry in &header.entries {
+        assert_eq!(header.get(&entry.name), Some(entry));
+        assert_eq!(entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.bytes(), entry.end - entry.begin);
+        assert!(begin <= entry.begin && entry.end <= end);
+    }
+}
+
+/// A config.json.
+pub fn config(bytes: &[u8]) -> Result<()> {
+    let config = Config::parse(bytes)?;
+    assert!(config.parameters() <= 15_000_000_000);
+    assert_eq!(config.heads.query % config.heads.key, 0);
+    Ok(())
+}
+
+/// An adapter_config.json, NUL, and its tensors: which linears, and merged into a model of [4, 4] matrices.
+pub fn adapter(bytes: &[u8]) -> Result<()> {
+    const NUMBERS: [f32; 16] = [0.5; 16];
+    static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {
+        let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
+                        "num_hidden_layers": 2, "vocab_size": 4}"#;
+        let names = (0..2).flat_map(|layer| Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
+        let tensors: Vec<_> = names.map(|name| (name, vec![4, 4], NUMBERS.as_slice())).collect();
+        (Config::parse(json).expect("a model"), safetensors::write(&tensors, &[]))
+    });
+
+    let (config, weights) = parts(bytes);
+    let files = AdapterFiles { config: String::from_utf8_lossy(config).into_owned(), weights: weights.to_vec() };
+    let spec = files.spec()?;
+    assert!(spec.sites().iter().all(|site| site.rank > 0 && site.scale() >= 0.0));
+
+    let (config, base) = &*BASE;
+    let mut written = 0;
+    let source = Source::memory("model.safetensors", base.clone());
+    pollster::block_on(files.merge(config, &source, &mut |piece| {
+        written += piece.len();
+        Ok(())
+    }))?;
+    assert_eq!(written, base.len());
+    Ok(())
+}
+
+/// Examples as JSON Lines and as CSV, and what is trained on of them. Accepted if they are good as one of both.
+pub fn documents(bytes: &[u8]) -> Result<()> {
+    static CHAT: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let characters: Vec<String> = ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..).map(|(c, id)| format!("{:?}:{id}", c.to_string())).collect();
+        let tokenizer = format!(
+            r#"{{"pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false}}, "decoder": {{"type": "ByteLevel"}},
+                "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}}"#,
+            characters.join(",")
+        );
+        let template = b"{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}</>\n{% endfor %}{{ tools | tojson if tools }}\
+                         {% if add_generation_prompt %}<assistant>{% endif %}";
+        tokenizer_of(tokenizer.as_bytes(), Some(template)).expect("a tokenizer")
+    });
+
+    let read = |name: &str| -> Result<()> {
+        let document = Document { name: name.to_string(), bytes: bytes.to_vec() };
+        document.read()?;
+        let found = rows(&CHAT, &[document], 7)?;
+        assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.targets.len() == 7 && row.tokens <= 7));
+        Ok(())
+    };
+    read("a.jsonl").or(read("a.csv"))
+}
+
+/// A tokenizer.json, NUL, and a text.
+pub fn tokenizer(bytes: &[u8]) -> Result<()> {
+    let (json, text) = parts(bytes);
+    let tokenizer = tokenizer_of(json, None)?;
+    for text in ["Hello, world!  It's 2026.\n\n", &String::from_utf8_lossy(text)] {
+        let ids = tokenizer.encode(text, true)?;
+        assert!(ids.iter().all(|id| (*id as usize) < tokenizer.size()), "{ids:?}");
+        tokenizer.decode(&ids)?;
+        let (placed, places) = tokenizer.encode_with_places(text)?;
+        assert_eq!(placed, tokenizer.encode(text, false)?);
+        assert_eq!(placed.len(), places.len());
+        assert_eq!(placed, tokenizer.encode_in_pieces(text, false, 1)?, "in pieces");
+    }
+    Ok(())
+}
+
+/// A run that is to go on.
+pub fn checkpoint(bytes: &[u8]) -> Result<()> {
+    let checkpoint = Checkpoint::from_bytes(bytes)?;
+    let state = &checkpoint.state;
+    let counts = [state.step, state.updates, state.losses.since_best];
+    assert!(counts.iter().all(|count| *count <= state.settings.steps), "{counts:?}");
+    assert_eq!(Checkpoint::from_bytes(&checkpoint.to_bytes())?, checkpoint);
+    Ok(())
+}
+
+/// What stands before the first NUL and what stands behind it.
+fn parts(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+fn tokenizer_of(json: &[u8], chat_template: Option<&[u8]>) -> Result<Tokenizer> {
+    Tokenizer::from_files(&TokenizerFiles {
+        tokenizer: json,
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template,
+        config: b"{}",
+    })
+}
