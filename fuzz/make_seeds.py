@@ -133,7 +133,7 @@ def seed_checkpoint():
         {"type": "checkpoint", "step": 1},
         {"type": "done", "step": 4, "baseLoss": 4.0, "bestLoss": None, "bestStep": 0, "reason": "early_stop"},
     ]
-    losses = {"base": 4.0, "start": 4.0, "best": None, "bestStep": 0, "lastStep": 0, "sinceBest": 0}
+    losses = {"base": 4.0, "start": 4.0, "best": None, "bestStep": 0, "lastStep": 0, "sinceBest": 0, "lastSample": 0}
     state = {"form": 1, "step": 1, "updates": 1, "settings": settings, "spec": {"sites": [site]}, "baseSha256": "ab", "dataSha256": "cd", "losses": losses}
     for name, extra, said in [("fresh", [], []), ("best", ["best"], events)]:
         tensors = [(tensor, "F32", [2], f32(0.5, -1)) for tensor in [*extra, "m", "p", "v"]]

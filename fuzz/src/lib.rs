@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
-use tabtune::model::{Config, Source, Target, llama};
+use tabtune::model::{self, Config, Source, llama};
 use tabtune::run::Checkpoint;
 use tabtune::safetensors::{self, Header};
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
@@ -59,7 +59,7 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
     static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {
         let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
                         "num_hidden_layers": 2, "vocab_size": 4}"#;
-        let names = (0..2).flat_map(|layer| Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
+        let names = (0..2).flat_map(|layer| model::Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
         let tensors: Vec<_> = names.map(|name| (name, vec![4, 4], NUMBERS.as_slice())).collect();
         (Config::parse(json).expect("a model"), safetensors::write(&tensors, &[]))
     });

@@ -58,6 +58,7 @@ pub struct Losses {
     pub last_step: u32,
     pub since_best: u32,
     /// The step of the last sample.
+    #[serde(default)]
     pub last_sample: u32,
 }
 
