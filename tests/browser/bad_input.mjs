@@ -40,7 +40,7 @@ describe("a text that cannot be used", () => {
   for (const [name, { content, code, says }] of Object.entries(files)) {
     test(`${name} ends in ${code}, and nothing is lost`, async () => {
       writeFileSync(join(folder, name), content);
-      await page.locator("input[type=file]").setInputFiles(join(folder, name));
+      await page.locator("#text input[type=file]").setInputFiles(join(folder, name));
       await banner(page, "text").waitFor();
       assert.match(await banner(page, "text").locator(".what").textContent(), says);
       assert.ok((await banner(page, "text").locator("p").nth(1).textContent()).length > 10);
@@ -64,7 +64,7 @@ describe("a text that cannot be used", () => {
   test("a language the base has never seen is a warning, not an error", async () => {
     const words = "Το καράβι έφυγε από το λιμάνι με τον άνεμο στα πανιά και κανείς δεν ήξερε πότε θα γυρίσει. ";
     writeFileSync(join(folder, "greek.txt"), words.repeat(40));
-    await page.locator("input[type=file]").setInputFiles(join(folder, "greek.txt"));
+    await page.locator("#text input[type=file]").setInputFiles(join(folder, "greek.txt"));
     await page.getByText("greek.txt").first().waitFor();
     await page.locator(".note").waitFor();
     assert.match(await page.locator(".note").textContent(), /token/);
