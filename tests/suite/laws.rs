@@ -13,7 +13,7 @@ use tabtune::run::{
 use tabtune::safetensors::{Header, to_f32, write};
 use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
 use tabtune::text::{Document, MicroBatch};
-use tabtune::train::{StepResult, StepSettings, Trainer};
+use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, gpu};
 use crate::golden::{CASES, Case, quiet};
@@ -403,6 +403,34 @@ crate::gpu_tests! {
             // B is zero in the first step, so its loss is the base's with any mask.
             assert_eq!(losses(&with)[0], losses(&without)[0]);
             assert_ne!(losses(&with)[1..], losses(&without)[1..]);
+        }
+    }
+
+    /// Same adapter to begin with and same rows, so that only the masks can differ.
+    async fn dropout_masks_depend_on_the_seed() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let init = case("llama-all-linear").files();
+        let mut answers = Vec::new();
+        for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
+            let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
+            let (events, _) = whole_run(&base, &settings, Some(&init)).await;
+            let loss = events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
+            answers.push(loss.expect("a step"));
+        }
+        assert_ne!(answers[0], answers[1]);
+        assert_eq!(answers[2], answers[3]);
+    }
+
+    async fn learning_rates_equal_their_reference() {
+        use crate::reference::{Schedule as Expected, learning_rate};
+        let schedules = [(Schedule::Linear, Expected::Linear), (Schedule::Cosine, Expected::Cosine), (Schedule::Constant, Expected::Constant)];
+        for (schedule, expected) in schedules {
+            for (n, warmup) in [(1, 0.0), (7, 0.0), (10, 0.05), (150, 0.05), (20, 0.5)] {
+                for s in 1..=n {
+                    let (found, expected) = (3e-3 * schedule.factor(s, n, warmup), learning_rate(expected, 3e-3, warmup, s, n));
+                    assert!((found - expected).abs() < 1e-15, "{schedule:?}, step {s} of {n}, warm-up {warmup}: {found} is not {expected}");
+                }
+            }
         }
     }
 
