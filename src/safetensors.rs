@@ -11,6 +11,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -219,18 +220,18 @@ impl RawTensor {
     }
 }
 
-/// A JSON object as a list, so that a name given twice is seen.
-struct Pairs(Vec<(String, String)>);
+/// A JSON object as a list: its order counts, and a name given twice is seen.
+pub(crate) struct Pairs<T>(pub Vec<(String, T)>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor;
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs;
+        struct PairsVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
+            type Value = Pairs<T>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object of strings")
+                f.write_str("an object whose values are of one type")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
@@ -238,7 +239,7 @@ impl<'de> Deserialize<'de> for Pairs {
                 Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(PairsVisitor)
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
     }
 }
 
@@ -256,7 +257,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 while let Some(key) = map.next_key::<String>()? {
                     if key != METADATA {
                         tensors.push((key, map.next_value()?));
-                    } else if metadata.replace(map.next_value::<Pairs>()?.0).is_some() {
+                    } else if metadata.replace(map.next_value::<Pairs<String>>()?.0).is_some() {
                         return Err(serde::de::Error::duplicate_field(METADATA));
                     }
                     if tensors.len() > MOST_TENSORS {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::adapter::Params;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Gpu, Ring, Tensor, Ticket, Usage};
+use crate::gpu::{Buffer, Gpu, Ring, Tensor, Ticket};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
 use crate::plan::{Input, Plan, Progress, Recorder, Step};
@@ -63,7 +63,6 @@ pub struct Draft {
     micro: Recorder,
     update: Recorder,
     buffers: UpdateBuffers,
-    moments: [Rc<Buffer>; 2],
 }
 
 pub struct Trainer {
@@ -72,7 +71,6 @@ pub struct Trainer {
     update: Plan,
     ring: Ring,
     buffers: UpdateBuffers,
-    moments: [Rc<Buffer>; 2],
     batch: usize,
     /// Optimizer steps submitted so far.
     pub step: u32,
@@ -83,14 +81,12 @@ impl Trainer {
     /// With `dropout`, what enters A passes through a mask.
     pub fn record(model: &Transformer, params: &Params, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
         let gpu = &model.gpu;
-        let moment = |label: &str| gpu.buffer(label, params.length as u64 * 4, Usage::Storage);
-        let moments = [moment("first moment")?, moment("second moment")?];
         let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
         let buffers = UpdateBuffers {
             p: flat(&params.p),
             g: flat(&params.g),
-            m: flat(&moments[0]),
-            v: flat(&moments[1]),
+            m: Tensor::owned(gpu, "first moment", 1, params.length)?,
+            v: Tensor::owned(gpu, "second moment", 1, params.length)?,
             totals: Tensor::owned(gpu, "totals", 1, 2)?,
             state: Tensor::owned(gpu, "update state", 1, 2)?,
             result: Tensor::owned(gpu, "result", 1, 4)?,
@@ -102,14 +98,14 @@ impl Trainer {
         micro.unwind();
         let mut rec = Recorder::new(gpu, &model.pool, &input, false);
         update(&mut rec, &buffers);
-        Ok(Draft { micro, update: rec, buffers, moments })
+        Ok(Draft { micro, update: rec, buffers })
     }
 
     pub async fn finish(draft: Draft, batch: usize, progress: &mut Progress<'_>) -> Result<Trainer> {
         let gpu = draft.micro.gpu.clone();
         let micro = draft.micro.finish(progress).await?;
         let update = draft.update.finish(progress).await?;
-        Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, moments: draft.moments, batch, step: 0 })
+        Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, batch, step: 0 })
     }
 
     /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket. `pieces`: into how many
@@ -182,11 +178,6 @@ impl Trainer {
         }
     }
 
-    /// The optimizer's state after everything submitted so far, as flat buffers: first and second moment.
-    pub fn moments(&self) -> [Rc<Buffer>; 2] {
-        self.moments.clone()
-    }
-
     /// Takes up where another trainer was after `step` steps. The parameters are the adapter's.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
         self.step = step;
@@ -202,7 +193,7 @@ impl Trainer {
         &self.update
     }
 
-    /// The flat buffers, for tests that look at gradients or spoil them.
+    /// The flat buffers: what a checkpoint holds, and what tests look at or spoil.
     pub fn buffers(&self) -> &UpdateBuffers {
         &self.buffers
     }

@@ -1,14 +1,12 @@
 //! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. What is more than plain LoRA is refused by name.
 
-use std::fmt;
-
 use fancy_regex::{Regex, RegexBuilder};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::spec::{MOST_RANK, SiteSpec};
 use crate::error::{Error, Result};
 use crate::model::{Target, llama};
+use crate::safetensors::Pairs;
 
 const CONFIG: &str = "adapter_config.json";
 /// Bounds on what a file can make the reader do.
@@ -224,7 +222,7 @@ fn layers_pattern(value: &Value) -> Result<Vec<Regex>> {
 }
 
 /// rank_pattern and alpha_pattern: numbers by an expression that the end of a module's path matches, the first that does.
-fn pattern(field: &str, pairs: Option<Pairs>, good: impl Fn(&f64) -> bool) -> Result<Vec<(Regex, f64)>> {
+fn pattern(field: &str, pairs: Option<Pairs<f64>>, good: impl Fn(&f64) -> bool) -> Result<Vec<(Regex, f64)>> {
     let pairs = pairs.map_or(Vec::new(), |pairs| pairs.0);
     if pairs.len() > MOST_PATTERNS {
         return Err(wrong(format!("`{field}` has {} entries, at most {MOST_PATTERNS} are read", pairs.len())));
@@ -250,30 +248,7 @@ fn first_match(patterns: &[(Regex, f64)], module: &str) -> Result<Option<f64>> {
 #[derive(serde::Deserialize)]
 struct Patterns {
     #[serde(default)]
-    rank_pattern: Option<Pairs>,
+    rank_pattern: Option<Pairs<f64>>,
     #[serde(default)]
-    alpha_pattern: Option<Pairs>,
-}
-
-/// A JSON object of numbers in the order of the file.
-struct Pairs(Vec<(String, f64)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor;
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object of numbers")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(PairsVisitor)
-    }
+    alpha_pattern: Option<Pairs<f64>>,
 }

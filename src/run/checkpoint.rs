@@ -65,9 +65,7 @@ pub struct Losses {
 impl State {
     /// A checkpoint of another form is refused.
     pub const FORM: u32 = 1;
-}
 
-impl State {
     /// Forgets every second step of a very long run's events, from the first on, until they fit; evaluations, samples and warnings stay.
     fn thin_events(&mut self) {
         let size = |events: &[Event]| serde_json::to_string(events).map_or(0, |text| text.len());
@@ -86,12 +84,11 @@ impl State {
 
 impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut tensors: Vec<(String, Vec<usize>, &[f32])> = [("p", &self.p), ("m", &self.m), ("v", &self.v)]
+        let tensors: Vec<(String, Vec<usize>, &[f32])> = [("p", &self.p), ("m", &self.m), ("v", &self.v)]
             .into_iter()
             .chain(self.best.as_ref().map(|best| ("best", best)))
             .map(|(name, values)| (name.to_string(), vec![values.len()], values.as_slice()))
             .collect();
-        tensors.sort_by(|a, b| a.0.cmp(&b.0));
         let mut state = self.state.clone();
         state.thin_events();
         write(&tensors, &[(STATE.to_string(), serde_json::to_string(&state).unwrap_or_default())])

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use crate::adapter::Params;
 use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Usage};
+use crate::gpu::{Buffer, Gpu, Tensor, Usage};
 
 pub(super) struct Snapshots {
-    candidate: Rc<Buffer>,
+    candidate: Tensor,
     staging: Rc<Buffer>,
     bytes: u64,
 }
@@ -16,7 +16,7 @@ impl Snapshots {
     pub fn new(gpu: &Gpu, params: &Params) -> Result<Snapshots> {
         let bytes = params.length as u64 * 4;
         Ok(Snapshots {
-            candidate: gpu.buffer("candidate", bytes, Usage::Storage)?,
+            candidate: Tensor::owned(gpu, "candidate", 1, params.length)?,
             staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
             bytes,
         })
@@ -24,7 +24,9 @@ impl Snapshots {
 
     /// Copies the parameters as they are after everything submitted so far.
     pub fn take(&self, gpu: &Gpu, params: &Params) {
-        gpu.copy(&params.p, 0, &self.candidate, 0, self.bytes);
+        if let Some(candidate) = self.candidate.buffer() {
+            gpu.copy(&params.p, 0, &candidate, 0, self.bytes);
+        }
     }
 
     /// The copy that was last taken.
@@ -32,9 +34,10 @@ impl Snapshots {
         self.read_from(gpu, &self.candidate).await
     }
 
-    /// The numbers of a flat buffer as long as the parameters.
-    pub async fn read_from(&self, gpu: &Gpu, buffer: &Buffer) -> Result<Vec<f32>> {
-        let ticket = gpu.start_read(buffer, 0, &self.staging, self.bytes);
+    /// The numbers of a flat tensor as long as the parameters.
+    pub async fn read_from(&self, gpu: &Gpu, flat: &Tensor) -> Result<Vec<f32>> {
+        let Some(buffer) = flat.buffer() else { return Ok(Vec::new()) };
+        let ticket = gpu.start_read(&buffer, 0, &self.staging, self.bytes);
         Ok(bytemuck::pod_collect_to_vec(&gpu.finish_read(ticket).await?))
     }
 }

@@ -4,6 +4,8 @@ export interface Settings {
   seqLen: number;
   batch: number;
   accumulate: number;
+  /** "full" only natively. */
+  method: "lora" | "full";
   rank: number;
   alpha: number;
   /** "all-linear", "attention", or names such as "q_proj,v_proj". */
@@ -19,6 +21,8 @@ export interface Settings {
   dropout: number;
   /** Fraction of the rows. */
   holdout: number;
+  /** The most rows that are held out with the usual fraction; null: any number. */
+  holdoutAtMost: number | null;
   /** Steps between evaluations; 0: a tenth of the run. */
   evalEvery: number;
   /** Evaluations in a row without a better one after which the run ends; 0: never. */

@@ -41,11 +41,11 @@ impl Run<'_> {
         self.saved = Some((step, losses));
         self.emit(Event::Checkpoint { step });
         let gpu = self.base.model.gpu.clone();
-        let [m, v] = self.trainer.moments();
+        let flat = self.trainer.buffers();
         let (p, m, v) = (
-            self.snapshots.read_from(&gpu, &self.params.p).await?,
-            self.snapshots.read_from(&gpu, &m).await?,
-            self.snapshots.read_from(&gpu, &v).await?,
+            self.snapshots.read_from(&gpu, &flat.p).await?,
+            self.snapshots.read_from(&gpu, &flat.m).await?,
+            self.snapshots.read_from(&gpu, &flat.v).await?,
         );
         let state = State {
             form: State::FORM,
