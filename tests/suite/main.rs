@@ -15,7 +15,7 @@ mod laws;
 mod ops;
 mod plans;
 mod random_models;
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, unused_imports, reason = "what checks the references themselves runs natively"))]
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "what checks the references themselves runs natively"))]
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
