@@ -105,8 +105,8 @@ test-slow: ## run what takes too long for every day: twenty kills; SmolLM2-135M 
 test-slow: setup-build setup-browser setup-vulkan setup-python setup-models $(SMOLLM2)/model.safetensors wasm page
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release
-	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 $(if $(PAIRS),--pairs "$(PAIRS)")
-	$(WITH_BROWSER) SMOLLM2=$(SMOLLM2) ONLY=real_model npm --prefix www test
+	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
 
 # One step of the real model, and 40 tokens of text, where its weights could be fetched.

@@ -5,7 +5,7 @@
 
 From one adapter over the same rows: the losses of the steps, with the frozen weights in f32 and in f16 (the file holds f16, so both compute the same
 numbers), and 40 tokens of greedy text, with and without the adapter. `--pairs` names a table of E2E NLG (columns mr and ref): the held-out loss on some of its
-rows before and after 30 steps. Peak bytes are printed for both storages. The last line is `N passed, N failed`.
+rows before and after 30 steps. `--page` leaves what tests/browser/real_model.mjs repeats in Chromium. The last line is `N passed, N failed`.
 """
 import argparse
 import csv
@@ -17,12 +17,14 @@ import time
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from check_adapter import Checks
 from recipe import IGNORED, end_of_text, ids_of, learning_rate, load_base, mean_loss, optimizer_of, rows_of, train_step
 
 SEQ_LEN, PAIR_LEN, RATE, WARMUP, PAIR_STEPS, HELD_OUT = 48, 96, 5e-4, 0.05, 30, 12
+PAGE_STEPS = 3
 PROMPT, TOKENS = "The harbour was quiet that morning, and", 40
 
 
@@ -86,6 +88,35 @@ def compare_steps(checks, options, first):
             checks.add(f"{weights}: {name} of {options.steps} steps", far <= allowed, f"furthest {far:.1e}, relative")
 
 
+def leave_for_page(options, first):
+    """Checkpoints with f16 and f32 weights of the same values, a text, and the steps PEFT takes from `first` on it."""
+    name, text = "smollm2-f32", "page.txt"
+    wide = os.path.join(options.out, name)
+    shutil.copytree(options.model, wide)
+    weights = os.path.join(wide, "model.safetensors")
+    save_file({tensor: values.float() for tensor, values in load_file(weights).items()}, weights, {"format": "pt"})
+    with open(options.data, encoding="utf-8") as file, open(os.path.join(options.out, text), "w", encoding="utf-8") as part:
+        part.write(file.read(4 * SEQ_LEN * (PAGE_STEPS + 2)))
+    inputs, targets = rows_of(ids_of(options.model, os.path.join(options.out, text)), SEQ_LEN)
+    steps = train_in_torch(tuned_by(options.model, first), inputs, targets, PAGE_STEPS)
+    size = lambda folder: f"{os.path.getsize(os.path.join(folder, 'model.safetensors')) / 1e6:.0f} MB"
+    page = {
+        "models": {
+            "f16": {"path": os.path.relpath(options.model, options.out), "size": size(options.model)},
+            "f32": {"path": name, "size": size(wide)},
+        },
+        "adapter": os.path.basename(first),
+        "text": text,
+        "settings": {
+            "batch": 1, "seqLen": SEQ_LEN, "steps": PAGE_STEPS, "lr": RATE, "warmup": WARMUP, "schedule": "linear", "shuffle": False, "holdout": 0,
+            "sampleEvery": PAGE_STEPS, "maxTokens": 4,
+        },
+        "steps": [{"loss": loss, "gradNorm": norm} for loss, norm in steps],
+    }
+    with open(os.path.join(options.out, "page.json"), "w", encoding="utf-8") as file:
+        json.dump(page, file)
+
+
 def compare_text(checks, options, first):
     tokenizer = Tokenizer.from_file(os.path.join(options.model, "tokenizer.json"))
     ids = torch.tensor([tokenizer.encode(PROMPT).ids])
@@ -142,6 +173,7 @@ def main():
     for name in ("tabtune", "model", "data", "out"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pairs")
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
@@ -152,6 +184,8 @@ def main():
     compare_steps(checks, options, first)
     if options.steps > 1:
         compare_text(checks, options, first)
+    if options.page:
+        leave_for_page(options, first)
     if options.pairs:
         compare_pairs(checks, options, first)
     checks.close()

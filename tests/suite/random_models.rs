@@ -11,9 +11,9 @@ use tabtune::random::SplitMix64;
 use tabtune::safetensors::write;
 use tabtune::text::MicroBatch;
 use tabtune::text::dataset::Row;
-use tabtune::train::Trainer;
+use tabtune::train::{StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close64, gpu};
+use crate::check::{MODEL_SHAPES, close, close64, gpu};
 use crate::golden::quiet;
 use crate::laws::{logits, same_bits};
 use crate::reference::Lora;
@@ -147,7 +147,118 @@ async fn engine(gpu: &Rc<Gpu>, twin: &Twin) -> Engine {
     Engine { base, adapter, model }
 }
 
+/// A trainer of the model with its adapter, and the micro-batch of all rows.
+struct Training {
+    gpu: Rc<Gpu>,
+    engine: Engine,
+    trainer: Trainer,
+    micro: MicroBatch,
+    seq_len: usize,
+}
+
+impl Training {
+    async fn new(gpu: &Rc<Gpu>, twin: &Twin) -> Training {
+        let Batch { b, t, .. } = twin.batch;
+        let engine = engine(gpu, twin).await;
+        let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, true).expect("plans");
+        let trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
+        let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
+        Training { gpu: gpu.clone(), engine, trainer, micro, seq_len: t }
+    }
+
+    async fn step(&mut self, micros: &[MicroBatch], clip: f64, dropout: f64) -> StepResult {
+        let settings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip, dropout, seed: 5 };
+        let ticket = self.trainer.submit(micros, self.seq_len, settings, 1).expect("a step");
+        self.trainer.result(ticket).await.expect("a result")
+    }
+
+    /// Steps on all rows: what each came to.
+    async fn steps(&mut self, n: usize) -> Vec<StepResult> {
+        let (mut results, micros) = (Vec::new(), [self.micro.clone()]);
+        for _ in 0..n {
+            results.push(self.step(&micros, 1.0, 0.25).await);
+        }
+        results
+    }
+
+    /// Parameters and both moments: what a checkpoint holds of the numbers.
+    async fn save(&self) -> [Vec<f32>; 3] {
+        let buffers = self.trainer.buffers();
+        let [p, m, v] = [&buffers.p, &buffers.m, &buffers.v].map(|tensor| tensor.download(&self.gpu));
+        [p.await.expect("parameters"), m.await.expect("moments"), v.await.expect("moments")]
+    }
+
+    fn load(&mut self, step: u32, [p, m, v]: &[Vec<f32>; 3]) {
+        self.engine.adapter.write(&self.gpu, p);
+        self.trainer.restore(step, m, v);
+    }
+}
+
+/// The same rows with other tokens wherever nothing may see them: as targets that carry no loss, and behind the last target of each row.
+fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
+    let mut other = micro.clone();
+    let labelled = |place: usize| micro.slot_of_row[place] != MicroBatch::NO_SLOT;
+    for place in 0..micro.tokens.len() {
+        if !labelled(place) {
+            other.targets[place] = (micro.targets[place] + 1) % v;
+        }
+        let row_end = (place / seq_len + 1) * seq_len;
+        if !(place..row_end).any(labelled) {
+            other.tokens[place] = (micro.tokens[place] + 1) % v;
+        }
+    }
+    other
+}
+
 crate::gpu_tests! {
+    async fn random_models_train_by_the_laws() {
+        for seed in 0..MODELS {
+            let twin = twin(200 + seed);
+            let (gpu, v) = (gpu(shape_of(seed)).await, twin.config.vocabulary as u32);
+            let mut training = Training::new(&gpu, &twin).await;
+            let what = format!("{:?}, model {seed}, {:?}, {} x {}", gpu.shape, twin.reference.config, twin.batch.b, twin.batch.t);
+
+            // Train four, and train two, save, stray, load, train two.
+            let start = training.save().await;
+            let whole = training.steps(4).await;
+            let trained = training.save().await;
+            assert_ne!(trained, start, "steps change something, {what}");
+            training.load(0, &start);
+            let first = training.steps(2).await;
+            let saved = training.save().await;
+            training.steps(1).await;
+            training.load(2, &saved);
+            let last = training.steps(2).await;
+            assert_eq!([first, last].concat(), whole, "{what}");
+            for (which, (found, expected)) in training.save().await.iter().zip(&trained).enumerate() {
+                same_bits(&format!("numbers {which} of a checkpoint, {what}"), found, expected);
+            }
+
+            training.load(0, &start);
+            let micro = training.micro.clone();
+            let gradient = training.trainer.gradient(&micro, training.seq_len).await.expect("a gradient");
+            let unseen = unseen_changed(&micro, training.seq_len, v);
+            let again = training.trainer.gradient(&unseen, training.seq_len).await.expect("a gradient");
+            same_bits(&format!("the gradient with other padding and prompts, {what}"), &again, &gradient);
+
+            // One row after the other, or all at once. After the first step without clipping, the first moment is a tenth of the gradient.
+            let one_by_one: Vec<_> = twin.rows.iter().map(|row| MicroBatch::assemble(&[row], twin.batch.b, twin.batch.t)).collect();
+            let sum = training.step(&one_by_one, 0.0, 0.0).await;
+            let [_, parts, _] = training.save().await;
+            training.load(0, &start);
+            let one = training.step(&[micro], 0.0, 0.0).await;
+            let [_, whole, _] = training.save().await;
+            assert_eq!(sum.targets, one.targets);
+            assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
+            close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
+
+            let files = AdapterFiles::new(&training.engine.adapter, &start[0], "base");
+            let (adapter, flat) = files.load(&gpu, &twin.config).expect("an adapter");
+            assert_eq!(adapter.spec, training.engine.adapter.spec);
+            same_bits(&format!("an adapter that was saved, {what}"), &flat, &start[0]);
+        }
+    }
+
     async fn random_models_compute_what_the_reference_does() {
         for seed in 0..MODELS {
             let twin = twin(seed);
