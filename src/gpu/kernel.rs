@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::ahead::Ahead;
 use super::device::{Buffer, Gpu};
 
 /// How a kernel uses a binding.
@@ -57,7 +58,7 @@ impl KernelKey {
 
 pub(super) type Layouts = HashMap<Vec<Access>, Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)>>;
 
-/// A kernel ready to be bound; the pipeline itself is compiled by `Gpu::compile`.
+/// A kernel ready to be bound; the pipeline itself is compiled later.
 pub struct Pipeline {
     pub key: KernelKey,
     layout: Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
@@ -67,6 +68,20 @@ pub struct Pipeline {
 impl Pipeline {
     pub(crate) fn is_compiled(&self) -> bool {
         self.raw.get().is_some()
+    }
+}
+
+/// A pipeline under way.
+pub(crate) struct Compiling {
+    pipeline: Rc<Pipeline>,
+    module: wgpu::ShaderModule,
+    ahead: Ahead,
+}
+
+impl Compiling {
+    /// Waits until a browser has compiled it.
+    pub(crate) async fn wait(&mut self) {
+        self.ahead.wait().await;
     }
 }
 
@@ -93,26 +108,34 @@ impl Gpu {
         self.pipelines.borrow().get(key).is_some_and(|pipeline| pipeline.is_compiled())
     }
 
-    /// Compiles the pipeline if this is its first use; browsers finish the work lazily, at its first dispatch.
-    pub(crate) fn compile(&self, pipeline: &Pipeline) {
-        if pipeline.raw.get().is_some() {
-            return;
-        }
+    /// Starts to compile a pipeline: in a browser beside others that were started.
+    pub(crate) fn start_compiling(&self, pipeline: &Rc<Pipeline>) -> Compiling {
         let label = pipeline.key.label();
         let source = wgpu::ShaderSource::Wgsl(pipeline.key.module().wgsl.into());
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
+        let ahead = Ahead::start(&self.device, || drop(self.create_pipeline(pipeline, &module)));
+        Compiling { pipeline: pipeline.clone(), module, ahead }
+    }
+
+    /// Makes a pipeline ready to be dispatched. A browser may leave some of the work to its first dispatch.
+    pub(crate) fn finish_compiling(&self, compiling: Compiling) {
+        let Compiling { pipeline, module, ahead } = compiling;
+        ahead.hand_over(&self.device, || drop(pipeline.raw.set(self.create_pipeline(&pipeline, &module))));
+    }
+
+    fn create_pipeline(&self, pipeline: &Pipeline, module: &wgpu::ShaderModule) -> wgpu::ComputePipeline {
+        let label = pipeline.key.label();
         let constants: Vec<(&str, f64)> = pipeline.key.constants.iter().map(|&(name, value)| (name, constant(name, value))).collect();
         // Every kernel writes its work-group memory before it reads it.
         let compilation_options = wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
-        let raw = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline.layout.1),
-            module: &module,
+            module,
             entry_point: Some("main"),
             compilation_options,
             cache: None,
-        });
-        let _ = pipeline.raw.set(raw);
+        })
     }
 
     /// Binds ranges (buffer, offset, bytes) in the order of the kernel's bindings.

@@ -1,5 +1,7 @@
 //! The graphics adapter: the only room that names a wgpu type. It knows buffers, kernels and submissions; not tensors' meaning, not plans.
 
+#[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
+mod ahead;
 pub mod device;
 pub mod kernel;
 pub mod readback;

@@ -1,5 +1,6 @@
 //! The recorded list and its replay.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -57,15 +58,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers compile at the first dispatch.
+    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers may compile at the first dispatch.
     async fn warm_up(&self, gpu: &Gpu, progress: &mut Progress<'_>) -> Result<()> {
         self.input.write_step(gpu, &Step::default());
-        for ready in &self.ready {
-            if ready.pipeline.is_compiled() {
-                continue;
-            }
+        let mut seen = HashSet::new();
+        let mut new: Vec<&Ready> = self.ready.iter().filter(|ready| !ready.pipeline.is_compiled()).collect();
+        new.retain(|ready| seen.insert(&ready.pipeline.key));
+        let start = || Ok(new.iter().map(|ready| gpu.start_compiling(&ready.pipeline)).collect::<Vec<_>>());
+        for (ready, mut compiling) in new.iter().zip(gpu.checked(start).await?) {
+            compiling.wait().await;
             gpu.checked(|| {
-                gpu.compile(&ready.pipeline);
+                gpu.finish_compiling(compiling);
                 gpu.submit_one_group(ready);
                 Ok(())
             })

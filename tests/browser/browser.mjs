@@ -21,7 +21,7 @@ mkdirSync(screens, { recursive: true });
 export const LONGEST_TASK_MS = 50;
 
 /** Settings with which a step in software is short: for tests that are not about the training itself. */
-export const SMALL = "batch=1&seqLen=32&maxTokens=12";
+export const SMALL = "batch=1&seqLen=32&holdout=0.02&maxTokens=12";
 
 export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", import.meta.url));
 

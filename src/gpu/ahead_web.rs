@@ -1,0 +1,62 @@
+//! Lets a browser compile pipelines side by side. wgpu asks for them with `createComputePipeline`, which compiles one after the other;
+//! `createComputePipelineAsync` compiles as many at once as the machine has cores. So wgpu's own request is caught on its way to the browser and made
+//! in the other way, and when it is made again it gets the pipeline that has come of it.
+//!
+//! Beside `web` the only file that knows JavaScript, because wgpu has no asynchronous form of its own.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Function, Object, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+/// A pipeline that the browser compiles.
+pub struct Ahead {
+    under_way: Option<Promise>,
+    compiled: Option<JsValue>,
+}
+
+impl Ahead {
+    /// Starts what `create` asks wgpu for. What `create` makes of it is of no use.
+    pub fn start(device: &wgpu::Device, create: impl FnOnce()) -> Ahead {
+        let start = || {
+            let device: &JsValue = device.as_webgpu()?.unchecked_ref();
+            let create_async: Function = Reflect::get(device, &"createComputePipelineAsync".into()).ok()?.dyn_into().ok()?;
+            let asked = Rc::new(RefCell::new(None));
+            let caught = asked.clone();
+            let catch = move |descriptor| {
+                caught.replace(Some(descriptor));
+                Object::new().into()
+            };
+            instead(device, catch, create);
+            create_async.call1(device, &asked.take()?).ok()?.dyn_into().ok()
+        };
+        Ahead { under_way: start(), compiled: None }
+    }
+
+    pub async fn wait(&mut self) {
+        if let Some(promise) = self.under_way.take() {
+            self.compiled = JsFuture::from(promise).await.ok();
+        }
+    }
+
+    /// Lets `create` have the pipeline. Without one, `create` asks wgpu as usual, which reports what the browser refuses.
+    pub fn hand_over(self, device: &wgpu::Device, create: impl FnOnce()) {
+        match (self.compiled, device.as_webgpu()) {
+            (Some(pipeline), Some(device)) => instead(device.unchecked_ref(), move |_| pipeline.clone(), create),
+            _ => create(),
+        }
+    }
+}
+
+/// Runs `act` while `createComputePipeline` of this one device is `answer`.
+fn instead(device: &JsValue, answer: impl FnMut(JsValue) -> JsValue + 'static, act: impl FnOnce()) {
+    let name = "createComputePipeline".into();
+    let answer = Closure::<dyn FnMut(JsValue) -> JsValue>::new(answer);
+    let shadowed = Reflect::set(device, &name, answer.as_ref()).is_ok();
+    act();
+    if shadowed {
+        let _ = Reflect::delete_property(device.unchecked_ref::<Object>(), &name);
+    }
+}
