@@ -101,11 +101,12 @@ parity-interrupts:
 	python3 tests/parity/check_interrupts.py --tabtune $(TARGET)/debug/tabtune --data www/public/samples/captain.txt --out artefacts/interrupts --kills $(or $(KILLS),3)
 .PHONY: parity-interrupts
 
-test-slow: ## run what takes too long for every day: twenty kills; SmolLM2-135M beside PEFT and in Chromium
+test-slow: ## run what takes too long for every day: twenty kills; the page's whole run; SmolLM2-135M beside PEFT, natively and in Chromium
 test-slow: setup-build setup-browser setup-vulkan setup-python setup-models $(SMOLLM2)/model.safetensors wasm page
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(WITH_BROWSER) STEPS=150 ONLY=main_job npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
 
