@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
+  askWorker,
   banner,
   chooseSample,
   close,
@@ -25,6 +26,17 @@ import {
 /** The sample text brings it. */
 const PROMPT = "12 May, Monday. Wind";
 const HASH = `#${SMALL}&steps=30&evalEvery=10&sampleEvery=15`;
+
+const greedy = {
+  prompt: PROMPT,
+  adapter: true,
+  strength: 1,
+  seed: 0,
+  maxTokens: 24,
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+};
 
 describe("an adapter from a file", () => {
   let folder;
@@ -76,6 +88,28 @@ describe("an adapter from a file", () => {
     await chooser().setInputFiles([file("adapter_config.json"), file("adapter_model.safetensors")]);
     await page.getByText(/opened from adapter_model\.safetensors/).waitFor();
     assert.deepEqual(await written(page), texts);
+  });
+
+  test("another one takes its place without a new buffer or pipeline", async (t) => {
+    const [worker] = page.workers();
+    const config = readFileSync(file("adapter_config.json"), "utf8");
+    const mine = new Uint8Array(readFileSync(file("adapter_model.safetensors")));
+    const put = (weights) => askWorker(worker, "setAdapter", { config, weights });
+    const write = () => askWorker(worker, "generate", greedy);
+    const made = async () => {
+      const { buffers, pipelines } = await askWorker(worker, "stats");
+      return { buffers, pipelines };
+    };
+    const before = await made();
+    const first = await write();
+    const pressed = performance.now();
+    await put(doubled(mine));
+    t.diagnostic(`swapped in ${Math.round(performance.now() - pressed)} ms`);
+    const second = await write();
+    assert.notEqual(second.text, first.text);
+    await put(mine);
+    assert.deepEqual(await write(), first);
+    assert.deepEqual(await made(), before);
   });
 
   for (const [name, make, says] of [
@@ -142,3 +176,12 @@ describe("an adapter from a file", () => {
     assert.match(await page.locator(".download p").textContent(), /opened from/);
   }
 });
+
+/** The same tensors with every number twice as large. */
+function doubled(safetensors) {
+  const copy = safetensors.slice();
+  const view = new DataView(copy.buffer);
+  for (let at = 8 + Number(view.getBigUint64(0, true)); at < copy.length; at += 4)
+    view.setFloat32(at, 2 * view.getFloat32(at, true), true);
+  return copy;
+}

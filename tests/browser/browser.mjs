@@ -109,7 +109,10 @@ export async function inspect(page, name) {
       await page.setViewportSize(size);
       await page.emulateMedia({ colorScheme });
       const where = `${name}-${size.width}-${colorScheme}`;
-      await page.screenshot({ path: join(screens, `${where}.png`), fullPage: true });
+      await page.screenshot({
+        path: join(screens, `${where}.png`),
+        fullPage: true,
+      });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${where}: the page is ${wide} px too wide`);
       if (size !== sizes[0]) continue;
@@ -162,6 +165,26 @@ export async function savedLog(page) {
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line));
+}
+
+/** Puts a call to the worker as the page's session does, and waits for its answer. */
+export function askWorker(worker, call, input) {
+  return worker.evaluate(
+    ([call, input]) =>
+      new Promise((resolve, reject) => {
+        const id = -1;
+        const post = self.postMessage;
+        self.postMessage = (message) => {
+          if (message.id !== id) return post.call(self, message);
+          if (message.type === "note") return;
+          self.postMessage = post;
+          if (message.type === "answer") resolve(message.value);
+          else reject(new Error(JSON.stringify(message)));
+        };
+        self.dispatchEvent(new MessageEvent("message", { data: { id, call, input } }));
+      }),
+    [call, input],
+  );
 }
 
 /** What a button downloads. */

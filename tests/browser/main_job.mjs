@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
   artefacts,
+  askWorker,
   atStep,
   chooseSample,
   close,
@@ -126,7 +127,9 @@ describe("the main job", () => {
 
 describe("a run in the middle", () => {
   test("shows chart, numbers and samples; stop keeps the best so far, cancel leaves it alone", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=8` });
+    const page = await open({
+      hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=8`,
+    });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 9);
@@ -154,22 +157,3 @@ async function written(page) {
 }
 
 const columns = (page) => page.locator(".column .written").allTextContents();
-
-/** Puts a call to the worker as the page's session does, and waits for its answer. */
-export function askWorker(worker, call, input) {
-  return worker.evaluate(
-    ([call, input]) =>
-      new Promise((resolve, reject) => {
-        const id = -1;
-        const post = self.postMessage;
-        self.postMessage = (message) => {
-          if (message.id !== id) return post.call(self, message);
-          self.postMessage = post;
-          if (message.type === "answer") resolve(Array.from(message.value));
-          else reject(new Error(JSON.stringify(message)));
-        };
-        self.dispatchEvent(new MessageEvent("message", { data: { id, call, input } }));
-      }),
-    [call, input],
-  );
-}

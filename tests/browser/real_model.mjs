@@ -14,7 +14,9 @@ const MINUTES = 60_000;
 /** Relative. A norm is of millions of numbers, each summed in another order than PyTorch's. */
 const TOLERANCE = { loss: 1e-3, gradNorm: 1e-2 };
 
-describe("SmolLM2-135M", { skip: folder ? false : "SKIPPED: the variable SMOLLM2 names no folder" }, () => {
+describe("SmolLM2-135M", {
+  skip: folder ? false : "SKIPPED: the variable SMOLLM2 names no folder",
+}, () => {
   const { settings, models, adapter, text, steps } = folder ? JSON.parse(read("page.json")) : { models: {} };
 
   for (const [storage, { path, size }] of Object.entries(models))
@@ -50,7 +52,10 @@ describe("SmolLM2-135M", { skip: folder ? false : "SKIPPED: the variable SMOLLM2
       for (const name of Object.keys(TOLERANCE)) {
         const far = Math.max(...steps.map((step, i) => Math.abs(found[i][name] - step[name]) / step[name]));
         t.diagnostic(`${name}: furthest ${far.toExponential(1)}, relative`);
-        assert.ok(far <= TOLERANCE[name], `${name}: ${found.map((step) => step[name])} beside ${steps.map((step) => step[name])}`);
+        assert.ok(
+          far <= TOLERANCE[name],
+          `${name}: ${found.map((step) => step[name])} beside ${steps.map((step) => step[name])}`,
+        );
       }
       assert.deepEqual(page.faults, []);
       await close(page);
