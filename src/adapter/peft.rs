@@ -17,6 +17,8 @@ use crate::safetensors::{Entry, Header, to_f32, write};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
+/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model five times over.
+pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +78,12 @@ impl AdapterFiles {
         Ok((adapter, flat))
     }
 
+    /// The SHA-256 of the weights' file, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(&self.weights).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Linears, ranks and alphas as the files say them. Errors: as `load`.
     pub fn spec(&self) -> Result<AdapterSpec> {
         Ok(AdapterSpec::from_sites(sites(&self.config, &self.header()?)?.into_iter().map(|(site, _, _)| site).collect()))
@@ -101,7 +109,12 @@ impl AdapterFiles {
         let bytes = &self.weights;
         let short = || Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() };
         let (first8, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
-        let length = Header::length(first8, bytes.len() as u64, WEIGHTS)? as usize;
+        let length = Header::length(first8, bytes.len() as u64, WEIGHTS)?;
+        if length > LONGEST_HEADER {
+            let reason = format!("its header claims {length} bytes, at most {LONGEST_HEADER} are read of an adapter");
+            return Err(Error::Safetensors { file: WEIGHTS.to_string(), reason });
+        }
+        let length = length as usize;
         Header::parse(rest.get(..length).unwrap_or_default(), bytes.len() as u64, WEIGHTS)
     }
 

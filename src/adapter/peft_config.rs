@@ -3,7 +3,7 @@
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
 
-use super::spec::{MOST_RANK, SiteSpec};
+use super::spec::{MOST_RANK, SiteSpec, is_alpha};
 use crate::error::{Error, Result};
 use crate::model::{Target, llama};
 use crate::safetensors::Pairs;
@@ -80,10 +80,10 @@ impl PeftConfig {
         let alpha = set(&value, "lora_alpha").map_or(Some(8.0), Value::as_f64);
         Ok(PeftConfig {
             rank: set(&value, "r").map_or(Some(8), Value::as_u64).and_then(rank).ok_or_else(|| wrong(expected_rank("`r`")))?,
-            alpha: alpha.filter(is_alpha).ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
+            alpha: alpha.filter(|alpha| is_alpha(*alpha)).ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
             rslora: set(&value, "use_rslora").is_some(),
             rank_pattern: pattern("rank_pattern", patterns.rank_pattern, |x| rank(*x as u64).is_some_and(|r| r as f64 == *x))?,
-            alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, is_alpha)?,
+            alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, |alpha| is_alpha(*alpha))?,
             // PEFT's choice for Llama where the file names none.
             targets: targets.unwrap_or_else(|| Modules::Named(vec!["q_proj".to_string(), "v_proj".to_string()])),
             excluded: modules(&value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
@@ -153,10 +153,6 @@ fn expected_rank(what: &str) -> String {
 
 fn rank(rank: u64) -> Option<usize> {
     usize::try_from(rank).ok().filter(|rank| (1..=MOST_RANK).contains(rank))
-}
-
-fn is_alpha(alpha: &f64) -> bool {
-    alpha.is_finite() && *alpha > 0.0
 }
 
 /// A field that says something: not null, false, empty or "none".

@@ -3,8 +3,14 @@
 use crate::error::{Error, Result};
 use crate::model::{Config, Target, llama};
 
-/// The largest rank that a file may ask for.
-pub const MOST_RANK: usize = 4096;
+/// The largest rank of an adapter, in files and in settings.
+pub const MOST_RANK: usize = 256;
+
+/// A positive number that kernels, which compute in f32, can hold.
+pub(super) fn is_alpha(alpha: f64) -> bool {
+    let alpha = alpha as f32;
+    alpha.is_finite() && alpha > 0.0
+}
 
 /// One adapted linear. The scale of B A is alpha / rank; what other conventions scale by is written as an alpha of this one.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -35,16 +41,17 @@ pub struct AdapterSpec {
 impl AdapterSpec {
     /// The same linears of every layer, with one rank and one alpha. `targets`: `all-linear`, `attention`, or names such as `q_proj,v_proj`.
     ///
-    /// Errors: `Setting` for unknown targets, a rank of 0 or above a matrix's smaller side, and an alpha that is not a positive number.
+    /// Errors: `Setting` for unknown targets, a rank of 0, above [`MOST_RANK`] or above a matrix's smaller side, and an alpha that is not a positive number.
     pub fn new(config: &Config, rank: usize, alpha: f64, targets: &str) -> Result<AdapterSpec> {
         let setting = |name: &str, value: String, expected: String| Err(Error::Setting { name: name.to_string(), value, expected });
         let targets = Target::parse_list(targets)?;
         let most = targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
-        if rank == 0 || rank > most {
-            let expected = format!("a whole number from 1 to {most}, the smaller side of the smallest adapted matrix");
+        if rank == 0 || rank > most.min(MOST_RANK) {
+            let why = if most > MOST_RANK { "the most there is" } else { "the smaller side of the smallest adapted matrix" };
+            let expected = format!("a whole number from 1 to {}, {why}", most.min(MOST_RANK));
             return setting("rank", rank.to_string(), expected);
         }
-        if !(alpha.is_finite() && alpha > 0.0) {
+        if !is_alpha(alpha) {
             return setting("alpha", alpha.to_string(), "a positive number".to_string());
         }
         let layer = |layer| targets.iter().map(move |&target| SiteSpec { layer, target, rank, alpha });
@@ -66,7 +73,7 @@ impl AdapterSpec {
             if site.layer >= config.layers {
                 return refuse(site, format!("the model has {} layers", config.layers));
             }
-            if !((1..=MOST_RANK).contains(&site.rank) && site.alpha.is_finite() && site.alpha > 0.0) {
+            if !((1..=MOST_RANK).contains(&site.rank) && is_alpha(site.alpha)) {
                 return refuse(site, format!("with rank {} and alpha {}", site.rank, site.alpha));
             }
         }

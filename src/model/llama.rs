@@ -26,6 +26,8 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
     let key = fields.count_or("num_key_value_heads", 256, Some(query))?;
     let size = fields.count_or("head_dim", 128, hidden.checked_div(query))?;
     let intermediate = fields.count("intermediate_size", 65_536)?;
+    let divides = fields.get("head_dim").is_some() || hidden.is_multiple_of(query);
+    fields.check("num_attention_heads", divides, "it must divide hidden_size where head_dim is not given")?;
     fields.check("num_key_value_heads", query.is_multiple_of(key), "it must divide num_attention_heads")?;
     fields.check("head_dim", size >= 4 && size.is_multiple_of(4) && size <= 128, "supported are multiples of 4 up to 128")?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
@@ -67,6 +69,11 @@ pub(super) const HEAD: &str = "lm_head.weight";
 
 pub(super) fn norm(layer: usize, which: &str) -> String {
     format!("model.layers.{layer}.{which}.weight")
+}
+
+/// What older checkpoints hold besides: the frequencies of rope, which are computed, and the head of a model whose table is its head.
+pub(super) fn is_redundant(name: &str) -> bool {
+    name == HEAD || name.ends_with(".self_attn.rotary_emb.inv_freq")
 }
 
 /// The module path of a linear, as PEFT's keys and `target_modules` spell it.

@@ -12,6 +12,8 @@ mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;
 mod laws;
+#[cfg(not(target_arch = "wasm32"))]
+mod limits;
 mod ops;
 mod plans;
 mod random_models;
