@@ -1,5 +1,6 @@
 //! The whole model: tables, blocks, final norm, head. Loading streams tensors to the adapter; recording is the forward pass read aloud.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::block::Block;
@@ -19,10 +20,12 @@ const QUEUED: u64 = 64 << 20;
 const LARGEST_F16: f32 = 65504.0;
 
 /// How frozen matrices are stored on the adapter. Norms are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Storage {
     /// f16 for what the file holds in f16, which loses nothing, f32 for the rest.
     #[default]
+    #[serde(rename = "auto")]
     AsFile,
     F32,
     /// Half the memory; numbers of f32 and bf16 files are rounded.
@@ -193,14 +196,22 @@ impl Loader<'_> {
                 expected.push((format!("{}.weight", llama::module(layer, target)), vec![rows, cols]));
             }
         }
-        for (name, shape) in expected {
-            let entry =
-                self.header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
-            if entry.shape != shape {
-                return Err(Error::TensorShape { name, expected: shape, found: entry.shape.clone() });
+        for (name, shape) in &expected {
+            let entry = self.header.get(name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
+            if entry.shape != *shape {
+                return Err(Error::TensorShape { name: name.clone(), expected: shape.clone(), found: entry.shape.clone() });
             }
         }
-        Ok(())
+        // A bias or the scale of a quantised weight is a part of the model: without it the numbers would be wrong, and nobody would know.
+        let expected: HashSet<String> = expected.into_iter().map(|(name, _)| name).collect();
+        let known = |name: &str| expected.contains(name) || llama::is_redundant(name);
+        match self.header.entries.iter().find(|entry| !known(&entry.name)) {
+            Some(entry) => {
+                let reason = format!("tensor `{}` is no part of the model that config.json describes", entry.name);
+                Err(Error::Safetensors { file: self.source.name.clone(), reason })
+            }
+            None => Ok(()),
+        }
     }
 
     async fn vector(&mut self, name: &str, n: usize) -> Result<Tensor> {
