@@ -126,7 +126,7 @@ impl Error {
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
             Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
             Error::DataLine { .. } => {
-                "Mend or remove that line; every line must be one JSON object with \"text\", \"prompt\" and \"completion\", or \"messages\"."
+                "Mend or remove that line: in .jsonl every line is one JSON object with \"text\", \"prompt\" and \"completion\", or \"messages\"; in .csv it has as many fields as the first."
             }
             Error::DataFormat { .. } => "Use .txt, .md, .jsonl or .csv files as the documentation describes them.",
             Error::NoChatTemplate { .. } => {
