@@ -57,6 +57,9 @@ pub struct Losses {
     /// The step of the last evaluation, and how many there were since the best one.
     pub last_step: u32,
     pub since_best: u32,
+    /// What the last evaluation found.
+    #[serde(default)]
+    pub last: Option<f64>,
     /// The step of the last sample.
     #[serde(default)]
     pub last_sample: u32,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
+use crate::model::Storage;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
@@ -11,6 +12,15 @@ pub enum Event {
     Config {
         base: String,
         base_sha256: String,
+        /// How the frozen weights are stored.
+        #[serde(default)]
+        weights: Storage,
+        /// Of the rows to train on and the held-out ones, in file order.
+        #[serde(default)]
+        data_sha256: String,
+        /// Of the weights of the adapter that the run starts from.
+        #[serde(default)]
+        init_sha256: Option<String>,
         version: String,
         adapter: String,
         rows: usize,

@@ -15,9 +15,9 @@ pub use checkpoint::Checkpoint;
 pub use control::{Control, Wish};
 pub use event::{DoneReason, Event, Phase};
 pub use learner::{Files, Method};
-pub use settings::{HOLDOUT, MOST_HELD_OUT, Settings};
+pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 
-use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, ExportCheck};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelKey};
 use crate::model::{Config, Source, Storage, Transformer};
@@ -26,6 +26,7 @@ use crate::text::batches::MicroBatch;
 use crate::text::dataset::{Dataset, Row};
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::train::{Evaluator, StepSettings, Trainer};
+use snapshots::Snapshots;
 
 pub use training::Kept;
 
@@ -39,6 +40,7 @@ pub type BaseFiles<'a> = TokenizerFiles<'a>;
 pub struct Base {
     pub name: String,
     pub sha256: String,
+    pub storage: Storage,
     pub model: Transformer,
     pub tokenizer: Tokenizer,
 }
@@ -61,7 +63,7 @@ impl Base {
         }
         let sha256 = weights.sha256().await?;
         let model = Transformer::load(gpu, config, weights, storage, progress).await?;
-        Ok(Base { name: name.to_string(), sha256, model, tokenizer })
+        Ok(Base { name: name.to_string(), sha256, storage, model, tokenizer })
     }
 
     /// Attaches an adapter from its files.
@@ -104,6 +106,15 @@ pub enum Start<'a> {
     Adapter(&'a AdapterFiles),
     /// Goes on where a run was, as if it had never ended: the events so far are told again first. The settings must be the checkpoint's.
     Checkpoint(Box<Checkpoint>),
+}
+
+impl Start<'_> {
+    fn init_sha256(&self) -> Option<String> {
+        match self {
+            Start::Adapter(files) => Some(files.sha256()),
+            Start::Fresh | Start::Checkpoint(_) => None,
+        }
+    }
 }
 
 /// Runs training to its end and answers the adapter that is kept; `None` if the run was cancelled.
@@ -175,6 +186,21 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
         elapsed = clock() - start;
     }
     Ok(elapsed)
+}
+
+/// About how many bytes a run has on the graphics adapter at its most: weights, adapter, optimizer, activations. Its plans are recorded, not finished:
+/// for a model that no plan has been made of yet.
+pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
+    let gpu = &base.model.gpu;
+    let adapter = Adapter::new(gpu, &base.model.config, settings.check(&base.model.config)?)?;
+    let (params, model) = (adapter.params(), adapter.attach(&base.model));
+    let trainer = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
+    let snapshots = Snapshots::new(gpu, &params)?;
+    let check = ExportCheck::record(&base.model, &adapter, &vec![0; training::PROBE_TOKENS.min(settings.seq_len)])?;
+    let bytes = gpu.bytes().saturating_add(base.model.pool.bytes());
+    drop((trainer, evaluation, snapshots, check));
+    Ok(bytes)
 }
 
 /// The kernels of several recorders that are not compiled yet.

@@ -11,6 +11,8 @@ use crate::train::Schedule;
 /// Hold-out by default: this part of the rows, but not more than so many.
 pub const HOLDOUT: f64 = 0.1;
 pub const MOST_HELD_OUT: usize = 64;
+/// The most rows of a micro-batch, and micro-batches of a step.
+pub const MOST_ROWS: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,11 +140,10 @@ impl Settings {
                 &format!("a whole number from 1 to {}, the model's context", config.context),
             );
         }
-        if self.batch == 0 || self.batch > 1024 {
-            return refuse("batch", self.batch.to_string(), "a whole number from 1 to 1024");
-        }
-        if self.accumulate == 0 || self.accumulate > 1024 {
-            return refuse("accumulate", self.accumulate.to_string(), "a whole number from 1 to 1024");
+        for (name, count) in [("batch", self.batch), ("accumulate", self.accumulate)] {
+            if !(1..=MOST_ROWS).contains(&count) {
+                return refuse(name, count.to_string(), &format!("a whole number from 1 to {MOST_ROWS}"));
+            }
         }
         if self.steps == 0 || self.steps > 1_000_000 {
             return refuse("steps", self.steps.to_string(), "a whole number from 1 to 1000000");

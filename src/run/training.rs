@@ -5,7 +5,7 @@ mod keeping;
 use std::collections::VecDeque;
 
 use super::checkpoint::{Losses, fingerprint};
-use super::learner::{Files, Learner, Method};
+use super::learner::{Learner, Method};
 use super::snapshots::Snapshots;
 use super::{Base, Clock, Control, Event, Hooks, Phase, Settings, Start, Wish, evaluate, new_kernels};
 use crate::adapter::{Adapter, ExportCheck, Full, Params};
@@ -17,24 +17,12 @@ use crate::random::SplitMix64;
 use crate::text::batches::{Batches, MicroBatch};
 use crate::text::dataset::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
+pub use keeping::Kept;
 
 /// Tokens of the row whose logits prove an export.
-const PROBE_TOKENS: usize = 32;
+pub(super) const PROBE_TOKENS: usize = 32;
 /// A step longer than this is followed closely: one more may be under way, not two.
 const LONG_STEP_MS: f64 = 100.0;
-
-/// The adapter that a run keeps.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    pub files: Files,
-    pub step: u32,
-    /// Held-out loss; `None` without held-out rows.
-    pub loss: Option<f64>,
-    pub rank: usize,
-    pub alpha: f64,
-    pub targets: Vec<&'static str>,
-    pub parameters: usize,
-}
 
 /// A submitted step whose result has not been read.
 struct Pending {
@@ -124,6 +112,9 @@ pub(super) async fn train<'a>(
     let mut opening = vec![Event::Config {
         base: base.name.clone(),
         base_sha256: base.sha256.clone(),
+        weights: base.storage,
+        data_sha256: data_sha256.clone(),
+        init_sha256: start.init_sha256(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         adapter: gpu.name.clone(),
         rows: data.rows.len(),
@@ -379,7 +370,7 @@ impl Run<'_> {
         let gpu = self.base.model.gpu.clone();
         self.snapshots.take(&gpu, &self.params);
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
-        self.losses.last_step = step;
+        (self.losses.last_step, self.losses.last) = (step, Some(loss).filter(|loss| loss.is_finite()));
         if !loss.is_finite() {
             // JSON has no such number.
             let message = format!("step {step}: the held-out loss is not a finite number");

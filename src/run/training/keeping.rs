@@ -1,6 +1,6 @@
 //! What a run leaves behind: the best adapter, checkpoints, samples, and its end.
 
-use super::{Kept, PROBE_TOKENS, Run};
+use super::{PROBE_TOKENS, Run};
 use crate::adapter::ExportCheck;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
@@ -9,6 +9,19 @@ use crate::plan::Progress;
 use crate::run::checkpoint::{Checkpoint, Losses, State};
 use crate::run::learner::{Files, Learner};
 use crate::run::{DoneReason, Event, Wish};
+
+/// The adapter that a run keeps.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub files: Files,
+    pub step: u32,
+    /// Held-out loss; `None` without held-out rows, or where a run ended before it was measured.
+    pub loss: Option<f64>,
+    pub rank: usize,
+    pub alpha: f64,
+    pub targets: Vec<&'static str>,
+    pub parameters: usize,
+}
 
 impl Run<'_> {
     /// Goes on from a checkpoint: losses, and the best adapter so far.
@@ -160,7 +173,8 @@ impl Run<'_> {
             let gpu = self.base.model.gpu.clone();
             self.snapshots.take(&gpu, &self.params);
             let flat = self.snapshots.read(&gpu).await?;
-            self.keep(step, None, flat).await?;
+            let loss = self.losses.last.filter(|_| self.losses.last_step == step);
+            self.keep(step, loss, flat).await?;
         }
         let best = self.kept.as_ref().map(|kept| (kept.loss, kept.step)).unwrap_or((None, 0));
         self.emit(Event::Done { step, base_loss, best_loss: best.0, best_step: best.1, reason });
