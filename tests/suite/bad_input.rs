@@ -188,7 +188,12 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         weights[last..].fill(0xff);
         weights
     };
-    let files: [(&str, &[u8], &str, &[&str]); 10] = [
+    let with_bias = with_header(&|header| {
+        let end = weights.len() - 8 - length;
+        header["model.layers.0.self_attn.q_proj.bias"] = json!({ "dtype": "F32", "shape": [0], "data_offsets": [end, end] });
+    });
+    let files: [(&str, &[u8], &str, &[&str]); 11] = [
+        ("model.safetensors", &with_bias, "safetensors", &["q_proj.bias", "no part of the model"]),
         ("model.safetensors", &weights[..weights.len() - 100], "safetensors", &["model.safetensors"]),
         ("model.safetensors", &weights[..5], "safetensors", &["8 bytes"]),
         ("model.safetensors", &overlapping, "safetensors", &["overlaps"]),
@@ -353,9 +358,83 @@ fn settings_out_of_range_are_refused_by_name() {
     for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--steps", "0"), ("--targets", "lm_head")] {
         refused(&[&start[..], &[flag, value]].concat(), "setting", &[&flag[2..], value]);
     }
-    refused(&["generate", "--model", &model, "--prompt", "The", "--temperature=-1"], "setting", &["temperature"]);
+    for (flag, value) in [("--epochs", "0"), ("--epochs", "NaN"), ("--lr", "-1"), ("--batch", "1025"), ("--accumulate", "1025")] {
+        refused(&[&start[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
+    }
+    refused(&["generate", "--model", &model, "--prompt", "The", "--temperature", "-1"], "setting", &["temperature"]);
+    let eval = ["eval", "--data", &data, "--model", &model];
+    for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--batch", "1025"), ("--strength", "NaN")] {
+        refused(&[&eval[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
+    }
     refused(&["generate", "--model", &model, "--prompt", &"sea ".repeat(17)], "prompt_too_long", &["68 tokens", "64"]);
     assert!(!Path::new(&out).exists(), "a refused run writes nothing");
+}
+
+#[test]
+fn what_a_run_cannot_write_is_found_before_it_trains_and_a_text_is_never_written_over() {
+    let folder = Folder::new("written");
+    let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
+    let file = folder.file("file", "mine");
+    let (status, _, err) = tabtune(&train(&data, &file, &[]));
+    assert!(status == 1 && err.contains("error[io]") && !err.contains("step 1"), "{err}");
+    refused(&train(&data, &out, &["--log", &folder.path("none/run.jsonl")]), "io", &["run.jsonl"]);
+    refused(&train(&data, &out, &["--log", &data]), "setting", &["log", "text.txt"]);
+    let other = folder.file("other.txt", text());
+    refused(&train(&data, &out, &["--eval-data", &other, "--log", &other]), "setting", &["log", "other.txt"]);
+    for text_file in [&data, &other] {
+        assert_eq!(fs::read_to_string(text_file).expect("a text"), text());
+    }
+    assert_eq!(fs::read_to_string(&file).expect("a file"), "mine");
+    assert!(!Path::new(&out).exists(), "a refused run leaves nothing");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let folder = Folder::new("full");
+    let (data, model) = (folder.file("text.txt", text()), folder.model("model"));
+    let commands: [&[&str]; 3] = [
+        &["eval", "--data", &data, "--model", &model, "--json"],
+        &["generate", "--prompt", "- The", "--model", &model],
+        &["info", "--model", &model],
+    ];
+    for args in commands {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let output = Command::new(env!("CARGO_BIN_EXE_tabtune")).args(args).stdout(full).output().expect("the binary runs");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && err.contains("error[io]: `standard output`"), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn an_evaluation_tells_what_it_leaves_out() {
+    let folder = Folder::new("left-out");
+    let long = json!({ "text": "sea ".repeat(40) }).to_string();
+    let data = folder.file("lines.jsonl", format!("{long}\n{{\"text\": \"boat\"}}\n"));
+    let eval = ["eval", "--data", &data, "--seq-len", "16", "--json"];
+    let (status, out, err) = tabtune(&eval);
+    assert!(status == 0 && err.contains("warning[rows_cut]: 1 of 2"), "{err}");
+    // The sixteen of the long line, and those of the short one with its end.
+    let object: Value = serde_json::from_str(&out).expect("one JSON object");
+    let short = tokenizer().encode("boat", true).expect("ids").len();
+    assert_eq!(object["tokens"], json!(16 + short), "{object}");
+    let prompts = folder.file("prompts.jsonl", json!({ "prompt": "sea ".repeat(40), "completion": "boat" }).to_string());
+    refused(&["eval", "--data", &prompts, "--seq-len", "16"], "data_format", &["target"]);
+}
+
+#[test]
+fn the_memory_that_info_tells_is_what_a_run_takes() {
+    let folder = Folder::new("memory");
+    let (data, model) = (folder.file("text.txt", text()), folder.model("model"));
+    let told = succeeded(&["info", "--model", &model]);
+    let number = |text: &str, before: &str| -> f64 {
+        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no `{before}` in {text}"));
+        rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    let (status, _, err) = tabtune(&["train", "--data", &data, "--out", &folder.path("out"), "--model", &model, "--steps", "1"]);
+    assert_eq!(status, 0, "{err}");
+    let (told, taken) = (number(&told, "default settings: about "), number(&err, "memory at its peak: "));
+    assert!((told / taken - 1.0).abs() < 0.05, "{told} is not {taken}");
 }
 
 #[test]
@@ -363,6 +442,7 @@ fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
     refused(&train(&data, &out, &["--resume", "nowhere"]), "io", &["nowhere"]);
+    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "checkpoint", &["holds none"]);
     refused(&train(&data, &out, &["--dropout", "1"]), "setting", &["dropout", "below 1"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
     refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);
@@ -432,6 +512,24 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let once = succeeded(&greedy);
     assert_eq!(succeeded(&greedy), once);
     assert!(!once.trim().is_empty() && !once.contains("The cook"), "what was generated, without the prompt: {once}");
+
+    let config = &events[0];
+    assert_eq!(
+        (&config["weights"], &config["initSha256"], config["dataSha256"].as_str().map(str::len)),
+        (&json!("auto"), &Value::Null, Some(64))
+    );
+
+    // Nothing better than the start was found: the last adapter is kept, and the loss that is told is its.
+    let worse = folder.path("worse");
+    succeeded(&train(&data, &worse, &["--init", &out, "--lr", "1", "--warmup", "0", "--weights", "f32", "--log", &log]));
+    let events: Vec<Value> =
+        fs::read_to_string(&log).expect("a log").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(events.iter().any(|event| event["code"] == "no_improvement"), "{events:?}");
+    let last = events.iter().rfind(|event| event["type"] == "eval").expect("an evaluation");
+    let done = events.last().expect("an end");
+    assert_eq!((&done["bestStep"], &done["bestLoss"]), (&json!(3), &last["loss"]));
+    assert!(done["bestLoss"].as_f64() > done["baseLoss"].as_f64(), "{done}");
+    assert_eq!((&events[0]["weights"], events[0]["initSha256"].as_str().map(str::len)), (&json!("f32"), Some(64)));
 
     refused_usage(&train(&data, &out, &["--init", &out, "--rank", "3"]), "rank 2");
     refused_usage(&train(&data, &out, &["--init", &out, "--targets", "attention"]), "q_proj,v_proj");

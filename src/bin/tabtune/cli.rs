@@ -11,6 +11,7 @@ mod preview;
 #[path = "train.rs"]
 mod train;
 
+use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,8 +20,8 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::generate::{Generator, Sampling};
 use tabtune::model::{Storage, Target};
-use tabtune::run::{Base, Control, evaluate, evaluator};
-use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, rows};
+use tabtune::run::{self, Base, Control, MOST_HELD_OUT, MOST_ROWS, Settings, evaluate, evaluator};
+use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 
 /// Fine-tune a small language model with LoRA. Standard output carries results, standard error everything else.
 #[derive(Parser)]
@@ -33,10 +34,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train an adapter on text and write PEFT's two files.
+    #[command(allow_negative_numbers = true)]
     Train(Box<train::TrainArgs>),
     /// Mean loss and perplexity over every target of a file.
+    #[command(allow_negative_numbers = true)]
     Eval(EvalArgs),
     /// Continue a prompt.
+    #[command(allow_negative_numbers = true)]
     Generate(GenerateArgs),
     /// Merge an adapter into its base: a full checkpoint in the base's layout.
     Merge(MergeArgs),
@@ -64,17 +68,21 @@ impl ModelArgs {
 
 #[derive(Args)]
 struct EvalArgs {
+    /// Texts: .txt, .md, .csv, .jsonl.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
+    /// An adapter of that model; without it, the base.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
     /// Factor of the adapter's scale; 0 is the base.
     #[arg(long, default_value_t = 1.0)]
     strength: f32,
+    /// Rows that are computed at once.
     #[arg(long, default_value_t = 4)]
     batch: usize,
+    /// Tokens of a row [default: 128, on a software adapter 64]
     #[arg(long)]
     seq_len: Option<usize>,
     /// Print one JSON object {loss, perplexity, tokens}.
@@ -84,14 +92,18 @@ struct EvalArgs {
 
 #[derive(Args)]
 struct GenerateArgs {
-    #[arg(long)]
+    /// What the text begins with; it is not printed.
+    #[arg(long, allow_hyphen_values = true)]
     prompt: String,
     #[command(flatten)]
     model: ModelArgs,
+    /// An adapter of that model; without it, the base.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
+    /// Factor of the adapter's scale; 0 is the base.
     #[arg(long, default_value_t = 1.0)]
     strength: f32,
+    /// The most tokens that are generated.
     #[arg(long, default_value_t = 100)]
     max_tokens: usize,
     /// 0 always takes the likeliest token.
@@ -100,18 +112,23 @@ struct GenerateArgs {
     /// Only the k likeliest tokens; 0: all.
     #[arg(long, default_value_t = 40)]
     top_k: usize,
+    /// Only the likeliest tokens whose probabilities reach p; 1: all.
     #[arg(long, default_value_t = 1.0)]
     top_p: f64,
+    /// The same seed gives the same text.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 #[derive(Args)]
 struct MergeArgs {
+    /// The base, a Hugging Face checkpoint.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// An adapter of that model.
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
+    /// A folder that is empty or does not exist yet.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -121,8 +138,10 @@ struct MergeArgs {
 struct InfoArgs {
     #[command(flatten)]
     model: ModelArgs,
+    /// PEFT's two files.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
+    /// Texts: how many rows they make, and the first ones, token by token.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 }
@@ -160,22 +179,41 @@ async fn eval(args: EvalArgs) -> Result<()> {
         Some(dir) => base.with_adapter(&files::read_adapter(dir)?)?,
         None => base.model.clone(),
     };
-    let seq_len = args.seq_len.unwrap_or(if base.model.gpu.software { 64 } else { 128 }).min(base.model.config.context);
-    if seq_len == 0 || args.batch == 0 {
-        return Err(Error::Setting { name: "batch, seq-len".to_string(), value: "0".to_string(), expected: "at least 1".to_string() });
+    let context = base.model.config.context;
+    let seq_len = args.seq_len.unwrap_or(if base.model.gpu.software { 64 } else { 128 }.min(context));
+    if !(1..=context).contains(&seq_len) {
+        return Err(setting("seq-len", seq_len, &format!("a whole number from 1 to {context}, the model's context")));
     }
-    let documents = files::read_documents(&args.data)?;
-    let all = rows(&base.tokenizer, &documents, seq_len)?.rows;
+    if !(1..=MOST_ROWS).contains(&args.batch) {
+        return Err(setting("batch", args.batch, &format!("a whole number from 1 to {MOST_ROWS}")));
+    }
+    if !args.strength.is_finite() {
+        return Err(setting("strength", args.strength, "a finite number"));
+    }
+    let options = DatasetOptions { seq_len, holdout: 0.0, limit_bytes: NATIVE_LIMIT };
+    let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
+    for warning in &data.warnings {
+        eprintln!("warning[{}]: {}", warning.code, warning.message);
+    }
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let control = Control::default();
     let strength = if args.adapter.is_some() { args.strength } else { 0.0 };
-    let (loss, tokens) = evaluate(&mut evaluator, &all, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
-    if args.json {
-        println!("{}", serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens }));
-    } else {
-        println!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens", loss.exp());
+    let (loss, tokens) = evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
+    match args.json {
+        true => print(&format!("{}\n", serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens }))),
+        false => print(&format!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens\n", loss.exp())),
     }
-    Ok(())
+}
+
+fn setting(name: &str, value: impl ToString, expected: &str) -> Error {
+    Error::Setting { name: name.to_string(), value: value.to_string(), expected: expected.to_string() }
+}
+
+/// Results go out at once. A full disk or a reader that has gone is an error like any other, not a panic as with `print!`.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| Error::Io { path: "standard output".to_string(), reason: e.to_string() })
 }
 
 async fn generate(args: GenerateArgs) -> Result<()> {
@@ -193,15 +231,16 @@ async fn generate(args: GenerateArgs) -> Result<()> {
         seed: args.seed,
         strength: args.strength,
     };
+    let printed = RefCell::new(Ok(()));
     let mut emit = |piece: &str| {
-        print!("{piece}");
-        let _ = std::io::stdout().flush();
+        let mut printed = printed.borrow_mut();
+        if printed.is_ok() {
+            *printed = print(piece);
+        }
     };
-    generator.generate(&base.tokenizer, &args.prompt, &sampling, &mut emit, &|| true).await?;
-    if std::io::stdout().is_terminal() {
-        println!();
-    }
-    Ok(())
+    generator.generate(&base.tokenizer, &args.prompt, &sampling, &mut emit, &|| printed.borrow().is_ok()).await?;
+    printed.into_inner()?;
+    if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) }
 }
 
 async fn info(args: InfoArgs) -> Result<()> {
@@ -221,6 +260,12 @@ async fn info(args: InfoArgs) -> Result<()> {
             config.context
         ));
         lines.push(format!("weights on the graphics adapter: {} bytes; adapter: {}", base.model.weight_bytes(), base.model.gpu.name));
+        let settings = Settings::defaults(config, base.model.gpu.software);
+        let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
+        let bytes = run::memory(&base, &settings)?;
+        lines.push(format!(
+            "graphics memory of a run with the default settings: about {bytes} bytes (batch {batch}, length {seq_len}, rank {rank})"
+        ));
     }
     if let Some(dir) = &args.adapter {
         let (adapter, _) = files::read_adapter(dir)?.load(&base.model.gpu, config)?;
@@ -237,10 +282,10 @@ async fn info(args: InfoArgs) -> Result<()> {
         ));
     }
     if !args.data.is_empty() {
-        let settings = tabtune::run::Settings::defaults(config, base.model.gpu.software);
+        let settings = Settings::defaults(config, base.model.gpu.software);
         let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
         let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
-        data.hold_out_at_most(tabtune::run::MOST_HELD_OUT);
+        data.hold_out_at_most(MOST_HELD_OUT);
         lines.push(format!(
             "{} characters, {} tokens, {} rows of {} to train on, {} held out",
             data.characters,
@@ -254,6 +299,6 @@ async fn info(args: InfoArgs) -> Result<()> {
         }
         lines.extend(preview::lines(&base.tokenizer, &data.rows));
     }
-    println!("{}", lines.join("\n"));
-    Ok(())
+    lines.push(String::new());
+    print(&lines.join("\n"))
 }

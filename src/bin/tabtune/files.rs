@@ -1,6 +1,6 @@
 //! Files of the command line: checkpoints, adapters, texts.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tabtune::adapter::AdapterFiles;
@@ -23,6 +23,9 @@ const EMBEDDED: [&[u8]; 4] = [
     include_bytes!("../../../www/public/base/model.safetensors"),
 ];
 
+/// Of a file that is read whole: a byte more than the largest tokenizer that is used, so that a larger one is refused and not filled into memory.
+const MOST_READ: u64 = (32 << 20) + 1;
+
 /// Loads a checkpoint directory, or the embedded base.
 pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     let gpu = Gpu::new(GpuOptions::default()).await?;
@@ -41,7 +44,9 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     };
     let read = |name: &str| {
         let path = dir.join(name);
-        std::fs::read(&path).map_err(|e| io(&path, e))
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&path).and_then(|file| file.take(MOST_READ).read_to_end(&mut bytes));
+        read.map(|_| bytes).map_err(|e| io(&path, e))
     };
     let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
     let (tokenizer_config, generation_config) = (read("tokenizer_config.json").ok(), read("generation_config.json").ok());
@@ -99,8 +104,32 @@ pub const COPIED: [&str; 10] = [
     "chat_template.jinja",
 ];
 
-pub fn same_folder(a: &Path, b: &Path) -> bool {
+/// Do two paths lead to one file or folder?
+pub fn same_file(a: &Path, b: &Path) -> bool {
     std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
+/// The folder that a run writes to. It is made before the run, so that a name that cannot be one costs nothing, and goes again if nothing came into it.
+pub struct OutFolder<'a> {
+    path: &'a Path,
+    is_new: bool,
+}
+
+impl OutFolder<'_> {
+    pub fn make(path: &Path) -> Result<OutFolder<'_>> {
+        let is_new = !path.exists();
+        std::fs::create_dir_all(path).map_err(|e| io(path, e))?;
+        Ok(OutFolder { path, is_new })
+    }
+}
+
+impl Drop for OutFolder<'_> {
+    fn drop(&mut self) {
+        if self.is_new {
+            // What is in it stays: only an empty folder can be removed this way.
+            let _ = std::fs::remove_dir(self.path);
+        }
+    }
 }
 
 /// A whole checkpoint: these weights in f32, and what else the base's folder has.
@@ -136,6 +165,10 @@ pub fn write_checkpoint(dir: &Path, bytes: &[u8]) -> Result<()> {
 
 pub fn read_checkpoint(dir: &Path) -> Result<Checkpoint> {
     let path = dir.join(CHECKPOINT);
+    if dir.is_dir() && !path.exists() {
+        let reason = format!("`{}` holds none: its run has come to its end, or saved nothing yet", dir.display());
+        return Err(Error::Checkpoint { reason });
+    }
     Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
 }
 

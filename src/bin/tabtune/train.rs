@@ -18,6 +18,7 @@ use super::files;
 
 #[derive(Args)]
 pub struct TrainArgs {
+    /// Texts: .txt, .md, .csv, .jsonl.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Where PEFT's two files go.
@@ -31,10 +32,10 @@ pub struct TrainArgs {
     /// lora, or full: every matrix of the blocks, which writes a whole checkpoint to --out [default: lora]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
-    /// [default: 8]
+    /// Rank of the adapter's matrices [default: 8]
     #[arg(long)]
     rank: Option<usize>,
-    /// [default: twice the rank]
+    /// What the adapter counts: alpha / rank times [default: twice the rank]
     #[arg(long)]
     alpha: Option<f64>,
     /// all-linear, attention, or names such as q_proj,v_proj [default: all-linear]
@@ -49,20 +50,25 @@ pub struct TrainArgs {
     /// Fraction of the steps in which the learning rate rises [default: 0.05]
     #[arg(long)]
     warmup: Option<f64>,
-    /// [default: 150 or three epochs, whichever is more, at most 2000]
+    /// Updates of the adapter [default: 150 or three epochs, whichever is more, at most 2000]
     #[arg(long, conflicts_with = "epochs")]
     steps: Option<u32>,
+    /// How often each row is learnt from, in the place of --steps.
     #[arg(long)]
     epochs: Option<f64>,
+    /// Rows that are computed at once [default: 8, on a software adapter 4]
     #[arg(long)]
     batch: Option<usize>,
+    /// Tokens of a row [default: 128 for the embedded base, 256 for others, on a software adapter 64]
     #[arg(long)]
     seq_len: Option<usize>,
+    /// Batches of a step [default: 1]
     #[arg(long)]
     accumulate: Option<usize>,
     /// Largest norm of the gradient; 0: no clipping [default: 1]
     #[arg(long)]
     clip: Option<f64>,
+    /// AdamW's weight decay [default: 0]
     #[arg(long)]
     weight_decay: Option<f64>,
     /// Probability with which an input of A is zeroed [default: 0]
@@ -71,18 +77,22 @@ pub struct TrainArgs {
     /// Fraction of the rows that is held out [default: 0.1, at most 64 rows]
     #[arg(long, conflicts_with = "eval_data")]
     holdout: Option<f64>,
+    /// A text of its own to evaluate on, in the place of a part of --data.
     #[arg(long, value_name = "FILE")]
     eval_data: Option<PathBuf>,
+    /// Steps between evaluations [default: a tenth of the run]
     #[arg(long)]
     eval_every: Option<u32>,
     /// End after so many evaluations in a row without a lower held-out loss.
     #[arg(long, value_name = "N")]
     patience: Option<u32>,
+    /// Steps between samples [default: none]
     #[arg(long)]
     sample_every: Option<u32>,
     /// What samples continue.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     prompt: Option<String>,
+    /// Of the adapter's start, the order of the rows, dropout and samples [default: 0]
     #[arg(long)]
     seed: Option<u64>,
     /// Keep the rows in file order.
@@ -178,6 +188,15 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let resumed = args.resume.as_deref().map(files::read_checkpoint).transpose()?;
     let documents = files::read_documents(&args.data)?;
     let eval_documents = args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
+    if let Some(epochs) = args.epochs.filter(|epochs| !(epochs.is_finite() && *epochs > 0.0)) {
+        let expected = "a positive number".to_string();
+        return Err(Error::Setting { name: "epochs".to_string(), value: epochs.to_string(), expected });
+    }
+    let texts = args.data.iter().chain(&args.eval_data);
+    if let Some(log) = args.log.as_ref().filter(|log| texts.clone().any(|text| files::same_file(log, text))) {
+        let (value, expected) = (log.display().to_string(), "another file than the text, which it would replace".to_string());
+        return Err(Error::Setting { name: "log".to_string(), value, expected });
+    }
     let base = args.model.load().await?;
     let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
     let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
@@ -196,13 +215,14 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         (None, None) if resumed.is_some() => settings.steps,
         (None, None) => settings.default_steps(data.rows.len()),
     };
+    settings.check(&base.model.config)?;
     if resumed.as_ref().is_some_and(|checkpoint| checkpoint.state.settings != settings) {
         let reason = "--resume goes on with the settings of its run: leave the flags out that change them".to_string();
         return Err(Error::Usage { reason });
     }
 
     if let (Method::Full, Some(model)) = (settings.method, &args.model.model)
-        && files::same_folder(model, &args.out)
+        && files::same_file(model, &args.out)
     {
         let (value, expected) = (args.out.display().to_string(), "another folder than --model, whose files it would replace".to_string());
         return Err(Error::Setting { name: "out".to_string(), value, expected });
@@ -212,6 +232,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         let (value, expected) = (checkpoint_every.to_string(), "a number of seconds, at least 0".to_string());
         return Err(Error::Setting { name: "checkpoint-every".to_string(), value, expected });
     }
+    let out = files::OutFolder::make(&args.out)?;
     // Opened without a change, so that a run that is refused leaves the log and the checkpoint of another as they are.
     let open_log = |path: &PathBuf| {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -258,6 +279,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         (None, None) => Start::Fresh,
     };
     let kept = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
+    drop(out);
     screen.bar.finish_and_clear();
     eprintln!("graphics memory at its peak: {} bytes", base.model.gpu.peak_bytes());
     saved?;
@@ -333,8 +355,8 @@ impl Screen {
             Event::Sample { step, prompt, text } => self.say(format!("step {step}: {prompt}{text}")),
             Event::Warning { code, message } => self.say(format!("warning[{code}]: {message}")),
             Event::Done { step, best_loss, best_step, .. } => {
-                let best = best_loss.map_or(String::new(), |loss| format!(", lowest held-out loss {loss:.4}"));
-                self.say(format!("{step} steps{best}; kept step {best_step}"));
+                let best = best_loss.map_or(String::new(), |loss| format!(", held-out loss {loss:.4}"));
+                self.say(format!("{step} steps; kept step {best_step}{best}"));
             }
         }
     }
