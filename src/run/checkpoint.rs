@@ -8,6 +8,7 @@ use super::event::Event;
 use super::settings::Settings;
 use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
+use crate::model::Storage;
 use crate::safetensors::{Header, to_f32, write};
 use crate::text::dataset::{Dataset, Row};
 
@@ -128,6 +129,11 @@ impl Checkpoint {
             return Err(wrong("its tensors differ in length"));
         }
         Ok(checkpoint)
+    }
+
+    /// How the run stored the frozen weights.
+    pub fn storage(&self) -> Option<Storage> {
+        self.state.events.iter().find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
     }
 
     /// Refuses to go on with another model or other rows.

@@ -17,7 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
-FLAGS = ["--rank", 2, "--targets", "q_proj,v_proj", "--batch", 2, "--seq-len", 32, "--eval-every", 20, "--dropout", 0.1, "--seed", 5]
+FLAGS = ["--rank", 2, "--targets", "q_proj,v_proj", "--batch", 2, "--seq-len", 32, "--eval-every", 20, "--dropout", 0.1, "--seed", 5, "--weights", "f16"]
 
 # A killed run gets about ten steps further each time, and its start takes some seconds.
 STEPS_PER_KILL, LONGEST_LIFE = 13, 6
@@ -105,6 +105,8 @@ def main() -> None:
     done = len(losses(log))
     check("SIGINT stops within two steps and keeps the adapter", status == 0 and done <= 12 and (out / "adapter_model.safetensors").exists(), f"status {status}, {done} steps")
     check("the log says so", events(log)[-1].get("reason") == "stopped", events(log)[-1])
+    other = subprocess.run([*command(args, out, log, resume=True), "--weights", "f32"], capture_output=True, text=True)
+    check("other weights are refused, and the log stays", other.returncode == 2 and len(losses(log)) == done, other.stderr.splitlines()[-1:])
     out, log, status = run(args, "stopped", resume=True)
     check("taken up again, its losses are those of the untouched run", status == 0 and losses(log) == expected)
     check("and so is its adapter, byte for byte", (out / "adapter_model.safetensors").read_bytes() == adapter)

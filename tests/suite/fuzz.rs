@@ -18,7 +18,7 @@ fn replay(kind: &str) -> Vec<(PathBuf, tabtune::error::Result<()>)> {
             println!("{}", path.display());
             let start = Instant::now();
             let found = target(&bytes);
-            assert!(start.elapsed() < Duration::from_secs(4), "{}: {:?}", path.display(), start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(40), "{}: {:?}", path.display(), start.elapsed());
             replayed.push((path, found));
         }
     }

@@ -55,14 +55,20 @@ pub struct ModelArgs {
     /// A Hugging Face checkpoint; without it, the embedded base.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// How the frozen weights are stored: f32, f16 (half the memory), or auto: f16 where the file is f16.
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    weights: String,
+    /// How the frozen weights are stored: f32, f16 (half the memory), or auto: f16 where the file is f16 [default: auto]
+    #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
+    weights: Option<String>,
 }
 
 impl ModelArgs {
     async fn load(&self) -> Result<Base> {
-        files::load_base(self.model.as_deref(), Storage::parse(&self.weights)?).await
+        self.load_stored(Storage::default()).await
+    }
+
+    /// With the weights stored as `usual`, unless a flag says otherwise.
+    async fn load_stored(&self, usual: Storage) -> Result<Base> {
+        let storage = self.weights.as_deref().map_or(Ok(usual), Storage::parse)?;
+        files::load_base(self.model.as_deref(), storage).await
     }
 }
 

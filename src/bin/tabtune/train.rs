@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Config, Target};
-use tabtune::run::{self, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish};
+use tabtune::run::{self, Checkpoint, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
@@ -197,7 +197,8 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         let (value, expected) = (log.display().to_string(), "another file than the text, which it would replace".to_string());
         return Err(Error::Setting { name: "log".to_string(), value, expected });
     }
-    let base = args.model.load().await?;
+    let recorded = resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default();
+    let base = args.model.load_stored(recorded).await?;
     let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
     let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {
@@ -216,7 +217,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         (None, None) => settings.default_steps(data.rows.len()),
     };
     settings.check(&base.model.config)?;
-    if resumed.as_ref().is_some_and(|checkpoint| checkpoint.state.settings != settings) {
+    if resumed.as_ref().is_some_and(|checkpoint| checkpoint.state.settings != settings || base.storage != recorded) {
         let reason = "--resume goes on with the settings of its run: leave the flags out that change them".to_string();
         return Err(Error::Usage { reason });
     }
