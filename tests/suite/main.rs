@@ -24,6 +24,10 @@ mod reference_self;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;
 #[cfg(not(target_arch = "wasm32"))]
+mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod settings;
+#[cfg(not(target_arch = "wasm32"))]
 mod text;
 
 /// An async test on the adapter: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
