@@ -21,6 +21,7 @@ mod random_models;
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
+mod runs;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;
 #[cfg(not(target_arch = "wasm32"))]
