@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Error;
-use tabtune::gpu::Shape;
+use tabtune::gpu::{Gpu, GpuOptions, Shape};
 use tabtune::model::Target;
+use tabtune::run::checkpoint::State;
 use tabtune::run::{
     self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase, Settings, Start, Wish,
 };
@@ -89,18 +90,22 @@ fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
 crate::gpu_tests! {
     async fn evaluations_and_samples_come_at_their_intervals_and_at_the_end() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
-        let cases: [(u32, u32, u32, &[u32], &[u32]); 4] = [
-            (5, 2, 3, &[0, 2, 4, 5], &[3, 5]),
-            (4, 2, 0, &[0, 2, 4], &[]),
-            (4, 3, 4, &[0, 3, 4], &[4]),
+        let cases = [
+            ([5, 2, 3], vec![0, 2, 4, 5], vec![3, 5]),
+            ([4, 2, 0], vec![0, 2, 4], vec![]),
+            ([4, 3, 4], vec![0, 3, 4], vec![4]),
+            ([3, 3, 1], vec![0, 3], vec![1, 2, 3]),
             // A tenth of the run, rounded up.
-            (12, 0, 5, &[0, 2, 4, 6, 8, 10, 12], &[5, 10, 12]),
+            ([12, 0, 5], vec![0, 2, 4, 6, 8, 10, 12], vec![5, 10, 12]),
         ];
-        for (steps, eval_every, sample_every, evaluations, samples) in cases {
+        for ([steps, eval_every, sample_every], evaluations, samples) in cases {
             let settings = Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
             let events = quietly(&base, &settings).await.events;
             assert_eq!(steps_of(&events, evaluated), evaluations, "{steps} steps, evaluated every {eval_every}");
             assert_eq!(steps_of(&events, sampled), samples, "{steps} steps, sampled every {sample_every}");
+            // A token of this tokenizer is a character.
+            let whole = |event: &Event| if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true };
+            assert!(events.iter().all(whole), "{events:?}");
         }
     }
 
@@ -127,6 +132,15 @@ crate::gpu_tests! {
         let data = tiny_data(&base, &settings);
         for every in [0.0, 25.0, 1e9] {
             let told = told(&base, &data, &settings, Some(every), |_| None).await.expect("a run");
+            for (_, bytes) in &told.checkpoints {
+                let State { losses, events, .. } = Checkpoint::from_bytes(bytes).expect("a checkpoint").state;
+                let evals = events.iter().filter_map(|event| match event {
+                    Event::Eval { step, loss, .. } => Some((*step, *loss)),
+                    _ => None,
+                });
+                let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
+                assert!(losses.best.is_none_or(|best| best == loss) && losses.best_step == step, "{losses:?}, not {loss} at {step}");
+            }
             let times: Vec<f64> = [0.0].into_iter().chain(told.checkpoints.iter().map(|(time, _)| *time)).collect();
             assert_eq!(told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(), told.checkpoints.len());
             // A checkpoint waits for the steps that are under way, of which there are two at most.
@@ -138,6 +152,26 @@ crate::gpu_tests! {
             assert_eq!(told.checkpoints.is_empty(), every > total);
             assert!(total - times[times.len() - 1] <= every + 2.0 * STEP_MS, "every {every} ms: the last of {times:?} is too early");
         }
+    }
+
+    /// "12 of 34" is true: every kernel that is compiled was counted before, and compiled once.
+    async fn compiling_is_told_kernel_by_kernel_and_ends_at_its_total() {
+        // A device of its own, which has compiled nothing yet.
+        let gpu = Gpu::new(GpuOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
+        let base = tiny_base(&gpu).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let events = quietly(&base, &settings).await.events;
+            let compiled = |event: &Event| match event {
+                Event::Phase { phase: Phase::Compiling, done, total } => Some((*done, *total)),
+                _ => None,
+            };
+            told.push(events.iter().filter_map(compiled).collect::<Vec<_>>());
+        }
+        let total = told[0].len() as u64;
+        assert!(total > 10, "{total} kernels");
+        assert_eq!(told, [(1..=total).map(|done| (done, total)).collect(), vec![]], "a second run compiles nothing");
     }
 
     async fn a_run_that_paused_says_so_and_that_it_goes_on() {
@@ -160,6 +194,19 @@ crate::gpu_tests! {
             assert_eq!(phases, expected);
             assert!(matches!(events.last(), Some(Event::Done { reason: found, .. }) if *found == reason), "{:?}", events.last());
         }
+    }
+
+    async fn a_pause_before_the_first_step_has_nothing_to_save() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let wish = |event: &Event| match event {
+            Event::Eval { step: 0, .. } => Some(Wish::Pause),
+            Event::Phase { phase: Phase::Paused, .. } => Some(Wish::Stop),
+            _ => None,
+        };
+        let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
+        assert!(told.checkpoints.is_empty() && told.kept.is_none());
+        assert!(told.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. })));
     }
 
     async fn what_a_run_tells_of_its_adapter_is_what_the_files_hold() {

@@ -63,6 +63,17 @@ fn every_setting_is_refused_out_of_its_range_and_used_at_its_ends() {
 }
 
 #[test]
+fn a_large_model_learns_at_a_lower_rate_by_default() {
+    let (config, _) = embedded();
+    let large = Config { layers: 1000, ..config.clone() };
+    assert!(config.parameters() < 10_000_000 && large.parameters() > 10_000_000);
+    for software in [false, true] {
+        let (small, large) = (Settings::defaults(&config, software), Settings::defaults(&large, software));
+        assert!(large.lr < small.lr && large.seq_len >= small.seq_len);
+    }
+}
+
+#[test]
 fn dropout_belongs_to_lora() {
     let (config, settings) = embedded();
     let with = |method, dropout| Settings { method, dropout, ..settings.clone() }.check(&config);
