@@ -259,6 +259,37 @@ crate::gpu_tests! {
         }
     }
 
+    /// As PEFT begins: Kaiming's uniform distribution with a = sqrt(5), which is ±1/sqrt(in), for A; zeros for B.
+    async fn a_fresh_adapter_is_uniform_in_a_and_zero_in_b() {
+        let gpu = gpu(Shape::Direct).await;
+        for (rank, targets) in [(8, "all-linear"), (5, "q_proj,down_proj")] {
+            let spec = AdapterSpec::new(&tiny_config(), rank, 16.0, targets).expect("a spec");
+            let adapter = Adapter::new(&gpu, &tiny_config(), spec).expect("an adapter");
+            let flat = adapter.initial(3);
+            assert_ne!(adapter.initial(4), flat, "another seed");
+            let mut trained = 0;
+            let mut units = Vec::new();
+            for (module, a, b) in adapter.matrices(&flat) {
+                assert!(b.values.iter().all(|x| *x == 0.0), "{module}: B");
+                assert_eq!((a.rows, a.values.len()), (rank, rank * a.cols), "{module}: A");
+                units.extend(a.values.iter().map(|x| f64::from(*x) * (a.cols as f64).sqrt()));
+                trained += a.values.len();
+            }
+            assert_eq!(flat.iter().filter(|x| **x != 0.0).count(), trained, "what pads the matrices is zero");
+            // Moments and quarters of the uniform distribution on ±1, within five standard deviations.
+            let n = units.len() as f64;
+            let mean = |f: &dyn Fn(f64) -> f64| units.iter().map(|x| f(*x)).sum::<f64>() / n;
+            assert!(units.iter().all(|x| x.abs() <= 1.0 + 1e-6));
+            assert!(mean(&|x| x).abs() < 5.0 * (1.0 / 3.0 / n).sqrt(), "mean {}", mean(&|x| x));
+            assert!((mean(&|x| x * x) - 1.0 / 3.0).abs() < 5.0 * (4.0 / 45.0 / n).sqrt(), "variance {}", mean(&|x| x * x));
+            for quarter in 0..4 {
+                let low = f64::from(quarter) / 2.0 - 1.0;
+                let part = mean(&|x| f64::from(u8::from(x >= low && x < low + 0.5)));
+                assert!((part - 0.25).abs() < 5.0 * (3.0 / 16.0 / n).sqrt(), "quarter {quarter}: {part}");
+            }
+        }
+    }
+
     async fn a_run_from_ranks_by_site_keeps_an_adapter_that_computes_what_was_trained() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
         let sites = [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
@@ -386,7 +417,8 @@ crate::gpu_tests! {
         }
         let many: serde_json::Map<_, _> = (0..2000).map(|i| (i.to_string(), json!(4))).collect();
         assert!(matches!(refusal(&edited(&files, "rank_pattern", json!(many))), Error::Adapter { .. }));
-        assert!(matches!(refusal(&AdapterFiles { config: " ".repeat(2 << 20), ..files.clone() }), Error::Adapter { .. }));
+        let long = AdapterFiles { config: format!("{}{}", " ".repeat(2 << 20), files.config), ..files.clone() };
+        assert!(matches!(refusal(&long), Error::Adapter { .. }), "only its length is wrong");
     }
 
     async fn numbers_that_are_not_finite_and_shapes_of_another_model_are_refused() {

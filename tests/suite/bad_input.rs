@@ -358,10 +358,15 @@ fn settings_out_of_range_are_refused_by_name() {
     for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--steps", "0"), ("--targets", "lm_head")] {
         refused(&[&start[..], &[flag, value]].concat(), "setting", &[&flag[2..], value]);
     }
+    for (name, values) in [("temperature", ["-1", "inf"]), ("top-p", ["0", "1.1"]), ("strength", ["inf", "NaN"])] {
+        for value in values {
+            let setting = format!("--{name}={value}");
+            refused(&["generate", "--model", &model, "--prompt", "The", &setting], "setting", &[&format!("`{name}` = {value}")]);
+        }
+    }
     for (flag, value) in [("--epochs", "0"), ("--epochs", "NaN"), ("--lr", "-1"), ("--batch", "1025"), ("--accumulate", "1025")] {
         refused(&[&start[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
     }
-    refused(&["generate", "--model", &model, "--prompt", "The", "--temperature", "-1"], "setting", &["temperature"]);
     let eval = ["eval", "--data", &data, "--model", &model];
     for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--batch", "1025"), ("--strength", "NaN")] {
         refused(&[&eval[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);

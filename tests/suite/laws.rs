@@ -15,7 +15,7 @@ use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
 use tabtune::text::{Document, MicroBatch};
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close, gpu};
+use crate::check::{MODEL_SHAPES, close, close64, gpu};
 use crate::golden::{CASES, Case, quiet};
 
 const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
@@ -301,6 +301,76 @@ crate::gpu_tests! {
             assert_eq!(one.targets, two.targets);
             assert!((one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5, "{one:?} {two:?}");
             close("accumulated gradient", sum, whole, 1e-5);
+        }
+    }
+
+    async fn a_micro_batch_of_many_rows_is_the_sum_of_its_rows() {
+        for &shape in MODEL_SHAPES {
+            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            let (many, seq_len) = (9, 24);
+            let row = |i: usize| Row { ids: ids(seq_len + 1, 96, i), targets: (0..seq_len).map(|t| t % (i + 2) > 0).collect(), tokens: seq_len };
+            let rows: Vec<Row> = (0..many).map(row).collect();
+            let mut losses = Vec::new();
+            let mut gradients = Vec::new();
+            for batch in [many, 1] {
+                let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
+                let mut trainer = t.trainer(batch, seq_len).await;
+                let (mut sum, mut targets, mut gradient) = (0.0, 0, vec![0.0f64; t.adapter.length]);
+                for rows in rows.chunks(batch) {
+                    let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);
+                    let ticket = evaluator.submit(&micro, seq_len, 1.0, 1).expect("an evaluation");
+                    let (loss, labelled) = evaluator.result(ticket).await.expect("a loss");
+                    assert_eq!(labelled, micro.labelled);
+                    (sum, targets) = (sum + loss, targets + labelled);
+                    // The gradient is of the mean over the micro-batch's targets.
+                    let of_rows = trainer.gradient(&micro, seq_len).await.expect("a gradient");
+                    gradient.iter_mut().zip(of_rows).for_each(|(sum, g)| *sum += f64::from(g) * f64::from(labelled));
+                }
+                losses.push((sum, targets));
+                gradients.push(gradient.iter().map(|g| g / f64::from(targets)).collect::<Vec<f64>>());
+            }
+            assert_eq!(losses[0].1, losses[1].1);
+            assert!((losses[0].0 / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {losses:?}");
+            // Training and evaluation are plans of their own.
+            let all = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), many, seq_len);
+            let trained = step(&mut t.trainer(many, seq_len).await, &[all], seq_len, StepSettings { learning_rate: 0.0, ..STEP }).await;
+            assert_eq!(trained.targets, losses[1].1);
+            assert!((trained.loss * f64::from(trained.targets) / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {trained:?}");
+            for batch in [1, 2, many, 20] {
+                let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
+                let mean = run::evaluate(&mut evaluator, &rows, batch, seq_len, 1.0, &Control::default()).await.expect("a loss");
+                let (mean, targets) = mean.expect("a loss");
+                assert_eq!(targets, losses[1].1);
+                assert!((mean * f64::from(targets) / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: in batches of {batch} {mean}");
+            }
+            let nothing = [Row { ids: ids(seq_len + 1, 96, 1), targets: vec![false; seq_len], tokens: seq_len }];
+            let mut evaluator = run::evaluator(&t.model, 2, seq_len).await.expect("a plan");
+            let none = run::evaluate(&mut evaluator, &nothing, 2, seq_len, 1.0, &Control::default()).await.expect("a loss");
+            assert_eq!(none, Some((0.0, 0)), "rows without targets have no loss");
+            let whole: Vec<f32> = gradients[0].iter().map(|g| *g as f32).collect();
+            close64("gradient", &whole, &gradients[1], 1e-5);
+        }
+    }
+
+    async fn in_how_many_pieces_a_step_is_submitted_changes_nothing() {
+        for &shape in MODEL_SHAPES {
+            let gpu = gpu(shape).await;
+            let facts = case("llama-all-linear").facts();
+            let mut answers = Vec::new();
+            for pieces in [1, 2, 3, 5, 1000] {
+                let t = tuned("llama-all-linear", gpu.clone()).await;
+                let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
+                let mut results = Vec::new();
+                for _ in 0..2 {
+                    let ticket = trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, STEP, pieces).expect("a step");
+                    results.push(trainer.result(ticket).await.expect("a result"));
+                }
+                answers.push((pieces, results, t.adapter.read(&t.gpu).await.expect("parameters")));
+            }
+            for (pieces, results, parameters) in &answers[1..] {
+                assert_eq!(*results, answers[0].1, "{shape:?}: {pieces} pieces");
+                same_bits(&format!("{pieces} pieces"), parameters, &answers[0].2);
+            }
         }
     }
 

@@ -21,8 +21,13 @@ mod random_models;
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
+mod runs;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;
+#[cfg(not(target_arch = "wasm32"))]
+mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 mod text;
 

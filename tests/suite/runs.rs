@@ -1,0 +1,345 @@
+//! What a run tells and when: evaluations, samples, checkpoints, phases, speed, and the facts of what it keeps.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::Error;
+use tabtune::gpu::{Gpu, GpuOptions, Shape};
+use tabtune::model::Target;
+use tabtune::run::checkpoint::State;
+use tabtune::run::{
+    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase, Settings, Start, Wish,
+};
+use tabtune::safetensors::{Entry, Header, to_f32};
+use tabtune::text::dataset::Dataset;
+
+use crate::check::gpu;
+use crate::laws::{case, same_bits, tiny_base, tiny_data, tiny_settings};
+
+const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+/// Milliseconds of a step in these runs.
+const STEP_MS: f64 = 10.0;
+
+/// Everything that a run tells, the time and bytes of every checkpoint, and what it keeps.
+struct Told {
+    events: Vec<Event>,
+    checkpoints: Vec<(f64, Vec<u8>)>,
+    kept: Option<Kept>,
+}
+
+/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` answers what is wished once an event is told.
+async fn told(
+    base: &Base,
+    data: &Dataset,
+    settings: &Settings,
+    every_ms: Option<f64>,
+    wish: impl Fn(&Event) -> Option<Wish>,
+) -> Result<Told, Error> {
+    let (control, now) = (Control::default(), Rc::new(Cell::new(0.0)));
+    let (mut events, mut checkpoints) = (Vec::new(), Vec::new());
+    let clock: Clock = Rc::new({
+        let now = now.clone();
+        move || now.get()
+    });
+    let mut emit = |event: Event| {
+        if matches!(event, Event::Step { .. }) {
+            now.set(now.get() + STEP_MS);
+        }
+        if let Some(wish) = wish(&event) {
+            control.set(wish);
+        }
+        events.push(event);
+    };
+    let mut save = |bytes: Vec<u8>| checkpoints.push((now.get(), bytes));
+    let checkpoint = every_ms.map(|every_ms| CheckpointHook { every_ms, save: &mut save });
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint };
+    let kept = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
+    Ok(Told { events, checkpoints, kept })
+}
+
+async fn quietly(base: &Base, settings: &Settings) -> Told {
+    told(base, &tiny_data(base, settings), settings, None, |_| None).await.expect("a run")
+}
+
+fn steps_of(events: &[Event], which: impl Fn(&Event) -> Option<u32>) -> Vec<u32> {
+    events.iter().filter_map(which).collect()
+}
+
+fn evaluated(event: &Event) -> Option<u32> {
+    if let Event::Eval { step, .. } = event { Some(*step) } else { None }
+}
+
+fn sampled(event: &Event) -> Option<u32> {
+    if let Event::Sample { step, .. } = event { Some(*step) } else { None }
+}
+
+/// Names and numbers in a safetensors file.
+fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
+    let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "kept").expect("a header") as usize;
+    let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "kept").expect("a header");
+    let read = |entry: &Entry| {
+        let mut values = Vec::new();
+        to_f32(entry.dtype, &bytes[entry.begin as usize..entry.end as usize], &mut values);
+        (entry.name.clone(), values)
+    };
+    header.entries.iter().map(read).collect()
+}
+
+crate::gpu_tests! {
+    async fn evaluations_and_samples_come_at_their_intervals_and_at_the_end() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let cases = [
+            ([5, 2, 3], vec![0, 2, 4, 5], vec![3, 5]),
+            ([4, 2, 0], vec![0, 2, 4], vec![]),
+            ([4, 3, 4], vec![0, 3, 4], vec![4]),
+            ([3, 3, 1], vec![0, 3], vec![1, 2, 3]),
+            // A tenth of the run, rounded up.
+            ([12, 0, 5], vec![0, 2, 4, 6, 8, 10, 12], vec![5, 10, 12]),
+        ];
+        for ([steps, eval_every, sample_every], evaluations, samples) in cases {
+            let settings = Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
+            let events = quietly(&base, &settings).await.events;
+            assert_eq!(steps_of(&events, evaluated), evaluations, "{steps} steps, evaluated every {eval_every}");
+            assert_eq!(steps_of(&events, sampled), samples, "{steps} steps, sampled every {sample_every}");
+            // A token of this tokenizer is a character.
+            let whole = |event: &Event| if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true };
+            assert!(events.iter().all(whole), "{events:?}");
+        }
+    }
+
+    async fn speed_and_time_left_follow_the_clock() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { steps: 40, accumulate: 1, sample_every: 0, eval_every: 40, ..tiny_settings(&base) };
+        let events = quietly(&base, &settings).await.events;
+        let mut seen = 0;
+        for event in &events {
+            // By then the time of the first step, which no step came before, is forgotten.
+            if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event && *step > 30 {
+                let (speed, left) = (f64::from(*tokens) / STEP_MS * 1000.0, f64::from(settings.steps - step) * STEP_MS);
+                assert!((tokens_per_second / speed - 1.0).abs() < 1e-3, "step {step}: {tokens_per_second} tokens a second, not {speed}");
+                assert!((eta_ms - left).abs() <= 1e-3 * left, "step {step}: {eta_ms} ms left, not {left}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 10);
+    }
+
+    async fn checkpoints_keep_their_interval() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { steps: 12, eval_every: 6, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
+        let data = tiny_data(&base, &settings);
+        for every in [0.0, 25.0, 1e9] {
+            let told = told(&base, &data, &settings, Some(every), |_| None).await.expect("a run");
+            for (_, bytes) in &told.checkpoints {
+                let State { losses, events, .. } = Checkpoint::from_bytes(bytes).expect("a checkpoint").state;
+                let evals = events.iter().filter_map(|event| match event {
+                    Event::Eval { step, loss, .. } => Some((*step, *loss)),
+                    _ => None,
+                });
+                let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
+                assert!(losses.best.is_none_or(|best| best == loss) && losses.best_step == step, "{losses:?}, not {loss} at {step}");
+            }
+            let times: Vec<f64> = [0.0].into_iter().chain(told.checkpoints.iter().map(|(time, _)| *time)).collect();
+            assert_eq!(told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(), told.checkpoints.len());
+            // A checkpoint waits for the steps that are under way, of which there are two at most.
+            for pair in times.windows(2) {
+                let gap = pair[1] - pair[0];
+                assert!(gap >= every && gap <= every + 2.0 * STEP_MS, "every {every} ms: {times:?}");
+            }
+            let total = f64::from(settings.steps) * STEP_MS;
+            assert_eq!(told.checkpoints.is_empty(), every > total);
+            assert!(total - times[times.len() - 1] <= every + 2.0 * STEP_MS, "every {every} ms: the last of {times:?} is too early");
+        }
+    }
+
+    /// "12 of 34" is true: every kernel that is compiled was counted before, and compiled once.
+    async fn compiling_is_told_kernel_by_kernel_and_ends_at_its_total() {
+        // A device of its own, which has compiled nothing yet.
+        let gpu = Gpu::new(GpuOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
+        let base = tiny_base(&gpu).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let events = quietly(&base, &settings).await.events;
+            let compiled = |event: &Event| match event {
+                Event::Phase { phase: Phase::Compiling, done, total } => Some((*done, *total)),
+                _ => None,
+            };
+            told.push(events.iter().filter_map(compiled).collect::<Vec<_>>());
+        }
+        let total = told[0].len() as u64;
+        assert!(total > 10, "{total} kernels");
+        assert_eq!(told, [(1..=total).map(|done| (done, total)).collect(), vec![]], "a second run compiles nothing");
+    }
+
+    async fn a_run_that_paused_says_so_and_that_it_goes_on() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let data = tiny_data(&base, &settings);
+        for after in [Wish::GoOn, Wish::Stop] {
+            let wish = |event: &Event| match event {
+                Event::Step { step: 2, .. } => Some(Wish::Pause),
+                Event::Phase { phase: Phase::Paused, .. } => Some(after),
+                _ => None,
+            };
+            let events = told(&base, &data, &settings, None, wish).await.expect("a run").events;
+            let phase = |event: &Event| if let Event::Phase { phase, .. } = event { Some(*phase) } else { None };
+            let phases: Vec<Phase> = events.iter().filter_map(phase).filter(|phase| *phase != Phase::Compiling).collect();
+            let (expected, reason): (&[Phase], _) = match after {
+                Wish::GoOn => (&[Phase::Training, Phase::Paused, Phase::Training], DoneReason::Finished),
+                _ => (&[Phase::Training, Phase::Paused], DoneReason::Stopped),
+            };
+            assert_eq!(phases, expected);
+            assert!(matches!(events.last(), Some(Event::Done { reason: found, .. }) if *found == reason), "{:?}", events.last());
+        }
+    }
+
+    async fn a_pause_before_the_first_step_has_nothing_to_save() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let wish = |event: &Event| match event {
+            Event::Eval { step: 0, .. } => Some(Wish::Pause),
+            Event::Phase { phase: Phase::Paused, .. } => Some(Wish::Stop),
+            _ => None,
+        };
+        let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
+        assert!(told.checkpoints.is_empty() && told.kept.is_none());
+        assert!(told.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. })));
+    }
+
+    async fn what_a_run_tells_of_its_adapter_is_what_the_files_hold() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        for (rank, alpha, targets, method) in
+            [(3, 6.5, "q_proj,down_proj", Method::Lora), (8, 16.0, "all-linear", Method::Lora), (8, 16.0, "all-linear", Method::Full)]
+        {
+            let settings = Settings { rank, alpha, targets: targets.to_string(), method, sample_every: 0, ..tiny_settings(&base) };
+            let data = tiny_data(&base, &settings);
+            let Told { events, kept, .. } = told(&base, &data, &settings, None, |_| None).await.expect("a run");
+            let kept = kept.expect("something is kept");
+            let Some(Event::Config { base_sha256, rows, held_out, parameters, settings: told, .. }) = events.first() else {
+                panic!("{:?}", events.first());
+            };
+            assert_eq!((base_sha256, *rows, *held_out), (&base.sha256, data.rows.len(), data.held_out.len()));
+            assert_eq!((**told).clone(), settings);
+            let numbers = |bytes: &[u8], trained: &dyn Fn(&str) -> bool| -> usize {
+                tensors(bytes).iter().filter(|(name, _)| trained(name)).map(|(_, values)| values.len()).sum()
+            };
+            let expected = match &kept.files {
+                Files::Adapter(files) => {
+                    let config: serde_json::Value = serde_json::from_str(&files.config).expect("JSON");
+                    assert_eq!((&config["r"], config["lora_alpha"].as_f64()), (&serde_json::json!(rank), Some(alpha)));
+                    let spec = files.spec().expect("a spec");
+                    let names: Vec<&str> = spec.targets().into_iter().map(Target::name).collect();
+                    assert_eq!((kept.rank, kept.alpha, &kept.targets), (rank, alpha, &names));
+                    numbers(&files.weights, &|_| true)
+                }
+                Files::Checkpoint(bytes) => numbers(bytes, &|name| name.contains("_proj")),
+            };
+            assert_eq!((*parameters, kept.parameters), (expected, expected), "{method:?} {targets}");
+        }
+    }
+
+    /// Its loss is that of the last evaluation, if there are held-out rows.
+    async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_told() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let plain = Settings { sample_every: 0, steps: 5, eval_every: 2, ..tiny_settings(&base) };
+        for (settings, evaluations) in
+            [(Settings { holdout: 0.0, ..plain.clone() }, &[][..]), (Settings { lr: 1e-30, ..plain.clone() }, &[0, 2, 4, 5])]
+        {
+            let data = tiny_data(&base, &settings);
+            assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
+            let Told { events, checkpoints, kept } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            assert_eq!(steps_of(&events, evaluated), evaluations);
+            let mut losses = events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
+            let (base_loss, best_loss) = (losses.next(), losses.next_back());
+            let expected = Event::Done { step: 5, base_loss, best_loss, best_step: 5, reason: DoneReason::Finished };
+            assert_eq!(events.last(), Some(&expected));
+            let warned = events.iter().filter(|event| matches!(event, Event::Warning { code, .. } if code == "no_improvement")).count();
+            assert_eq!(warned, usize::from(!evaluations.is_empty()));
+
+            let kept = kept.expect("an adapter");
+            assert_eq!((kept.step, kept.loss), (5, best_loss));
+            let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
+            assert_eq!((last.state.step, &last.best), (5, &None));
+            let (_, parameters) = kept.files.adapter().expect("an adapter").load(&base.model.gpu, &base.model.config).expect("parameters");
+            assert!(parameters == last.p, "what is kept is the adapter after the last step");
+        }
+    }
+
+    async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { method: Method::Full, lr: 1e-30, holdout: 0.0, sample_every: 0, ..tiny_settings(&base) };
+        let kept = quietly(&base, &settings).await.kept.expect("a checkpoint");
+        let Files::Checkpoint(bytes) = kept.files else { panic!("full fine-tuning leaves a checkpoint") };
+        let (found, expected) = (tensors(&bytes), tensors(MODEL));
+        assert!(found.keys().eq(expected.keys()), "{:?}", found.keys());
+        for (name, values) in &expected {
+            same_bits(name, &found[name], values);
+        }
+    }
+
+    async fn a_probe_tells_how_long_a_step_takes() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let now = Rc::new(Cell::new(5.0));
+        let clock: Clock = Rc::new(move || now.replace(now.get() + STEP_MS));
+        for dropout in [0.0, 0.2] {
+            let settings = Settings { dropout, ..tiny_settings(&base) };
+            let found = run::probe(&base, &tiny_data(&base, &settings), &settings, &clock).await.expect("a time");
+            assert!((found - STEP_MS).abs() < 1e-9, "{found} ms");
+        }
+    }
+
+    async fn a_step_without_targets_is_skipped_and_told() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { shuffle: false, accumulate: 1, steps: 4, eval_every: 4, sample_every: 0, ..tiny_settings(&base) };
+        let mut data = tiny_data(&base, &settings);
+        // The rows of step 2.
+        data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.targets.fill(false));
+        let Told { events, checkpoints, .. } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+        let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
+        assert_eq!(steps_of(&events, trained), [1, 3, 4]);
+        let warnings = events.iter().filter_map(|event| if let Event::Warning { code, message } = event { Some((code, message)) } else { None });
+        let skipped: Vec<_> = warnings.filter(|(code, _)| *code == "no_targets").collect();
+        assert!(skipped.len() == 1 && skipped[0].1.contains("step 2 "), "{skipped:?}");
+        let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
+        assert_eq!(last.state.step, last.state.updates + 1, "a step without targets updates nothing");
+    }
+
+    /// Same rows in every step and no learning to speak of, so that only the masks differ.
+    async fn dropout_masks_differ_from_step_to_step() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let init: AdapterFiles = case("llama-all-linear").files();
+        let settings = Settings { lr: 1e-30, dropout: 0.5, shuffle: false, sample_every: 0, accumulate: 1, steps: 3, ..tiny_settings(&base) };
+        let mut data = tiny_data(&base, &settings);
+        data.rows.truncate(settings.batch);
+        let mut losses = Vec::new();
+        let mut emit = |event: Event| losses.extend(if let Event::Step { loss, .. } = event { Some(loss) } else { None });
+        let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: None };
+        let clock: Clock = Rc::new(|| 0.0);
+        run::train(&base, &data, &settings, Start::Adapter(&init), &Control::default(), &clock, hooks).await.expect("a run");
+        assert!(losses.len() == 3 && losses[0] != losses[1] && losses[1] != losses[2] && losses[0] != losses[2], "{losses:?}");
+    }
+
+    async fn the_checkpoint_of_a_very_long_run_can_be_read() {
+        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
+        let Told { checkpoints, .. } = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
+        let mut checkpoint = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
+        let told = |step: u32| Event::Step { step, loss: 1.25, grad_norm: 0.5, lr: 1e-3, tokens: 32, tokens_per_second: 1e3 / 3.0, eta_ms: 1e5 / 7.0 };
+        let steps = 150_000u32;
+        checkpoint.state.events = (1..=steps).map(told).collect();
+        let other = [Event::Eval { step: 1, loss: 3.5, tokens: 7 }, Event::Warning { code: "a".to_string(), message: "b".to_string() }];
+        checkpoint.state.events.splice(1..1, other.clone());
+
+        let again = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("a checkpoint that is not too long");
+        let kept = &again.state.events;
+        let numbers = steps_of(kept, |event| if let Event::Step { step, .. } = event { Some(*step) } else { None });
+        assert_eq!((numbers[0], &kept[1..3]), (1, &other[..]), "the first step and everything that is no step stay");
+        let gap = numbers[1] - numbers[0];
+        assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == gap), "the steps that stay are evenly spaced");
+        assert!(numbers.len() > 5_000, "no more go than it takes: {} stay", numbers.len());
+        assert!((again.p, again.m, again.v, again.best) == (checkpoint.p, checkpoint.m, checkpoint.v, checkpoint.best));
+    }
+}
