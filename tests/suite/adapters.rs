@@ -16,7 +16,8 @@ use tabtune::safetensors::{Header, to_f32, write};
 
 use crate::check::{MODEL_SHAPES, close, gpu};
 use crate::golden::quiet;
-use crate::laws::{case, ids, logits, same_bits, tiny_base, tiny_data, tiny_settings, whole_run};
+use crate::laws::{case, ids, logits, same_bits};
+use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
 const LAYERS: usize = 2;
 

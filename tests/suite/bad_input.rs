@@ -41,7 +41,7 @@ impl Folder {
         for file in ["config.json", "model.safetensors"] {
             self.file(&format!("{name}/{file}"), fs::read(format!("{FIXTURES}/models/llama/{file}")).expect("a fixture"));
         }
-        self.file(&format!("{name}/tokenizer.json"), crate::laws::tiny_tokenizer());
+        self.file(&format!("{name}/tokenizer.json"), crate::tiny::tiny_tokenizer());
         self.path(name)
     }
 }

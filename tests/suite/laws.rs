@@ -2,24 +2,23 @@
 
 use std::rc::Rc;
 
-use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, ExportCheck};
+use tabtune::adapter::{Adapter, AdapterFiles, ExportCheck};
 use tabtune::error::Error;
 use tabtune::generate::{Generator, Reason, Sampling};
 use tabtune::gpu::{Gpu, GpuOptions, Shape};
 use tabtune::model::{Config, Logits, Source, Storage, Transformer};
-use tabtune::run::{
-    self, Base, BaseFiles, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start, Wish,
-};
+use tabtune::run::{self, Control};
 use tabtune::safetensors::{Header, to_f32, write};
-use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT, Row};
-use tabtune::text::{Document, MicroBatch};
+use tabtune::text::MicroBatch;
+use tabtune::text::dataset::Row;
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, close64, gpu};
 use crate::golden::{CASES, Case, quiet};
+use crate::tiny::tiny_base;
 
-const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
-const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
+pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
 /// A model of the fixtures with one of its PEFT adapters on it.
@@ -101,94 +100,6 @@ fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
 /// A micro-batch of two rows at most.
 fn micro(rows: &[&Row]) -> MicroBatch {
     MicroBatch::assemble(rows, 2, rows[0].targets.len())
-}
-
-/// A tokenizer whose 96 ids are one character each, and the small model that it fits.
-pub fn tiny_tokenizer() -> Vec<u8> {
-    let characters = ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
-    let byte_level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    let model = serde_json::json!({ "type": "BPE", "vocab": characters.collect::<serde_json::Map<_, _>>(), "merges": [] });
-    serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
-}
-
-pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
-    // Without an end of text, so that nothing ends a generation early.
-    let config = CONFIG.replace("\"eos_token_id\": 2,", "");
-    let tokenizer = tiny_tokenizer();
-    let files = BaseFiles {
-        tokenizer: &tokenizer,
-        tokenizer_config: None,
-        generation_config: None,
-        chat_template: None,
-        config: config.as_bytes(),
-    };
-    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), Storage::default(), &mut |_, _| {})
-        .await
-        .expect("a base")
-}
-
-pub fn tiny_settings(base: &Base) -> Settings {
-    Settings {
-        seq_len: 16,
-        batch: 2,
-        accumulate: 2,
-        rank: 4,
-        steps: 4,
-        eval_every: 2,
-        sample_every: 4,
-        prompt: "The tide".to_string(),
-        max_tokens: 6,
-        seed: 7,
-        ..Settings::defaults(&base.model.config, true)
-    }
-}
-
-/// Rows of a short text.
-pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
-    let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
-    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
-    let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
-    Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows")
-}
-
-/// A whole run on it: its events but for the phases, and what it keeps.
-pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
-    let mut events = Vec::new();
-    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };
-    let start = init.map_or(Start::Fresh, Start::Adapter);
-    let clock: Clock = Rc::new(|| 0.0);
-    let data = tiny_data(base, settings);
-    let kept = run::train(base, &data, settings, start, &Control::default(), &clock, hooks).await.expect("a run");
-    events.retain(|event| !matches!(event, Event::Phase { .. }));
-    (events, kept)
-}
-
-/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint, and what it keeps.
-async fn interrupted_run(
-    base: &Base,
-    settings: &Settings,
-    start: Start<'_>,
-    at: u32,
-    wish: Wish,
-) -> (Vec<Event>, Option<Vec<u8>>, Option<Kept>) {
-    let control = Control::default();
-    let (mut events, mut saved) = (Vec::new(), None);
-    let mut emit = |event: Event| {
-        if matches!(event, Event::Step { step, .. } if step == at) {
-            control.set(wish);
-        }
-        if matches!(event, Event::Phase { phase: Phase::Paused, .. }) {
-            control.set(Wish::GoOn);
-        }
-        events.push(event);
-    };
-    let checkpoint = CheckpointHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
-    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: Some(checkpoint) };
-    let clock: Clock = Rc::new(|| 0.0);
-    let data = tiny_data(base, settings);
-    let kept = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");
-    events.retain(|event| !matches!(event, Event::Phase { .. } | Event::Checkpoint { .. }));
-    (events, saved, kept)
 }
 
 /// Logits of a sequence decoded token by token, and of the whole at once, at some positions.
@@ -374,123 +285,6 @@ crate::gpu_tests! {
         }
     }
 
-    async fn the_same_seed_gives_the_same_losses_and_the_same_adapter() {
-        for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
-            let settings = tiny_settings(&base);
-            let (events, kept) = whole_run(&base, &settings, None).await;
-            assert_eq!(events.iter().filter(|event| matches!(event, Event::Step { .. })).count(), 4);
-            let (again, kept_again) = whole_run(&base, &settings, None).await;
-            assert_eq!(events, again);
-            let files = |kept: Option<Kept>| kept.expect("an adapter").files;
-            let (files, files_again) = (files(kept), files(kept_again));
-            assert!(files == files_again, "{shape:?}: the adapters differ");
-            let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
-            assert!(other.expect("an adapter").files != files, "another seed gives another adapter");
-        }
-    }
-
-    async fn a_run_that_is_stopped_and_taken_up_again_equals_one_that_never_stopped() {
-        for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
-            let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
-            let (whole, kept) = whole_run(&base, &settings, None).await;
-            let kept = kept.expect("an adapter");
-            for at in [1, 3, 4, 6] {
-                let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
-                let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
-                assert!((at..=at + 1).contains(&checkpoint.state.step), "stopped at {} instead of {at}", checkpoint.state.step);
-                let start = Start::Checkpoint(Box::new(checkpoint));
-                let (events, _, resumed) = interrupted_run(&base, &settings, start, 0, Wish::GoOn).await;
-                // Speed aside.
-                let facts = |events: &[Event]| {
-                    let told = events.iter().filter_map(|event| match event {
-                        Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
-                        Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
-                        Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
-                        Event::Done { step, best_loss, best_step, .. } => Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0)),
-                        _ => None,
-                    });
-                    told.collect::<Vec<_>>()
-                };
-                assert_eq!(facts(&events), facts(&whole), "{shape:?}: taken up at {at}");
-                let resumed = resumed.expect("an adapter");
-                assert!(resumed.files == kept.files && resumed.step == kept.step, "{shape:?}: taken up at {at}, another adapter");
-            }
-        }
-    }
-
-    async fn a_pause_changes_nothing_and_leaves_a_checkpoint() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
-        let settings = tiny_settings(&base);
-        let (whole, kept) = whole_run(&base, &settings, None).await;
-        let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
-        let losses = |events: &[Event]| {
-            events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
-        };
-        assert_eq!(losses(&events), losses(&whole));
-        assert!(paused.expect("an adapter").files == kept.expect("an adapter").files);
-        assert!(Checkpoint::from_bytes(&saved.expect("a checkpoint")).is_ok());
-    }
-
-    async fn a_checkpoint_is_refused_with_other_rows_or_cut_short() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
-        let settings = tiny_settings(&base);
-        let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
-        let bytes = saved.expect("a checkpoint");
-        let checkpoint = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
-        let length = checkpoint.p.len();
-        let data = run::checkpoint::fingerprint(&tiny_data(&base, &settings));
-        assert_eq!(checkpoint.check(&base.sha256, &data, length), Ok(()));
-        let other = run::checkpoint::fingerprint(&tiny_data(&base, &Settings { seq_len: 15, ..settings }));
-        assert!(matches!(checkpoint.check(&base.sha256, &other, length), Err(Error::Checkpoint { .. })));
-        assert!(matches!(checkpoint.check("", &data, length), Err(Error::Checkpoint { .. })));
-        assert!(matches!(checkpoint.check(&base.sha256, &data, length + 64), Err(Error::Checkpoint { .. })));
-        for cut in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
-            assert!(Checkpoint::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
-        }
-    }
-
-    async fn a_run_ends_early_once_patience_is_over() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
-        // So small a learning rate changes no loss, so no evaluation is better than the one before.
-        let settings = Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
-        let (events, _) = whole_run(&base, &settings, None).await;
-        assert!(matches!(events.last(), Some(Event::Done { step: 3, reason: DoneReason::EarlyStop, .. })), "{:?}", events.last());
-    }
-
-    async fn dropout_changes_training_and_no_evaluation() {
-        for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
-            let settings = tiny_settings(&base);
-            let losses = |events: &[Event]| {
-                events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
-            };
-            let evals = |events: &[Event]| events.iter().find(|event| matches!(event, Event::Eval { .. })).cloned();
-            let (without, _) = whole_run(&base, &settings, None).await;
-            let (with, _) = whole_run(&base, &Settings { dropout: 0.5, ..settings.clone() }, None).await;
-            assert_eq!(evals(&with), evals(&without));
-            // B is zero in the first step, so its loss is the base's with any mask.
-            assert_eq!(losses(&with)[0], losses(&without)[0]);
-            assert_ne!(losses(&with)[1..], losses(&without)[1..]);
-        }
-    }
-
-    /// Same adapter to begin with and same rows, so that only the masks can differ.
-    async fn dropout_masks_depend_on_the_seed() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
-        let init = case("llama-all-linear").files();
-        let mut answers = Vec::new();
-        for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
-            let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
-            let (events, _) = whole_run(&base, &settings, Some(&init)).await;
-            let loss = events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
-            answers.push(loss.expect("a step"));
-        }
-        assert_ne!(answers[0], answers[1]);
-        assert_eq!(answers[2], answers[3]);
-    }
-
     async fn learning_rates_equal_their_reference() {
         use crate::reference::{Schedule as Expected, learning_rate};
         let schedules = [(Schedule::Linear, Expected::Linear), (Schedule::Cosine, Expected::Cosine), (Schedule::Constant, Expected::Constant)];
@@ -647,27 +441,6 @@ crate::gpu_tests! {
                 assert!(!step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
                 same_bits("parameters", &t.adapter.read(&t.gpu).await.expect("parameters"), &before);
             }
-        }
-    }
-
-    async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
-        for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
-            // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
-            let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
-            let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
-            let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
-            let mut flat = vec![0.0; adapter.length];
-            for position in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
-                flat[*position as usize] = 1e30;
-            }
-            let init = AdapterFiles::new(&adapter, &flat, "tiny");
-            let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
-            let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
-            let kept = kept.expect("an adapter").files.adapter().expect("an adapter").parameters(&adapter).expect("parameters");
-            same_bits("adapter", &kept, &flat);
-            assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
-            assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
         }
     }
 }

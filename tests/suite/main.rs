@@ -21,6 +21,7 @@ mod random_models;
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
+mod run_laws;
 mod runs;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;
@@ -30,6 +31,7 @@ mod sampling;
 mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 mod text;
+mod tiny;
 
 /// An async test on the adapter: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
 #[macro_export]

@@ -16,9 +16,9 @@ use tabtune::safetensors::{Entry, Header, to_f32};
 use tabtune::text::dataset::Dataset;
 
 use crate::check::gpu;
-use crate::laws::{case, same_bits, tiny_base, tiny_data, tiny_settings};
+use crate::laws::{MODEL, case, same_bits};
+use crate::tiny::{tiny_base, tiny_data, tiny_settings};
 
-const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 /// Milliseconds of a step in these runs.
 const STEP_MS: f64 = 10.0;
 

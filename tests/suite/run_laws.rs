@@ -1,0 +1,179 @@
+//! Laws of whole runs: what is the same whatever happens to one on the way.
+
+use std::rc::Rc;
+
+use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use tabtune::error::Error;
+use tabtune::run::{self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start, Wish};
+
+use crate::check::{MODEL_SHAPES, gpu};
+use crate::laws::{case, same_bits};
+use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
+
+/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint, and what it keeps.
+async fn interrupted_run(
+    base: &Base,
+    settings: &Settings,
+    start: Start<'_>,
+    at: u32,
+    wish: Wish,
+) -> (Vec<Event>, Option<Vec<u8>>, Option<Kept>) {
+    let control = Control::default();
+    let (mut events, mut saved) = (Vec::new(), None);
+    let mut emit = |event: Event| {
+        if matches!(event, Event::Step { step, .. } if step == at) {
+            control.set(wish);
+        }
+        if matches!(event, Event::Phase { phase: Phase::Paused, .. }) {
+            control.set(Wish::GoOn);
+        }
+        events.push(event);
+    };
+    let checkpoint = CheckpointHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: Some(checkpoint) };
+    let clock: Clock = Rc::new(|| 0.0);
+    let data = tiny_data(base, settings);
+    let kept = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");
+    events.retain(|event| !matches!(event, Event::Phase { .. } | Event::Checkpoint { .. }));
+    (events, saved, kept)
+}
+
+crate::gpu_tests! {
+    async fn the_same_seed_gives_the_same_losses_and_the_same_adapter() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = tiny_settings(&base);
+            let (events, kept) = whole_run(&base, &settings, None).await;
+            assert_eq!(events.iter().filter(|event| matches!(event, Event::Step { .. })).count(), 4);
+            let (again, kept_again) = whole_run(&base, &settings, None).await;
+            assert_eq!(events, again);
+            let files = |kept: Option<Kept>| kept.expect("an adapter").files;
+            let (files, files_again) = (files(kept), files(kept_again));
+            assert!(files == files_again, "{shape:?}: the adapters differ");
+            let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
+            assert!(other.expect("an adapter").files != files, "another seed gives another adapter");
+        }
+    }
+
+    async fn a_run_that_is_stopped_and_taken_up_again_equals_one_that_never_stopped() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
+            let (whole, kept) = whole_run(&base, &settings, None).await;
+            let kept = kept.expect("an adapter");
+            for at in [1, 3, 4, 6] {
+                let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
+                let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
+                assert!((at..=at + 1).contains(&checkpoint.state.step), "stopped at {} instead of {at}", checkpoint.state.step);
+                let start = Start::Checkpoint(Box::new(checkpoint));
+                let (events, _, resumed) = interrupted_run(&base, &settings, start, 0, Wish::GoOn).await;
+                // Speed aside.
+                let facts = |events: &[Event]| {
+                    let told = events.iter().filter_map(|event| match event {
+                        Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
+                        Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
+                        Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
+                        Event::Done { step, best_loss, best_step, .. } => Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0)),
+                        _ => None,
+                    });
+                    told.collect::<Vec<_>>()
+                };
+                assert_eq!(facts(&events), facts(&whole), "{shape:?}: taken up at {at}");
+                let resumed = resumed.expect("an adapter");
+                assert!(resumed.files == kept.files && resumed.step == kept.step, "{shape:?}: taken up at {at}, another adapter");
+            }
+        }
+    }
+
+    async fn a_pause_changes_nothing_and_leaves_a_checkpoint() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let settings = tiny_settings(&base);
+        let (whole, kept) = whole_run(&base, &settings, None).await;
+        let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
+        let losses = |events: &[Event]| {
+            events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+        };
+        assert_eq!(losses(&events), losses(&whole));
+        assert!(paused.expect("an adapter").files == kept.expect("an adapter").files);
+        assert!(Checkpoint::from_bytes(&saved.expect("a checkpoint")).is_ok());
+    }
+
+    async fn a_checkpoint_is_refused_with_other_rows_or_cut_short() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let settings = tiny_settings(&base);
+        let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
+        let bytes = saved.expect("a checkpoint");
+        let checkpoint = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
+        let length = checkpoint.p.len();
+        let data = run::checkpoint::fingerprint(&tiny_data(&base, &settings));
+        assert_eq!(checkpoint.check(&base.sha256, &data, length), Ok(()));
+        let other = run::checkpoint::fingerprint(&tiny_data(&base, &Settings { seq_len: 15, ..settings }));
+        assert!(matches!(checkpoint.check(&base.sha256, &other, length), Err(Error::Checkpoint { .. })));
+        assert!(matches!(checkpoint.check("", &data, length), Err(Error::Checkpoint { .. })));
+        assert!(matches!(checkpoint.check(&base.sha256, &data, length + 64), Err(Error::Checkpoint { .. })));
+        for cut in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+            assert!(Checkpoint::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
+        }
+    }
+
+    async fn a_run_ends_early_once_patience_is_over() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        // So small a learning rate changes no loss, so no evaluation is better than the one before.
+        let settings = Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
+        let (events, _) = whole_run(&base, &settings, None).await;
+        assert!(matches!(events.last(), Some(Event::Done { step: 3, reason: DoneReason::EarlyStop, .. })), "{:?}", events.last());
+    }
+
+    async fn dropout_changes_training_and_no_evaluation() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            let settings = tiny_settings(&base);
+            let losses = |events: &[Event]| {
+                events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+            };
+            let evals = |events: &[Event]| events.iter().find(|event| matches!(event, Event::Eval { .. })).cloned();
+            let (without, _) = whole_run(&base, &settings, None).await;
+            let (with, _) = whole_run(&base, &Settings { dropout: 0.5, ..settings.clone() }, None).await;
+            assert_eq!(evals(&with), evals(&without));
+            // B is zero in the first step, so its loss is the base's with any mask.
+            assert_eq!(losses(&with)[0], losses(&without)[0]);
+            assert_ne!(losses(&with)[1..], losses(&without)[1..]);
+        }
+    }
+
+    /// Same adapter to begin with and same rows, so that only the masks can differ.
+    async fn dropout_masks_depend_on_the_seed() {
+        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let init = case("llama-all-linear").files();
+        let mut answers = Vec::new();
+        for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
+            let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
+            let (events, _) = whole_run(&base, &settings, Some(&init)).await;
+            let loss = events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
+            answers.push(loss.expect("a step"));
+        }
+        assert_ne!(answers[0], answers[1]);
+        assert_eq!(answers[2], answers[3]);
+    }
+
+    async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
+        for &shape in MODEL_SHAPES {
+            let base = tiny_base(&gpu(shape).await).await;
+            // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
+            let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
+            let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
+            let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
+            let mut flat = vec![0.0; adapter.length];
+            for position in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
+                flat[*position as usize] = 1e30;
+            }
+            let init = AdapterFiles::new(&adapter, &flat, "tiny");
+            let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
+            let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
+            let kept = kept.expect("an adapter").files.adapter().expect("an adapter").parameters(&adapter).expect("parameters");
+            same_bits("adapter", &kept, &flat);
+            assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
+            assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
+        }
+    }
+}

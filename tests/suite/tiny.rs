@@ -1,0 +1,72 @@
+//! A small base with a tokenizer that fits it, a short text, and whole runs on them.
+
+use std::rc::Rc;
+
+use tabtune::adapter::AdapterFiles;
+use tabtune::gpu::Gpu;
+use tabtune::model::{Source, Storage};
+use tabtune::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Kept, Settings, Start};
+use tabtune::text::Document;
+use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
+
+use crate::laws::{CONFIG, MODEL};
+
+/// A tokenizer whose 96 ids are one character each, and the small model that it fits.
+pub fn tiny_tokenizer() -> Vec<u8> {
+    let characters = ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
+    let byte_level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let model = serde_json::json!({ "type": "BPE", "vocab": characters.collect::<serde_json::Map<_, _>>(), "merges": [] });
+    serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
+}
+
+pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
+    // Without an end of text, so that nothing ends a generation early.
+    let config = CONFIG.replace("\"eos_token_id\": 2,", "");
+    let tokenizer = tiny_tokenizer();
+    let files = BaseFiles {
+        tokenizer: &tokenizer,
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template: None,
+        config: config.as_bytes(),
+    };
+    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), Storage::default(), &mut |_, _| {})
+        .await
+        .expect("a base")
+}
+
+pub fn tiny_settings(base: &Base) -> Settings {
+    Settings {
+        seq_len: 16,
+        batch: 2,
+        accumulate: 2,
+        rank: 4,
+        steps: 4,
+        eval_every: 2,
+        sample_every: 4,
+        prompt: "The tide".to_string(),
+        max_tokens: 6,
+        seed: 7,
+        ..Settings::defaults(&base.model.config, true)
+    }
+}
+
+/// Rows of a short text.
+pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
+    let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
+    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
+    let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
+    Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows")
+}
+
+/// A whole run on it: its events but for the phases, and what it keeps.
+pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
+    let mut events = Vec::new();
+    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };
+    let start = init.map_or(Start::Fresh, Start::Adapter);
+    let clock: Clock = Rc::new(|| 0.0);
+    let data = tiny_data(base, settings);
+    let kept = run::train(base, &data, settings, start, &Control::default(), &clock, hooks).await.expect("a run");
+    events.retain(|event| !matches!(event, Event::Phase { .. }));
+    (events, kept)
+}
