@@ -134,6 +134,12 @@ fuzz-%: fuzz/Cargo.lock
 fuzz/Cargo.lock: Cargo.lock
 	cp $< $@
 
+# The shaders and what only a browser runs are not counted.
+coverage: ## how much of src the native suite runs
+coverage: setup-build setup-vulkan setup-coverage
+	cargo llvm-cov --ignore-filename-regex '(registry/|src/web|tests/)' --summary-only
+.PHONY: coverage
+
 bench: ## measure the kernels and a training step
 bench: setup-vulkan
 	cargo run --release --bin tabtune -- bench

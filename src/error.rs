@@ -35,6 +35,8 @@ pub enum Error {
     TensorShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` is missing from `{file}`")]
     TensorMissing { name: String, file: String },
+    #[error("`{file}`: tensor `{name}` is no part of the model that config.json describes")]
+    TensorUnknown { name: String, file: String },
     #[error("tensor `{name}` holds a number that is not finite")]
     TensorNotFinite { name: String },
     #[error("the tokenizer cannot be used: {reason}")]
@@ -95,6 +97,7 @@ impl Error {
             Error::Safetensors { .. } => "safetensors",
             Error::TensorShape { .. } => "tensor_shape",
             Error::TensorMissing { .. } => "tensor_missing",
+            Error::TensorUnknown { .. } => "tensor_unknown",
             Error::TensorNotFinite { .. } => "tensor_not_finite",
             Error::Tokenizer { .. } => "tokenizer",
             Error::Config { .. } => "config",
@@ -139,7 +142,9 @@ impl Error {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."
             }
             Error::Safetensors { .. } => "Download the file again; it may be cut short.",
-            Error::TensorShape { .. } | Error::TensorMissing { .. } => "Check that config.json and the weights belong to the same model.",
+            Error::TensorShape { .. } | Error::TensorMissing { .. } | Error::TensorUnknown { .. } => {
+                "Check that config.json and the weights belong to the same model."
+            }
             Error::TensorNotFinite { .. } => "The file is damaged or the training that made it diverged; use another copy.",
             Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
             Error::Config { .. } => "Use the config.json that came with the model.",

@@ -46,7 +46,7 @@
 //! 6. A backward closure owns exactly what it reads; dropping it frees its activations. That ownership is the memory planner.
 //! 7. What the host reads or writes is never in the pool.
 //! 8. Each kernel has a namesake in `tests/suite/reference/`.
-//! 9. Only `web` knows JavaScript; only `gpu::device` knows the platform.
+//! 9. Only `web` knows JavaScript, and one file of `gpu`, which lets a browser compile pipelines side by side; only `gpu` knows the platform.
 //! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost.
 //! 11. No atomics on floats and no order that depends on scheduling: the same seed on the same device gives the same losses, bit for bit.
 

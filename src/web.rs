@@ -1,4 +1,4 @@
-//! The JavaScript surface of the engine: the only file that knows JavaScript. It forwards; it decides nothing.
+//! The JavaScript surface of the engine: with `gpu`'s `ahead_web.rs` the only room that knows JavaScript. It forwards; it decides nothing.
 
 mod convert;
 

@@ -11,6 +11,7 @@
 #     models    tokenizers of published models, for the tests (about 150 MB); without them the tests go on
 #     lint      rustfmt and clippy
 #     fuzz      a nightly Rust and cargo-fuzz
+#     coverage  LLVM's tools and cargo-llvm-cov
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -52,6 +53,10 @@ main() {
         step "Rust nightly" has_nightly install_nightly
         step "C++ compiler" has_cxx "apt_install g++"
         step "cargo-fuzz (takes minutes)" has_cargo_fuzz install_cargo_fuzz
+        ;;
+      coverage)
+        step "LLVM's tools" has_llvm_tools install_llvm_tools
+        step "cargo-llvm-cov (takes minutes)" has_llvm_cov install_llvm_cov
         ;;
       *)
         sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
@@ -182,5 +187,11 @@ has_cxx() { has c++; }
 
 has_cargo_fuzz() { has cargo-fuzz; }
 install_cargo_fuzz() { cargo install cargo-fuzz --locked --root "$cache"; }
+
+has_llvm_tools() { compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata" >/dev/null; }
+install_llvm_tools() { rustup component add llvm-tools; }
+
+has_llvm_cov() { has cargo-llvm-cov; }
+install_llvm_cov() { cargo install cargo-llvm-cov --locked --debug --root "$cache"; }
 
 main "$@"

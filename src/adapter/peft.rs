@@ -17,7 +17,7 @@ use crate::safetensors::{Entry, Header, to_f32, write};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
-/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model five times over.
+/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model several times over.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.

@@ -13,7 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 
 /// A pipeline that the browser compiles.
 pub struct Ahead {
-    under_way: Option<Promise>,
+    under_way: Option<JsFuture>,
     compiled: Option<JsValue>,
 }
 
@@ -30,14 +30,16 @@ impl Ahead {
                 Object::new().into()
             };
             instead(device, catch, create);
-            create_async.call1(device, &asked.take()?).ok()?.dyn_into().ok()
+            let promise: Promise = create_async.call1(device, &asked.take()?).ok()?.dyn_into().ok()?;
+            // Handlers are attached here and now: a promise that is refused before somebody waits for it would end the worker.
+            Some(JsFuture::from(promise))
         };
         Ahead { under_way: start(), compiled: None }
     }
 
     pub async fn wait(&mut self) {
-        if let Some(promise) = self.under_way.take() {
-            self.compiled = JsFuture::from(promise).await.ok();
+        if let Some(under_way) = self.under_way.take() {
+            self.compiled = under_way.await.ok();
         }
     }
 

@@ -1,4 +1,4 @@
-//! One adapter and its device: limits, the kernel shape that suits it, buffers with a ledger, submissions. The only file that knows the platform.
+//! One adapter and its device: limits, the kernel shape that suits it, buffers with a ledger, submissions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

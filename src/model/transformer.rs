@@ -206,10 +206,7 @@ impl Loader<'_> {
         let expected: HashSet<String> = expected.into_iter().map(|(name, _)| name).collect();
         let known = |name: &str| expected.contains(name) || llama::is_redundant(name);
         match self.header.entries.iter().find(|entry| !known(&entry.name)) {
-            Some(entry) => {
-                let reason = format!("tensor `{}` is no part of the model that config.json describes", entry.name);
-                Err(Error::Safetensors { file: self.source.name.clone(), reason })
-            }
+            Some(entry) => Err(Error::TensorUnknown { name: entry.name.clone(), file: self.source.name.clone() }),
             None => Ok(()),
         }
     }

@@ -188,7 +188,7 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
     Ok(elapsed)
 }
 
-/// About how many bytes a run has on the graphics adapter at its most: weights, adapter, optimizer, activations. Its plans are recorded, not finished:
+/// About how many bytes a run with LoRA has on the graphics adapter at its most: weights, adapter, optimizer, activations. Its plans are recorded, not finished:
 /// for a model that no plan has been made of yet.
 pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
     let gpu = &base.model.gpu;

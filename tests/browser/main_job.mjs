@@ -111,7 +111,7 @@ describe("the main job", () => {
   });
 
   test("the engine's own logits are kept for the comparison with PEFT", async () => {
-    const logits = await askWorker(page.workers()[0], "logits", PROBE_IDS);
+    const logits = Array.from(await askWorker(page.workers()[0], "logits", PROBE_IDS));
     assert.equal(logits.length % PROBE_IDS.length, 0);
     const width = logits.length / PROBE_IDS.length;
     const rows = PROBE_IDS.map((_, row) => logits.slice(row * width, (row + 1) * width));

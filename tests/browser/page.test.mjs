@@ -8,6 +8,7 @@ import { sharedBrowser } from "./browser.mjs";
 const files = [
   "first_visit",
   "main_job",
+  "compiling",
   "hot_path",
   "recovery",
   "non_finite",

@@ -23,6 +23,7 @@ fn examples() -> Vec<Error> {
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
         Error::TensorShape { name: s("model.norm.weight"), expected: vec![576], found: vec![192] },
         Error::TensorMissing { name: s("model.norm.weight"), file: s("model.safetensors") },
+        Error::TensorUnknown { name: s("model.layers.0.self_attn.q_proj.bias"), file: s("model.safetensors") },
         Error::TensorNotFinite { name: s("model.norm.weight") },
         Error::Tokenizer { reason: s("it has 50257 tokens, the model knows 49152") },
         Error::Config { field: s("hidden_size"), reason: s("supported are multiples of 4") },

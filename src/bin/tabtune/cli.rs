@@ -205,6 +205,9 @@ async fn eval(args: EvalArgs) -> Result<()> {
     let control = Control::default();
     let strength = if args.adapter.is_some() { args.strength } else { 0.0 };
     let (loss, tokens) = evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
+    if !loss.exp().is_finite() {
+        return Err(setting("strength", strength, "a factor at which perplexity is a finite number"));
+    }
     match args.json {
         true => print(&format!("{}\n", serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens }))),
         false => print(&format!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens\n", loss.exp())),
@@ -268,10 +271,11 @@ async fn info(args: InfoArgs) -> Result<()> {
         lines.push(format!("weights on the graphics adapter: {} bytes; adapter: {}", base.model.weight_bytes(), base.model.gpu.name));
         let settings = Settings::defaults(config, base.model.gpu.software);
         let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
-        let bytes = run::memory(&base, &settings)?;
-        lines.push(format!(
-            "graphics memory of a run with the default settings: about {bytes} bytes (batch {batch}, length {seq_len}, rank {rank})"
-        ));
+        let what = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank})");
+        lines.push(match run::memory(&base, &settings) {
+            Ok(bytes) => format!("graphics memory of {what}: about {bytes} bytes"),
+            Err(error) => format!("{what} is not possible: {error}"),
+        });
     }
     if let Some(dir) = &args.adapter {
         let (adapter, _) = files::read_adapter(dir)?.load(&base.model.gpu, config)?;
