@@ -68,7 +68,7 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
       y: { range: (_, low, high) => span(low, high, latest.current) },
     },
     axes: [
-      { ...axis, label: "step", labelSize: 20, size: 32, font: FONT, labelFont: FONT },
+      { ...axis, incrs: WHOLE, label: "step", labelSize: 20, size: 32, font: FONT, labelFont: FONT },
       { ...axis, size: 48, font: FONT },
     ],
     series: [
@@ -86,6 +86,9 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
     hooks: { draw: [(plot) => annotate(plot, latest.current, colour)] },
   };
 }
+
+/** Between the marks of the steps. */
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000];
 
 const FONT = "12px system-ui, sans-serif";
 

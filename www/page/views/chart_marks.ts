@@ -12,7 +12,7 @@ export function annotate(plot: uPlot, run: Run, colour: Colours) {
   plot.ctx.save();
   plot.ctx.font = `600 ${12 * devicePixelRatio}px system-ui, sans-serif`;
   if (base) drawBase(plot, base.loss, colour);
-  if (best) drawBest(plot, best, colour);
+  if (best) drawBest(plot, best, (run.smooth.at(-1) ?? 0) > best.loss, colour);
   nameEnds(plot, run, colour);
   plot.ctx.restore();
 }
@@ -39,7 +39,8 @@ function drawBase(plot: uPlot, level: number, colour: Colours) {
   );
 }
 
-function drawBest(plot: uPlot, best: { step: number; loss: number }, colour: Colours) {
+/** The words stand on the side where the name of the training line is not. */
+function drawBest(plot: uPlot, best: { step: number; loss: number }, below: boolean, colour: Colours) {
   const { ctx, bbox } = plot;
   const words = `best ${loss(best.loss)}`;
   const x = plot.valToPos(best.step, "x", true);
@@ -53,7 +54,7 @@ function drawBest(plot: uPlot, best: { step: number; loss: number }, colour: Col
     plot,
     words,
     Math.max(x, bbox.left + ctx.measureText(words).width / 2 + 4),
-    y - 14 * devicePixelRatio,
+    y + (below ? 26 : -14) * devicePixelRatio,
     "center",
     colour.warm,
     colour,
