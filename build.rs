@@ -1,5 +1,5 @@
-//! Links every (kernel, features) pair of `src/gpu/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can be read,
-//! and writes the table that `gpu::kernel` includes: name, features, the access of each binding, the text.
+//! Links every (kernel, features) pair of `src/gpu/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can be
+//! read, and writes the table that `gpu::kernel` includes: name, features, the access of each binding, the text.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,8 @@ fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
         .skip(1)
         .map(|rest| {
             let index = rest.split(')').next().and_then(|n| n.trim().parse().ok());
-            let space: String = rest.split("var<").nth(1).unwrap_or("").split('>').next().unwrap_or("").replace(' ', "");
+            let space: String =
+                rest.split("var<").nth(1).unwrap_or("").split('>').next().unwrap_or("").replace(' ', "");
             let access = match space.as_str() {
                 "uniform" => "Uniform",
                 "storage,read" | "storage" => "Read",
@@ -35,7 +36,8 @@ fn main() {
     println!("cargo::rerun-if-changed=src/gpu/kernel_table.rs");
     let out_dir = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out_dir);
-    let mut features_known: Vec<&str> = KERNELS.iter().flat_map(|(_, sets)| sets.iter().copied().flatten().copied()).collect();
+    let mut features_known: Vec<&str> =
+        KERNELS.iter().flat_map(|(_, sets)| sets.iter().copied().flatten().copied()).collect();
     features_known.sort_unstable();
     features_known.dedup();
 

@@ -1,4 +1,5 @@
-//! Every way in which the library can fail: one enum, each variant with a stable `code` and a `hint` that says what to do.
+//! Every way in which the library can fail: one enum, each variant with a stable `code` and a `hint` that says what to
+//! do.
 //!
 //! # All of them
 //!
@@ -145,7 +146,9 @@ impl Error {
             Error::TensorShape { .. } | Error::TensorMissing { .. } | Error::TensorUnknown { .. } => {
                 "Check that config.json and the weights belong to the same model."
             }
-            Error::TensorNotFinite { .. } => "The file is damaged or the training that made it diverged; use another copy.",
+            Error::TensorNotFinite { .. } => {
+                "The file is damaged or the training that made it diverged; use another copy."
+            }
             Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
             Error::Config { .. } => "Use the config.json that came with the model.",
             Error::UnsupportedModel { .. } => "Use a model of the Llama architecture (model_type \"llama\").",

@@ -52,13 +52,21 @@ pub struct Generator {
 impl Generator {
     pub fn record(model: &Transformer) -> Result<[Draft; 2]> {
         let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
-        let cache =
-            |_| Ok(Cache { k: Tensor::owned(&model.gpu, "keys", context, cols)?, v: Tensor::owned(&model.gpu, "values", context, cols)? });
+        let cache = |_| {
+            Ok(Cache {
+                k: Tensor::owned(&model.gpu, "keys", context, cols)?,
+                v: Tensor::owned(&model.gpu, "values", context, cols)?,
+            })
+        };
         let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;
         Ok([Logits::record(model, PREFILL, 1, 1, Some(&caches))?, Logits::record(model, 1, 1, 1, Some(&caches))?])
     }
 
-    pub async fn finish(model: &Transformer, [prefill, decode]: [Draft; 2], progress: &mut Progress<'_>) -> Result<Generator> {
+    pub async fn finish(
+        model: &Transformer,
+        [prefill, decode]: [Draft; 2],
+        progress: &mut Progress<'_>,
+    ) -> Result<Generator> {
         let prefill = Logits::finish(prefill, progress).await?;
         let decode = Logits::finish(decode, progress).await?;
         Ok(Generator { prefill, decode, context: model.config.context })
@@ -76,13 +84,14 @@ impl Generator {
         }
         let mut logits = Vec::new();
         for (i, piece) in ids.chunks(PREFILL).enumerate() {
-            logits = self.prefill.run(piece, &[piece.len() as u32 - 1], (position + i * PREFILL) as u32, strength).await?;
+            logits =
+                self.prefill.run(piece, &[piece.len() as u32 - 1], (position + i * PREFILL) as u32, strength).await?;
         }
         Ok(logits)
     }
 
-    /// Continues `prompt`. Every piece of text goes to `emit` as soon as it is final; `go_on` is asked before each token.
-    /// Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
+    /// Continues `prompt`. Every piece of text goes to `emit` as soon as it is final; `go_on` is asked before each
+    /// token. Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
     pub async fn generate(
         &self,
         tokenizer: &Tokenizer,

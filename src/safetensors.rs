@@ -2,13 +2,20 @@
 //!
 //! A file is eight bytes (the header's length, little-endian), the header (one JSON object) and the data. The header
 //! names each tensor with its type, its shape and its range in the data. Everything is counted in `u64` bytes, so that
-//! offsets beyond 4 GiB are right on wasm32 too. A file comes from anywhere, so the rules are stricter than the format's:
-//! no name twice, no gap, no overlap, no byte left over, at most [`MOST_TENSORS`] tensors in at most [`LONGEST_HEADER`]
-//! bytes. This module knows no model: whoever reads a tensor compares its shape with what `config.json` implies.
+//! offsets beyond 4 GiB are right on wasm32 too. A file comes from anywhere, so the rules are stricter than the
+//! format's: no name twice, no gap, no overlap, no byte left over, at most [`MOST_TENSORS`] tensors in at most
+//! [`LONGEST_HEADER`] bytes. This module knows no model: whoever reads a tensor compares its shape with what
+//! `config.json` implies.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -122,7 +129,8 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
     }
 }
 
-/// Appends numbers in the format `dtype`, each rounded to the nearest (ties to even). False if one of them is not finite in it.
+/// Appends numbers in the format `dtype`, each rounded to the nearest (ties to even). False if one of them is not
+/// finite in it.
 pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
     let mut finite = true;
     for &x in numbers {
@@ -163,11 +171,13 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
         debug_assert_eq!(shape.iter().product::<usize>(), numbers.len(), "{name}");
         let begin = end;
         end = end.saturating_add(size_of_val(*numbers) as u64);
-        fields.push((name.as_str(), serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] })));
+        fields
+            .push((name.as_str(), serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] })));
     }
     fields.sort_by(|a, b| a.0.cmp(b.0));
 
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
     let mut header = format!("{{{}}}", fields.join(","));
     while !header.len().is_multiple_of(8) {
         header.push(' ');
@@ -213,7 +223,8 @@ impl RawTensor {
             return Err(format!("tensor `{name}` of shape {:?} does not fill the bytes {begin}..{end}", self.shape));
         }
         let shape = self.shape.iter().map(|n| usize::try_from(*n)).collect::<Result<Vec<_>, _>>();
-        let (Ok(shape), Some(begin), Some(end)) = (shape, begin.checked_add(data_begin), end.checked_add(data_begin)) else {
+        let (Ok(shape), Some(begin), Some(end)) = (shape, begin.checked_add(data_begin), end.checked_add(data_begin))
+        else {
             return Err(format!("tensor `{name}` is larger than this machine can address"));
         };
         Ok(Entry { name, dtype, shape, begin, end })

@@ -20,8 +20,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Learning rate of step `s` of 1…n, as a factor of the peak. W = ceil(warmup · n) steps rise to it; then linear falls to (1 / (n - W + 1)) at
-    /// the last step, cosine is half a cosine from W to n, constant stays.
+    /// Learning rate of step `s` of 1…n, as a factor of the peak. W = ceil(warmup · n) steps rise to it; then linear
+    /// falls to (1 / (n - W + 1)) at the last step, cosine is half a cosine from W to n, constant stays.
     pub fn factor(self, s: u32, n: u32, warmup: f64) -> f64 {
         let w = (warmup * f64::from(n)).ceil();
         let (s, n) = (f64::from(s), f64::from(n));
@@ -77,8 +77,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model` reads the parameters.
-    /// With `dropout`, what enters A passes through a mask.
+    /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model`
+    /// reads the parameters. With `dropout`, what enters A passes through a mask.
     pub fn record(model: &Transformer, params: &Params, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
         let gpu = &model.gpu;
         let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
@@ -108,9 +108,16 @@ impl Trainer {
         Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, batch, step: 0 })
     }
 
-    /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket. `pieces`: into how many
-    /// submissions a micro-batch is cut. Errors: `DeviceLost`, also when more than four results are unread.
-    pub fn submit(&mut self, micros: &[MicroBatch], seq_len: usize, settings: StepSettings, pieces: usize) -> Result<Ticket> {
+    /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket.
+    /// `pieces`: into how many submissions a micro-batch is cut. Errors: `DeviceLost`, also when more than four results
+    /// are unread.
+    pub fn submit(
+        &mut self,
+        micros: &[MicroBatch],
+        seq_len: usize,
+        settings: StepSettings,
+        pieces: usize,
+    ) -> Result<Ticket> {
         self.step += 1;
         let targets: u32 = micros.iter().map(|micro| micro.labelled).sum();
         let mut step = Step {
@@ -205,7 +212,14 @@ impl Draft {
     }
 }
 
-fn record_loss(rec: &mut Recorder, model: &Transformer, batch: usize, seq_len: usize, totals: &Tensor, accumulate: bool) -> Result<()> {
+fn record_loss(
+    rec: &mut Recorder,
+    model: &Transformer,
+    batch: usize,
+    seq_len: usize,
+    totals: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     let rows = batch * seq_len;
     let hidden = model.hidden(rec, rows, batch, None);
     let labelled = gather_rows(rec, &hidden);
@@ -233,7 +247,11 @@ impl Evaluator {
         Ok((rec, totals))
     }
 
-    pub async fn finish((rec, totals): (Recorder, Tensor), batch: usize, progress: &mut Progress<'_>) -> Result<Evaluator> {
+    pub async fn finish(
+        (rec, totals): (Recorder, Tensor),
+        batch: usize,
+        progress: &mut Progress<'_>,
+    ) -> Result<Evaluator> {
         let gpu = rec.gpu.clone();
         let plan = rec.finish(progress).await?;
         Ok(Evaluator { ring: Ring::new(&gpu, 16)?, gpu, plan, totals, batch })

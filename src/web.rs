@@ -1,4 +1,5 @@
-//! The JavaScript surface of the engine: with `gpu`'s `ahead_web.rs` the only room that knows JavaScript. It forwards; it decides nothing.
+//! The JavaScript surface of the engine: with `gpu`'s `ahead_web.rs` the only room that knows JavaScript. It forwards;
+//! it decides nothing.
 
 mod convert;
 
@@ -18,8 +19,8 @@ use crate::gpu::{Gpu, GpuOptions};
 use crate::model::{Logits, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
-    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks, Kept, Method, Phase,
-    Settings, Start, Wish,
+    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks,
+    Kept, Method, Phase, Settings, Start, Wish,
 };
 use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use crate::text::formats::Document;
@@ -65,7 +66,8 @@ impl Engine {
         std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
         let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
         let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
-        let (tokenizer_config, generation_config) = (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
+        let (tokenizer_config, generation_config) =
+            (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
         let chat_template = bytes_of(&files, "chatTemplate");
         let weights = source("model.safetensors", &Reflect::get(&files, &"weights".into())?)?;
         let base_files = BaseFiles {
@@ -77,7 +79,9 @@ impl Engine {
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let gpu = Gpu::new(GpuOptions::default()).await.map_err(js_error)?;
-        let base = Base::load(&gpu, &name, &base_files, &weights, Storage::default(), &mut progress).await.map_err(js_error)?;
+        let base = Base::load(&gpu, &name, &base_files, &weights, Storage::default(), &mut progress)
+            .await
+            .map_err(js_error)?;
         Ok(Engine {
             base,
             dataset: RefCell::default(),
@@ -121,7 +125,8 @@ impl Engine {
         to_js(&Settings::defaults(&self.base.model.config, self.base.model.gpu.software))
     }
 
-    /// Turns `[{ name, bytes }]` into rows and keeps them for `train`. Answers counts, warnings and five rows as tokens.
+    /// Turns `[{ name, bytes }]` into rows and keeps them for `train`. Answers counts, warnings and five rows as
+    /// tokens.
     pub fn dataset(&self, documents: Array, settings: JsValue) -> Js<JsValue> {
         let settings: Settings = from_js("settings", settings)?;
         let document = |value: JsValue| {
@@ -158,15 +163,20 @@ impl Engine {
         *self.dataset.borrow_mut() = Some(data);
         let ms = answer.map_err(js_error)?;
         let tokens = (settings.batch * settings.seq_len * settings.accumulate) as f64;
-        Ok(to_js(&serde_json::json!({ "msPerStep": ms, "tokensPerSecond": tokens / ms * 1000.0, "etaMs": ms * f64::from(settings.steps) })))
+        Ok(to_js(
+            &serde_json::json!({ "msPerStep": ms, "tokensPerSecond": tokens / ms * 1000.0, "etaMs": ms * f64::from(settings.steps) }),
+        ))
     }
 
-    /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is over. `options` may hold
-    /// `init: { config, weights }`, an adapter to train on from; `resume`, the bytes of a checkpoint, whose settings then count; and `onCheckpoint`,
-    /// which gets such bytes every half minute, at a pause and at a stop.
+    /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is
+    /// over. `options` may hold `init: { config, weights }`, an adapter to train on from; `resume`, the bytes of a
+    /// checkpoint, whose settings then count; and `onCheckpoint`, which gets such bytes every half minute, at a pause
+    /// and at a stop.
     pub async fn train(&self, settings: JsValue, on_event: Function, on_adapter: Function, options: JsValue) -> Js<()> {
         let mut settings: Settings = from_js("settings", settings)?;
-        let option = |name: &str| Reflect::get(&options, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null());
+        let option = |name: &str| {
+            Reflect::get(&options, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
+        };
         let init = option("init").map(|init| adapter_files(&init)).transpose()?;
         let start = match (bytes_of(&options, "resume"), &init) {
             (Some(bytes), _) => {
@@ -191,7 +201,8 @@ impl Engine {
                 call(hook, &Uint8Array::from(bytes.as_slice()));
             }
         };
-        let checkpoint = on_checkpoint.is_some().then_some(CheckpointHook { every_ms: CHECKPOINT_EVERY_MS, save: &mut save });
+        let checkpoint =
+            on_checkpoint.is_some().then_some(CheckpointHook { every_ms: CHECKPOINT_EVERY_MS, save: &mut save });
         let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint };
         let answer = run::train(&self.base, &data, &settings, start, &control, &clock(), hooks).await;
         *self.dataset.borrow_mut() = Some(data);
@@ -230,7 +241,10 @@ impl Engine {
         *self.control.borrow_mut() = control.clone();
         let mut emit = |piece: &str| call(&on_piece, &piece.into());
         let go_on = || !control.ends();
-        let generated = generator.generate(&self.base.tokenizer, &o.prompt, &sampling, &mut emit, &go_on).await.map_err(js_error)?;
+        let generated = generator
+            .generate(&self.base.tokenizer, &o.prompt, &sampling, &mut emit, &go_on)
+            .await
+            .map_err(js_error)?;
         let Generated { text, tokens, reason } = generated;
         let reason = match reason {
             Reason::Eos => "eos",
@@ -244,7 +258,9 @@ impl Engine {
     pub fn adapter(&self) -> Js<JsValue> {
         match self.loaded.borrow().as_ref() {
             Some(loaded) => Ok(adapter_object(&loaded.kept)),
-            None => Err(js_error(Error::Adapter { file: "adapter".to_string(), reason: "there is none yet".to_string() })),
+            None => {
+                Err(js_error(Error::Adapter { file: "adapter".to_string(), reason: "there is none yet".to_string() }))
+            }
         }
     }
 
@@ -290,7 +306,8 @@ impl Engine {
         self.loaded.borrow().as_ref().map_or_else(|| self.base.model.clone(), |loaded| loaded.model.clone())
     }
 
-    /// Puts an adapter where the loaded one is, with its plans, if it has room there and nobody is generating; else beside it, with new plans.
+    /// Puts an adapter where the loaded one is, with its plans, if it has room there and nobody is generating; else
+    /// beside it, with new plans.
     fn load(&self, mut kept: Kept) -> Js<()> {
         let files = kept.files.adapter().map_err(js_error)?.clone();
         let spec = files.spec().map_err(js_error)?;

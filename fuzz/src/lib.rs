@@ -1,5 +1,5 @@
-//! What the fuzzers call: every reader of files from outside, and what must hold of anything that it accepts. The suite replays their seeds and findings
-//! through the same functions (tests/suite/fuzz.rs).
+//! What the fuzzers call: every reader of files from outside, and what must hold of anything that it accepts. The suite
+//! replays their seeds and findings through the same functions (tests/suite/fuzz.rs).
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,8 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("tokenizer", tokenizer),
 ];
 
-/// A safetensors file; and, so that data of any size can be claimed, the same bytes as the length of a file and its header. Accepted if it is one of both.
+/// A safetensors file; and, so that data of any size can be claimed, the same bytes as the length of a file and its
+/// header. Accepted if it is one of both.
 pub fn safetensors(bytes: &[u8]) -> Result<()> {
     let Some((first8, rest)) = bytes.split_first_chunk::<8>() else { return Header::parse(bytes, 0, "file").map(drop) };
     let read = |json: &[u8], file_bytes: u64| -> Result<()> {
@@ -40,7 +41,10 @@ fn check_header(header: &Header, begin: u64, end: u64) {
     assert_eq!(bytes, end - begin);
     for entry in &header.entries {
         assert_eq!(header.get(&entry.name), Some(entry));
-        assert_eq!(entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.bytes(), entry.end - entry.begin);
+        assert_eq!(
+            entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.bytes(),
+            entry.end - entry.begin
+        );
         assert!(begin <= entry.begin && entry.end <= end);
     }
 }
@@ -59,7 +63,8 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
     static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {
         let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
                         "num_hidden_layers": 2, "vocab_size": 4}"#;
-        let names = (0..2).flat_map(|layer| model::Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
+        let names = (0..2)
+            .flat_map(|layer| model::Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
         let tensors: Vec<_> = names.map(|name| (name, vec![4, 4], NUMBERS.as_slice())).collect();
         (Config::parse(json).expect("a model"), safetensors::write(&tensors, &[]))
     });
@@ -83,7 +88,8 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
 /// Examples as JSON Lines and as CSV, and what is trained on of them. Accepted if they are good as one of both.
 pub fn documents(bytes: &[u8]) -> Result<()> {
     static CHAT: LazyLock<Tokenizer> = LazyLock::new(|| {
-        let characters: Vec<String> = ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..).map(|(c, id)| format!("{:?}:{id}", c.to_string())).collect();
+        let characters: Vec<String> =
+            ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..).map(|(c, id)| format!("{:?}:{id}", c.to_string())).collect();
         let tokenizer = format!(
             r#"{{"pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false}}, "decoder": {{"type": "ByteLevel"}},
                 "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}}"#,

@@ -1,5 +1,6 @@
-//! The check of every export: a wrong adapter file usually loads and does nothing, so the bytes are read back into a second set of linears, and a
-//! probe's logits must be equal: bit for bit, or, where ranks and scales were folded into one, up to rounding.
+//! The check of every export: a wrong adapter file usually loads and does nothing, so the bytes are read back into a
+//! second set of linears, and a probe's logits must be equal: bit for bit, or, where ranks and scales were folded into
+//! one, up to rounding.
 
 use super::{Adapter, AdapterFiles};
 use crate::error::{Error, Result};
@@ -11,7 +12,8 @@ use crate::plan::Progress;
 /// Of the largest logit: what rounding a folded B may change, an order of magnitude above what it does.
 const FOLDED_TOLERANCE: f32 = 1e-4;
 
-/// Two plans that are the same but for the linears: one reads the adapter that is exported, the other the adapter that the bytes hold.
+/// Two plans that are the same but for the linears: one reads the adapter that is exported, the other the adapter that
+/// the bytes hold.
 pub struct ExportCheck {
     exported: Adapter,
     imported: Adapter,
@@ -41,7 +43,8 @@ impl ExportCheck {
         Ok(ExportCheck { exported, imported, first, second, probe: probe.to_vec() })
     }
 
-    /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them reports.
+    /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them
+    /// reports.
     pub async fn run(&self, gpu: &Gpu, flat: &[f32], files: &AdapterFiles) -> Result<()> {
         let loaded = files.parameters(&self.imported)?;
         self.exported.write(gpu, flat);

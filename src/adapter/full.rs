@@ -1,4 +1,5 @@
-//! Full fine-tuning, the baseline that LoRA is compared with: every linear of every block is trained, embedding, norms and head stay frozen.
+//! Full fine-tuning, the baseline that LoRA is compared with: every linear of every block is trained, embedding, norms
+//! and head stay frozen.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -33,10 +34,17 @@ impl Full {
         }
         let bytes = (end as u64).saturating_mul(4);
         if bytes > gpu.max_binding {
-            return Err(Error::GpuLimit { what: "training every matrix at once".to_string(), needed: bytes, limit: gpu.max_binding });
+            return Err(Error::GpuLimit {
+                what: "training every matrix at once".to_string(),
+                needed: bytes,
+                limit: gpu.max_binding,
+            });
         }
         let buffer = |label| gpu.buffer(label, bytes, Usage::Storage);
-        Ok(Full { params: Params { p: buffer("trained matrices")?, g: buffer("their gradient")?, length: end }, places })
+        Ok(Full {
+            params: Params { p: buffer("trained matrices")?, g: buffer("their gradient")?, length: end },
+            places,
+        })
     }
 
     pub fn params(&self) -> &Params {
@@ -79,7 +87,10 @@ impl Full {
 
     /// A whole checkpoint in f32: `model` with `flat`, which is in this layout, in the place of its linears.
     pub async fn checkpoint(&self, model: &Transformer, flat: &[f32]) -> Result<Vec<u8>> {
-        let linears = self.places.iter().map(|(layer, target, range)| (*layer, *target, flat.get(range.clone()).unwrap_or_default()));
+        let linears = self
+            .places
+            .iter()
+            .map(|(layer, target, range)| (*layer, *target, flat.get(range.clone()).unwrap_or_default()));
         model.checkpoint(linears).await
     }
 }

@@ -1,4 +1,5 @@
-//! Merging: W + s · B A, row by row and summed in f64 on the host, into a model's weights on the device or into a checkpoint on its way from file to file.
+//! Merging: W + s · B A, row by row and summed in f64 on the host, into a model's weights on the device or into a
+//! checkpoint on its way from file to file.
 
 use std::rc::Rc;
 
@@ -15,9 +16,9 @@ const PIECE: u64 = 4 << 20;
 const ROWS: usize = 64;
 
 impl Adapter {
-    /// A model that computes what `model` does with this adapter, without its dispatches. `model` keeps its own weights and is what unmerging goes
-    /// back to, bit for bit; until the merged one is dropped, both are on the device. The sums stay in f32 where the base is stored in f16, so that
-    /// nothing of the adapter is rounded away.
+    /// A model that computes what `model` does with this adapter, without its dispatches. `model` keeps its own weights
+    /// and is what unmerging goes back to, bit for bit; until the merged one is dropped, both are on the device. The
+    /// sums stay in f32 where the base is stored in f16, so that nothing of the adapter is rounded away.
     pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
         let gpu = model.gpu.clone();
         let pairs = self.pairs(&self.read(&gpu).await?);
@@ -26,7 +27,8 @@ impl Adapter {
             linear.lora = None;
         }
         for pair in &pairs {
-            let linear = merged.blocks.get_mut(pair.site.layer).and_then(|block| block.linears.get_mut(&pair.site.target));
+            let linear =
+                merged.blocks.get_mut(pair.site.layer).and_then(|block| block.linears.get_mut(&pair.site.target));
             let Some(Linear { weight, .. }) = linear else { continue };
             pair.check(weight.rows, weight.cols)?;
             let mut slabs = Vec::with_capacity(weight.slabs.len());
@@ -34,7 +36,9 @@ impl Adapter {
                 let values = slab.tensor.download(&gpu).await?;
                 let tensor = Tensor::owned(&gpu, "merged", slab.tensor.rows, slab.tensor.cols)?;
                 let numbers = weight.cols.saturating_mul(ROWS);
-                for ((first, at), rows) in (slab.first..).step_by(ROWS).zip((0..).step_by(numbers)).zip(values.chunks(numbers)) {
+                for ((first, at), rows) in
+                    (slab.first..).step_by(ROWS).zip((0..).step_by(numbers)).zip(values.chunks(numbers))
+                {
                     let sums: Vec<f32> = pair.add_to(first, rows).into_iter().map(|x| x as f32).collect();
                     tensor.upload_at(&gpu, at, &sums);
                 }
@@ -47,10 +51,16 @@ impl Adapter {
 }
 
 impl AdapterFiles {
-    /// Writes the checkpoint `base` with this adapter merged into it: the same header, names, order and number formats, and the same bytes but for
-    /// those of the adapted linears, each rounded once to its format (to the nearest, ties to even). Errors: those of `load`; `TensorShape`,
-    /// `TensorMissing` and `TensorNotFinite` for the base; `Adapter` where a sum is beyond its format; whatever `write` answers.
-    pub async fn merge(&self, config: &Config, base: &Source, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    /// Writes the checkpoint `base` with this adapter merged into it: the same header, names, order and number formats,
+    /// and the same bytes but for those of the adapted linears, each rounded once to its format (to the nearest, ties
+    /// to even). Errors: those of `load`; `TensorShape`, `TensorMissing` and `TensorNotFinite` for the base; `Adapter`
+    /// where a sum is beyond its format; whatever `write` answers.
+    pub async fn merge(
+        &self,
+        config: &Config,
+        base: &Source,
+        write: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let pairs = self.pairs()?;
         let header = base.header().await?;
         let mut merges = Vec::with_capacity(pairs.len());
@@ -58,7 +68,9 @@ impl AdapterFiles {
             let name = format!("{}.weight", llama::module(pair.site.layer, pair.site.target));
             let (rows, cols) = pair.site.target.shape(config);
             pair.check(rows, cols)?;
-            let entry = header.get(&name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: base.name.clone() })?;
+            let entry = header
+                .get(&name)
+                .ok_or_else(|| Error::TensorMissing { name: name.clone(), file: base.name.clone() })?;
             if entry.shape != [rows, cols] {
                 return Err(Error::TensorShape { name, expected: vec![rows, cols], found: entry.shape.clone() });
             }
@@ -87,7 +99,12 @@ async fn copy(base: &Source, from: u64, to: u64, write: &mut dyn FnMut(&[u8]) ->
     Ok(())
 }
 
-async fn merge_tensor(base: &Source, entry: &Entry, pair: &Pair, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+async fn merge_tensor(
+    base: &Source,
+    entry: &Entry,
+    pair: &Pair,
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let row_bytes = (pair.a.cols as u64).saturating_mul(entry.dtype.bytes());
     let rows_per_piece = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
     let (mut values, mut bytes) = (Vec::new(), Vec::new());
@@ -103,7 +120,10 @@ async fn merge_tensor(base: &Source, entry: &Entry, pair: &Pair, write: &mut dyn
         }
         bytes.clear();
         if !encode(entry.dtype, &pair.add_to(first, &values), &mut bytes) {
-            let reason = format!("merged into `{}` of the base it gives numbers that are too large for {:?}", entry.name, entry.dtype);
+            let reason = format!(
+                "merged into `{}` of the base it gives numbers that are too large for {:?}",
+                entry.name, entry.dtype
+            );
             return Err(Error::Adapter { file: "adapter_model.safetensors".to_string(), reason });
         }
         write(&bytes)?;

@@ -35,8 +35,9 @@ const SITE_BYTES: usize = 256;
 /// Every matrix begins at a multiple of this many numbers, which is 256 bytes.
 const ALIGNMENT: usize = 64;
 
-/// Where one site's A [rank, cols] and B [rows, rank] stand in the flat buffers, in numbers. This rank is the planned one: a multiple of four, and
-/// at least the site's. The padding is zero and stays zero, because each of its gradients has a zero factor.
+/// Where one site's A [rank, cols] and B [rows, rank] stand in the flat buffers, in numbers. This rank is the planned
+/// one: a multiple of four, and at least the site's. The padding is zero and stays zero, because each of its gradients
+/// has a zero factor.
 struct Place {
     rank: usize,
     rows: usize,
@@ -82,7 +83,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Room for an adapter whose parameters are all zero. Errors: `AdapterMismatch` for a layer that the model does not have, `GpuLimit`.
+    /// Room for an adapter whose parameters are all zero. Errors: `AdapterMismatch` for a layer that the model does not
+    /// have, `GpuLimit`.
     pub fn new(gpu: &Gpu, config: &Config, spec: AdapterSpec) -> Result<Adapter> {
         spec.check(config)?;
         let too_large = || Error::GpuLimit { what: "adapter".to_string(), needed: u64::MAX, limit: gpu.max_binding };
@@ -91,10 +93,12 @@ impl Adapter {
             let end = places.last().map_or(0, |place| place.b.end);
             places.push(Place::after(end, site, config).ok_or_else(too_large)?);
         }
-        let length = places.last().map_or(0, |place| place.b.end).checked_next_multiple_of(ALIGNMENT).ok_or_else(too_large)?;
+        let length =
+            places.last().map_or(0, |place| place.b.end).checked_next_multiple_of(ALIGNMENT).ok_or_else(too_large)?;
         let bytes = (length as u64).checked_mul(4).ok_or_else(too_large)?;
         let uniforms = gpu.buffer("sites", (places.len() as u64).saturating_mul(SITE_BYTES as u64), Usage::Uniform)?;
-        let (p, g) = (gpu.buffer("adapter", bytes, Usage::Storage)?, gpu.buffer("adapter gradient", bytes, Usage::Storage)?);
+        let (p, g) =
+            (gpu.buffer("adapter", bytes, Usage::Storage)?, gpu.buffer("adapter gradient", bytes, Usage::Storage)?);
         let adapter = Adapter { spec, p, g, length, layers: config.layers, places, uniforms };
         adapter.write_uniforms(gpu);
         Ok(adapter)
@@ -143,7 +147,8 @@ impl Adapter {
                 site: Tensor::in_buffer(self.uniforms.clone(), at, 1, 4),
                 dropout: false,
             };
-            if let Some(linear) = model.blocks.get_mut(site.layer).and_then(|block| block.linears.get_mut(&site.target)) {
+            if let Some(linear) = model.blocks.get_mut(site.layer).and_then(|block| block.linears.get_mut(&site.target))
+            {
                 linear.lora = Some(lora);
             }
         }
@@ -152,12 +157,15 @@ impl Adapter {
 
     /// Whether `swap` can take an adapter: it has the same linears, and no rank above the planned one.
     pub fn has_room_for(&self, spec: &AdapterSpec) -> bool {
-        let fits = |(site, (planned, place)): (&SiteSpec, (&SiteSpec, &Place))| site.key() == planned.key() && site.rank <= place.rank;
+        let fits = |(site, (planned, place)): (&SiteSpec, (&SiteSpec, &Place))| {
+            site.key() == planned.key() && site.rank <= place.rank
+        };
         spec.sites().len() == self.places.len() && spec.sites().iter().zip(self.sites()).all(fits)
     }
 
-    /// Puts another adapter in the place of this one: every plan that was recorded with it now computes the other. A smaller rank is padded with
-    /// zeros, and the scales are data, so nothing is recorded or compiled. On an error nothing has changed.
+    /// Puts another adapter in the place of this one: every plan that was recorded with it now computes the other. A
+    /// smaller rank is padded with zeros, and the scales are data, so nothing is recorded or compiled. On an error
+    /// nothing has changed.
     ///
     /// Errors: `AdapterMismatch` if there is no room for it, and whatever the files have wrong.
     pub fn swap(&mut self, gpu: &Gpu, files: &AdapterFiles) -> Result<()> {
@@ -193,7 +201,8 @@ impl Adapter {
         self.sites().map(|(site, place)| site.rank.saturating_mul(place.rows.saturating_add(place.cols))).sum()
     }
 
-    /// (module path, A [R, in], B [out, R]) of every adapted linear, without padding, from numbers in this adapter's layout.
+    /// (module path, A [R, in], B [out, R]) of every adapted linear, without padding, from numbers in this adapter's
+    /// layout.
     pub fn matrices(&self, flat: &[f32]) -> Vec<(String, Matrix, Matrix)> {
         let named = |pair: Pair| (llama::module(pair.site.layer, pair.site.target), pair.a, pair.b);
         self.pairs(flat).into_iter().map(named).collect()
@@ -213,7 +222,8 @@ impl Adapter {
         self.sites().map(pair).collect()
     }
 
-    /// The inverse of `pairs`, which are of this adapter's linears in its order, with ranks up to the planned ones. Errors: `AdapterMismatch`.
+    /// The inverse of `pairs`, which are of this adapter's linears in its order, with ranks up to the planned ones.
+    /// Errors: `AdapterMismatch`.
     fn flat(&self, pairs: &[Pair]) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.length];
         for (pair, place) in pairs.iter().zip(&self.places) {
@@ -250,7 +260,10 @@ impl Pair {
             return Ok(());
         }
         let module = llama::module(self.site.layer, self.site.target);
-        let reason = format!("on `{module}` it changes a [{}, {}] matrix, the model's is [{rows}, {cols}]", self.b.rows, self.a.cols);
+        let reason = format!(
+            "on `{module}` it changes a [{}, {}] matrix, the model's is [{rows}, {cols}]",
+            self.b.rows, self.a.cols
+        );
         Err(Error::AdapterMismatch { reason })
     }
 }

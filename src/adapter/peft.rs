@@ -1,8 +1,9 @@
 //! PEFT's two files: `adapter_config.json` and `adapter_model.safetensors`, out and in.
 //!
-//! Names and shapes of the tensors say which linears are adapted and with what rank; the config must agree, because where it does not, PEFT drops
-//! tensors without a word. What is written has one rank and one scale and neither patterns nor rsLoRA, which several readers overlook: smaller ranks
-//! are padded with zeros, and what is left of a site's scale goes into its B. Of an adapter with one rank and one scale every tensor is written as it is.
+//! Names and shapes of the tensors say which linears are adapted and with what rank; the config must agree, because
+//! where it does not, PEFT drops tensors without a word. What is written has one rank and one scale and neither
+//! patterns nor rsLoRA, which several readers overlook: smaller ranks are padded with zeros, and what is left of a
+//! site's scale goes into its B. Of an adapter with one rank and one scale every tensor is written as it is.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ use crate::safetensors::{Entry, Header, to_f32, write};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
-/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model several times over.
+/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model several times
+/// over.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.
@@ -54,11 +56,13 @@ impl AdapterFiles {
             "alpha_pattern": {},
             "auto_mapping": null,
         });
-        let pairs: Vec<Pair> = adapter.pairs(flat).into_iter().zip(spec.sites()).map(|(pair, site)| folded(pair, site)).collect();
+        let pairs: Vec<Pair> =
+            adapter.pairs(flat).into_iter().zip(spec.sites()).map(|(pair, site)| folded(pair, site)).collect();
         let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
             .iter()
             .flat_map(|pair| {
-                [("A", &pair.a), ("B", &pair.b)].map(|(which, m)| (pair.key(which), vec![m.rows, m.cols], m.values.as_slice()))
+                [("A", &pair.a), ("B", &pair.b)]
+                    .map(|(which, m)| (pair.key(which), vec![m.rows, m.cols], m.values.as_slice()))
             })
             .collect();
         let metadata = [
@@ -69,8 +73,9 @@ impl AdapterFiles {
         AdapterFiles { config, weights: write(&tensors, &metadata) }
     }
 
-    /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but plain LoRA is refused by name.
-    /// Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`, `TensorNotFinite`, `Safetensors`.
+    /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but
+    /// plain LoRA is refused by name. Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`,
+    /// `TensorNotFinite`, `Safetensors`.
     pub fn load(&self, gpu: &Gpu, config: &Config) -> Result<(Adapter, Vec<f32>)> {
         let pairs = self.pairs()?;
         let adapter = Adapter::new(gpu, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
@@ -86,14 +91,18 @@ impl AdapterFiles {
 
     /// Linears, ranks and alphas as the files say them. Errors: as `load`.
     pub fn spec(&self) -> Result<AdapterSpec> {
-        Ok(AdapterSpec::from_sites(sites(&self.config, &self.header()?)?.into_iter().map(|(site, _, _)| site).collect()))
+        Ok(AdapterSpec::from_sites(
+            sites(&self.config, &self.header()?)?.into_iter().map(|(site, _, _)| site).collect(),
+        ))
     }
 
     /// The parameters in the layout of `adapter`, which must be of the files' linears, ranks and alphas.
     pub fn parameters(&self, adapter: &Adapter) -> Result<Vec<f32>> {
         let pairs = self.pairs()?;
         if !pairs.iter().map(|pair| &pair.site).eq(adapter.spec.sites()) {
-            return Err(Error::AdapterMismatch { reason: "its linears, ranks or alphas are not those of this run".to_string() });
+            return Err(Error::AdapterMismatch {
+                reason: "its linears, ranks or alphas are not those of this run".to_string(),
+            });
         }
         adapter.flat(&pairs)
     }
@@ -107,7 +116,8 @@ impl AdapterFiles {
 
     fn header(&self) -> Result<Header> {
         let bytes = &self.weights;
-        let short = || Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() };
+        let short =
+            || Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() };
         let (first8, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
         let length = Header::length(first8, bytes.len() as u64, WEIGHTS)?;
         if length > LONGEST_HEADER {
@@ -121,7 +131,11 @@ impl AdapterFiles {
     fn matrix(&self, entry: &Entry) -> Result<Matrix> {
         let [rows, cols] = two(entry)?;
         let mut values = Vec::new();
-        to_f32(entry.dtype, self.weights.get(entry.begin as usize..entry.end as usize).unwrap_or_default(), &mut values);
+        to_f32(
+            entry.dtype,
+            self.weights.get(entry.begin as usize..entry.end as usize).unwrap_or_default(),
+            &mut values,
+        );
         if values.iter().any(|x| !x.is_finite()) {
             return Err(Error::TensorNotFinite { name: entry.name.clone() });
         }
@@ -145,10 +159,15 @@ fn folded(pair: Pair, site: &SiteSpec) -> Pair {
         let scaled = row.iter().map(|x| if factor == 1.0 { *x } else { (f64::from(*x) * factor) as f32 });
         scaled.chain(std::iter::repeat_n(0.0, rest))
     });
-    Pair { site: *site, a: Matrix { rows: site.rank, ..a }, b: Matrix { rows: b.rows, cols: site.rank, values: values.collect() } }
+    Pair {
+        site: *site,
+        a: Matrix { rows: site.rank, ..a },
+        b: Matrix { rows: b.rows, cols: site.rank, values: values.collect() },
+    }
 }
 
-/// The last parts of the names where every layer has the same linears, else whole paths; PEFT and its readers know both.
+/// The last parts of the names where every layer has the same linears, else whole paths; PEFT and its readers know
+/// both.
 fn target_modules(spec: &AdapterSpec, layers: usize) -> Vec<String> {
     let targets = spec.targets();
     if spec.sites().len() == targets.len().saturating_mul(layers) {
@@ -185,8 +204,10 @@ fn sites<'a>(config: &str, header: &'a Header) -> Result<Vec<(SiteSpec, &'a Entr
         let site = config.site(layer, target)?;
         for (entry, rank) in [(a, two(a)?[0]), (b, two(b)?[1])] {
             if rank != site.rank {
-                let reason =
-                    format!("tensor `{}` of shape {:?} has rank {rank}, adapter_config.json says {}", entry.name, entry.shape, site.rank);
+                let reason = format!(
+                    "tensor `{}` of shape {:?} has rank {rank}, adapter_config.json says {}",
+                    entry.name, entry.shape, site.rank
+                );
                 return Err(wrong(reason));
             }
         }
@@ -204,7 +225,8 @@ fn two(entry: &Entry) -> Result<[usize; 2]> {
     shape.map_err(|_| wrong(format!("tensor `{}` of shape {:?} is not a matrix", entry.name, entry.shape)))
 }
 
-/// Layer, linear, and `A` or `B`, from the name of a tensor. A name with the adapter's own (`.default`) in it is accepted, as PEFT does.
+/// Layer, linear, and `A` or `B`, from the name of a tensor. A name with the adapter's own (`.default`) in it is
+/// accepted, as PEFT does.
 fn parse_key(name: &str) -> Result<(usize, Target, char)> {
     let beyond = [
         ("lora_magnitude_vector", "DoRA"),
@@ -222,6 +244,9 @@ fn parse_key(name: &str) -> Result<(usize, Target, char)> {
         let a = path.strip_suffix(".lora_A").map(|module| (module, 'A'));
         a.or_else(|| path.strip_suffix(".lora_B").map(|module| (module, 'B')))
     });
-    let site = parts.and_then(|(module, which)| llama::parse_module(module).map(|(layer, target)| (layer, target, which)));
-    site.ok_or_else(|| Error::AdapterMismatch { reason: format!("tensor `{name}` belongs to no linear of a Llama model") })
+    let site =
+        parts.and_then(|(module, which)| llama::parse_module(module).map(|(layer, target)| (layer, target, which)));
+    site.ok_or_else(|| Error::AdapterMismatch {
+        reason: format!("tensor `{name}` belongs to no linear of a Llama model"),
+    })
 }

@@ -1,4 +1,5 @@
-//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. What is more than plain LoRA is refused by name.
+//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. What is more
+//! than plain LoRA is refused by name.
 
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
@@ -79,10 +80,17 @@ impl PeftConfig {
         }
         let alpha = set(&value, "lora_alpha").map_or(Some(8.0), Value::as_f64);
         Ok(PeftConfig {
-            rank: set(&value, "r").map_or(Some(8), Value::as_u64).and_then(rank).ok_or_else(|| wrong(expected_rank("`r`")))?,
-            alpha: alpha.filter(|alpha| is_alpha(*alpha)).ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
+            rank: set(&value, "r")
+                .map_or(Some(8), Value::as_u64)
+                .and_then(rank)
+                .ok_or_else(|| wrong(expected_rank("`r`")))?,
+            alpha: alpha
+                .filter(|alpha| is_alpha(*alpha))
+                .ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
             rslora: set(&value, "use_rslora").is_some(),
-            rank_pattern: pattern("rank_pattern", patterns.rank_pattern, |x| rank(*x as u64).is_some_and(|r| r as f64 == *x))?,
+            rank_pattern: pattern("rank_pattern", patterns.rank_pattern, |x| {
+                rank(*x as u64).is_some_and(|r| r as f64 == *x)
+            })?,
             alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, |alpha| is_alpha(*alpha))?,
             // PEFT's choice for Llama where the file names none.
             targets: targets.unwrap_or_else(|| Modules::Named(vec!["q_proj".to_string(), "v_proj".to_string()])),
@@ -113,7 +121,8 @@ impl PeftConfig {
         let module = llama::module(layer, target);
         let rank = first_match(&self.rank_pattern, &module)?.map_or(self.rank, |rank| rank as usize);
         let alpha = first_match(&self.alpha_pattern, &module)?.unwrap_or(self.alpha);
-        // rsLoRA scales with alpha / sqrt(rank) (Kalajdzievski 2023); as an alpha of plain LoRA that is alpha · sqrt(rank).
+        // rsLoRA scales with alpha / sqrt(rank) (Kalajdzievski 2023); as an alpha of plain LoRA that is alpha ·
+        // sqrt(rank).
         let alpha = if self.rslora { alpha * (rank as f64).sqrt() } else { alpha };
         Ok(SiteSpec { layer, target, rank, alpha })
     }
@@ -136,7 +145,9 @@ impl Modules {
             Modules::AllLinear => Ok(true),
             Modules::Matching(regex) => regex.is_match(module).map_err(|e| wrong(format!("`{}`: {e}", regex.as_str()))),
             Modules::Named(names) => {
-                let ends = |name: &String| module.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                let ends = |name: &String| {
+                    module.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                };
                 Ok(names.iter().any(ends))
             }
         }
@@ -177,7 +188,10 @@ fn refuse_more_than_plain_lora(value: &Value) -> Result<()> {
 
 fn regex(field: &str, pattern: &str) -> Result<Regex> {
     if pattern.len() > LONGEST_REGEX {
-        return Err(wrong(format!("`{field}`: an expression of {} bytes, at most {LONGEST_REGEX} are read", pattern.len())));
+        return Err(wrong(format!(
+            "`{field}`: an expression of {} bytes, at most {LONGEST_REGEX} are read",
+            pattern.len()
+        )));
     }
     let mut builder = RegexBuilder::new(pattern);
     builder.backtrack_limit(MOST_BACKTRACKS).delegate_size_limit(LONGEST_CONFIG);
@@ -204,7 +218,9 @@ fn layers(value: &Value) -> Result<Option<Vec<u64>>> {
         Value::Array(list) => list.iter().map(Value::as_u64).collect(),
         one => one.as_u64().map(|one| vec![one]),
     };
-    numbers.map(Some).ok_or_else(|| wrong("`layers_to_transform` must be a layer's number or a list of them".to_string()))
+    numbers
+        .map(Some)
+        .ok_or_else(|| wrong("`layers_to_transform` must be a layer's number or a list of them".to_string()))
 }
 
 fn layers_pattern(value: &Value) -> Result<Vec<Regex>> {
@@ -217,7 +233,8 @@ fn layers_pattern(value: &Value) -> Result<Vec<Regex>> {
     patterns.iter().map(|pattern| regex(field, &format!(r"\A(?:|.*?\.){pattern}\.(?P<idx>\d+)\."))).collect()
 }
 
-/// rank_pattern and alpha_pattern: numbers by an expression that the end of a module's path matches, the first that does.
+/// rank_pattern and alpha_pattern: numbers by an expression that the end of a module's path matches, the first that
+/// does.
 fn pattern(field: &str, pairs: Option<Pairs<f64>>, good: impl Fn(&f64) -> bool) -> Result<Vec<(Regex, f64)>> {
     let pairs = pairs.map_or(Vec::new(), |pairs| pairs.0);
     if pairs.len() > MOST_PATTERNS {

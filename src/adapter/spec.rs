@@ -12,7 +12,8 @@ pub(super) fn is_alpha(alpha: f64) -> bool {
     alpha.is_finite() && alpha > 0.0
 }
 
-/// One adapted linear. The scale of B A is alpha / rank; what other conventions scale by is written as an alpha of this one.
+/// One adapted linear. The scale of B A is alpha / rank; what other conventions scale by is written as an alpha of this
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SiteSpec {
     pub layer: usize,
@@ -39,15 +40,21 @@ pub struct AdapterSpec {
 }
 
 impl AdapterSpec {
-    /// The same linears of every layer, with one rank and one alpha. `targets`: `all-linear`, `attention`, or names such as `q_proj,v_proj`.
+    /// The same linears of every layer, with one rank and one alpha. `targets`: `all-linear`, `attention`, or names
+    /// such as `q_proj,v_proj`.
     ///
-    /// Errors: `Setting` for unknown targets, a rank of 0, above [`MOST_RANK`] or above a matrix's smaller side, and an alpha that is not a positive number.
+    /// Errors: `Setting` for unknown targets, a rank of 0, above [`MOST_RANK`] or above a matrix's smaller side, and an
+    /// alpha that is not a positive number.
     pub fn new(config: &Config, rank: usize, alpha: f64, targets: &str) -> Result<AdapterSpec> {
-        let setting = |name: &str, value: String, expected: String| Err(Error::Setting { name: name.to_string(), value, expected });
+        let setting = |name: &str, value: String, expected: String| {
+            Err(Error::Setting { name: name.to_string(), value, expected })
+        };
         let targets = Target::parse_list(targets)?;
-        let most = targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
+        let most =
+            targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
         if rank == 0 || rank > most.min(MOST_RANK) {
-            let why = if most > MOST_RANK { "the most there is" } else { "the smaller side of the smallest adapted matrix" };
+            let why =
+                if most > MOST_RANK { "the most there is" } else { "the smaller side of the smallest adapted matrix" };
             let expected = format!("a whole number from 1 to {}, {why}", most.min(MOST_RANK));
             return setting("rank", rank.to_string(), expected);
         }
@@ -63,7 +70,8 @@ impl AdapterSpec {
         AdapterSpec { sites }
     }
 
-    /// A spec can come from a file. Errors: `AdapterMismatch` unless every site is there once, of a layer that the model has, and can be computed.
+    /// A spec can come from a file. Errors: `AdapterMismatch` unless every site is there once, of a layer that the
+    /// model has, and can be computed.
     pub(super) fn check(&self, config: &Config) -> Result<()> {
         let refuse = |site: &SiteSpec, why: String| {
             let reason = format!("it adapts `{}`, {why}", llama::module(site.layer, site.target));
@@ -103,7 +111,8 @@ impl AdapterSpec {
     /// With `rank`, the largest scale. Where all sites are alike it is their alpha.
     pub fn alpha(&self) -> f64 {
         let largest = self.sites.iter().max_by(|a, b| a.scale().total_cmp(&b.scale()));
-        largest.map_or(0.0, |site| if site.rank == self.rank() { site.alpha } else { site.scale() * self.rank() as f64 })
+        largest
+            .map_or(0.0, |site| if site.rank == self.rank() { site.alpha } else { site.scale() * self.rank() as f64 })
     }
 
     /// Every site has the one rank and the one alpha.

@@ -1,6 +1,7 @@
-//! Lets a browser compile pipelines side by side. wgpu asks for them with `createComputePipeline`, which compiles one after the other;
-//! `createComputePipelineAsync` compiles as many at once as the machine has cores. So wgpu's own request is caught on its way to the browser and made
-//! in the other way, and when it is made again it gets the pipeline that has come of it.
+//! Lets a browser compile pipelines side by side. wgpu asks for them with `createComputePipeline`, which compiles one
+//! after the other; `createComputePipelineAsync` compiles as many at once as the machine has cores. So wgpu's own
+//! request is caught on its way to the browser and made in the other way, and when it is made again it gets the
+//! pipeline that has come of it.
 //!
 //! Beside `web` the only file that knows JavaScript, because wgpu has no asynchronous form of its own.
 
@@ -22,7 +23,8 @@ impl Ahead {
     pub fn start(device: &wgpu::Device, create: impl FnOnce()) -> Ahead {
         let start = || {
             let device: &JsValue = device.as_webgpu()?.unchecked_ref();
-            let create_async: Function = Reflect::get(device, &"createComputePipelineAsync".into()).ok()?.dyn_into().ok()?;
+            let create_async: Function =
+                Reflect::get(device, &"createComputePipelineAsync".into()).ok()?.dyn_into().ok()?;
             let asked = Rc::new(RefCell::new(None));
             let caught = asked.clone();
             let catch = move |descriptor| {
@@ -31,7 +33,8 @@ impl Ahead {
             };
             instead(device, catch, create);
             let promise: Promise = create_async.call1(device, &asked.take()?).ok()?.dyn_into().ok()?;
-            // Handlers are attached here and now: a promise that is refused before somebody waits for it would end the worker.
+            // Handlers are attached here and now: a promise that is refused before somebody waits for it would end the
+            // worker.
             Some(JsFuture::from(promise))
         };
         Ahead { under_way: start(), compiled: None }
@@ -43,7 +46,8 @@ impl Ahead {
         }
     }
 
-    /// Lets `create` have the pipeline. Without one, `create` asks wgpu as usual, which reports what the browser refuses.
+    /// Lets `create` have the pipeline. Without one, `create` asks wgpu as usual, which reports what the browser
+    /// refuses.
     pub fn hand_over(self, device: &wgpu::Device, create: impl FnOnce()) {
         match (self.compiled, device.as_webgpu()) {
             (Some(pipeline), Some(device)) => instead(device.unchecked_ref(), move |_| pipeline.clone(), create),

@@ -89,10 +89,14 @@ impl Gpu {
     pub async fn new(options: GpuOptions) -> Result<Rc<Gpu>> {
         let no_gpu = |reason: String| Error::NoGpu { reason };
         let instance = wgpu::Instance::default();
-        let request = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+        let request = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
         let adapter = instance.request_adapter(&request).await.map_err(|e| no_gpu(e.to_string()))?;
         let (info, has) = (adapter.get_info(), adapter.limits());
-        // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to what the adapter has.
+        // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to
+        // what the adapter has.
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
             max_buffer_size: has.max_buffer_size,
@@ -139,7 +143,8 @@ impl Gpu {
         }))
     }
 
-    /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers answer a size they refuse with an exception.
+    /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers answer a size they refuse with an
+    /// exception.
     pub fn buffer(&self, label: &str, bytes: u64, usage: Usage) -> Result<Rc<Buffer>> {
         let bytes = bytes.max(16).next_multiple_of(16);
         if bytes > self.max_buffer {
@@ -151,7 +156,12 @@ impl Gpu {
             Usage::Uniform => storage | wgpu::BufferUsages::UNIFORM,
             Usage::Staging => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
         };
-        let raw = self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false });
+        let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        });
         let ledger = &self.ledger;
         ledger.bytes.set(ledger.bytes.get() + bytes);
         ledger.peak.set(ledger.peak.get().max(ledger.bytes.get()));

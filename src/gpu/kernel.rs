@@ -1,5 +1,5 @@
-//! The table of kernels that `build.rs` links, and the pipelines made from it. A pipeline is (kernel, features, constants); its layout comes from
-//! the table, never from the shader compiler's guess.
+//! The table of kernels that `build.rs` links, and the pipelines made from it. A pipeline is (kernel, features,
+//! constants); its layout comes from the table, never from the shader compiler's guess.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -37,10 +37,13 @@ pub struct KernelKey {
 }
 
 impl KernelKey {
-    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan finds.
+    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan
+    /// finds.
     pub fn module(&self) -> &'static Module {
         let same = |m: &&Module| {
-            m.kernel == self.kernel && m.features.len() == self.features.len() && self.features.iter().all(|f| m.features.contains(f))
+            m.kernel == self.kernel
+                && m.features.len() == self.features.len()
+                && self.features.iter().all(|f| m.features.contains(f))
         };
         MODULES.iter().find(same).unwrap_or_else(|| panic!("kernel table: no {} with {:?}", self.kernel, self.features))
     }
@@ -125,9 +128,11 @@ impl Gpu {
 
     fn create_pipeline(&self, pipeline: &Pipeline, module: &wgpu::ShaderModule) -> wgpu::ComputePipeline {
         let label = pipeline.key.label();
-        let constants: Vec<(&str, f64)> = pipeline.key.constants.iter().map(|&(name, value)| (name, constant(name, value))).collect();
+        let constants: Vec<(&str, f64)> =
+            pipeline.key.constants.iter().map(|&(name, value)| (name, constant(name, value))).collect();
         // Every kernel writes its work-group memory before it reads it.
-        let compilation_options = wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
+        let compilation_options =
+            wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline.layout.1),
@@ -152,8 +157,15 @@ impl Gpu {
                 }),
             })
             .collect();
-        let descriptor = wgpu::BindGroupDescriptor { label: Some(pipeline.key.kernel), layout: &pipeline.layout.0, entries: &entries };
-        BindGroup { raw: self.device.create_bind_group(&descriptor), _buffers: ranges.iter().map(|(buffer, ..)| buffer.clone()).collect() }
+        let descriptor = wgpu::BindGroupDescriptor {
+            label: Some(pipeline.key.kernel),
+            layout: &pipeline.layout.0,
+            entries: &entries,
+        };
+        BindGroup {
+            raw: self.device.create_bind_group(&descriptor),
+            _buffers: ranges.iter().map(|(buffer, ..)| buffer.clone()).collect(),
+        }
     }
 
     fn layout(&self, bindings: &[Access]) -> Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)> {
@@ -176,8 +188,11 @@ impl Gpu {
                     count: None,
                 })
                 .collect();
-            let group = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-            let descriptor = wgpu::PipelineLayoutDescriptor { label: None, bind_group_layouts: &[Some(&group)], immediate_size: 0 };
+            let group = self
+                .device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let descriptor =
+                wgpu::PipelineLayoutDescriptor { label: None, bind_group_layouts: &[Some(&group)], immediate_size: 0 };
             let pipeline = self.device.create_pipeline_layout(&descriptor);
             Rc::new((group, pipeline))
         };

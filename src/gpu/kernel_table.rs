@@ -1,6 +1,6 @@
-// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `gpu::kernel` embeds them.
-// `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one form serves both.
-// `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
+// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `gpu::kernel`
+// embeds them. `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one
+// form serves both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
 const KERNELS: &[(&str, &[&[&str]])] = &[
     (
         "matmul",

@@ -1,4 +1,5 @@
-//! The graphics adapter: the only room that names a wgpu type. It knows buffers, kernels and submissions; not tensors' meaning, not plans.
+//! The graphics adapter: the only room that names a wgpu type. It knows buffers, kernels and submissions; not tensors'
+//! meaning, not plans.
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;

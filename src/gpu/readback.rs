@@ -1,4 +1,5 @@
-//! Bringing results to the host: the only thing that waits. Natively the device is polled; in a browser the event loop does it.
+//! Bringing results to the host: the only thing that waits. Natively the device is polled; in a browser the event loop
+//! does it.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -66,7 +67,9 @@ impl Gpu {
     pub async fn finish_read(&self, ticket: Ticket) -> Result<Vec<u8>> {
         let lost = || Error::DeviceLost { reason: "a read was dropped".to_string() };
         #[cfg(not(target_arch = "wasm32"))]
-        self.device.poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None }).map_err(|_| lost())?;
+        self.device
+            .poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None })
+            .map_err(|_| lost())?;
         let _ = &ticket.submission;
         let answer = ticket.signal.await;
         self.alive()?;
@@ -90,7 +93,9 @@ impl Gpu {
         let sender = signal.clone();
         self.queue.on_submitted_work_done(move || sender.send(Ok(())));
         #[cfg(not(target_arch = "wasm32"))]
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
         let _ = signal.await;
         self.alive()
     }
@@ -121,7 +126,8 @@ impl Ring {
         Ok(Ring { slots: (0..4).map(slot).collect::<Result<_>>()?, next: 0 })
     }
 
-    /// Starts to read the first `bytes` of `buffer`. Answers `None` while the slot in turn is still unread: the caller has too many in flight.
+    /// Starts to read the first `bytes` of `buffer`. Answers `None` while the slot in turn is still unread: the caller
+    /// has too many in flight.
     pub fn start(&mut self, gpu: &Gpu, buffer: &Buffer, bytes: u64) -> Option<Ticket> {
         let (staging, busy) = &self.slots[self.next];
         if busy.replace(true) {

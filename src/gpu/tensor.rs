@@ -1,5 +1,5 @@
-//! Tensors: contiguous, row-major, two-dimensional; f32, or f16 for frozen weights. One is either a slot of the pool, shared in time with others, or a
-//! range of a buffer of its own.
+//! Tensors: contiguous, row-major, two-dimensional; f32, or f16 for frozen weights. One is either a slot of the pool,
+//! shared in time with others, or a range of a buffer of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,8 +10,9 @@ use half::f16;
 use super::device::{Buffer, Gpu, Usage};
 use crate::error::Result;
 
-/// Activation memory of all plans of one model. A slot is free again when the last tensor in it is dropped, which happens while plans are recorded;
-/// buffers are added, never resized, so the memory is the largest plan's, not the sum.
+/// Activation memory of all plans of one model. A slot is free again when the last tensor in it is dropped, which
+/// happens while plans are recorded; buffers are added, never resized, so the memory is the largest plan's, not the
+/// sum.
 #[derive(Clone, Default)]
 pub struct Pool(Rc<RefCell<Slots>>);
 
@@ -82,20 +83,28 @@ pub struct Tensor {
 }
 
 impl Pool {
-    /// A tensor whose memory comes back to the pool when its last clone is dropped. Takes the smallest free slot of at most twice the size.
+    /// A tensor whose memory comes back to the pool when its last clone is dropped. Takes the smallest free slot of at
+    /// most twice the size.
     pub fn tensor(&self, rows: usize, cols: usize) -> Tensor {
         let bytes = (rows * cols.next_multiple_of(4) * 4).max(16) as u64;
         let mut slots = self.0.borrow_mut();
         let fitting = slots.free.range(bytes..=bytes * 2).find(|(_, ids)| !ids.is_empty()).map(|(&size, _)| size);
-        let (id, size) = match fitting.and_then(|size| slots.free.get_mut(&size).and_then(|ids| ids.pop()).map(|id| (id, size))) {
-            Some(found) => found,
-            None => {
-                slots.sizes.push(bytes);
-                slots.buffers.push(None);
-                (slots.sizes.len() - 1, bytes)
-            }
-        };
-        Tensor { rows, cols, offset: 0, format: Format::F32, place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })) }
+        let (id, size) =
+            match fitting.and_then(|size| slots.free.get_mut(&size).and_then(|ids| ids.pop()).map(|id| (id, size))) {
+                Some(found) => found,
+                None => {
+                    slots.sizes.push(bytes);
+                    slots.buffers.push(None);
+                    (slots.sizes.len() - 1, bytes)
+                }
+            };
+        Tensor {
+            rows,
+            cols,
+            offset: 0,
+            format: Format::F32,
+            place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })),
+        }
     }
 
     /// Gives every slot its buffer. Errors: `GpuLimit`.
@@ -172,7 +181,10 @@ impl Tensor {
         let bytes = gpu.read(&buffer, self.offset, self.bytes()).await?;
         let padded: Vec<f32> = match self.format {
             Format::F32 => bytemuck::pod_collect_to_vec(&bytes),
-            Format::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes).into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect(),
+            Format::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes)
+                .into_iter()
+                .map(|bits| f16::from_bits(bits).to_f32())
+                .collect(),
         };
         let stride = self.cols.next_multiple_of(4);
         Ok(padded.chunks(stride).flat_map(|row| row.iter().take(self.cols).copied()).collect())
@@ -183,7 +195,8 @@ impl Tensor {
         self.upload_at(gpu, 0, values);
     }
 
-    /// Fills numbers `first…` of the tensor; in f16 they are rounded to the nearest, and an even number of them starts at an even place.
+    /// Fills numbers `first…` of the tensor; in f16 they are rounded to the nearest, and an even number of them starts
+    /// at an even place.
     pub fn upload_at(&self, gpu: &Gpu, first: usize, values: &[f32]) {
         let Some(buffer) = self.buffer() else { return };
         let at = self.offset + first as u64 * self.format.bytes();

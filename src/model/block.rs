@@ -16,7 +16,15 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn record(&self, rec: &mut Recorder, config: &Config, tables: &RopeTables, x: Var, batch: usize, cache: Option<&Cache>) -> Var {
+    pub fn record(
+        &self,
+        rec: &mut Recorder,
+        config: &Config,
+        tables: &RopeTables,
+        x: Var,
+        batch: usize,
+        cache: Option<&Cache>,
+    ) -> Var {
         let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
 
         let h = rms_norm(rec, &x, &self.input_norm, config.rms_norm_eps);

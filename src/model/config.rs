@@ -67,12 +67,18 @@ impl Config {
         sum(&[blocks, hidden, tables])
     }
 
-    /// Refuses a model that no file of this kind holds, and tables of positions that no adapter takes, before anything is read or allocated.
+    /// Refuses a model that no file of this kind holds, and tables of positions that no adapter takes, before anything
+    /// is read or allocated.
     pub(super) fn check_size(&self) -> Result<()> {
         let too_large = |field: &str, reason: String| Err(Error::Config { field: field.to_string(), reason });
         match self.count_parameters() {
             Some(count) if count <= MOST_PARAMETERS => {}
-            Some(count) => return too_large("(file)", format!("it describes {count} parameters, at most {MOST_PARAMETERS} are supported")),
+            Some(count) => {
+                return too_large(
+                    "(file)",
+                    format!("it describes {count} parameters, at most {MOST_PARAMETERS} are supported"),
+                );
+            }
             None => return too_large("(file)", "it describes more parameters than can be counted".to_string()),
         }
         match self.context.checked_mul(self.heads.size) {
@@ -132,7 +138,9 @@ impl Fields<'_> {
     pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
         match self.get(field) {
             None => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {value}"))),
+            Some(value) => {
+                value.as_bool().ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {value}")))
+            }
         }
     }
 

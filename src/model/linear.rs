@@ -43,12 +43,15 @@ impl Target {
         let unknown = || Error::Setting {
             name: "targets".to_string(),
             value: names.to_string(),
-            expected: "all-linear, attention, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj".to_string(),
+            expected: "all-linear, attention, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
+                .to_string(),
         };
         let mut list = match names {
             "all-linear" => Target::ALL.to_vec(),
             "attention" => Target::ATTENTION.to_vec(),
-            names => names.split(',').map(|name| Target::parse(name.trim())).collect::<Option<_>>().ok_or_else(unknown)?,
+            names => {
+                names.split(',').map(|name| Target::parse(name.trim())).collect::<Option<_>>().ok_or_else(unknown)?
+            }
         };
         list.sort();
         list.dedup();
@@ -57,7 +60,8 @@ impl Target {
 
     /// (out, in) of the matrix.
     pub fn shape(self, config: &Config) -> (usize, usize) {
-        let (hidden, query, key) = (config.hidden, config.heads.query * config.heads.size, config.heads.key * config.heads.size);
+        let (hidden, query, key) =
+            (config.hidden, config.heads.query * config.heads.size, config.heads.key * config.heads.size);
         match self {
             Target::Q => (query, hidden),
             Target::K | Target::V => (key, hidden),

@@ -29,7 +29,11 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
     let divides = fields.get("head_dim").is_some() || hidden.is_multiple_of(query);
     fields.check("num_attention_heads", divides, "it must divide hidden_size where head_dim is not given")?;
     fields.check("num_key_value_heads", query.is_multiple_of(key), "it must divide num_attention_heads")?;
-    fields.check("head_dim", size >= 4 && size.is_multiple_of(4) && size <= 128, "supported are multiples of 4 up to 128")?;
+    fields.check(
+        "head_dim",
+        size >= 4 && size.is_multiple_of(4) && size <= 128,
+        "supported are multiples of 4 up to 128",
+    )?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
     let config = Config {
@@ -50,7 +54,8 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
 
 /// transformers 5 writes `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`; both are read.
 fn rope_theta(fields: &Fields) -> Result<f64> {
-    for (name, field) in ["rope_scaling", "rope_parameters"].iter().filter_map(|name| Some((*name, fields.get(name)?))) {
+    for (name, field) in ["rope_scaling", "rope_parameters"].iter().filter_map(|name| Some((*name, fields.get(name)?)))
+    {
         let kind = field.get("rope_type").or_else(|| field.get("type")).and_then(Value::as_str);
         if kind.is_some_and(|kind| kind != "default") || (kind.is_none() && name == "rope_scaling") {
             return Err(Fields::unsupported(name, field));
@@ -58,7 +63,9 @@ fn rope_theta(fields: &Fields) -> Result<f64> {
         Fields(field).only("partial_rotary_factor", &json!(1.0))?;
     }
     match fields.get("rope_parameters") {
-        Some(parameters) if parameters.get("rope_theta").is_some() => Fields(parameters).number_or("rope_theta", 10_000.0),
+        Some(parameters) if parameters.get("rope_theta").is_some() => {
+            Fields(parameters).number_or("rope_theta", 10_000.0)
+        }
         _ => fields.number_or("rope_theta", 10_000.0),
     }
 }
@@ -71,7 +78,8 @@ pub(super) fn norm(layer: usize, which: &str) -> String {
     format!("model.layers.{layer}.{which}.weight")
 }
 
-/// What older checkpoints hold besides: the frequencies of rope, which are computed, and the head of a model whose table is its head.
+/// What older checkpoints hold besides: the frequencies of rope, which are computed, and the head of a model whose
+/// table is its head.
 pub(super) fn is_redundant(name: &str) -> bool {
     name == HEAD || name.ends_with(".self_attn.rotary_emb.inv_freq")
 }

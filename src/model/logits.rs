@@ -27,7 +27,13 @@ pub struct Draft {
 
 impl Logits {
     /// Records a plan for `batch` sequences of `rows / batch` tokens that answers up to `wanted` rows of logits.
-    pub fn record(model: &Transformer, rows: usize, batch: usize, wanted: usize, caches: Option<&[Cache]>) -> Result<Draft> {
+    pub fn record(
+        model: &Transformer,
+        rows: usize,
+        batch: usize,
+        wanted: usize,
+        caches: Option<&[Cache]>,
+    ) -> Result<Draft> {
         let input = Input::new(&model.gpu, rows)?;
         let mut rec = Recorder::new(&model.gpu, &model.pool, &input, false);
         let hidden = model.hidden(&mut rec, rows, batch, caches);
@@ -46,7 +52,8 @@ impl Logits {
         Ok(Logits { plan, logits: draft.logits, staging, gpu, batch: draft.batch, rows: draft.rows })
     }
 
-    /// Logits [wanted.len(), V] of the rows `wanted` for `tokens`, which hold `batch` sequences of equal length that start at `position`.
+    /// Logits [wanted.len(), V] of the rows `wanted` for `tokens`, which hold `batch` sequences of equal length that
+    /// start at `position`.
     pub async fn run(&self, tokens: &[u32], wanted: &[u32], position: u32, strength: f32) -> Result<Vec<f32>> {
         debug_assert!(tokens.len() <= self.rows && wanted.len() <= self.logits.rows);
         let step = Step {

@@ -1,4 +1,5 @@
-//! The frozen transformer: structs that own weights and call ops. Families differ by data in `Config` and by a file of names.
+//! The frozen transformer: structs that own weights and call ops. Families differ by data in `Config` and by a file of
+//! names.
 
 pub mod block;
 pub mod config;

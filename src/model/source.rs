@@ -1,4 +1,5 @@
-//! Where a checkpoint's bytes come from: a file, memory, a blob, a server. Only ranges are asked for, so a model is never in host memory as a whole.
+//! Where a checkpoint's bytes come from: a file, memory, a blob, a server. Only ranges are asked for, so a model is
+//! never in host memory as a whole.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +27,8 @@ impl Source {
         let read = move |offset: u64, length: u64| {
             let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
             let part = range.and_then(|(from, to)| bytes.get(from..to)).map(<[u8]>::to_vec);
-            let answer = part.ok_or_else(|| Error::Io { path: "memory".to_string(), reason: "a range past the end".to_string() });
+            let answer = part
+                .ok_or_else(|| Error::Io { path: "memory".to_string(), reason: "a range past the end".to_string() });
             Box::pin(std::future::ready(answer)) as Pin<Box<dyn Future<Output = _>>>
         };
         Source::new(name, length, Box::new(read))
@@ -36,7 +38,8 @@ impl Source {
     pub fn file(path: &std::path::Path) -> Result<Source> {
         use std::io::{Read as _, Seek, SeekFrom};
         let shown = path.display().to_string();
-        let failed = |shown: &str, error: std::io::Error| Error::Io { path: shown.to_string(), reason: error.to_string() };
+        let failed =
+            |shown: &str, error: std::io::Error| Error::Io { path: shown.to_string(), reason: error.to_string() };
         let file = std::fs::File::open(path).map_err(|e| failed(&shown, e))?;
         let bytes = file.metadata().map_err(|e| failed(&shown, e))?.len();
         let name = shown.clone();
@@ -65,22 +68,27 @@ impl Source {
 
     /// The header of a safetensors file. Errors: `Safetensors`, `Io`.
     pub async fn header(&self) -> Result<Header> {
-        let first8: [u8; 8] = self
-            .read(0, 8.min(self.bytes))
-            .await?
-            .try_into()
-            .map_err(|_| Error::Safetensors { file: self.name.clone(), reason: "it is shorter than 8 bytes".to_string() })?;
+        let first8: [u8; 8] = self.read(0, 8.min(self.bytes)).await?.try_into().map_err(|_| Error::Safetensors {
+            file: self.name.clone(),
+            reason: "it is shorter than 8 bytes".to_string(),
+        })?;
         let length = Header::length(&first8, self.bytes, &self.name)?;
         Header::parse(&self.read(8, length).await?, self.bytes, &self.name)
     }
 
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
         if offset.checked_add(length).is_none_or(|end| end > self.bytes) {
-            return Err(Error::Safetensors { file: self.name.clone(), reason: "it ends before its data does".to_string() });
+            return Err(Error::Safetensors {
+                file: self.name.clone(),
+                reason: "it ends before its data does".to_string(),
+            });
         }
         let part = (self.read)(offset, length).await?;
         if part.len() as u64 != length {
-            return Err(Error::Io { path: self.name.clone(), reason: format!("{} of {length} bytes could be read", part.len()) });
+            return Err(Error::Io {
+                path: self.name.clone(),
+                reason: format!("{} of {length} bytes could be read", part.len()),
+            });
         }
         Ok(part)
     }

@@ -1,4 +1,5 @@
-//! The whole model: tables, blocks, final norm, head. Loading streams tensors to the adapter; recording is the forward pass read aloud.
+//! The whole model: tables, blocks, final norm, head. Loading streams tensors to the adapter; recording is the forward
+//! pass read aloud.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -39,9 +40,11 @@ impl Storage {
             "auto" => Ok(Storage::AsFile),
             "f32" => Ok(Storage::F32),
             "f16" => Ok(Storage::F16),
-            other => {
-                Err(Error::Setting { name: "weights".to_string(), value: other.to_string(), expected: "auto, f32 or f16".to_string() })
-            }
+            other => Err(Error::Setting {
+                name: "weights".to_string(),
+                value: other.to_string(),
+                expected: "auto, f32 or f16".to_string(),
+            }),
         }
     }
 
@@ -84,7 +87,8 @@ impl Transformer {
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let input_norm = loader.vector(&llama::norm(layer, "input_layernorm"), config.hidden).await?;
-            let post_attention_norm = loader.vector(&llama::norm(layer, "post_attention_layernorm"), config.hidden).await?;
+            let post_attention_norm =
+                loader.vector(&llama::norm(layer, "post_attention_layernorm"), config.hidden).await?;
             let mut block = Block { input_norm, post_attention_norm, linears: Default::default() };
             for target in Target::ALL {
                 let (rows, cols) = target.shape(&config);
@@ -117,7 +121,8 @@ impl Transformer {
         model
     }
 
-    /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that goes on at `Step.position`.
+    /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that
+    /// goes on at `Step.position`.
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.embedding, rows);
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -163,8 +168,12 @@ impl Transformer {
     pub fn weight_bytes(&self) -> u64 {
         let weights = self.blocks.iter().flat_map(|block| block.linears.values().map(|linear| &linear.weight));
         let weights = weights.chain([&self.embedding]).chain(&self.head);
-        let norms = self.blocks.iter().flat_map(|block| [&block.input_norm, &block.post_attention_norm]).chain([&self.norm]);
-        weights.flat_map(|weight| weight.slabs.iter().map(|slab| slab.tensor.bytes())).chain(norms.map(Tensor::bytes)).sum()
+        let norms =
+            self.blocks.iter().flat_map(|block| [&block.input_norm, &block.post_attention_norm]).chain([&self.norm]);
+        weights
+            .flat_map(|weight| weight.slabs.iter().map(|slab| slab.tensor.bytes()))
+            .chain(norms.map(Tensor::bytes))
+            .sum()
     }
 }
 
@@ -183,8 +192,10 @@ impl Loader<'_> {
     /// Compares every shape with what the config implies, before anything is allocated.
     fn check(&self, config: &Config) -> Result<()> {
         let hidden = config.hidden;
-        let mut expected =
-            vec![(llama::EMBEDDING.to_string(), vec![config.vocabulary, hidden]), (llama::FINAL_NORM.to_string(), vec![hidden])];
+        let mut expected = vec![
+            (llama::EMBEDDING.to_string(), vec![config.vocabulary, hidden]),
+            (llama::FINAL_NORM.to_string(), vec![hidden]),
+        ];
         if !config.tied {
             expected.push((llama::HEAD.to_string(), vec![config.vocabulary, hidden]));
         }
@@ -197,12 +208,20 @@ impl Loader<'_> {
             }
         }
         for (name, shape) in &expected {
-            let entry = self.header.get(name).ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
+            let entry = self
+                .header
+                .get(name)
+                .ok_or_else(|| Error::TensorMissing { name: name.clone(), file: self.source.name.clone() })?;
             if entry.shape != *shape {
-                return Err(Error::TensorShape { name: name.clone(), expected: shape.clone(), found: entry.shape.clone() });
+                return Err(Error::TensorShape {
+                    name: name.clone(),
+                    expected: shape.clone(),
+                    found: entry.shape.clone(),
+                });
             }
         }
-        // A bias or the scale of a quantised weight is a part of the model: without it the numbers would be wrong, and nobody would know.
+        // A bias or the scale of a quantised weight is a part of the model: without it the numbers would be wrong, and
+        // nobody would know.
         let expected: HashSet<String> = expected.into_iter().map(|(name, _)| name).collect();
         let known = |name: &str| expected.contains(name) || llama::is_redundant(name);
         match self.header.entries.iter().find(|entry| !known(&entry.name)) {
@@ -224,7 +243,11 @@ impl Loader<'_> {
         // As if in f32, so that a weight is cut alike however it is stored.
         let most = (self.gpu.max_binding / (cols as u64 * 4)) as usize;
         if most < 4 {
-            return Err(Error::GpuLimit { what: format!("four rows of `{name}`"), needed: cols as u64 * 16, limit: self.gpu.max_binding });
+            return Err(Error::GpuLimit {
+                what: format!("four rows of `{name}`"),
+                needed: cols as u64 * 16,
+                limit: self.gpu.max_binding,
+            });
         }
         let size = if most >= rows { rows } else { most / 4 * 4 };
         let mut slabs = Vec::new();
@@ -236,7 +259,10 @@ impl Loader<'_> {
     }
 
     async fn stream(&mut self, name: &str, rows: usize, cols: usize, slabs: &[Slab]) -> Result<()> {
-        let entry = self.header.get(name).ok_or_else(|| Error::TensorMissing { name: name.to_string(), file: self.source.name.clone() })?;
+        let entry = self
+            .header
+            .get(name)
+            .ok_or_else(|| Error::TensorMissing { name: name.to_string(), file: self.source.name.clone() })?;
         let (dtype, begin) = (entry.dtype, entry.begin);
         let row_bytes = (entry.end - begin) / rows as u64;
         let rows_per_piece = (PIECE / row_bytes.max(1)).max(1) as usize;
@@ -244,7 +270,8 @@ impl Loader<'_> {
         for slab in slabs {
             for first in (0..slab.tensor.rows).step_by(rows_per_piece) {
                 let count = rows_per_piece.min(slab.tensor.rows - first);
-                let bytes = self.source.read(begin + (slab.first + first) as u64 * row_bytes, count as u64 * row_bytes).await?;
+                let bytes =
+                    self.source.read(begin + (slab.first + first) as u64 * row_bytes, count as u64 * row_bytes).await?;
                 values.clear();
                 to_f32(dtype, &bytes, &mut values);
                 if values.iter().any(|x| !x.is_finite()) {

@@ -3,7 +3,8 @@
 use crate::gpu::Tensor;
 use crate::plan::Recorder;
 
-/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, targets, norm before clipping, flags}.
+/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, targets, norm
+/// before clipping, flags}.
 #[derive(Clone)]
 pub struct UpdateBuffers {
     pub p: Tensor,
@@ -20,7 +21,8 @@ pub struct UpdateBuffers {
 /// Work groups that one dimension holds on every adapter.
 const MOST_GROUPS: usize = 65_535;
 
-/// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals zeroed.
+/// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals
+/// zeroed.
 pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
     let constants = vec![("QUADS", quads as u32)];

@@ -4,7 +4,8 @@ use super::groups_of_64;
 use crate::gpu::Tensor;
 use crate::plan::{Grad, Recorder, Var};
 
-/// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until one of them is added to.
+/// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until one of them is
+/// added to.
 pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
     let z = Var::new(rec.tensor(x.data.rows, x.data.cols), rec.trains() && (x.grad.is_some() || y.grad.is_some()));
     record(rec, &x.data, &y.data, &z.data);

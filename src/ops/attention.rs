@@ -1,4 +1,5 @@
-//! Causal grouped-query attention that never holds a T x T matrix (Dao 2023: running maximum forward, log-sum-exp kept for the way back).
+//! Causal grouped-query attention that never holds a T x T matrix (Dao 2023: running maximum forward, log-sum-exp kept
+//! for the way back).
 
 use super::groups_of_64;
 use crate::gpu::{Constants, Shape, Tensor};
@@ -34,9 +35,17 @@ pub struct Cache {
     pub v: Tensor,
 }
 
-/// Records o = softmax(q kᵀ / sqrt(D)) v for `batch` sequences of up to rows / batch tokens. With a cache (decoding, one sequence) the new keys
-/// and values are appended to it at `Step.position`, and it is what the queries see.
-pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, heads: Heads, batch: usize, cache: Option<&Cache>) -> Var {
+/// Records o = softmax(q kᵀ / sqrt(D)) v for `batch` sequences of up to rows / batch tokens. With a cache (decoding,
+/// one sequence) the new keys and values are appended to it at `Step.position`, and it is what the queries see.
+pub fn attention(
+    rec: &mut Recorder,
+    q: &Var,
+    k: &Var,
+    v: &Var,
+    heads: Heads,
+    batch: usize,
+    cache: Option<&Cache>,
+) -> Var {
     let rows = q.data.rows;
     let trained = [q, k, v].iter().any(|x| x.grad.is_some());
     let o = Var::new(rec.tensor(rows, heads.query * heads.size), trained);
@@ -60,7 +69,13 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, heads: Heads, ba
         Shape::Tiled => [time.div_ceil(64), heads.key, batch],
         Shape::Direct => [rows.div_ceil(8), heads.key, 1],
     };
-    rec.dispatch("attention_forward", &features, heads.constants(), by_query, &[&q.data, &keys, &values, &o.data, &lse]);
+    rec.dispatch(
+        "attention_forward",
+        &features,
+        heads.constants(),
+        by_query,
+        &[&q.data, &keys, &values, &o.data, &lse],
+    );
     if let Some(dout) = o.grad.clone() {
         let grads = [q, k, v].map(|x| x.grad.clone());
         let (q, out) = (q.data.clone(), o.data.clone());

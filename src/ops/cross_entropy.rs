@@ -1,4 +1,5 @@
-//! Cross-entropy through the output head, for the labelled rows only, in chunks of rows x slabs of the vocabulary: [rows, V] never exists at once.
+//! Cross-entropy through the output head, for the labelled rows only, in chunks of rows x slabs of the vocabulary:
+//! [rows, V] never exists at once.
 
 use std::rc::Rc;
 
@@ -40,7 +41,8 @@ impl Chunks {
     }
 }
 
-/// Records y [labelled, C] = x[rows]: the labelled rows close together; back, every original row gets its gradient or zero.
+/// Records y [labelled, C] = x[rows]: the labelled rows close together; back, every original row gets its gradient or
+/// zero.
 pub fn gather_rows(rec: &mut Recorder, x: &Var) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
@@ -60,8 +62,9 @@ pub fn gather_rows(rec: &mut Recorder, x: &Var) -> Var {
     y
 }
 
-/// Records totals (+)= {Σ -log p(target), labelled rows} for h [labelled, C] (from `gather_rows`) and the head's weight [V, C].
-/// The gradient, scaled by `Step.inv_targets`, is written while the logits are at hand, which costs one product less than coming back for it.
+/// Records totals (+)= {Σ -log p(target), labelled rows} for h [labelled, C] (from `gather_rows`) and the head's weight
+/// [V, C]. The gradient, scaled by `Step.inv_targets`, is written while the logits are at hand, which costs one product
+/// less than coming back for it.
 pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks, totals: &Tensor, accumulate: bool) {
     let (rows, cols) = (h.data.rows, h.data.cols);
     let stats = rec.tensor(rows, 4);
@@ -108,7 +111,13 @@ fn log_sum_exp(rec: &mut Recorder, z: &Tensor, first: usize, stats: &Tensor, chu
         Shape::Direct => [z.rows.div_ceil(8), 1, 1],
     };
     let features = rec.shaped(&[]);
-    rec.dispatch("cross_entropy_forward", &features, slab_constants(z, first), groups, &[z, &list, &targets, stats, chunk]);
+    rec.dispatch(
+        "cross_entropy_forward",
+        &features,
+        slab_constants(z, first),
+        groups,
+        &[z, &list, &targets, stats, chunk],
+    );
 }
 
 /// dz in place of z, then dh (+)= dz W.

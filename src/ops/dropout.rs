@@ -1,4 +1,5 @@
-//! Dropout of what enters A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index): no buffer holds it.
+//! Dropout of what enters A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index): no
+//! buffer holds it.
 
 use super::groups_of_64;
 use crate::gpu::Tensor;

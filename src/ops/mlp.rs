@@ -15,7 +15,13 @@ pub fn swiglu(rec: &mut Recorder, gate: &Var, up: &Var) -> Var {
             let Some(dh) = rec.read(&dh) else { return };
             let (dgate, _) = rec.write(&gate.grad.unwrap_or_default(), rows, cols);
             let (dup, _) = rec.write(&up.grad.unwrap_or_default(), rows, cols);
-            rec.dispatch("swiglu_backward", &[], vec![("F", cols as u32)], groups, &[&dh, &gate.data, &up.data, &dgate, &dup]);
+            rec.dispatch(
+                "swiglu_backward",
+                &[],
+                vec![("F", cols as u32)],
+                groups,
+                &[&dh, &gate.data, &up.data, &dgate, &dup],
+            );
         });
     }
     h

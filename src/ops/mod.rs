@@ -1,4 +1,5 @@
-//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths; not what a transformer is.
+//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths; not what a
+//! transformer is.
 
 mod adamw;
 mod add;

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use crate::gpu::{Shape, Tensor};
 use crate::plan::{Recorder, Var};
 
-/// A frozen matrix [rows, cols], cut into slabs of rows that fit the adapter's largest binding. Each slab says how its numbers are stored.
+/// A frozen matrix [rows, cols], cut into slabs of rows that fit the adapter's largest binding. Each slab says how its
+/// numbers are stored.
 #[derive(Clone)]
 pub struct Weight {
     pub rows: usize,
@@ -19,7 +20,8 @@ pub struct Slab {
     pub tensor: Tensor,
 }
 
-/// A trained matrix: a range in the flat buffers of parameters and of their gradients. Columns are padded to a multiple of four with zeros.
+/// A trained matrix: a range in the flat buffers of parameters and of their gradients. Columns are padded to a multiple
+/// of four with zeros.
 #[derive(Clone)]
 pub struct Param {
     pub value: Tensor,
@@ -77,8 +79,8 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     y
 }
 
-/// Records y = x Wᵀ into a tensor that exists already, with no way back: logits that the host reads. `chunk` says how many rows y has room for,
-/// which may be fewer than the plan's.
+/// Records y = x Wᵀ into a tensor that exists already, with no way back: logits that the host reads. `chunk` says how
+/// many rows y has room for, which may be fewer than the plan's.
 pub fn project_into(rec: &mut Recorder, x: &Tensor, weight: &Weight, y: &Tensor, chunk: Option<&Tensor>) {
     for slab in weight.slabs.iter() {
         let place = Place { n: slab.tensor.rows, offset: slab.first, stride: y.cols, accumulate: false };
@@ -93,12 +95,24 @@ struct Place {
     accumulate: bool,
 }
 
-fn forward(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, site: Option<&Tensor>, chunk: Option<&Tensor>) {
+fn forward(
+    rec: &mut Recorder,
+    x: &Tensor,
+    w: &Tensor,
+    y: &Tensor,
+    place: Place,
+    site: Option<&Tensor>,
+    chunk: Option<&Tensor>,
+) {
     if x.rows == 1 {
         return matmul_vec(rec, x, w, y, place, site);
     }
-    let mut constants = vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
-    constants.extend([("A_STRIDE", x.cols.next_multiple_of(4) as u32), ("Y_STRIDE", place.stride.next_multiple_of(4) as u32)]);
+    let mut constants =
+        vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
+    constants.extend([
+        ("A_STRIDE", x.cols.next_multiple_of(4) as u32),
+        ("Y_STRIDE", place.stride.next_multiple_of(4) as u32),
+    ]);
     if place.offset > 0 {
         constants.push(("Y_OFFSET", place.offset as u32));
     }
@@ -106,7 +120,8 @@ fn forward(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place,
 }
 
 fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Place, site: Option<&Tensor>) {
-    let mut constants = vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
+    let mut constants =
+        vec![("N", place.n as u32), ("K", x.cols.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
     if place.offset > 0 {
         constants.push(("Y_OFFSET", place.offset as u32));
     }
@@ -124,7 +139,8 @@ fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Pla
     rec.dispatch("matmul_vec", &features, constants, groups, &operands);
 }
 
-/// Records y (+)= s · a[:, first…] W, contracting columns of `a` with the rows of W that the slab `w` holds: the way back through a matrix.
+/// Records y (+)= s · a[:, first…] W, contracting columns of `a` with the rows of W that the slab `w` holds: the way
+/// back through a matrix.
 #[expect(clippy::too_many_arguments, reason = "one dispatch with its operands; a struct would only rename them")]
 pub(super) fn project_slab(
     rec: &mut Recorder,
@@ -137,7 +153,8 @@ pub(super) fn project_slab(
     chunk: Option<&Tensor>,
 ) {
     let mut constants = vec![("N", w.cols as u32), ("K", w.rows.next_multiple_of(4) as u32), ("W_ROWS", w.rows as u32)];
-    constants.extend([("A_STRIDE", a.cols.next_multiple_of(4) as u32), ("Y_STRIDE", y.cols.next_multiple_of(4) as u32)]);
+    constants
+        .extend([("A_STRIDE", a.cols.next_multiple_of(4) as u32), ("Y_STRIDE", y.cols.next_multiple_of(4) as u32)]);
     if first > 0 {
         constants.push(("A_OFFSET", first as u32));
     }

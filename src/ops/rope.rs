@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::gpu::{Gpu, Tensor};
 use crate::plan::{Recorder, Var};
 
-/// cos and sin of position · theta^(-2i/D), [context, D/2] each. Made on the host: shaders promise no accuracy for large angles.
+/// cos and sin of position · theta^(-2i/D), [context, D/2] each. Made on the host: shaders promise no accuracy for
+/// large angles.
 #[derive(Clone)]
 pub struct RopeTables {
     pub cosine: Tensor,
@@ -16,7 +17,8 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one row, dense.
+    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one row,
+    /// dense.
     pub fn new(gpu: &Rc<Gpu>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
         let half = head_dim / 2;
         let frequency = |i: usize| 1.0 / theta.powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
@@ -32,7 +34,8 @@ impl RopeTables {
     }
 }
 
-/// Rotates queries [rows, H, D] and keys [rows, KV, D] in place. Nothing else reads what they were before, so their gradients are turned back in place too.
+/// Rotates queries [rows, H, D] and keys [rows, KV, D] in place. Nothing else reads what they were before, so their
+/// gradients are turned back in place too.
 pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &RopeTables) -> (Var, Var) {
     record(rec, &q.data, &k.data, heads, tables, false);
     if q.grad.is_some() || k.grad.is_some() {

@@ -1,4 +1,5 @@
-//! What the host writes before a submission: one buffer that holds the `Step` uniform and the micro-batch, so that a submission costs one write.
+//! What the host writes before a submission: one buffer that holds the `Step` uniform and the micro-batch, so that a
+//! submission costs one write.
 
 use std::rc::Rc;
 
@@ -51,7 +52,14 @@ impl Input {
         let stride = (rows as u64 * 4).next_multiple_of(256);
         let buffer = gpu.buffer("input", STEP_BYTES + 4 * stride, Usage::Uniform)?;
         let part = |i: u64| Tensor::in_buffer(buffer.clone(), STEP_BYTES + i * stride, 1, rows);
-        Ok(Rc::new(Input { tokens: part(0), targets: part(1), rows: part(2), slot_of_row: part(3), buffer: buffer.clone(), stride }))
+        Ok(Rc::new(Input {
+            tokens: part(0),
+            targets: part(1),
+            rows: part(2),
+            slot_of_row: part(3),
+            buffer: buffer.clone(),
+            stride,
+        }))
     }
 
     /// Writes the uniform alone.

@@ -58,7 +58,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers may compile at the first dispatch.
+    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers may compile at the first
+    /// dispatch.
     async fn warm_up(&self, gpu: &Gpu, progress: &mut Progress<'_>) -> Result<()> {
         self.input.write_step(gpu, &Step::default());
         let mut seen = HashSet::new();
@@ -124,7 +125,8 @@ fn resolve(gpu: &Gpu, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
 /// One line per dispatch: kernel, constants, groups, slots.
 fn listing(dispatches: &[Dispatch]) -> String {
     let line = |dispatch: &Dispatch| {
-        let constants: Vec<String> = dispatch.key.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let constants: Vec<String> =
+            dispatch.key.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let operands: Vec<String> = dispatch
             .operands
             .iter()

@@ -1,5 +1,6 @@
-//! Records a plan. The tape exists only while recording: each op pushes a closure that records its backward dispatches, and owns exactly the
-//! activations these read. Unwinding the tape runs the closures in reverse; dropping one gives its activations' memory back.
+//! Records a plan. The tape exists only while recording: each op pushes a closure that records its backward dispatches,
+//! and owns exactly the activations these read. Unwinding the tape runs the closures in reverse; dropping one gives its
+//! activations' memory back.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -47,7 +48,14 @@ impl Recorder {
     /// With `train` off nothing is recorded for backward.
     pub fn new(gpu: &Rc<Gpu>, pool: &Pool, input: &Rc<Input>, train: bool) -> Recorder {
         let tape = train.then(Vec::new);
-        Recorder { gpu: gpu.clone(), pool: pool.clone(), input: input.clone(), dispatches: Vec::new(), cuts: Vec::new(), tape }
+        Recorder {
+            gpu: gpu.clone(),
+            pool: pool.clone(),
+            input: input.clone(),
+            dispatches: Vec::new(),
+            cuts: Vec::new(),
+            tape,
+        }
     }
 
     pub fn trains(&self) -> bool {
@@ -58,7 +66,8 @@ impl Recorder {
         self.pool.tensor(rows, cols)
     }
 
-    /// Appends a dispatch. `operands` follow the shader's bindings; a kernel whose binding 0 is the `Step` uniform gets it by itself.
+    /// Appends a dispatch. `operands` follow the shader's bindings; a kernel whose binding 0 is the `Step` uniform gets
+    /// it by itself.
     pub fn dispatch(
         &mut self,
         kernel: &'static str,
@@ -138,7 +147,8 @@ impl Recorder {
         self.dispatches.len()
     }
 
-    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors: whatever the adapter refuses.
+    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors: whatever the
+    /// adapter refuses.
     pub async fn finish(mut self, progress: &mut Progress<'_>) -> Result<Plan> {
         self.unwind();
         self.cuts.retain(|&cut| cut < self.dispatches.len());

@@ -1,5 +1,6 @@
-//! Everything that a run needs to go on where it was: a safetensors file of the flat buffers, with the rest as JSON in its metadata. Batches, dropout
-//! and learning rate are pure functions of (seed, step), so the step is the data cursor and the state of every generator.
+//! Everything that a run needs to go on where it was: a safetensors file of the flat buffers, with the rest as JSON in
+//! its metadata. Batches, dropout and learning rate are pure functions of (seed, step), so the step is the data cursor
+//! and the state of every generator.
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -70,7 +71,8 @@ impl State {
     /// A checkpoint of another form is refused.
     pub const FORM: u32 = 1;
 
-    /// Forgets every second step of a very long run's events, from the first on, until they fit; evaluations, samples and warnings stay.
+    /// Forgets every second step of a very long run's events, from the first on, until they fit; evaluations, samples
+    /// and warnings stay.
     fn thin_events(&mut self) {
         let size = |events: &[Event]| serde_json::to_string(events).map_or(0, |text| text.len());
         while size(&self.events) > MOST_EVENTS {
@@ -101,7 +103,10 @@ impl Checkpoint {
     /// Errors: `Checkpoint`, `Safetensors` for a file that is cut short.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint> {
         let wrong = |reason: &str| Error::Checkpoint { reason: reason.to_string() };
-        let first8: [u8; 8] = bytes.get(..8).and_then(|first| first.try_into().ok()).ok_or_else(|| wrong("it is shorter than 8 bytes"))?;
+        let first8: [u8; 8] = bytes
+            .get(..8)
+            .and_then(|first| first.try_into().ok())
+            .ok_or_else(|| wrong("it is shorter than 8 bytes"))?;
         let length = Header::length(&first8, bytes.len() as u64, FILE)? as usize;
         let header = Header::parse(bytes.get(8..8 + length).unwrap_or_default(), bytes.len() as u64, FILE)?;
         let state = header.metadata.iter().find(|(key, _)| key == STATE).ok_or_else(|| wrong("it holds no run"))?;
@@ -120,7 +125,8 @@ impl Checkpoint {
             to_f32(entry.dtype, bytes.get(entry.begin as usize..entry.end as usize)?, &mut values);
             values.iter().all(|x| x.is_finite()).then_some(values)
         };
-        let needed = |name: &str| flat(name).ok_or_else(|| wrong(&format!("its tensor `{name}` is missing or not finite")));
+        let needed =
+            |name: &str| flat(name).ok_or_else(|| wrong(&format!("its tensor `{name}` is missing or not finite")));
         let best = header.get("best").map(|_| needed("best")).transpose()?;
         let checkpoint = Checkpoint { p: needed("p")?, m: needed("m")?, v: needed("v")?, best, state };
         let length = checkpoint.p.len();
@@ -133,7 +139,10 @@ impl Checkpoint {
 
     /// How the run stored the frozen weights.
     pub fn storage(&self) -> Option<Storage> {
-        self.state.events.iter().find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
+        self.state
+            .events
+            .iter()
+            .find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
     }
 
     /// Refuses to go on with another model or other rows.

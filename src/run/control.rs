@@ -1,4 +1,5 @@
-//! What a run is asked to do while it goes on. A signal handler may ask from another thread, so the wish is shared, not borrowed.
+//! What a run is asked to do while it goes on. A signal handler may ask from another thread, so the wish is shared, not
+//! borrowed.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -34,7 +34,9 @@ impl Files {
     pub fn adapter(&self) -> Result<&AdapterFiles> {
         match self {
             Files::Adapter(files) => Ok(files),
-            Files::Checkpoint(_) => Err(Error::NotYet { what: "a checkpoint where an adapter is expected".to_string() }),
+            Files::Checkpoint(_) => {
+                Err(Error::NotYet { what: "a checkpoint where an adapter is expected".to_string() })
+            }
         }
     }
 }

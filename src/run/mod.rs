@@ -1,4 +1,5 @@
-//! The loop around training: steps, evaluations, samples, the best adapter, stop. The command line and the worker only forward its events.
+//! The loop around training: steps, evaluations, samples, the best adapter, stop. The command line and the worker only
+//! forward its events.
 
 pub mod checkpoint;
 pub mod control;
@@ -104,7 +105,8 @@ pub enum Start<'a> {
     Fresh,
     /// Trains on from an adapter, with a new optimizer.
     Adapter(&'a AdapterFiles),
-    /// Goes on where a run was, as if it had never ended: the events so far are told again first. The settings must be the checkpoint's.
+    /// Goes on where a run was, as if it had never ended: the events so far are told again first. The settings must be
+    /// the checkpoint's.
     Checkpoint(Box<Checkpoint>),
 }
 
@@ -130,7 +132,8 @@ pub async fn train<'a>(
     training::train(base, data, settings, start, control, clock, hooks).await
 }
 
-/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop or pause.
+/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop
+/// or pause.
 pub async fn evaluate(
     evaluator: &mut Evaluator,
     rows: &[Row],
@@ -172,7 +175,13 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
     let spec: AdapterSpec = settings.check(&base.model.config)?;
     let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec)?;
     adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let draft = Trainer::record(
+        &adapter.attach(&base.model),
+        &adapter.params(),
+        settings.batch,
+        settings.seq_len,
+        settings.dropout > 0.0,
+    )?;
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let mut trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
     let rows: Vec<&Row> = data.rows.iter().take(settings.batch).collect();
@@ -188,8 +197,8 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
     Ok(elapsed)
 }
 
-/// About how many bytes a run with LoRA has on the graphics adapter at its most: weights, adapter, optimizer, activations. Its plans are recorded, not finished:
-/// for a model that no plan has been made of yet.
+/// About how many bytes a run with LoRA has on the graphics adapter at its most: weights, adapter, optimizer,
+/// activations. Its plans are recorded, not finished: for a model that no plan has been made of yet.
 pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
     let gpu = &base.model.gpu;
     let adapter = Adapter::new(gpu, &base.model.config, settings.check(&base.model.config)?)?;

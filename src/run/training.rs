@@ -122,7 +122,11 @@ pub(super) async fn train<'a>(
         parameters: learner.parameters(),
         settings: Box::new(settings.clone()),
     }];
-    opening.extend(data.warnings.iter().map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() }));
+    opening.extend(
+        data.warnings
+            .iter()
+            .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() }),
+    );
     if let Start::Checkpoint(checkpoint) = &start {
         opening = checkpoint.state.events.clone();
     }
@@ -139,7 +143,9 @@ pub(super) async fn train<'a>(
     let total = new_kernels(&gpu, &[micro, update, &evaluation.0]);
     let (mut trainer, evaluator) = {
         let emit = &mut hooks.emit;
-        let mut report = |done: usize, total: usize| emit(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 });
+        let mut report = |done: usize, total: usize| {
+            emit(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 })
+        };
         let mut progress = Progress { done: 0, total, report: &mut report };
         let trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
         (trainer, Evaluator::finish(evaluation, settings.batch, &mut progress).await?)
@@ -222,7 +228,9 @@ impl Run<'_> {
             shuffle: settings.shuffle,
         };
         let due = |step: u32| step.is_multiple_of(every) || step == settings.steps;
-        let shows = |step: u32| settings.sample_every > 0 && (step.is_multiple_of(settings.sample_every) || step == settings.steps);
+        let shows = |step: u32| {
+            settings.sample_every > 0 && (step.is_multiple_of(settings.sample_every) || step == settings.steps)
+        };
         if self.step > 0 {
             // The stop that this run is taken up from may have come between a step and what follows it.
             self.make_late_plans().await?;
@@ -290,14 +298,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of targets is known.
+    /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of targets is
+    /// known.
     fn submit(&mut self, step: u32, batches: &Batches) -> Result<()> {
         let settings = self.settings;
         self.step = step;
         let indices = batches.indices(step - 1);
         let rows: Vec<&Row> = indices.iter().filter_map(|&i| self.data.rows.get(i)).collect();
-        let micros: Vec<MicroBatch> =
-            rows.chunks(settings.batch).map(|rows| MicroBatch::assemble(rows, settings.batch, settings.seq_len)).collect();
+        let micros: Vec<MicroBatch> = rows
+            .chunks(settings.batch)
+            .map(|rows| MicroBatch::assemble(rows, settings.batch, settings.seq_len))
+            .collect();
         if micros.iter().all(|micro| micro.labelled == 0) {
             self.emit(Event::Warning {
                 code: "no_targets".to_string(),
@@ -362,10 +373,19 @@ impl Run<'_> {
         if self.data.held_out.is_empty() {
             return Ok(None);
         }
-        evaluate(&mut self.evaluator, &self.data.held_out, self.settings.batch, self.settings.seq_len, strength, self.control).await
+        evaluate(
+            &mut self.evaluator,
+            &self.data.held_out,
+            self.settings.batch,
+            self.settings.seq_len,
+            strength,
+            self.control,
+        )
+        .await
     }
 
-    /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so far.
+    /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so
+    /// far.
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         let gpu = self.base.model.gpu.clone();
         self.snapshots.take(&gpu, &self.params);

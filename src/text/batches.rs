@@ -65,7 +65,14 @@ impl MicroBatch {
 
     /// At most `batch` rows of T = `seq_len`; rows missing at the end are filled with rows that have no target.
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
-        let mut micro = MicroBatch { tokens: vec![], targets: vec![], rows: vec![], slot_of_row: vec![], labelled: 0, real_tokens: 0 };
+        let mut micro = MicroBatch {
+            tokens: vec![],
+            targets: vec![],
+            rows: vec![],
+            slot_of_row: vec![],
+            labelled: 0,
+            real_tokens: 0,
+        };
         for row in rows.iter().take(batch) {
             let targets = row.ids.iter().skip(1).zip(&row.targets).map(|(next, trained)| trained.then_some(*next));
             let given = row.ids.iter().copied().zip(targets);

@@ -1,9 +1,9 @@
-//! Chat templates, rendered as transformers' `apply_chat_template` renders them. A template is a program in Jinja that comes
-//! with the model; minijinja runs it, within bounds, since it comes from anywhere.
+//! Chat templates, rendered as transformers' `apply_chat_template` renders them. A template is a program in Jinja that
+//! comes with the model; minijinja runs it, within bounds, since it comes from anywhere.
 //!
-//! As there: blocks are trimmed, filters and methods are Python's, `tojson` is `json.dumps`, `strftime_now` is today's date
-//! and `raise_exception` refuses a conversation. The rendered text holds its special tokens already: encode it without
-//! adding them again. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
+//! As there: blocks are trimmed, filters and methods are Python's, `tojson` is `json.dumps`, `strftime_now` is today's
+//! date and `raise_exception` refuses a conversation. The rendered text holds its special tokens already: encode it
+//! without adding them again. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
 
 mod json;
 mod turns;
@@ -60,8 +60,8 @@ struct Named {
 }
 
 impl ChatTemplate {
-    /// The template of a folder: `file` (chat_template.jinja) wins over tokenizer_config.json's. None if it has none; an
-    /// error in words if it cannot be used.
+    /// The template of a folder: `file` (chat_template.jinja) wins over tokenizer_config.json's. None if it has none;
+    /// an error in words if it cannot be used.
     pub fn new(file: Option<&[u8]>, config: ChatConfig) -> Option<Result<ChatTemplate, String>> {
         let source = match (file, config.chat_template) {
             (Some(file), _) => match std::str::from_utf8(file) {
@@ -72,7 +72,8 @@ impl ChatTemplate {
             (None, Some(Templates::Named(list))) => list.into_iter().find(|t| t.name == DEFAULT)?.template,
             (None, None) => return None,
         };
-        let specials = config.rest.into_iter().filter_map(|(key, value)| Some((key.clone(), special_token(&key, &value)?)));
+        let specials =
+            config.rest.into_iter().filter_map(|(key, value)| Some((key.clone(), special_token(&key, &value)?)));
         Some(environment(&source).map(|environment| ChatTemplate { environment, variables: specials.collect() }))
     }
 
@@ -81,8 +82,8 @@ impl ChatTemplate {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// The text of `messages`, with what comes before an answer if `add_generation_prompt`. The error says in words why the
-    /// template refuses them.
+    /// The text of `messages`, with what comes before an answer if `add_generation_prompt`. The error says in words why
+    /// the template refuses them.
     fn render(&self, messages: &[Value], tools: Option<&Value>, add_generation_prompt: bool) -> Result<String, String> {
         let mut context = self.variables.clone();
         context.insert("messages".to_owned(), Value::from(messages.to_vec()));
@@ -123,14 +124,15 @@ fn environment(source: &str) -> Result<Environment<'static>, String> {
     environment.set_formatter(write_as_python);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("tojson", json::dumps);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> { Err(raised(message)) });
+    environment
+        .add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> { Err(raised(message)) });
     environment.add_function("strftime_now", today);
     environment.add_template_owned(DEFAULT, without_generation_tags(source)).map_err(|e| explain(&e))?;
     Ok(environment)
 }
 
-/// `{% generation %}` marks what the assistant says; transformers reads it, but it renders as nothing. `{% if true %}` does
-/// the same to the white space around it.
+/// `{% generation %}` marks what the assistant says; transformers reads it, but it renders as nothing. `{% if true %}`
+/// does the same to the white space around it.
 fn without_generation_tags(source: &str) -> String {
     let mut parts = source.split("{%");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -150,7 +152,9 @@ fn without_generation_tags(source: &str) -> String {
 /// `{{ true }}` is `True` in Python.
 fn write_as_python(out: &mut Output, state: &State, value: &Value) -> Result<(), minijinja::Error> {
     let value = match bool::try_from(value.clone()) {
-        Ok(truth) if value.kind() == minijinja::value::ValueKind::Bool => &Value::from(if truth { "True" } else { "False" }),
+        Ok(truth) if value.kind() == minijinja::value::ValueKind::Bool => {
+            &Value::from(if truth { "True" } else { "False" })
+        }
         _ if value.is_none() => &Value::from("None"),
         _ => value,
     };
@@ -171,7 +175,9 @@ fn raised(message: String) -> minijinja::Error {
 fn explain(error: &minijinja::Error) -> String {
     super::shortened(match (error.kind(), error.detail()) {
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
-        (ErrorKind::OutOfFuel, _) => "it takes more instructions than a chat template should; it may never end".to_owned(),
+        (ErrorKind::OutOfFuel, _) => {
+            "it takes more instructions than a chat template should; it may never end".to_owned()
+        }
         (ErrorKind::WriteFailure, _) => format!("its text is longer than {LONGEST_TEXT} bytes"),
         _ => error.to_string(),
     })

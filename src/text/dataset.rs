@@ -1,5 +1,5 @@
-//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T targets; a target that is
-//! masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
+//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T targets; a target that
+//! is masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
 
 use std::ops::Range;
 
@@ -15,8 +15,8 @@ pub const NATIVE_LIMIT: u64 = 64_000_000;
 const PAD: u32 = 0;
 
 /// Tokens per character from which on a text counts as unknown to its tokenizer: above one, characters fall apart into
-/// bytes. Measured with the embedded tokenizer: English 0.3, German and French 0.5, Czech 0.7, code 0.6, tables of digits
-/// 1.0, Russian 1.8, Greek 1.9, Chinese 2.9, Japanese 3.0; with GPT-2's: Russian and Greek 1.1, Japanese 1.4.
+/// bytes. Measured with the embedded tokenizer: English 0.3, German and French 0.5, Czech 0.7, code 0.6, tables of
+/// digits 1.0, Russian 1.8, Greek 1.9, Chinese 2.9, Japanese 3.0; with GPT-2's: Russian and Greek 1.1, Japanese 1.4.
 const UNKNOWN_FROM: f64 = 1.05;
 
 /// T+1 ids and which of the last T carry loss.
@@ -56,14 +56,18 @@ pub struct Rows {
 
 /// Lays documents out as rows of T = `seq_len` inputs.
 ///
-/// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the last
-/// window is padded, so every id but the very first is a target exactly once. They stand where the first of them stands.
-/// An example is one row: a text with all its ids as targets, or a prompt without and its completion with; both end in the
-/// end-of-text token, if the tokenizer has one. A conversation is what the chat template makes of it, its targets are what
-/// the assistant says. What is longer than a row is cut on the right.
+/// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the
+/// last window is padded, so every id but the very first is a target exactly once. They stand where the first of them
+/// stands. An example is one row: a text with all its ids as targets, or a prompt without and its completion with; both
+/// end in the end-of-text token, if the tokenizer has one. A conversation is what the chat template makes of it, its
+/// targets are what the assistant says. What is longer than a row is cut on the right.
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
-        return Err(Error::Setting { name: "seqLen".to_owned(), value: "0".to_owned(), expected: "at least 1".to_owned() });
+        return Err(Error::Setting {
+            name: "seqLen".to_owned(),
+            value: "0".to_owned(),
+            expected: "at least 1".to_owned(),
+        });
     }
     let mut all = Rows::default();
     let mut blank = true;
@@ -121,7 +125,13 @@ impl Rows {
     }
 
     /// The template writes every special token itself. A token is a target if it holds any of what the assistant says.
-    fn conversation(&mut self, tokenizer: &Tokenizer, conversation: &Conversation, name: &str, seq_len: usize) -> Result<Row> {
+    fn conversation(
+        &mut self,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation,
+        name: &str,
+        seq_len: usize,
+    ) -> Result<Row> {
         let (name, line) = (name.to_owned(), conversation.line);
         let template = match tokenizer.chat_template() {
             None => return Err(Error::NoChatTemplate { name, line }),
@@ -184,8 +194,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Rows to train on and held-out rows: those of `eval_documents`, else the last floor(f·rows) in file order, at least
-    /// one if f > 0 and there are two.
+    /// Rows to train on and held-out rows: those of `eval_documents`, else the last floor(f·rows) in file order, at
+    /// least one if f > 0 and there are two.
     pub fn from_documents(
         tokenizer: &Tokenizer,
         documents: &[Document],
@@ -211,17 +221,19 @@ impl Dataset {
             None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options.holdout))),
         };
         let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
-        let dataset = Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
+        let dataset =
+            Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
         if dataset.targets() == 0 {
             let name = documents.first().map_or(String::new(), |d| d.name.clone());
-            let reason = format!("no row of {} tokens has a target: prompts fill them, or no assistant speaks", options.seq_len);
+            let reason =
+                format!("no row of {} tokens has a target: prompts fill them, or no assistant speaks", options.seq_len);
             return Err(Error::DataFormat { name, reason });
         }
         Ok(dataset)
     }
 
-    /// Gives held-out rows beyond the last `most` back to training. They were the last rows in file order, so both parts
-    /// are as if fewer had been held out.
+    /// Gives held-out rows beyond the last `most` back to training. They were the last rows in file order, so both
+    /// parts are as if fewer had been held out.
     pub fn hold_out_at_most(&mut self, most: usize) {
         let surplus = self.held_out.len().saturating_sub(most);
         self.rows.extend(self.held_out.drain(..surplus));

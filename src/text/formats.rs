@@ -64,7 +64,8 @@ impl Document {
 
     /// The bytes as UTF-8, without a byte order mark.
     fn text(&self) -> Result<&str> {
-        let text = std::str::from_utf8(&self.bytes).map_err(|e| Error::TextNotUtf8 { name: self.name.clone(), offset: e.valid_up_to() })?;
+        let text = std::str::from_utf8(&self.bytes)
+            .map_err(|e| Error::TextNotUtf8 { name: self.name.clone(), offset: e.valid_up_to() })?;
         Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 
@@ -105,7 +106,8 @@ impl Document {
         // The reader counts the blank lines before a record as part of it.
         let begin = error.position().map_or(0, |p| p.byte() as usize);
         let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| matches!(c, '\r' | '\n'));
-        let line = error.position().map_or(1, |p| p.line() as usize).saturating_add(blank.filter(|c| *c == '\n').count());
+        let line =
+            error.position().map_or(1, |p| p.line() as usize).saturating_add(blank.filter(|c| *c == '\n').count());
         match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 self.broken(line, format!("{len} fields, the first line has {expected_len}"))
@@ -123,7 +125,9 @@ impl Document {
 fn example_of(mut fields: BTreeMap<String, Value>, line: usize) -> Result<Example, String> {
     let mut take = |key: &str| match fields.remove(key) {
         None => Ok(None),
-        Some(value) => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| format!("`{key}` is not a string")),
+        Some(value) => {
+            value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| format!("`{key}` is not a string"))
+        }
     };
     if let Some(text) = take("text")? {
         return Ok(Example::Text(text));

@@ -22,9 +22,12 @@ pub fn preview(tokenizer: &Tokenizer, rows: &[Row], most: usize) -> Vec<PreviewR
     let show = |row: &Row| {
         // The first id of a row is an input only; target t is id t + 1.
         let trained: Vec<bool> = std::iter::once(false).chain(row.targets.iter().copied()).collect();
-        let real = trained.iter().rposition(|trained| *trained).map_or(0, |last| last.saturating_add(1)).max(row.tokens);
+        let real =
+            trained.iter().rposition(|trained| *trained).map_or(0, |last| last.saturating_add(1)).max(row.tokens);
         let tokens = row.ids.iter().zip(trained).take(real);
-        PreviewRow { tokens: tokens.map(|(id, trained)| PreviewToken { text: tokenizer.piece(*id), trained }).collect() }
+        PreviewRow {
+            tokens: tokens.map(|(id, trained)| PreviewToken { text: tokenizer.piece(*id), trained }).collect(),
+        }
     };
     rows.iter().take(most).map(show).collect()
 }

@@ -43,8 +43,8 @@ impl Tokenizer {
         let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
-        let config: EndIds =
-            serde_json::from_slice(files.config).map_err(|e| Error::Config { field: "eos_token_id".to_owned(), reason: e.to_string() })?;
+        let config: EndIds = serde_json::from_slice(files.config)
+            .map_err(|e| Error::Config { field: "eos_token_id".to_owned(), reason: e.to_string() })?;
 
         let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
         let named = names.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
@@ -62,8 +62,8 @@ impl Tokenizer {
 
     /// The ids of `text`; with `special` between those that the tokenizer's post-processor adds.
     ///
-    /// Where the way the tokenizer cuts text is known, a long text is encoded in pieces that give the same ids: one call
-    /// needs about 150 bytes of memory per byte of text.
+    /// Where the way the tokenizer cuts text is known, a long text is encoded in pieces that give the same ids: one
+    /// call needs about 150 bytes of memory per byte of text.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         self.encode_in_pieces(text, special, PIECE)
     }
@@ -89,7 +89,9 @@ impl Tokenizer {
         for piece in self.pieces(text, PIECE) {
             let encoding = self.parts.inner.encode(piece, false).map_err(|e| refusal(e.to_string()))?;
             ids.extend(encoding.get_ids());
-            places.extend(encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)));
+            places.extend(
+                encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)),
+            );
             begin = begin.saturating_add(piece.len());
         }
         self.check(&ids)?;

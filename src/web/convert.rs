@@ -31,8 +31,9 @@ pub(super) fn to_js(value: &impl Serialize) -> JsValue {
 }
 
 pub(super) fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) -> Js<T> {
-    serde_wasm_bindgen::from_value(value)
-        .map_err(|error| js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() }))
+    serde_wasm_bindgen::from_value(value).map_err(|error| {
+        js_error(Error::Setting { name: what.to_string(), value: "an object".to_string(), expected: error.to_string() })
+    })
 }
 
 pub(super) fn call(function: &Function, argument: &JsValue) {
@@ -45,8 +46,9 @@ pub(super) fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
-    bytes_of(object, field)
-        .ok_or_else(|| js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() }))
+    bytes_of(object, field).ok_or_else(|| {
+        js_error(Error::Io { path: field.to_string(), reason: "it was not given as a Uint8Array".to_string() })
+    })
 }
 
 /// `performance.now()`, which pages and workers have.
@@ -66,8 +68,10 @@ pub(super) fn source(name: &str, object: &JsValue) -> Js<Source> {
         let promise = read.call2(&JsValue::NULL, &(offset as f64).into(), &(length as f64).into());
         let path = path.clone();
         let answer = async move {
-            let failed =
-                |error: JsValue| Error::Io { path: path.clone(), reason: error.as_string().unwrap_or_else(|| format!("{error:?}")) };
+            let failed = |error: JsValue| Error::Io {
+                path: path.clone(),
+                reason: error.as_string().unwrap_or_else(|| format!("{error:?}")),
+            };
             let promise = promise.map_err(failed)?;
             let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
             Ok(Uint8Array::new(&array).to_vec())
@@ -80,8 +84,12 @@ pub(super) fn source(name: &str, object: &JsValue) -> Js<Source> {
 /// PEFT's two files from `{ config, weights }`.
 pub(super) fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
     let config = Reflect::get(object, &"config".into())?.as_string();
-    let missing =
-        || js_error(Error::Adapter { file: "adapter_config.json".to_string(), reason: "it was not given as a string".to_string() });
+    let missing = || {
+        js_error(Error::Adapter {
+            file: "adapter_config.json".to_string(),
+            reason: "it was not given as a string".to_string(),
+        })
+    };
     Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 

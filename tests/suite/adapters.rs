@@ -1,5 +1,5 @@
-//! Adapters in and out: PEFT's rules for what a file means, round trips with random specs, merging, and swapping without a new plan.
-//! Patterns, expressions and layers are held to PEFT's own numbers in `golden.rs`.
+//! Adapters in and out: PEFT's rules for what a file means, round trips with random specs, merging, and swapping
+//! without a new plan. Patterns, expressions and layers are held to PEFT's own numbers in `golden.rs`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -33,8 +33,8 @@ fn numbers(random: &mut SplitMix64, n: usize) -> Vec<f32> {
     (0..n).map(|_| (random.unit() - 0.5) as f32).collect()
 }
 
-/// PEFT's files for sites of the small model, written without the library's exporter: the rank and alpha of the first site are the config's, those
-/// that differ stand in patterns by whole path.
+/// PEFT's files for sites of the small model, written without the library's exporter: the rank and alpha of the first
+/// site are the config's, those that differ stand in patterns by whole path.
 fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let config = tiny_config();
     let mut random = SplitMix64(seed);
@@ -43,8 +43,16 @@ fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let (_, _, r, lora_alpha) = sites[0];
     for &(layer, target, rank, alpha) in sites {
         let (module, (rows, cols)) = (llama::module(layer, target), target.shape(&config));
-        tensors.push((format!("base_model.model.{module}.lora_A.weight"), vec![rank, cols], numbers(&mut random, rank * cols)));
-        tensors.push((format!("base_model.model.{module}.lora_B.weight"), vec![rows, rank], numbers(&mut random, rows * rank)));
+        tensors.push((
+            format!("base_model.model.{module}.lora_A.weight"),
+            vec![rank, cols],
+            numbers(&mut random, rank * cols),
+        ));
+        tensors.push((
+            format!("base_model.model.{module}.lora_B.weight"),
+            vec![rows, rank],
+            numbers(&mut random, rows * rank),
+        ));
         if rank != r {
             ranks.insert(module.clone(), json!(rank));
         }
@@ -55,7 +63,8 @@ fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let modules: Vec<String> = sites.iter().map(|site| llama::module(site.0, site.1)).collect();
     let config = json!({ "peft_type": "LORA", "r": r, "lora_alpha": lora_alpha, "use_rslora": rslora, "target_modules": modules,
         "rank_pattern": ranks, "alpha_pattern": alphas });
-    let tensors: Vec<_> = tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
+    let tensors: Vec<_> =
+        tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
     AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }
 }
 
@@ -78,7 +87,8 @@ fn random_sites(random: &mut SplitMix64, uniform: bool) -> Vec<Site> {
 /// Name → (shape, numbers) of an adapter's tensors.
 fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let bytes = &files.weights;
-    let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter").expect("a header") as usize;
+    let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter")
+        .expect("a header") as usize;
     let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "adapter").expect("a header");
     let read = |entry: &tabtune::safetensors::Entry| {
         let mut values = Vec::new();
@@ -97,8 +107,11 @@ fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String,
         let (b_shape, b) = &tensors[&format!("{module}.lora_B.weight")];
         let (rank, cols, scale) = (a_shape[0], a_shape[1], scale(&module));
         assert_eq!(b_shape[1], rank, "{module}");
-        let at = |r: usize, c: usize| (0..rank).map(|k| f64::from(b[r * rank + k]) * f64::from(a[k * cols + c])).sum::<f64>() * scale;
-        let values = (0..b_shape[0]).flat_map(|r| (0..cols).map(move |c| (r, c))).map(|(r, c)| at(r, c) as f32).collect();
+        let at = |r: usize, c: usize| {
+            (0..rank).map(|k| f64::from(b[r * rank + k]) * f64::from(a[k * cols + c])).sum::<f64>() * scale
+        };
+        let values =
+            (0..b_shape[0]).flat_map(|r| (0..cols).map(move |c| (r, c))).map(|(r, c)| at(r, c) as f32).collect();
         (module, values)
     };
     tensors.keys().filter_map(a_of).map(delta).collect()
@@ -136,7 +149,10 @@ crate::gpu_tests! {
             assert_eq!(tensors(&out), tensors(&files), "seed {seed}");
             let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
             let (found, expected) = (out.spec().expect("a spec"), files.spec().expect("a spec"));
-            assert!(found.is_uniform() && found.rank() == expected.rank() && near(found.alpha(), expected.alpha()), "seed {seed}");
+            assert!(
+                found.is_uniform() && found.rank() == expected.rank() && near(found.alpha(), expected.alpha()),
+                "seed {seed}"
+            );
             assert_eq!(export(&gpu, &out), out, "seed {seed}");
         }
         // What PEFT wrote, in f32, f16 and bf16, with layers and with an expression.
@@ -155,7 +171,10 @@ crate::gpu_tests! {
             let files = files(&sites, rslora, seed);
             let out = export(&gpu, &files);
             let config: Value = serde_json::from_str(&out.config).expect("JSON");
-            assert_eq!((&config["rank_pattern"], &config["alpha_pattern"], &config["use_rslora"]), (&json!({}), &json!({}), &json!(false)));
+            assert_eq!(
+                (&config["rank_pattern"], &config["alpha_pattern"], &config["use_rslora"]),
+                (&json!({}), &json!({}), &json!(false))
+            );
             let (r, alpha) = (config["r"].as_f64().expect("r"), config["lora_alpha"].as_f64().expect("alpha"));
             let found = deltas(&out, |_| alpha / r);
             let expected = deltas(&files, |module| {
@@ -178,7 +197,8 @@ crate::gpu_tests! {
     async fn a_merged_adapter_equals_the_unmerged_one_and_unmerging_restores_the_base() {
         for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
-            for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-wide-head-rank-3"] {
+            for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-wide-head-rank-3"]
+            {
                 let base = case(name).model(&gpu).await;
                 let sequence = ids(48, 96, 7);
                 let before = logits(&base, &sequence, 2, 1.0).await;
@@ -190,7 +210,11 @@ crate::gpu_tests! {
                 assert_ne!(found, before, "{name}: merging does something");
                 same_bits(name, &logits(&base, &sequence, 2, 1.0).await, &before);
                 // Merging a model that has adapters attached takes its weights, not them.
-                same_bits(name, &logits(&adapter.merge(&model).await.expect("a model"), &sequence, 2, 1.0).await, &found);
+                same_bits(
+                    name,
+                    &logits(&adapter.merge(&model).await.expect("a model"), &sequence, 2, 1.0).await,
+                    &found,
+                );
             }
         }
     }
@@ -208,9 +232,15 @@ crate::gpu_tests! {
             case.files().merge(&base.config, &source, &mut write).await.expect("a checkpoint");
             assert_eq!(bytes.len(), case.model.len());
             let changed = bytes.iter().zip(case.model).filter(|(a, b)| a != b).count();
-            assert!(changed > 0 && changed < bytes.len() / 2 + bytes.len() / 4, "{changed} bytes of {} changed", bytes.len());
+            assert!(
+                changed > 0 && changed < bytes.len() / 2 + bytes.len() / 4,
+                "{changed} bytes of {} changed",
+                bytes.len()
+            );
             let source = Source::memory("merged.safetensors", bytes);
-            let loaded = Transformer::load(&gpu, base.config.clone(), &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
+            let loaded = Transformer::load(&gpu, base.config.clone(), &source, Storage::default(), &mut |_, _| {})
+                .await
+                .expect("a model");
             let (adapter, _) = attached(&gpu, &base, &case.files()).await;
             let sequence = ids(48, 96, 8);
             let merged = logits(&adapter.merge(&base).await.expect("a model"), &sequence, 2, 1.0).await;
@@ -223,16 +253,25 @@ crate::gpu_tests! {
             let gpu = gpu(shape).await;
             let base = case("llama-all-linear").model(&gpu).await;
             let sites = |rank: usize, alpha: f64| -> Vec<Site> {
-                (0..LAYERS).flat_map(|layer| [Target::Q, Target::O, Target::Down].map(|target| (layer, target, rank, alpha))).collect()
+                (0..LAYERS)
+                    .flat_map(|layer| [Target::Q, Target::O, Target::Down].map(|target| (layer, target, rank, alpha)))
+                    .collect()
             };
             let (mut adapter, model) = attached(&gpu, &base, &files(&sites(8, 16.0), false, 1)).await;
             let sequence = ids(40, 96, 9);
             let all: Vec<u32> = (0..40).collect();
-            let plan = Logits::finish(Logits::record(&model, 40, 2, 40, None).expect("a plan"), &mut quiet()).await.expect("a plan");
+            let plan = Logits::finish(Logits::record(&model, 40, 2, 40, None).expect("a plan"), &mut quiet())
+                .await
+                .expect("a plan");
             let generator = Generator::new(&model).await.expect("plans");
             let mut mixed = sites(5, 3.0);
             (mixed[1].2, mixed[4].3) = (8, 11.0);
-            let others = [files(&sites(8, 4.0), false, 2), files(&sites(1, 2.0), false, 3), files(&sites(3, 9.0), true, 4), files(&mixed, true, 5)];
+            let others = [
+                files(&sites(8, 4.0), false, 2),
+                files(&sites(1, 2.0), false, 3),
+                files(&sites(3, 9.0), true, 4),
+                files(&mixed, true, 5),
+            ];
             for (n, files) in others.iter().enumerate() {
                 let made = (gpu.pipeline_count(), gpu.buffer_count());
                 adapter.swap(&gpu, files).expect("room for it");
@@ -243,7 +282,11 @@ crate::gpu_tests! {
                 let (_, fresh) = attached(&gpu, &base, files).await;
                 same_bits(&format!("{shape:?}, adapter {n}"), &found, &logits(&fresh, &sequence, 2, 1.0).await);
                 let fresh = Generator::new(&fresh).await.expect("plans");
-                same_bits(&format!("{shape:?}, adapter {n}, decoding"), &next, &fresh.feed(&sequence[..1], 0, 1.0).await.expect("logits"));
+                same_bits(
+                    &format!("{shape:?}, adapter {n}, decoding"),
+                    &next,
+                    &fresh.feed(&sequence[..1], 0, 1.0).await.expect("logits"),
+                );
             }
             let before = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
             let nan = {
@@ -254,7 +297,10 @@ crate::gpu_tests! {
             };
             for files in [files(&sites(9, 9.0), false, 7), files(&sites(2, 2.0)[..3], false, 8), nan] {
                 let refused = adapter.swap(&gpu, &files);
-                assert!(matches!(refused, Err(Error::AdapterMismatch { .. } | Error::TensorNotFinite { .. })), "{refused:?}");
+                assert!(
+                    matches!(refused, Err(Error::AdapterMismatch { .. } | Error::TensorNotFinite { .. })),
+                    "{refused:?}"
+                );
                 same_bits("after a refusal", &plan.run(&sequence, &all, 0, 1.0).await.expect("logits"), &before);
             }
         }
@@ -282,7 +328,11 @@ crate::gpu_tests! {
             let mean = |f: &dyn Fn(f64) -> f64| units.iter().map(|x| f(*x)).sum::<f64>() / n;
             assert!(units.iter().all(|x| x.abs() <= 1.0 + 1e-6));
             assert!(mean(&|x| x).abs() < 5.0 * (1.0 / 3.0 / n).sqrt(), "mean {}", mean(&|x| x));
-            assert!((mean(&|x| x * x) - 1.0 / 3.0).abs() < 5.0 * (4.0 / 45.0 / n).sqrt(), "variance {}", mean(&|x| x * x));
+            assert!(
+                (mean(&|x| x * x) - 1.0 / 3.0).abs() < 5.0 * (4.0 / 45.0 / n).sqrt(),
+                "variance {}",
+                mean(&|x| x * x)
+            );
             for quarter in 0..4 {
                 let low = f64::from(quarter) / 2.0 - 1.0;
                 let part = mean(&|x| f64::from(u8::from(x >= low && x < low + 0.5)));
@@ -293,21 +343,36 @@ crate::gpu_tests! {
 
     async fn a_run_from_ranks_by_site_keeps_an_adapter_that_computes_what_was_trained() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
-        let sites = [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
+        let sites =
+            [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
         let init = files(&sites, true, 12);
         let settings = Settings { rank: 8, eval_every: 4, ..tiny_settings(&base) };
         let (_, kept) = whole_run(&base, &settings, Some(&init)).await;
         let kept = kept.expect("an adapter");
         let spec = kept.files.adapter().expect("an adapter").spec().expect("a spec");
         assert!(spec.is_uniform() && spec.rank() == 8 && kept.rank == 8 && kept.alpha == spec.alpha());
-        assert!(spec.sites().iter().map(|site| (site.layer, site.target)).eq(sites.iter().map(|site| (site.0, site.1))));
-        assert_ne!(tensors(kept.files.adapter().expect("an adapter")), tensors(&export(&base.model.gpu, &init)), "it was trained");
+        assert!(
+            spec.sites().iter().map(|site| (site.layer, site.target)).eq(sites.iter().map(|site| (site.0, site.1)))
+        );
+        assert_ne!(
+            tensors(kept.files.adapter().expect("an adapter")),
+            tensors(&export(&base.model.gpu, &init)),
+            "it was trained"
+        );
 
         // The run measured the adapter with its own ranks and scales; the files have one.
         let expected = kept.loss.expect("an evaluation better than the start");
         let data = tiny_data(&base, &settings);
-        let mut evaluator = run::evaluator(&base.with_adapter(kept.files.adapter().expect("an adapter")).expect("a model"), settings.batch, settings.seq_len).await.expect("a plan");
-        let loss = run::evaluate(&mut evaluator, &data.held_out, settings.batch, settings.seq_len, 1.0, &Control::default()).await;
+        let mut evaluator = run::evaluator(
+            &base.with_adapter(kept.files.adapter().expect("an adapter")).expect("a model"),
+            settings.batch,
+            settings.seq_len,
+        )
+        .await
+        .expect("a plan");
+        let loss =
+            run::evaluate(&mut evaluator, &data.held_out, settings.batch, settings.seq_len, 1.0, &Control::default())
+                .await;
         let (loss, _) = loss.expect("a loss").expect("a loss");
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");
     }
@@ -332,7 +397,12 @@ crate::gpu_tests! {
             let error = refusal(&edited(&files, field, value));
             assert!(matches!(&error, Error::UnsupportedAdapter { feature } if feature.contains(field)), "{error:?}");
         }
-        for harmless in [("init_lora_weights", json!("gaussian")), ("bias", json!("none")), ("lora_dropout", json!(0.1)), ("modules_to_save", json!(null))] {
+        for harmless in [
+            ("init_lora_weights", json!("gaussian")),
+            ("bias", json!("none")),
+            ("lora_dropout", json!(0.1)),
+            ("modules_to_save", json!(null)),
+        ] {
             assert_eq!(edited(&files, harmless.0, harmless.1).spec(), files.spec());
         }
         let q = "base_model.model.model.layers.0.self_attn.q_proj";
@@ -366,7 +436,9 @@ crate::gpu_tests! {
         names(("exclude_modules", json!(".*q_.*")), q);
 
         // The same linears in all the ways that PEFT knows.
-        let same = |targets: Value| assert_eq!(edited(&files, "target_modules", targets.clone()).spec(), files.spec(), "{targets}");
+        let same = |targets: Value| {
+            assert_eq!(edited(&files, "target_modules", targets.clone()).spec(), files.spec(), "{targets}")
+        };
         same(json!("all-linear"));
         same(json!(["self_attn.q_proj", "up_proj", "down_proj"]));
         same(json!(r"model\.layers\.\d\.(self_attn|mlp)\.(q|up)_proj"));
@@ -375,7 +447,11 @@ crate::gpu_tests! {
         assert_eq!(layers(json!([0, 1])).spec(), files.spec());
         assert_eq!(layers(json!([])).spec(), files.spec());
         assert_eq!(edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"])).spec(), files.spec());
-        for (files, module) in [(layers(json!(1)), q), (layers(json!([0])), up), (edited(&layers(json!([0, 1])), "layers_pattern", json!("h")), q)] {
+        for (files, module) in [
+            (layers(json!(1)), q),
+            (layers(json!([0])), up),
+            (edited(&layers(json!([0, 1])), "layers_pattern", json!("h")), q),
+        ] {
             assert!(matches!(refusal(&files), Error::Adapter { reason, .. } if reason.contains(module)));
         }
         // Whole paths are not held to the layers, which are for suffixes.
@@ -383,9 +459,13 @@ crate::gpu_tests! {
 
         let mut left = tensors(&files);
         left.remove(&format!("base_model.model.{up}.lora_B.weight"));
-        let left: Vec<_> = left.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), values.as_slice())).collect();
+        let left: Vec<_> =
+            left.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), values.as_slice())).collect();
         let error = refusal(&AdapterFiles { weights: write(&left, &[]), ..files.clone() });
-        assert!(matches!(&error, Error::TensorMissing { name, .. } if name.contains(up) && name.contains("lora_B")), "{error:?}");
+        assert!(
+            matches!(&error, Error::TensorMissing { name, .. } if name.contains(up) && name.contains("lora_B")),
+            "{error:?}"
+        );
         assert!(matches!(refusal(&AdapterFiles { weights: write(&[], &[]), ..files.clone() }), Error::Adapter { .. }));
     }
 
@@ -414,7 +494,10 @@ crate::gpu_tests! {
         ];
         for (field, value) in fields {
             let error = refusal(&edited(&files, field, value.clone()));
-            assert!(matches!(&error, Error::Adapter { .. }) && error.hint().ends_with('.'), "{field} {value}: {error:?}");
+            assert!(
+                matches!(&error, Error::Adapter { .. }) && error.hint().ends_with('.'),
+                "{field} {value}: {error:?}"
+            );
         }
         let many: serde_json::Map<_, _> = (0..2000).map(|i| (i.to_string(), json!(4))).collect();
         assert!(matches!(refusal(&edited(&files, "rank_pattern", json!(many))), Error::Adapter { .. }));
@@ -434,7 +517,13 @@ crate::gpu_tests! {
         }
         let site = |layer: usize, rank: usize, alpha: f64| json!({ "layer": layer, "target": "Q", "rank": rank, "alpha": alpha });
         let good = site(0, 4, 8.0);
-        for sites in [json!([site(0, 0, 8.0)]), json!([site(0, 1 << 20, 8.0)]), json!([site(0, 4, -1.0)]), json!([good, good]), json!([site(1, 4, 1.0), good])] {
+        for sites in [
+            json!([site(0, 0, 8.0)]),
+            json!([site(0, 1 << 20, 8.0)]),
+            json!([site(0, 4, -1.0)]),
+            json!([good, good]),
+            json!([site(1, 4, 1.0), good]),
+        ] {
             let spec: AdapterSpec = serde_json::from_value(json!({ "sites": sites })).expect("a spec");
             assert!(matches!(Adapter::new(&gpu, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })), "{sites}");
         }
@@ -442,6 +531,8 @@ crate::gpu_tests! {
         let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&gpu, &config);
         assert!(matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("layers.1")));
         let refused = case("llama-odd-rank-5").files().load(&gpu, &tiny_config());
-        assert!(matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("q_proj") || reason.contains("self_attn")));
+        assert!(
+            matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("q_proj") || reason.contains("self_attn"))
+        );
     }
 }

@@ -39,7 +39,10 @@ impl Folder {
     /// A small model that runs: a fixture's weights with a tokenizer that fits them.
     fn model(&self, name: &str) -> String {
         for file in ["config.json", "model.safetensors"] {
-            self.file(&format!("{name}/{file}"), fs::read(format!("{FIXTURES}/models/llama/{file}")).expect("a fixture"));
+            self.file(
+                &format!("{name}/{file}"),
+                fs::read(format!("{FIXTURES}/models/llama/{file}")).expect("a fixture"),
+            );
         }
         self.file(&format!("{name}/tokenizer.json"), crate::tiny::tiny_tokenizer());
         self.path(name)
@@ -119,7 +122,12 @@ fn texts_that_cannot_be_used_are_refused_by_name() {
     let found = tokenizer().encode("A cook.", true).expect("ids").len() + 1;
     refused_text("short.txt", b"A cook.", "text_too_short", &[&format!("has {found} tokens"), "needs 17"]);
     refused_text("latin.txt", b"a caf\xe9 by the sea", "text_not_utf8", &["latin.txt", "byte 5"]);
-    refused_text("lines.jsonl", b"{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": thr\n", "data_line", &["line 3"]);
+    refused_text(
+        "lines.jsonl",
+        b"{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": thr\n",
+        "data_line",
+        &["line 3"],
+    );
     refused_text("keys.jsonl", b"{\"text\": \"one\"}\n\n{\"words\": \"two\"}\n", "data_line", &["line 3", "`text`"]);
     refused_text("table.csv", b"name,age\na,1\n", "data_format", &["`text`"]);
     refused(&train(&folder.path("nothing.txt"), &out, &[]), "io", &["nothing.txt"]);
@@ -175,7 +183,8 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         norm["data_offsets"][0] = json!(norm["data_offsets"][0].as_u64().expect("an offset") - 4);
         norm["shape"] = json!([33]);
     });
-    let wrong_shape = with_header(&|header| header["model.layers.1.self_attn.k_proj.weight"]["shape"] = json!([32, 16]));
+    let wrong_shape =
+        with_header(&|header| header["model.layers.1.self_attn.k_proj.weight"]["shape"] = json!([32, 16]));
     let renamed = with_header(&|header| {
         let norm = header["model.norm.weight"].take();
         header.as_object_mut().expect("an object").remove("model.norm.weight");
@@ -190,7 +199,8 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
     };
     let with_bias = with_header(&|header| {
         let end = weights.len() - 8 - length;
-        header["model.layers.0.self_attn.q_proj.bias"] = json!({ "dtype": "F32", "shape": [0], "data_offsets": [end, end] });
+        header["model.layers.0.self_attn.q_proj.bias"] =
+            json!({ "dtype": "F32", "shape": [0], "data_offsets": [end, end] });
     });
     let files: [(&str, &[u8], &str, &[&str]); 11] = [
         ("model.safetensors", &with_bias, "tensor_unknown", &["q_proj.bias", "no part of the model"]),
@@ -198,7 +208,12 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         ("model.safetensors", &weights[..5], "safetensors", &["8 bytes"]),
         ("model.safetensors", &overlapping, "safetensors", &["overlaps"]),
         ("model.safetensors", &endless, "safetensors", &["9223372036854775808"]),
-        ("model.safetensors", &wrong_shape, "tensor_shape", &["layers.1.self_attn.k_proj.weight", "[16, 32]", "[32, 16]"]),
+        (
+            "model.safetensors",
+            &wrong_shape,
+            "tensor_shape",
+            &["layers.1.self_attn.k_proj.weight", "[16, 32]", "[32, 16]"],
+        ),
         ("model.safetensors", &renamed, "tensor_missing", &["model.norm.weight"]),
         ("model.safetensors", &not_finite, "tensor_not_finite", &["weight"]),
         ("tokenizer.json", b"{\"hello\": 1}", "tokenizer", &[]),
@@ -221,7 +236,10 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
     ];
     for (from, to, code, word) in configs {
         let error = Config::parse(config.replace(from, to).as_bytes()).expect_err(to);
-        assert!(error.code() == code && error.to_string().contains(word) && error.hint().ends_with('.'), "{to}: {error}");
+        assert!(
+            error.code() == code && error.to_string().contains(word) && error.hint().ends_with('.'),
+            "{to}: {error}"
+        );
     }
     folder.file("broken/config.json", config.replace("\"llama\"", "\"mamba\""));
     refused(&["info", "--model", &folder.path("broken")], "unsupported_model", &["mamba"]);
@@ -269,7 +287,8 @@ fn merging_writes_the_base_s_layout_and_never_over_something() {
     let merge = |out: &str| tabtune(&["merge", "--model", &model, "--adapter", &adapter, "--out", out]);
     let (status, printed, err) = merge(&out);
     assert_eq!((status, printed.as_str()), (0, ""), "{err}");
-    let mut names: Vec<_> = fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     assert_eq!(names, ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]);
     let read = |folder: &str| fs::read(format!("{folder}/model.safetensors")).expect("weights");
@@ -302,7 +321,8 @@ fn merging_writes_the_base_s_layout_and_never_over_something() {
 fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
     let folder = Folder::new("terabyte");
     let model = folder.model("model");
-    let config: Value = serde_json::from_str(&fs::read_to_string(format!("{model}/config.json")).expect("a config")).expect("JSON");
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(format!("{model}/config.json")).expect("a config")).expect("JSON");
     let with = |fields: Value| {
         let mut config = config.clone();
         fields.as_object().expect("fields").iter().for_each(|(field, value)| config[field] = value.clone());
@@ -333,42 +353,68 @@ fn a_run_follows_the_adapter_that_it_starts_from_and_flags_may_not_contradict_it
     let (model, data, out) = (folder.model("model"), folder.file("text.txt", text()), folder.path("out"));
     let init = format!("{FIXTURES}/cases/llama-layer-1");
     let start = ["--model", &model, "--init", &init];
-    for more in [["--rank", "4"], ["--alpha", "16"], ["--targets", "q_proj,gate_proj,down_proj"], ["--targets", "q_proj"]] {
+    for more in
+        [["--rank", "4"], ["--alpha", "16"], ["--targets", "q_proj,gate_proj,down_proj"], ["--targets", "q_proj"]]
+    {
         refused_usage(&train(&data, &out, &[&start[..], &more].concat()), "3 linears");
     }
     succeeded(&train(&data, &out, &[&start[..], &["--rank", "8", "--alpha", "40"]].concat()));
-    let config: Value = serde_json::from_str(&fs::read_to_string(format!("{out}/adapter_config.json")).expect("a config")).expect("JSON");
-    let modules = ["self_attn.q_proj", "mlp.gate_proj", "mlp.down_proj"].map(|linear| format!("model.layers.1.{linear}"));
-    assert_eq!((&config["r"], &config["lora_alpha"], &config["target_modules"]), (&json!(8), &json!(40), &json!(modules)));
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(format!("{out}/adapter_config.json")).expect("a config"))
+            .expect("JSON");
+    let modules =
+        ["self_attn.q_proj", "mlp.gate_proj", "mlp.down_proj"].map(|linear| format!("model.layers.1.{linear}"));
+    assert_eq!(
+        (&config["r"], &config["lora_alpha"], &config["target_modules"]),
+        (&json!(8), &json!(40), &json!(modules))
+    );
 }
 
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     let folder = Folder::new("settings");
     let (data, out, model) = (folder.file("text.txt", text()), folder.path("out"), folder.model("model"));
-    for (flag, values) in
-        [("--rank", ["0", "33"]), ("--lr", ["0", "2"]), ("--lr", ["NaN", "-1"]), ("--alpha", ["NaN", "0"]), ("--warmup", ["1", "-1"])]
-    {
+    for (flag, values) in [
+        ("--rank", ["0", "33"]),
+        ("--lr", ["0", "2"]),
+        ("--lr", ["NaN", "-1"]),
+        ("--alpha", ["NaN", "0"]),
+        ("--warmup", ["1", "-1"]),
+    ] {
         for value in values {
             let setting = format!("{flag}={value}");
-            refused(&train(&data, &out, &["--model", &model, &setting]), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
+            refused(
+                &train(&data, &out, &["--model", &model, &setting]),
+                "setting",
+                &[&format!("`{}` = {value}", &flag[2..])],
+            );
         }
     }
     let start = ["train", "--data", &data, "--out", &out, "--model", &model];
-    for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--steps", "0"), ("--targets", "lm_head")] {
+    for (flag, value) in
+        [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--steps", "0"), ("--targets", "lm_head")]
+    {
         refused(&[&start[..], &[flag, value]].concat(), "setting", &[&flag[2..], value]);
     }
     for (name, values) in [("temperature", ["-1", "inf"]), ("top-p", ["0", "1.1"]), ("strength", ["inf", "NaN"])] {
         for value in values {
             let setting = format!("--{name}={value}");
-            refused(&["generate", "--model", &model, "--prompt", "The", &setting], "setting", &[&format!("`{name}` = {value}")]);
+            refused(
+                &["generate", "--model", &model, "--prompt", "The", &setting],
+                "setting",
+                &[&format!("`{name}` = {value}")],
+            );
         }
     }
-    for (flag, value) in [("--epochs", "0"), ("--epochs", "NaN"), ("--lr", "-1"), ("--batch", "1025"), ("--accumulate", "1025")] {
+    for (flag, value) in
+        [("--epochs", "0"), ("--epochs", "NaN"), ("--lr", "-1"), ("--batch", "1025"), ("--accumulate", "1025")]
+    {
         refused(&[&start[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
     }
     let eval = ["eval", "--data", &data, "--model", &model];
-    for (flag, value) in [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--batch", "1025"), ("--strength", "NaN")] {
+    for (flag, value) in
+        [("--seq-len", "0"), ("--seq-len", "65"), ("--batch", "0"), ("--batch", "1025"), ("--strength", "NaN")]
+    {
         refused(&[&eval[..], &[flag, value]].concat(), "setting", &[&format!("`{}` = {value}", &flag[2..])]);
     }
     refused(&["generate", "--model", &model, "--prompt", &"sea ".repeat(17)], "prompt_too_long", &["68 tokens", "64"]);
@@ -405,7 +451,8 @@ fn a_result_that_cannot_be_written_is_an_error() {
     ];
     for args in commands {
         let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
-        let output = Command::new(env!("CARGO_BIN_EXE_tabtune")).args(args).stdout(full).output().expect("the binary runs");
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_tabtune")).args(args).stdout(full).output().expect("the binary runs");
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && err.contains("error[io]: `standard output`"), "{args:?}: {err}");
     }
@@ -423,7 +470,8 @@ fn an_evaluation_tells_what_it_leaves_out() {
     let object: Value = serde_json::from_str(&out).expect("one JSON object");
     let short = tokenizer().encode("boat", true).expect("ids").len();
     assert_eq!(object["tokens"], json!(16 + short), "{object}");
-    let prompts = folder.file("prompts.jsonl", json!({ "prompt": "sea ".repeat(40), "completion": "boat" }).to_string());
+    let prompts =
+        folder.file("prompts.jsonl", json!({ "prompt": "sea ".repeat(40), "completion": "boat" }).to_string());
     refused(&["eval", "--data", &prompts, "--seq-len", "16"], "data_format", &["target"]);
 }
 
@@ -436,7 +484,8 @@ fn the_memory_that_info_tells_is_what_a_run_takes() {
         let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no `{before}` in {text}"));
         rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
     };
-    let (status, _, err) = tabtune(&["train", "--data", &data, "--out", &folder.path("out"), "--model", &model, "--steps", "1"]);
+    let (status, _, err) =
+        tabtune(&["train", "--data", &data, "--out", &folder.path("out"), "--model", &model, "--steps", "1"]);
     assert_eq!(status, 0, "{err}");
     let (told, taken) = (number(&told, "): about "), number(&err, "memory at its peak: "));
     assert!((told / taken - 1.0).abs() < 0.05, "{told} is not {taken}");
@@ -483,15 +532,31 @@ fn fields(kind: &str) -> Option<&'static [&'static str]> {
 fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let folder = Folder::new("run");
     let (data, out, log) = (folder.file("text.txt", text()), folder.path("out"), folder.path("run.jsonl"));
-    let samples =
-        ["--rank", "2", "--targets", "q_proj,v_proj", "--sample-every", "3", "--prompt", "The cook", "--eval-every", "1", "--log", &log];
+    let samples = [
+        "--rank",
+        "2",
+        "--targets",
+        "q_proj,v_proj",
+        "--sample-every",
+        "3",
+        "--prompt",
+        "The cook",
+        "--eval-every",
+        "1",
+        "--log",
+        &log,
+    ];
     assert_eq!(succeeded(&train(&data, &out, &samples)), "", "a run has no result on standard output");
 
-    let mut names: Vec<_> = fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     assert_eq!(names, ["adapter_config.json", "adapter_model.safetensors"]);
-    let events: Vec<Value> =
-        fs::read_to_string(&log).expect("a log").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let events: Vec<Value> = fs::read_to_string(&log)
+        .expect("a log")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let kind = |event: &Value| event["type"].as_str().expect("a type").to_string();
     for event in &events {
         let Some(fields) = fields(&kind(event)) else { continue };
@@ -504,14 +569,21 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let count = |name: &str| events.iter().filter(|event| kind(event) == name).count();
     assert_eq!([count("config"), count("step"), count("eval"), count("sample"), count("done")], [1, 3, 4, 1, 1]);
     assert_eq!((kind(&events[0]), events[0]["baseSha256"].as_str().map(str::len)), ("config".to_string(), Some(64)));
-    assert_eq!((kind(&events[events.len() - 1]), &events[events.len() - 1]["reason"]), ("done".to_string(), &json!("finished")));
+    assert_eq!(
+        (kind(&events[events.len() - 1]), &events[events.len() - 1]["reason"]),
+        ("done".to_string(), &json!("finished"))
+    );
 
     let evaluated = succeeded(&["eval", "--data", &data, "--adapter", &out, "--seq-len", "16", "--json"]);
     let object: Value = serde_json::from_str(&evaluated).expect("one JSON object");
     let keys: Vec<&String> = object.as_object().expect("an object").keys().collect();
     assert_eq!(keys, ["loss", "perplexity", "tokens"]);
-    let (loss, perplexity) = (object["loss"].as_f64().expect("a number"), object["perplexity"].as_f64().expect("a number"));
-    assert!((loss.exp() / perplexity - 1.0).abs() < 1e-9 && loss > 0.0 && object["tokens"].as_u64() > Some(500), "{object}");
+    let (loss, perplexity) =
+        (object["loss"].as_f64().expect("a number"), object["perplexity"].as_f64().expect("a number"));
+    assert!(
+        (loss.exp() / perplexity - 1.0).abs() < 1e-9 && loss > 0.0 && object["tokens"].as_u64() > Some(500),
+        "{object}"
+    );
 
     let greedy = ["generate", "--prompt", "The cook", "--adapter", &out, "--temperature", "0", "--max-tokens", "12"];
     let once = succeeded(&greedy);
@@ -526,9 +598,16 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
 
     // Nothing better than the start was found: the last adapter is kept, and the loss that is told is its.
     let worse = folder.path("worse");
-    succeeded(&train(&data, &worse, &["--init", &out, "--lr", "1", "--warmup", "0", "--weights", "f32", "--log", &log]));
-    let events: Vec<Value> =
-        fs::read_to_string(&log).expect("a log").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    succeeded(&train(
+        &data,
+        &worse,
+        &["--init", &out, "--lr", "1", "--warmup", "0", "--weights", "f32", "--log", &log],
+    ));
+    let events: Vec<Value> = fs::read_to_string(&log)
+        .expect("a log")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     assert!(events.iter().any(|event| event["code"] == "no_improvement"), "{events:?}");
     let last = events.iter().rfind(|event| event["type"] == "eval").expect("an evaluation");
     let done = events.last().expect("an end");

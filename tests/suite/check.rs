@@ -7,19 +7,20 @@ use tabtune::gpu::{Gpu, GpuOptions, Shape};
 
 pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 
-/// The shapes in which whole models are tried. Compiling kernels with work-group memory costs a software adapter in a browser seconds each, so there
-/// whole models run in the other shape; the tests of the ops run both.
+/// The shapes in which whole models are tried. Compiling kernels with work-group memory costs a software adapter in a
+/// browser seconds each, so there whole models run in the other shape; the tests of the ops run both.
 pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
 
 thread_local! {
-    /// One device per shape in a browser, where all tests share a thread, so that a kernel is compiled once. Natively a device must not outlive its
-    /// thread's other locals, and each test has its own.
+    /// One device per shape in a browser, where all tests share a thread, so that a kernel is compiled once. Natively a
+    /// device must not outlive its thread's other locals, and each test has its own.
     static DEVICES: RefCell<Vec<Rc<Gpu>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A device whose kernels have the given shape.
 pub async fn gpu(shape: Shape) -> Rc<Gpu> {
-    let known = DEVICES.with_borrow(|devices| devices.iter().find(|gpu| gpu.shape == shape && gpu.alive().is_ok()).cloned());
+    let known =
+        DEVICES.with_borrow(|devices| devices.iter().find(|gpu| gpu.shape == shape && gpu.alive().is_ok()).cloned());
     if let Some(gpu) = known {
         return gpu;
     }
@@ -39,7 +40,9 @@ pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
 pub fn close64(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs())).max(1e-30);
-    let error = |i: usize| if found[i].is_finite() { (f64::from(found[i]) - expected[i]).abs() / largest } else { f64::INFINITY };
+    let error = |i: usize| {
+        if found[i].is_finite() { (f64::from(found[i]) - expected[i]).abs() / largest } else { f64::INFINITY }
+    };
     let worst = (0..found.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
     if !found.is_empty() {
         assert!(

@@ -29,7 +29,10 @@ fn replay(kind: &str) -> Vec<(PathBuf, tabtune::error::Result<()>)> {
 fn every_seed_of_the_fuzzers_is_accepted() {
     let seeds = replay("seeds");
     for (name, _) in targets::TARGETS {
-        assert!(seeds.iter().any(|(path, _)| path.parent().is_some_and(|folder| folder.ends_with(name))), "no seed for `{name}`");
+        assert!(
+            seeds.iter().any(|(path, _)| path.parent().is_some_and(|folder| folder.ends_with(name))),
+            "no seed for `{name}`"
+        );
     }
     for (path, found) in seeds {
         assert!(found.is_ok(), "{}: {found:?}", path.display());

@@ -1,4 +1,5 @@
-//! Parity with PEFT: logits, loss, every adapter gradient and five AdamW steps of `tests/fixtures`, natively and in a browser, in both kernel shapes.
+//! Parity with PEFT: logits, loss, every adapter gradient and five AdamW steps of `tests/fixtures`, natively and in a
+//! browser, in both kernel shapes.
 
 use std::rc::Rc;
 
@@ -90,8 +91,10 @@ impl Case {
 
     /// A tensor of oracle.safetensors.
     pub fn oracle(&self, name: &str) -> Vec<f32> {
-        let length = Header::length(self.oracle[..8].try_into().expect("8 bytes"), self.oracle.len() as u64, "oracle").expect("a header");
-        let header = Header::parse(&self.oracle[8..8 + length as usize], self.oracle.len() as u64, "oracle").expect("a header");
+        let length = Header::length(self.oracle[..8].try_into().expect("8 bytes"), self.oracle.len() as u64, "oracle")
+            .expect("a header");
+        let header =
+            Header::parse(&self.oracle[8..8 + length as usize], self.oracle.len() as u64, "oracle").expect("a header");
         let entry = header.get(name).unwrap_or_else(|| panic!("{}: no {name}", self.name));
         let mut values = Vec::new();
         to_f32(entry.dtype, &self.oracle[entry.begin as usize..entry.end as usize], &mut values);
@@ -101,7 +104,10 @@ impl Case {
 
 impl Facts {
     pub fn rows(&self) -> Vec<Row> {
-        self.rows.iter().map(|row| Row { ids: row.ids.clone(), targets: row.targets.clone(), tokens: row.tokens }).collect()
+        self.rows
+            .iter()
+            .map(|row| Row { ids: row.ids.clone(), targets: row.targets.clone(), tokens: row.tokens })
+            .collect()
     }
 
     pub fn micro(&self) -> MicroBatch {
@@ -139,7 +145,8 @@ async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
     let model = case.model(gpu).await;
     let (adapter, flat) = case.files().load(gpu, &model.config).expect("an adapter");
     adapter.write(gpu, &flat);
-    let draft = Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
+    let draft =
+        Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
     let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
 
     // The gradient is what a micro-batch leaves; the update that follows would clear it.
@@ -157,9 +164,21 @@ async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
         let tolerance = if step == 0 { 1e-5 } else { 1e-4 };
         assert!(result.finite, "{} step {step}", case.name);
         let loss = relative(result.loss, facts.step_losses[step]);
-        assert!(loss <= tolerance, "{} {shape:?} step {step}: loss {} is not {}", case.name, result.loss, facts.step_losses[step]);
+        assert!(
+            loss <= tolerance,
+            "{} {shape:?} step {step}: loss {} is not {}",
+            case.name,
+            result.loss,
+            facts.step_losses[step]
+        );
         let norm = relative(result.grad_norm, facts.grad_norms[step]);
-        assert!(norm <= 1e-3, "{} {shape:?} step {step}: norm {} is not {}", case.name, result.grad_norm, facts.grad_norms[step]);
+        assert!(
+            norm <= 1e-3,
+            "{} {shape:?} step {step}: norm {} is not {}",
+            case.name,
+            result.grad_norm,
+            facts.grad_norms[step]
+        );
     }
     let trained = adapter.read(gpu).await.expect("parameters");
     for (module, a, b) in adapter.matrices(&trained) {
@@ -170,8 +189,8 @@ async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
     }
 }
 
-/// Compiling a kernel costs a software adapter in a browser seconds where work-group memory is used, so there that shape runs one case;
-/// the tests of the ops run every variant.
+/// Compiling a kernel costs a software adapter in a browser seconds where work-group memory is used, so there that
+/// shape runs one case; the tests of the ops run every variant.
 fn cases(shape: Shape) -> impl Iterator<Item = &'static Case> {
     let few = cfg!(target_arch = "wasm32") && shape == Shape::Tiled;
     CASES.iter().filter(move |case| !few || case.name == "llama-tied-all-linear")

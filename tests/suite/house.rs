@@ -58,7 +58,8 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(ROOT).join(folder)];
     while let Some(folder) = folders.pop() {
-        let mut paths: Vec<PathBuf> = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
         paths.sort();
         for path in paths {
             if path.is_dir() {
@@ -88,7 +89,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn named_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let begins = line.match_indices(prefix).map(|(at, _)| at).filter(|&at| !line[..at].ends_with(is_word));
-    begins.map(|at| &line[at + prefix.len()..]).map(|rest| &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())]).collect()
+    begins
+        .map(|at| &line[at + prefix.len()..])
+        .map(|rest| &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())])
+        .collect()
 }
 
 fn has_word(line: &str, word: &str) -> bool {
@@ -100,7 +104,9 @@ fn only_in(words: &[&str], belongs: impl Fn(&str) -> bool) {
     let mut wrong = Vec::new();
     for (path, text) in files("src", "rs").iter().filter(|(path, _)| !belongs(path)) {
         for (number, line) in code(text) {
-            wrong.extend(words.iter().filter(|word| has_word(line, word)).map(|word| format!("{path}:{number}: `{word}`")));
+            wrong.extend(
+                words.iter().filter(|word| has_word(line, word)).map(|word| format!("{path}:{number}: `{word}`")),
+            );
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -112,8 +118,10 @@ fn imports_run_one_way() {
     let mut edges = 0;
     for (path, text) in files("src", "rs").iter().filter(|(path, _)| path != "src/lib.rs") {
         let from = room(path);
-        let (_, allowed) =
-            ROOMS.iter().find(|(name, _)| *name == from).unwrap_or_else(|| panic!("{path}: no room `{from}` in the import rule"));
+        let (_, allowed) = ROOMS
+            .iter()
+            .find(|(name, _)| *name == from)
+            .unwrap_or_else(|| panic!("{path}: no room `{from}` in the import rule"));
         for (number, line) in code(text) {
             for to in [named_after(line, "crate::"), named_after(line, "tabtune::")].concat() {
                 edges += 1;
@@ -149,9 +157,10 @@ fn only_gpu_names_wgpu() {
 
 #[test]
 fn only_web_and_one_file_of_gpu_know_javascript() {
-    only_in(&["JsValue", "JsFuture", "wasm_bindgen", "wasm_bindgen_futures", "js_sys", "web_sys", "serde_wasm_bindgen"], |path| {
-        room(path) == "web" || path == "src/gpu/ahead_web.rs"
-    });
+    only_in(
+        &["JsValue", "JsFuture", "wasm_bindgen", "wasm_bindgen_futures", "js_sys", "web_sys", "serde_wasm_bindgen"],
+        |path| room(path) == "web" || path == "src/gpu/ahead_web.rs",
+    );
 }
 
 #[test]
@@ -174,7 +183,11 @@ fn nothing_above_ops_names_a_kernel() {
     for (path, text) in files("src", "rs").iter().filter(|(path, _)| !below.contains(&room(path))) {
         for module in MODULES {
             let may = module.kernel == PROBE && path == "src/bin/tabtune/bench.rs";
-            assert!(may || !text.contains(&format!("{:?}", module.kernel)), "{path} names the kernel `{}`", module.kernel);
+            assert!(
+                may || !text.contains(&format!("{:?}", module.kernel)),
+                "{path} names the kernel `{}`",
+                module.kernel
+            );
         }
     }
 }

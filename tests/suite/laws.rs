@@ -82,7 +82,8 @@ pub fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
 
 /// The same checkpoint with its matrices rounded to f16 and stored in f32.
 fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
-    let length = Header::length(model[..8].try_into().expect("8 bytes"), model.len() as u64, "model").expect("a header") as usize;
+    let length = Header::length(model[..8].try_into().expect("8 bytes"), model.len() as u64, "model").expect("a header")
+        as usize;
     let header = Header::parse(&model[8..8 + length], model.len() as u64, "model").expect("a header");
     let mut tensors = Vec::new();
     for entry in &header.entries {
@@ -93,7 +94,8 @@ fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
         }
         tensors.push((entry.name.clone(), entry.shape.clone(), values));
     }
-    let tensors: Vec<_> = tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
+    let tensors: Vec<_> =
+        tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice())).collect();
     write(&tensors, &[])
 }
 
@@ -114,7 +116,11 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let near = |what: &str, position: u32, found: &[f32]| {
         let at = positions.iter().position(|&p| p == position).expect("a position") * found.len();
         let worst = found.iter().zip(&forward[at..]).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4, "{what}, {:?}: at position {position} of {context} logits differ by {worst}", model.gpu.shape);
+        assert!(
+            worst <= 1e-4,
+            "{what}, {:?}: at position {position} of {context} logits differ by {worst}",
+            model.gpu.shape
+        );
     };
     for (position, id) in sequence.iter().enumerate() {
         let found = generator.feed(&[*id], position, 1.0).await.expect("logits");
@@ -149,7 +155,11 @@ crate::gpu_tests! {
                 let sequence = ids(48, 96, 2);
                 let expected = logits(&t.base, &sequence, 2, 1.0).await;
                 same_bits(name, &logits(&t.model, &sequence, 2, 0.0).await, &expected);
-                assert_ne!(logits(&t.model, &sequence, 2, 1.0).await, expected, "the adapter does something at strength 1");
+                assert_ne!(
+                    logits(&t.model, &sequence, 2, 1.0).await,
+                    expected,
+                    "the adapter does something at strength 1"
+                );
             }
         }
     }
@@ -210,7 +220,10 @@ crate::gpu_tests! {
             }
             let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
             assert_eq!(one.targets, two.targets);
-            assert!((one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5, "{one:?} {two:?}");
+            assert!(
+                (one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5,
+                "{one:?} {two:?}"
+            );
             close("accumulated gradient", sum, whole, 1e-5);
         }
     }
@@ -219,7 +232,11 @@ crate::gpu_tests! {
         for &shape in MODEL_SHAPES {
             let t = tuned("llama-all-linear", gpu(shape).await).await;
             let (many, seq_len) = (9, 24);
-            let row = |i: usize| Row { ids: ids(seq_len + 1, 96, i), targets: (0..seq_len).map(|t| t % (i + 2) > 0).collect(), tokens: seq_len };
+            let row = |i: usize| Row {
+                ids: ids(seq_len + 1, 96, i),
+                targets: (0..seq_len).map(|t| t % (i + 2) > 0).collect(),
+                tokens: seq_len,
+            };
             let rows: Vec<Row> = (0..many).map(row).collect();
             let mut losses = Vec::new();
             let mut gradients = Vec::new();
@@ -244,19 +261,30 @@ crate::gpu_tests! {
             assert!((losses[0].0 / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {losses:?}");
             // Training and evaluation are plans of their own.
             let all = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), many, seq_len);
-            let trained = step(&mut t.trainer(many, seq_len).await, &[all], seq_len, StepSettings { learning_rate: 0.0, ..STEP }).await;
+            let trained =
+                step(&mut t.trainer(many, seq_len).await, &[all], seq_len, StepSettings { learning_rate: 0.0, ..STEP })
+                    .await;
             assert_eq!(trained.targets, losses[1].1);
-            assert!((trained.loss * f64::from(trained.targets) / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {trained:?}");
+            assert!(
+                (trained.loss * f64::from(trained.targets) / losses[1].0 - 1.0).abs() < 1e-6,
+                "{shape:?}: {trained:?}"
+            );
             for batch in [1, 2, many, 20] {
                 let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
-                let mean = run::evaluate(&mut evaluator, &rows, batch, seq_len, 1.0, &Control::default()).await.expect("a loss");
+                let mean = run::evaluate(&mut evaluator, &rows, batch, seq_len, 1.0, &Control::default())
+                    .await
+                    .expect("a loss");
                 let (mean, targets) = mean.expect("a loss");
                 assert_eq!(targets, losses[1].1);
-                assert!((mean * f64::from(targets) / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: in batches of {batch} {mean}");
+                assert!(
+                    (mean * f64::from(targets) / losses[1].0 - 1.0).abs() < 1e-6,
+                    "{shape:?}: in batches of {batch} {mean}"
+                );
             }
             let nothing = [Row { ids: ids(seq_len + 1, 96, 1), targets: vec![false; seq_len], tokens: seq_len }];
             let mut evaluator = run::evaluator(&t.model, 2, seq_len).await.expect("a plan");
-            let none = run::evaluate(&mut evaluator, &nothing, 2, seq_len, 1.0, &Control::default()).await.expect("a loss");
+            let none =
+                run::evaluate(&mut evaluator, &nothing, 2, seq_len, 1.0, &Control::default()).await.expect("a loss");
             assert_eq!(none, Some((0.0, 0)), "rows without targets have no loss");
             let whole: Vec<f32> = gradients[0].iter().map(|g| *g as f32).collect();
             close64("gradient", &whole, &gradients[1], 1e-5);
@@ -273,7 +301,8 @@ crate::gpu_tests! {
                 let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
                 let mut results = Vec::new();
                 for _ in 0..2 {
-                    let ticket = trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, STEP, pieces).expect("a step");
+                    let ticket =
+                        trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, STEP, pieces).expect("a step");
                     results.push(trainer.result(ticket).await.expect("a result"));
                 }
                 answers.push((pieces, results, t.adapter.read(&t.gpu).await.expect("parameters")));
@@ -287,12 +316,20 @@ crate::gpu_tests! {
 
     async fn learning_rates_equal_their_reference() {
         use crate::reference::{Schedule as Expected, learning_rate};
-        let schedules = [(Schedule::Linear, Expected::Linear), (Schedule::Cosine, Expected::Cosine), (Schedule::Constant, Expected::Constant)];
+        let schedules = [
+            (Schedule::Linear, Expected::Linear),
+            (Schedule::Cosine, Expected::Cosine),
+            (Schedule::Constant, Expected::Constant),
+        ];
         for (schedule, expected) in schedules {
             for (n, warmup) in [(1, 0.0), (7, 0.0), (10, 0.05), (150, 0.05), (20, 0.5)] {
                 for s in 1..=n {
-                    let (found, expected) = (3e-3 * schedule.factor(s, n, warmup), learning_rate(expected, 3e-3, warmup, s, n));
-                    assert!((found - expected).abs() < 1e-15, "{schedule:?}, step {s} of {n}, warm-up {warmup}: {found} is not {expected}");
+                    let (found, expected) =
+                        (3e-3 * schedule.factor(s, n, warmup), learning_rate(expected, 3e-3, warmup, s, n));
+                    assert!(
+                        (found - expected).abs() < 1e-15,
+                        "{schedule:?}, step {s} of {n}, warm-up {warmup}: {found} is not {expected}"
+                    );
                 }
             }
         }
@@ -302,7 +339,15 @@ crate::gpu_tests! {
         for &shape in MODEL_SHAPES {
             let gpu = gpu(shape).await;
             let config = Config { context: 96, ..Config::parse(CONFIG.as_bytes()).expect("a config") };
-            let base = Transformer::load(&gpu, config, &Source::memory("model", MODEL.to_vec()), Storage::default(), &mut |_, _| {}).await.expect("a model");
+            let base = Transformer::load(
+                &gpu,
+                config,
+                &Source::memory("model", MODEL.to_vec()),
+                Storage::default(),
+                &mut |_, _| {},
+            )
+            .await
+            .expect("a model");
             let (adapter, flat) = case("llama-all-linear").files().load(&gpu, &base.config).expect("an adapter");
             adapter.write(&gpu, &flat);
             decoding_equals_forward(&adapter.attach(&base), &[0, 1, 31, 32, 63, 64, 65, 95]).await;
@@ -313,7 +358,8 @@ crate::gpu_tests! {
     async fn decoding_the_embedded_base_equals_the_full_forward() {
         let gpu = gpu(Shape::Direct).await;
         let config = Config::parse(include_bytes!("../../www/public/base/config.json")).expect("a config");
-        let source = Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
+        let source =
+            Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
         let base = Transformer::load(&gpu, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
         decoding_equals_forward(&base, &[1, 63, 64, 65, 255]).await;
     }
@@ -328,7 +374,12 @@ crate::gpu_tests! {
                 let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
                 let t = tuned(name, gpu).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
-                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+                let gradient = t
+                    .trainer(2, facts.seq_len)
+                    .await
+                    .gradient(&facts.micro(), facts.seq_len)
+                    .await
+                    .expect("a gradient");
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
                 answers.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
@@ -347,7 +398,8 @@ crate::gpu_tests! {
                 let source = Source::memory("model.safetensors", bytes);
                 Transformer::load(&gpu, config.clone(), &source, storage, &mut |_, _| {}).await.expect("a model")
             };
-            let models = [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
+            let models =
+                [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
             assert!(models[0].weight_bytes() < models[1].weight_bytes() * 6 / 10);
             let facts = case.facts();
             let mut answers = Vec::new();
@@ -356,8 +408,17 @@ crate::gpu_tests! {
                 adapter.write(&gpu, &flat);
                 let model = adapter.attach(&base);
                 let t = Tuned { gpu: gpu.clone(), base, model, adapter, flat };
-                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
-                answers.push((logits(&t.model, &facts.micro().tokens, 2, 1.0).await, loss(&t.model, &facts.micro()).await, gradient));
+                let gradient = t
+                    .trainer(2, facts.seq_len)
+                    .await
+                    .gradient(&facts.micro(), facts.seq_len)
+                    .await
+                    .expect("a gradient");
+                answers.push((
+                    logits(&t.model, &facts.micro().tokens, 2, 1.0).await,
+                    loss(&t.model, &facts.micro()).await,
+                    gradient,
+                ));
             }
             same_bits("logits", &answers[0].0, &answers[1].0);
             assert_eq!(answers[0].1, answers[1].1);
@@ -372,7 +433,8 @@ crate::gpu_tests! {
             let generator = Generator::new(&base.model).await.expect("plans");
             let sampling = Sampling { max_tokens: 12, temperature: 0.0, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
             let prompt = "Boats left on the tide, a long row of them";
-            let generated = generator.generate(&base.tokenizer, prompt, &sampling, &mut |_| {}, &|| true).await.expect("text");
+            let generated =
+                generator.generate(&base.tokenizer, prompt, &sampling, &mut |_| {}, &|| true).await.expect("text");
             assert_eq!((generated.tokens, generated.reason), (12, Reason::Length));
             let mut sequence = base.tokenizer.encode(prompt, true).expect("ids");
             let prompt_tokens = sequence.len();

@@ -72,7 +72,8 @@ fn adapters() {
         config[field] = value.clone();
         AdapterFiles { config: config.to_string(), ..adapter(4) }
     };
-    let patterns = |count: usize| json!((0..count).map(|i| (i.to_string(), json!(4))).collect::<serde_json::Map<_, _>>());
+    let patterns =
+        |count: usize| json!((0..count).map(|i| (i.to_string(), json!(4))).collect::<serde_json::Map<_, _>>());
     let expression = |bytes: usize| json!(format!(".*q_proj{}", "|x".repeat((bytes - 8) / 2)));
     // What is matched has eight bytes more than the file's expression.
     let fields = [
@@ -109,8 +110,9 @@ fn ranks_of_a_run() {
         (config["hidden_size"], config["head_dim"]) = (json!(hidden), json!(128));
         Config::parse(config.to_string().as_bytes()).expect("a config")
     };
-    let spec =
-        |hidden: usize| move |rank: &Value| AdapterSpec::new(&config(hidden), rank.as_u64().expect("a rank") as usize, 8.0, "q_proj");
+    let spec = |hidden: usize| {
+        move |rank: &Value| AdapterSpec::new(&config(hidden), rank.as_u64().expect("a rank") as usize, 8.0, "q_proj")
+    };
     check("rank", "setting", [json!(32), json!(33)], spec(32));
     check("rank", "setting", [json!(256), json!(257)], spec(512));
 }
@@ -128,7 +130,13 @@ fn tokenizers() {
     };
     let read = |json: Value| {
         let (tokenizer, config) = (json.to_string().into_bytes(), b"{}");
-        let files = TokenizerFiles { tokenizer: &tokenizer, tokenizer_config: None, generation_config: None, chat_template: None, config };
+        let files = TokenizerFiles {
+            tokenizer: &tokenizer,
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template: None,
+            config,
+        };
         Tokenizer::from_files(&files)
     };
     check("an id", "tokenizer", [json!(999_999), json!(1_000_000)], |value| read(id(value)));
@@ -141,7 +149,8 @@ fn tokenizers() {
         let special = json!({ "SpecialToken": { "id": "x" } });
         let mut single = vec![special; count.as_u64().expect("a count") as usize];
         single.push(json!({ "Sequence": { "id": "A" } }));
-        let template = json!({ "type": "TemplateProcessing", "single": single, "special_tokens": { "x": { "ids": [0] } } });
+        let template =
+            json!({ "type": "TemplateProcessing", "single": single, "special_tokens": { "x": { "ids": [0] } } });
         read(with("post_processor", template))
     };
     check("tokens that a template adds", "tokenizer", [json!(8), json!(9)], specials);

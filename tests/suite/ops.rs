@@ -28,8 +28,9 @@ const FORMATS: [Format; 2] = [Format::F32, Format::F16];
 
 /// A test bed for one plan: random operands, a recorder, and what the plan is expected to leave behind.
 ///
-/// Rows past `Step.rows` hold NaN in every operand, because nothing may depend on them. What a plan must write holds NaN before it runs,
-/// because it must not read it, and what a plan adds to is filled before it warms up, because warming up must leave memory as it was.
+/// Rows past `Step.rows` hold NaN in every operand, because nothing may depend on them. What a plan must write holds
+/// NaN before it runs, because it must not read it, and what a plan adds to is filled before it warms up, because
+/// warming up must leave memory as it was.
 struct Bed {
     name: String,
     gpu: Rc<Gpu>,
@@ -37,7 +38,8 @@ struct Bed {
     step: Step,
     /// Tokens, targets, labelled rows and their inverse, as `Input::write` takes them.
     lists: [Vec<u32>; 4],
-    /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6 as a rule.
+    /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6
+    /// as a rule.
     tolerance: f64,
     /// How `weight` stores what it makes.
     format: Format,
@@ -64,7 +66,15 @@ impl Bed {
     /// For a plan of one sequence with `room` rows, of which the step has `rows`.
     fn new(gpu: &Rc<Gpu>, name: &str, (room, rows): (usize, usize)) -> Bed {
         let input = Input::new(gpu, room).expect("an input");
-        let step = Step { rows: rows as u32, batch: 1, time: rows as u32, step: 1, inv_targets: 1.0, strength: 1.0, ..Step::default() };
+        let step = Step {
+            rows: rows as u32,
+            batch: 1,
+            time: rows as u32,
+            step: 1,
+            inv_targets: 1.0,
+            strength: 1.0,
+            ..Step::default()
+        };
         Bed {
             name: format!("{name}, {rows} rows of {room}, {:?}", gpu.shape),
             gpu: gpu.clone(),

@@ -1,4 +1,5 @@
-//! Plans as data: how many pipelines and dispatches they take, what a small one looks like, and that replaying one makes nothing.
+//! Plans as data: how many pipelines and dispatches they take, what a small one looks like, and that replaying one
+//! makes nothing.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -17,7 +18,8 @@ use crate::check::{MODEL_SHAPES, SHAPES, gpu};
 use crate::golden::{CASES, quiet};
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
-const ONE_LAYER: &[u8] = br#"{ "model_type": "llama", "vocab_size": 24, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
+const ONE_LAYER: &[u8] =
+    br#"{ "model_type": "llama", "vocab_size": 24, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true }"#;
 
 /// A model whose weights are all zero: plans depend on shapes alone.
@@ -37,13 +39,20 @@ async fn zeros(gpu: &Rc<Gpu>, config: &[u8]) -> Transformer {
         }
     }
     let zeros = vec![0.0; shapes.iter().map(|(_, shape)| shape.iter().product()).max().unwrap_or(0)];
-    let tensors: Vec<_> = shapes.into_iter().map(|(name, shape)| (name, shape.clone(), &zeros[..shape.iter().product()])).collect();
-    Transformer::load(gpu, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {}).await.expect("a model")
+    let tensors: Vec<_> =
+        shapes.into_iter().map(|(name, shape)| (name, shape.clone(), &zeros[..shape.iter().product()])).collect();
+    Transformer::load(gpu, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {})
+        .await
+        .expect("a model")
 }
 
 fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
-    Adapter::new(&model.gpu, &model.config, AdapterSpec::new(&model.config, rank, 2.0 * rank as f64, targets).expect("a spec"))
-        .expect("an adapter")
+    Adapter::new(
+        &model.gpu,
+        &model.config,
+        AdapterSpec::new(&model.config, rank, 2.0 * rank as f64, targets).expect("a spec"),
+    )
+    .expect("an adapter")
 }
 
 /// Forward and, with a tape, backward of the loss.
@@ -68,11 +77,24 @@ fn constants(module: &Module) -> Constants {
         "EPS" => 1e-5f32.to_bits(),
         _ => 16,
     };
-    let known = ["N", "K", "A_STRIDE", "W_ROWS", "Y_STRIDE", "P", "Q", "C", "COUNT", "F", "V", "QUADS", "H", "KV", "D", "LOOPS", "EPS"];
-    let declared = module.wgsl.split("override ").skip(1).filter_map(|rest| rest.split(';').next()).filter(|text| !text.contains('='));
+    let known = [
+        "N", "K", "A_STRIDE", "W_ROWS", "Y_STRIDE", "P", "Q", "C", "COUNT", "F", "V", "QUADS", "H", "KV", "D", "LOOPS",
+        "EPS",
+    ];
+    let declared = module
+        .wgsl
+        .split("override ")
+        .skip(1)
+        .filter_map(|rest| rest.split(';').next())
+        .filter(|text| !text.contains('='));
     let named = declared.map(|text| text.split(':').next().unwrap_or_default().trim());
     named
-        .map(|name| (*known.iter().find(|k| **k == name).unwrap_or_else(|| panic!("{}: no value for {name}", module.kernel)), value(name)))
+        .map(|name| {
+            (
+                *known.iter().find(|k| **k == name).unwrap_or_else(|| panic!("{}: no value for {name}", module.kernel)),
+                value(name),
+            )
+        })
         .collect()
 }
 
@@ -93,8 +115,8 @@ async fn compile(gpu: &Rc<Gpu>, module: &'static Module) {
     }
 }
 
-/// Of the embedded base at a shape's default batch: pipelines to train, pipelines in all, then the dispatches of the plans micro, update,
-/// evaluate, prefill and decode.
+/// Of the embedded base at a shape's default batch: pipelines to train, pipelines in all, then the dispatches of the
+/// plans micro, update, evaluate, prefill and decode.
 async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let base = zeros(&gpu(shape).await, EMBEDDED).await;
     let adapter = adapter(&base, 8, "all-linear");
@@ -104,7 +126,8 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan").0;
     let [prefill, decode] = Generator::record(&model).expect("plans");
     let export = ExportCheck::record(&base, &adapter, &[0; 32]).expect("plans");
-    let distinct = |recorders: &[&Recorder]| recorders.iter().flat_map(|rec| rec.kernels()).collect::<BTreeSet<KernelKey>>().len();
+    let distinct =
+        |recorders: &[&Recorder]| recorders.iter().flat_map(|rec| rec.kernels()).collect::<BTreeSet<KernelKey>>().len();
     let to_train = [micro, update, &evaluation];
     [
         distinct(&to_train),
@@ -162,12 +185,21 @@ crate::gpu_tests! {
             for (layer_0, layer_1, expected) in cases {
                 let mut model = adapter.attach(&base);
                 for (block, kept) in model.blocks.iter_mut().zip([layer_0, layer_1]) {
-                    block.linears.iter_mut().filter(|(target, _)| !kept.contains(target)).for_each(|(_, linear)| linear.lora = None);
+                    block
+                        .linears
+                        .iter_mut()
+                        .filter(|(target, _)| !kept.contains(target))
+                        .for_each(|(_, linear)| linear.lora = None);
                 }
                 let draft = Trainer::record(&model, &adapter.params(), 2, 24, false).expect("plans");
                 let trainer = Trainer::finish(draft, 2, &mut quiet()).await.expect("plans");
-                let count = |kernel: &str| trainer.micro_plan().kernels().iter().filter(|key| key.kernel == kernel).count();
-                assert_eq!([count("attention_backward_q"), count("rms_norm_backward")], expected, "{layer_0:?} {layer_1:?}");
+                let count =
+                    |kernel: &str| trainer.micro_plan().kernels().iter().filter(|key| key.kernel == kernel).count();
+                assert_eq!(
+                    [count("attention_backward_q"), count("rms_norm_backward")],
+                    expected,
+                    "{layer_0:?} {layer_1:?}"
+                );
             }
         }
     }
@@ -187,7 +219,8 @@ crate::gpu_tests! {
             let before = made();
             let settings = StepSettings { learning_rate: 1e-3, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
             for step in 1..=5 {
-                let ticket = trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, settings, 2).expect("a step");
+                let ticket =
+                    trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, settings, 2).expect("a step");
                 trainer.result(ticket).await.expect("a result");
                 let ticket = evaluator.submit(&facts.micro(), facts.seq_len, 1.0, 1).expect("an evaluation");
                 evaluator.result(ticket).await.expect("a loss");

@@ -1,4 +1,5 @@
-//! The laws on models, adapters and batches of random shapes: what the f64 reference computes, and what must be equal bit for bit.
+//! The laws on models, adapters and batches of random shapes: what the f64 reference computes, and what must be equal
+//! bit for bit.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -77,11 +78,15 @@ fn twin(seed: u64) -> Twin {
     let (adapter, adapters) = random_adapter(&shape, &mut dice);
     let (b, t) = (dice.between(1, 3), dice.between(1, 21));
     let (batch, rows) = random_batch(shape.v, b, t, &mut dice);
-    let weights = tensors.iter().map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect())).collect();
+    let weights = tensors
+        .iter()
+        .map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect()))
+        .collect();
     let config = json!({ "model_type": "llama", "vocab_size": shape.v, "hidden_size": shape.c, "intermediate_size": shape.f, "num_hidden_layers": shape.l,
         "num_attention_heads": shape.h, "num_key_value_heads": shape.kv, "head_dim": shape.d, "rms_norm_eps": shape.eps, "rope_theta": shape.theta,
         "max_position_embeddings": 32, "tie_word_embeddings": shape.tied });
-    let tensors: Vec<_> = tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
+    let tensors: Vec<_> =
+        tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
     Twin {
         config: Config::parse(config.to_string().as_bytes()).expect("a config"),
         checkpoint: write(&tensors, &[]),
@@ -99,7 +104,8 @@ fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTre
     if sites.is_empty() {
         sites.push(all[all.len() - 1]);
     }
-    let smallest = TARGETS.map(|target| shape.linear(target)).iter().map(|(rows, cols)| *rows.min(cols)).min().unwrap_or(1);
+    let smallest =
+        TARGETS.map(|target| shape.linear(target)).iter().map(|(rows, cols)| *rows.min(cols)).min().unwrap_or(1);
     let (rank, alpha) = (dice.between(1, smallest.min(9)), dice.between(1, 40) as f64 / 4.0);
     let (mut tensors, mut adapters) = (Vec::new(), BTreeMap::new());
     for &site in &sites {
@@ -114,7 +120,8 @@ fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTre
     }
     let modules: Vec<String> = sites.into_iter().map(module_name).collect();
     let config = json!({ "peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": modules });
-    let tensors: Vec<_> = tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
+    let tensors: Vec<_> =
+        tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
     (AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }, adapters)
 }
 
@@ -140,7 +147,8 @@ struct Engine {
 
 async fn engine(gpu: &Rc<Gpu>, twin: &Twin) -> Engine {
     let source = Source::memory("model.safetensors", twin.checkpoint.clone());
-    let base = Transformer::load(gpu, twin.config.clone(), &source, Storage::F32, &mut |_, _| {}).await.expect("a model");
+    let base =
+        Transformer::load(gpu, twin.config.clone(), &source, Storage::F32, &mut |_, _| {}).await.expect("a model");
     let (adapter, flat) = twin.adapter.load(gpu, &twin.config).expect("an adapter");
     adapter.write(gpu, &flat);
     let model = adapter.attach(&base);
@@ -194,7 +202,8 @@ impl Training {
     }
 }
 
-/// The same rows with other tokens wherever nothing may see them: as targets that carry no loss, and behind the last target of each row.
+/// The same rows with other tokens wherever nothing may see them: as targets that carry no loss, and behind the last
+/// target of each row.
 fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
     let mut other = micro.clone();
     let labelled = |place: usize| micro.slot_of_row[place] != MicroBatch::NO_SLOT;
@@ -216,7 +225,10 @@ crate::gpu_tests! {
             let twin = twin(200 + seed);
             let (gpu, v) = (gpu(shape_of(seed)).await, twin.config.vocabulary as u32);
             let mut training = Training::new(&gpu, &twin).await;
-            let what = format!("{:?}, model {seed}, {:?}, {} x {}", gpu.shape, twin.reference.config, twin.batch.b, twin.batch.t);
+            let what = format!(
+                "{:?}, model {seed}, {:?}, {} x {}",
+                gpu.shape, twin.reference.config, twin.batch.b, twin.batch.t
+            );
 
             // Train four, and train two, save, stray, load, train two.
             let start = training.save().await;
@@ -241,8 +253,10 @@ crate::gpu_tests! {
             let again = training.trainer.gradient(&unseen, training.seq_len).await.expect("a gradient");
             same_bits(&format!("the gradient with other padding and prompts, {what}"), &again, &gradient);
 
-            // One row after the other, or all at once. After the first step without clipping, the first moment is a tenth of the gradient.
-            let one_by_one: Vec<_> = twin.rows.iter().map(|row| MicroBatch::assemble(&[row], twin.batch.b, twin.batch.t)).collect();
+            // One row after the other, or all at once. After the first step without clipping, the first moment is a
+            // tenth of the gradient.
+            let one_by_one: Vec<_> =
+                twin.rows.iter().map(|row| MicroBatch::assemble(&[row], twin.batch.b, twin.batch.t)).collect();
             let sum = training.step(&one_by_one, 0.0, 0.0).await;
             let [_, parts, _] = training.save().await;
             training.load(0, &start);
@@ -268,7 +282,12 @@ crate::gpu_tests! {
             let gpu = gpu(shape).await;
             let engine = engine(&gpu, &twin).await;
             let pass = twin.reference.forward(&twin.batch);
-            close64(&format!("logits of {what}"), &logits(&engine.model, &twin.batch.ids, b, 1.0).await, &pass.logits, 2e-5);
+            close64(
+                &format!("logits of {what}"),
+                &logits(&engine.model, &twin.batch.ids, b, 1.0).await,
+                &pass.logits,
+                2e-5,
+            );
 
             let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
             assert_eq!(micro.labelled as usize, pass.targets);

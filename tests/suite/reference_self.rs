@@ -3,8 +3,9 @@
 use crate::reference::llama::{Batch, Config, Llama, Site, TARGETS};
 use crate::reference::*;
 
-/// Every backward here is exact, so what is left is the difference quotient's own error: with a step of 1e-4, a fourth-order
-/// stencil and values of order one, about 1e-12 from rounding and 1e-16 from truncation, relative to the largest gradient.
+/// Every backward here is exact, so what is left is the difference quotient's own error: with a step of 1e-4, a
+/// fourth-order stencil and values of order one, about 1e-12 from rounding and 1e-16 from truncation, relative to the
+/// largest gradient.
 const TOLERANCE: f64 = 1e-8;
 
 /// Checks `gradient` as the derivative of `f` at `x`, in every component, relative to the largest of them.
@@ -258,7 +259,12 @@ fn llama(config: &Config, sites: &[Site]) -> Llama {
     }
     for (seed, &site) in sites.iter().enumerate() {
         let ((n_out, n_in), rank) = (config.linear(site.1), 2);
-        let lora = Lora { a: noise(100 + seed as u64, rank * n_in), b: noise(200 + seed as u64, n_out * rank), scale: 0.6, rank };
+        let lora = Lora {
+            a: noise(100 + seed as u64, rank * n_in),
+            b: noise(200 + seed as u64, n_out * rank),
+            scale: 0.6,
+            rank,
+        };
         model.adapters.insert(site, lora);
     }
     model

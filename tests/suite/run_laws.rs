@@ -4,13 +4,17 @@ use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use tabtune::error::Error;
-use tabtune::run::{self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start, Wish};
+use tabtune::run::{
+    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start,
+    Wish,
+};
 
 use crate::check::{MODEL_SHAPES, gpu};
 use crate::laws::{case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
-/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint, and what it keeps.
+/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint,
+/// and what it keeps.
 async fn interrupted_run(
     base: &Base,
     settings: &Settings,
@@ -64,7 +68,11 @@ crate::gpu_tests! {
             for at in [1, 3, 4, 6] {
                 let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
                 let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
-                assert!((at..=at + 1).contains(&checkpoint.state.step), "stopped at {} instead of {at}", checkpoint.state.step);
+                assert!(
+                    (at..=at + 1).contains(&checkpoint.state.step),
+                    "stopped at {} instead of {at}",
+                    checkpoint.state.step
+                );
                 let start = Start::Checkpoint(Box::new(checkpoint));
                 let (events, _, resumed) = interrupted_run(&base, &settings, start, 0, Wish::GoOn).await;
                 // Speed aside.
@@ -73,14 +81,19 @@ crate::gpu_tests! {
                         Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
                         Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
                         Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
-                        Event::Done { step, best_loss, best_step, .. } => Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0)),
+                        Event::Done { step, best_loss, best_step, .. } => {
+                            Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0))
+                        }
                         _ => None,
                     });
                     told.collect::<Vec<_>>()
                 };
                 assert_eq!(facts(&events), facts(&whole), "{shape:?}: taken up at {at}");
                 let resumed = resumed.expect("an adapter");
-                assert!(resumed.files == kept.files && resumed.step == kept.step, "{shape:?}: taken up at {at}, another adapter");
+                assert!(
+                    resumed.files == kept.files && resumed.step == kept.step,
+                    "{shape:?}: taken up at {at}, another adapter"
+                );
             }
         }
     }
@@ -91,7 +104,10 @@ crate::gpu_tests! {
         let (whole, kept) = whole_run(&base, &settings, None).await;
         let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
         let losses = |events: &[Event]| {
-            events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+            events
+                .iter()
+                .filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None })
+                .collect::<Vec<_>>()
         };
         assert_eq!(losses(&events), losses(&whole));
         assert!(paused.expect("an adapter").files == kept.expect("an adapter").files);
@@ -119,9 +135,14 @@ crate::gpu_tests! {
     async fn a_run_ends_early_once_patience_is_over() {
         let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
         // So small a learning rate changes no loss, so no evaluation is better than the one before.
-        let settings = Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
+        let settings =
+            Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
         let (events, _) = whole_run(&base, &settings, None).await;
-        assert!(matches!(events.last(), Some(Event::Done { step: 3, reason: DoneReason::EarlyStop, .. })), "{:?}", events.last());
+        assert!(
+            matches!(events.last(), Some(Event::Done { step: 3, reason: DoneReason::EarlyStop, .. })),
+            "{:?}",
+            events.last()
+        );
     }
 
     async fn dropout_changes_training_and_no_evaluation() {
@@ -129,7 +150,10 @@ crate::gpu_tests! {
             let base = tiny_base(&gpu(shape).await).await;
             let settings = tiny_settings(&base);
             let losses = |events: &[Event]| {
-                events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None }).collect::<Vec<_>>()
+                events
+                    .iter()
+                    .filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None })
+                    .collect::<Vec<_>>()
             };
             let evals = |events: &[Event]| events.iter().find(|event| matches!(event, Event::Eval { .. })).cloned();
             let (without, _) = whole_run(&base, &settings, None).await;
@@ -149,7 +173,8 @@ crate::gpu_tests! {
         for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
             let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
             let (events, _) = whole_run(&base, &settings, Some(&init)).await;
-            let loss = events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
+            let loss =
+                events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
             answers.push(loss.expect("a step"));
         }
         assert_ne!(answers[0], answers[1]);
@@ -170,9 +195,19 @@ crate::gpu_tests! {
             let init = AdapterFiles::new(&adapter, &flat, "tiny");
             let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
             let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
-            let kept = kept.expect("an adapter").files.adapter().expect("an adapter").parameters(&adapter).expect("parameters");
+            let kept = kept
+                .expect("an adapter")
+                .files
+                .adapter()
+                .expect("an adapter")
+                .parameters(&adapter)
+                .expect("parameters");
             same_bits("adapter", &kept, &flat);
-            assert!(matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })), "{:?}", events.last());
+            assert!(
+                matches!(events.last(), Some(Event::Done { reason: DoneReason::NonFinite, .. })),
+                "{:?}",
+                events.last()
+            );
             assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
         }
     }

@@ -10,7 +10,8 @@ use tabtune::gpu::{Gpu, GpuOptions, Shape};
 use tabtune::model::Target;
 use tabtune::run::checkpoint::State;
 use tabtune::run::{
-    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase, Settings, Start, Wish,
+    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase,
+    Settings, Start, Wish,
 };
 use tabtune::safetensors::{Entry, Header, to_f32};
 use tabtune::text::dataset::Dataset;
@@ -29,7 +30,8 @@ struct Told {
     kept: Option<Kept>,
 }
 
-/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` answers what is wished once an event is told.
+/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` answers what is wished once an
+/// event is told.
 async fn told(
     base: &Base,
     data: &Dataset,
@@ -77,7 +79,8 @@ fn sampled(event: &Event) -> Option<u32> {
 
 /// Names and numbers in a safetensors file.
 fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
-    let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "kept").expect("a header") as usize;
+    let length =
+        Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "kept").expect("a header") as usize;
     let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "kept").expect("a header");
     let read = |entry: &Entry| {
         let mut values = Vec::new();
@@ -99,12 +102,14 @@ crate::gpu_tests! {
             ([12, 0, 5], vec![0, 2, 4, 6, 8, 10, 12], vec![5, 10, 12]),
         ];
         for ([steps, eval_every, sample_every], evaluations, samples) in cases {
-            let settings = Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
+            let settings =
+                Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
             let events = quietly(&base, &settings).await.events;
             assert_eq!(steps_of(&events, evaluated), evaluations, "{steps} steps, evaluated every {eval_every}");
             assert_eq!(steps_of(&events, sampled), samples, "{steps} steps, sampled every {sample_every}");
             // A token of this tokenizer is a character.
-            let whole = |event: &Event| if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true };
+            let whole =
+                |event: &Event| if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true };
             assert!(events.iter().all(whole), "{events:?}");
         }
     }
@@ -116,9 +121,14 @@ crate::gpu_tests! {
         let mut seen = 0;
         for event in &events {
             // By then the time of the first step, which no step came before, is forgotten.
-            if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event && *step > 30 {
+            if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event
+                && *step > 30
+            {
                 let (speed, left) = (f64::from(*tokens) / STEP_MS * 1000.0, f64::from(settings.steps - step) * STEP_MS);
-                assert!((tokens_per_second / speed - 1.0).abs() < 1e-3, "step {step}: {tokens_per_second} tokens a second, not {speed}");
+                assert!(
+                    (tokens_per_second / speed - 1.0).abs() < 1e-3,
+                    "step {step}: {tokens_per_second} tokens a second, not {speed}"
+                );
                 assert!((eta_ms - left).abs() <= 1e-3 * left, "step {step}: {eta_ms} ms left, not {left}");
                 seen += 1;
             }
@@ -139,10 +149,16 @@ crate::gpu_tests! {
                     _ => None,
                 });
                 let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
-                assert!(losses.best.is_none_or(|best| best == loss) && losses.best_step == step, "{losses:?}, not {loss} at {step}");
+                assert!(
+                    losses.best.is_none_or(|best| best == loss) && losses.best_step == step,
+                    "{losses:?}, not {loss} at {step}"
+                );
             }
             let times: Vec<f64> = [0.0].into_iter().chain(told.checkpoints.iter().map(|(time, _)| *time)).collect();
-            assert_eq!(told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(), told.checkpoints.len());
+            assert_eq!(
+                told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(),
+                told.checkpoints.len()
+            );
             // A checkpoint waits for the steps that are under way, of which there are two at most.
             for pair in times.windows(2) {
                 let gap = pair[1] - pair[0];
@@ -150,7 +166,10 @@ crate::gpu_tests! {
             }
             let total = f64::from(settings.steps) * STEP_MS;
             assert_eq!(told.checkpoints.is_empty(), every > total);
-            assert!(total - times[times.len() - 1] <= every + 2.0 * STEP_MS, "every {every} ms: the last of {times:?} is too early");
+            assert!(
+                total - times[times.len() - 1] <= every + 2.0 * STEP_MS,
+                "every {every} ms: the last of {times:?} is too early"
+            );
         }
     }
 
@@ -186,13 +205,18 @@ crate::gpu_tests! {
             };
             let events = told(&base, &data, &settings, None, wish).await.expect("a run").events;
             let phase = |event: &Event| if let Event::Phase { phase, .. } = event { Some(*phase) } else { None };
-            let phases: Vec<Phase> = events.iter().filter_map(phase).filter(|phase| *phase != Phase::Compiling).collect();
+            let phases: Vec<Phase> =
+                events.iter().filter_map(phase).filter(|phase| *phase != Phase::Compiling).collect();
             let (expected, reason): (&[Phase], _) = match after {
                 Wish::GoOn => (&[Phase::Training, Phase::Paused, Phase::Training], DoneReason::Finished),
                 _ => (&[Phase::Training, Phase::Paused], DoneReason::Stopped),
             };
             assert_eq!(phases, expected);
-            assert!(matches!(events.last(), Some(Event::Done { reason: found, .. }) if *found == reason), "{:?}", events.last());
+            assert!(
+                matches!(events.last(), Some(Event::Done { reason: found, .. }) if *found == reason),
+                "{:?}",
+                events.last()
+            );
         }
     }
 
@@ -211,14 +235,18 @@ crate::gpu_tests! {
 
     async fn what_a_run_tells_of_its_adapter_is_what_the_files_hold() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
-        for (rank, alpha, targets, method) in
-            [(3, 6.5, "q_proj,down_proj", Method::Lora), (8, 16.0, "all-linear", Method::Lora), (8, 16.0, "all-linear", Method::Full)]
-        {
-            let settings = Settings { rank, alpha, targets: targets.to_string(), method, sample_every: 0, ..tiny_settings(&base) };
+        for (rank, alpha, targets, method) in [
+            (3, 6.5, "q_proj,down_proj", Method::Lora),
+            (8, 16.0, "all-linear", Method::Lora),
+            (8, 16.0, "all-linear", Method::Full),
+        ] {
+            let settings =
+                Settings { rank, alpha, targets: targets.to_string(), method, sample_every: 0, ..tiny_settings(&base) };
             let data = tiny_data(&base, &settings);
             let Told { events, kept, .. } = told(&base, &data, &settings, None, |_| None).await.expect("a run");
             let kept = kept.expect("something is kept");
-            let Some(Event::Config { base_sha256, rows, held_out, parameters, settings: told, .. }) = events.first() else {
+            let Some(Event::Config { base_sha256, rows, held_out, parameters, settings: told, .. }) = events.first()
+            else {
                 panic!("{:?}", events.first());
             };
             assert_eq!((base_sha256, *rows, *held_out), (&base.sha256, data.rows.len(), data.held_out.len()));
@@ -245,32 +273,44 @@ crate::gpu_tests! {
     async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_told() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
         let plain = Settings { sample_every: 0, steps: 5, eval_every: 2, ..tiny_settings(&base) };
-        for (settings, evaluations) in
-            [(Settings { holdout: 0.0, ..plain.clone() }, &[][..]), (Settings { lr: 1e-30, ..plain.clone() }, &[0, 2, 4, 5])]
-        {
+        for (settings, evaluations) in [
+            (Settings { holdout: 0.0, ..plain.clone() }, &[][..]),
+            (Settings { lr: 1e-30, ..plain.clone() }, &[0, 2, 4, 5]),
+        ] {
             let data = tiny_data(&base, &settings);
             assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
-            let Told { events, checkpoints, kept } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            let Told { events, checkpoints, kept } =
+                told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
             assert_eq!(steps_of(&events, evaluated), evaluations);
-            let mut losses = events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
+            let mut losses =
+                events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
             let (base_loss, best_loss) = (losses.next(), losses.next_back());
             let expected = Event::Done { step: 5, base_loss, best_loss, best_step: 5, reason: DoneReason::Finished };
             assert_eq!(events.last(), Some(&expected));
-            let warned = events.iter().filter(|event| matches!(event, Event::Warning { code, .. } if code == "no_improvement")).count();
+            let warned = events
+                .iter()
+                .filter(|event| matches!(event, Event::Warning { code, .. } if code == "no_improvement"))
+                .count();
             assert_eq!(warned, usize::from(!evaluations.is_empty()));
 
             let kept = kept.expect("an adapter");
             assert_eq!((kept.step, kept.loss), (5, best_loss));
             let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
             assert_eq!((last.state.step, &last.best), (5, &None));
-            let (_, parameters) = kept.files.adapter().expect("an adapter").load(&base.model.gpu, &base.model.config).expect("parameters");
+            let (_, parameters) = kept
+                .files
+                .adapter()
+                .expect("an adapter")
+                .load(&base.model.gpu, &base.model.config)
+                .expect("parameters");
             assert!(parameters == last.p, "what is kept is the adapter after the last step");
         }
     }
 
     async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
-        let settings = Settings { method: Method::Full, lr: 1e-30, holdout: 0.0, sample_every: 0, ..tiny_settings(&base) };
+        let settings =
+            Settings { method: Method::Full, lr: 1e-30, holdout: 0.0, sample_every: 0, ..tiny_settings(&base) };
         let kept = quietly(&base, &settings).await.kept.expect("a checkpoint");
         let Files::Checkpoint(bytes) = kept.files else { panic!("full fine-tuning leaves a checkpoint") };
         let (found, expected) = (tensors(&bytes), tensors(MODEL));
@@ -293,14 +333,23 @@ crate::gpu_tests! {
 
     async fn a_step_without_targets_is_skipped_and_told() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
-        let settings = Settings { shuffle: false, accumulate: 1, steps: 4, eval_every: 4, sample_every: 0, ..tiny_settings(&base) };
+        let settings = Settings {
+            shuffle: false,
+            accumulate: 1,
+            steps: 4,
+            eval_every: 4,
+            sample_every: 0,
+            ..tiny_settings(&base)
+        };
         let mut data = tiny_data(&base, &settings);
         // The rows of step 2.
         data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.targets.fill(false));
         let Told { events, checkpoints, .. } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
         let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
         assert_eq!(steps_of(&events, trained), [1, 3, 4]);
-        let warnings = events.iter().filter_map(|event| if let Event::Warning { code, message } = event { Some((code, message)) } else { None });
+        let warnings = events.iter().filter_map(|event| {
+            if let Event::Warning { code, message } = event { Some((code, message)) } else { None }
+        });
         let skipped: Vec<_> = warnings.filter(|(code, _)| *code == "no_targets").collect();
         assert!(skipped.len() == 1 && skipped[0].1.contains("step 2 "), "{skipped:?}");
         let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
@@ -311,26 +360,53 @@ crate::gpu_tests! {
     async fn dropout_masks_differ_from_step_to_step() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
         let init: AdapterFiles = case("llama-all-linear").files();
-        let settings = Settings { lr: 1e-30, dropout: 0.5, shuffle: false, sample_every: 0, accumulate: 1, steps: 3, ..tiny_settings(&base) };
+        let settings = Settings {
+            lr: 1e-30,
+            dropout: 0.5,
+            shuffle: false,
+            sample_every: 0,
+            accumulate: 1,
+            steps: 3,
+            ..tiny_settings(&base)
+        };
         let mut data = tiny_data(&base, &settings);
         data.rows.truncate(settings.batch);
         let mut losses = Vec::new();
-        let mut emit = |event: Event| losses.extend(if let Event::Step { loss, .. } = event { Some(loss) } else { None });
+        let mut emit =
+            |event: Event| losses.extend(if let Event::Step { loss, .. } = event { Some(loss) } else { None });
         let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: None };
         let clock: Clock = Rc::new(|| 0.0);
-        run::train(&base, &data, &settings, Start::Adapter(&init), &Control::default(), &clock, hooks).await.expect("a run");
-        assert!(losses.len() == 3 && losses[0] != losses[1] && losses[1] != losses[2] && losses[0] != losses[2], "{losses:?}");
+        run::train(&base, &data, &settings, Start::Adapter(&init), &Control::default(), &clock, hooks)
+            .await
+            .expect("a run");
+        assert!(
+            losses.len() == 3 && losses[0] != losses[1] && losses[1] != losses[2] && losses[0] != losses[2],
+            "{losses:?}"
+        );
     }
 
     async fn the_checkpoint_of_a_very_long_run_can_be_read() {
         let base = tiny_base(&gpu(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
-        let Told { checkpoints, .. } = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
-        let mut checkpoint = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
-        let told = |step: u32| Event::Step { step, loss: 1.25, grad_norm: 0.5, lr: 1e-3, tokens: 32, tokens_per_second: 1e3 / 3.0, eta_ms: 1e5 / 7.0 };
+        let Told { checkpoints, .. } =
+            told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
+        let mut checkpoint =
+            Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
+        let told = |step: u32| Event::Step {
+            step,
+            loss: 1.25,
+            grad_norm: 0.5,
+            lr: 1e-3,
+            tokens: 32,
+            tokens_per_second: 1e3 / 3.0,
+            eta_ms: 1e5 / 7.0,
+        };
         let steps = 150_000u32;
         checkpoint.state.events = (1..=steps).map(told).collect();
-        let other = [Event::Eval { step: 1, loss: 3.5, tokens: 7 }, Event::Warning { code: "a".to_string(), message: "b".to_string() }];
+        let other = [
+            Event::Eval { step: 1, loss: 3.5, tokens: 7 },
+            Event::Warning { code: "a".to_string(), message: "b".to_string() },
+        ];
         checkpoint.state.events.splice(1..1, other.clone());
 
         let again = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("a checkpoint that is not too long");

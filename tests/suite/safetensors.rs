@@ -1,5 +1,5 @@
-//! The safetensors parser: exact answers, refusals, and the `safetensors` crate as oracle. Ours is stricter, so whatever it
-//! accepts the crate must accept with the same content.
+//! The safetensors parser: exact answers, refusals, and the `safetensors` crate as oracle. Ours is stricter, so
+//! whatever it accepts the crate must accept with the same content.
 
 use proptest::prelude::*;
 use tabtune::error::Error;
@@ -50,7 +50,8 @@ fn a_header_gives_sorted_entries_with_absolute_offsets() {
     let bytes = file(header, 16);
     let parsed = parse(&bytes).unwrap();
     let begin = 8 + header.len() as u64;
-    let names: Vec<_> = parsed.entries.iter().map(|e| (e.name.as_str(), e.dtype, e.begin - begin, e.end - begin)).collect();
+    let names: Vec<_> =
+        parsed.entries.iter().map(|e| (e.name.as_str(), e.dtype, e.begin - begin, e.end - begin)).collect();
     assert_eq!(names, [("a", Dtype::F32, 12, 16), ("b", Dtype::F16, 0, 12)]);
     assert_eq!(parsed.metadata, [("format".to_owned(), "pt".to_owned())]);
     assert_eq!(parsed.get("b").unwrap().shape, [2, 3]);
@@ -85,9 +86,17 @@ fn each_fault_is_named() {
     };
     let many: Vec<String> = (0..=MOST_TENSORS).map(|i| tensor(&i.to_string(), "[0]", 0, 0)).collect();
     let cases = [
-        (format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[2]", 4, 12)), 12, "tensor `b` overlaps another tensor"),
+        (
+            format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[2]", 4, 12)),
+            12,
+            "tensor `b` overlaps another tensor",
+        ),
         (format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[2]", 0, 8)), 8, "overlaps another tensor"),
-        (format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[2]", 12, 20)), 20, "tensor `b` leaves a gap before it"),
+        (
+            format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[2]", 12, 20)),
+            20,
+            "tensor `b` leaves a gap before it",
+        ),
         (format!("{{{}}}", tensor("a", "[2]", 4, 12)), 12, "tensor `a` leaves a gap before it"),
         (format!("{{{},{}}}", tensor("a", "[1]", 0, 4), tensor("a", "[1]", 4, 8)), 8, "tensor `a` is named twice"),
         (format!("{{{}}}", tensor("a", "[2]", 0, 8)), 9, "its tensors end at byte"),
@@ -100,7 +109,11 @@ fn each_fault_is_named() {
         (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#.to_owned(), 4, "invalid value"),
         (r#"{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}"#.to_owned(), 4, "invalid type"),
         (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}"#.to_owned(), 4, "unknown field `x`"),
-        (r#"{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}"#.to_owned(), 4, "duplicate field `dtype`"),
+        (
+            r#"{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}"#.to_owned(),
+            4,
+            "duplicate field `dtype`",
+        ),
         (r#"{"__metadata__":{"a":"1","a":"2"}}"#.to_owned(), 0, "the metadata names `a` twice"),
         (r#"{"__metadata__":{},"__metadata__":{}}"#.to_owned(), 0, "duplicate field `__metadata__`"),
         (r#"{"__metadata__":{"a":1}}"#.to_owned(), 0, "invalid type"),
@@ -119,7 +132,8 @@ fn each_fault_is_named() {
 #[test]
 fn names_that_mean_something_to_javascript_are_names() {
     let numbers = [1.0];
-    let tensors: Vec<_> = ["__proto__", "constructor", "\"\\\u{1}é"].iter().map(|n| (n.to_string(), vec![1], &numbers[..])).collect();
+    let tensors: Vec<_> =
+        ["__proto__", "constructor", "\"\\\u{1}é"].iter().map(|n| (n.to_string(), vec![1], &numbers[..])).collect();
     let bytes = write(&tensors, &[]);
     assert!(tensors.iter().all(|(name, _, _)| parse(&bytes).unwrap().get(name).is_some()));
     check_with_oracle(&bytes);

@@ -6,14 +6,16 @@ use tabtune::random::SplitMix64;
 const GREEDY: Sampling = Sampling { max_tokens: 1, temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0, strength: 1.0 };
 const DRAWS: usize = 40_000;
 
-/// The probability of every token: softmax(logits / temperature), of which the `top_k` likeliest stay, then as few of these as reach `top_p`.
+/// The probability of every token: softmax(logits / temperature), of which the `top_k` likeliest stay, then as few of
+/// these as reach `top_p`.
 fn probabilities(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
     let normal = |weights: Vec<f64>| {
         let sum: f64 = weights.iter().sum();
         weights.into_iter().map(|w| w / sum).collect::<Vec<f64>>()
     };
     let soft = normal(logits.iter().map(|&z| (f64::from(z) / sampling.temperature).exp()).collect());
-    let likelier = |p: &[f64], i: usize| (0..p.len()).filter(|&j| p[j] > p[i] || (p[j] == p[i] && j < i)).collect::<Vec<usize>>();
+    let likelier =
+        |p: &[f64], i: usize| (0..p.len()).filter(|&j| p[j] > p[i] || (p[j] == p[i] && j < i)).collect::<Vec<usize>>();
     let in_k = |i: usize| sampling.top_k == 0 || likelier(&soft, i).len() < sampling.top_k;
     let of_k = normal((0..soft.len()).map(|i| if in_k(i) { soft[i] } else { 0.0 }).collect());
     let in_p = |i: usize| likelier(&of_k, i).iter().map(|&j| of_k[j]).sum::<f64>() < sampling.top_p;
@@ -50,7 +52,9 @@ fn tokens_are_chosen_as_often_as_they_are_likely() {
 #[test]
 fn without_temperature_the_likeliest_token_is_chosen_and_of_equal_ones_the_first() {
     let mut random = SplitMix64(1);
-    for (logits, expected) in [(&[1.0f32, 3.0, 2.0][..], 1), (&[-1.0, -4.0, -1.0], 0), (&[0.0, 7.0, 7.0, 6.0, 7.0], 1), (&[5.0], 0)] {
+    for (logits, expected) in
+        [(&[1.0f32, 3.0, 2.0][..], 1), (&[-1.0, -4.0, -1.0], 0), (&[0.0, 7.0, 7.0, 6.0, 7.0], 1), (&[5.0], 0)]
+    {
         assert_eq!(choose(logits, &GREEDY, &mut random), expected);
         let narrow = Sampling { temperature: 2.0, top_k: 1, ..GREEDY };
         assert_eq!(choose(logits, &narrow, &mut random), expected);

@@ -54,7 +54,10 @@ fn every_setting_is_refused_out_of_its_range_and_used_at_its_ends() {
         };
         for &x in refused {
             let error = with(x).expect_err(name);
-            assert!(error.code() == "setting" && error.to_string().contains(&format!("`{name}`")), "{name} = {x}: {error}");
+            assert!(
+                error.code() == "setting" && error.to_string().contains(&format!("`{name}`")),
+                "{name} = {x}: {error}"
+            );
         }
         for &x in used {
             assert!(with(x).is_ok(), "{name} = {x}: {:?}", with(x));

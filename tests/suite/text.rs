@@ -1,5 +1,5 @@
-//! From text to batches, against the rules of the documentation and the `tokenizers` crate as oracle. The tokenizer is the
-//! embedded model's; others are made from it.
+//! From text to batches, against the rules of the documentation and the `tokenizers` crate as oracle. The tokenizer is
+//! the embedded model's; others are made from it.
 
 mod batches;
 mod chat;
@@ -24,7 +24,8 @@ static BASE_JSON: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_slice(&std::fs::read(format!("{BASE}tokenizer.json")).unwrap()).unwrap());
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     let read = |name| std::fs::read(format!("{BASE}{name}")).unwrap();
-    let (tokenizer, tokenizer_config, config) = (read("tokenizer.json"), read("tokenizer_config.json"), read("config.json"));
+    let (tokenizer, tokenizer_config, config) =
+        (read("tokenizer.json"), read("tokenizer_config.json"), read("config.json"));
     let files = TokenizerFiles {
         tokenizer: &tokenizer,
         tokenizer_config: Some(&tokenizer_config),
@@ -106,7 +107,8 @@ fn plain_text_is_cut_into_windows_and_the_last_is_padded() {
 
 #[test]
 fn every_plain_file_ends_in_one_end_of_text() {
-    let documents = [document("a.txt", "One two three."), document("B.MD", ""), document("notes", "Four five six seven.")];
+    let documents =
+        [document("a.txt", "One two three."), document("B.MD", ""), document("notes", "Four five six seven.")];
     let expected = [ids("One two three."), vec![EOS, EOS], ids("Four five six seven."), vec![EOS]].concat();
     let found = rows(&TOKENIZER, &documents, expected.len() - 1).unwrap();
     assert_eq!(found.rows.len(), 1);
@@ -131,7 +133,8 @@ fn text_examples_train_on_everything_and_pairs_on_the_completion() {
         json_line(&[("prompt", ""), ("completion", "Said unasked.")]),
     ];
     let found = rows_of("a.jsonl", &lines.join("\r\n"), 24).unwrap();
-    let (text, prompt, completion, unasked) = (ids("A short text."), ids("Which town?"), ids(" Paris is."), ids("Said unasked."));
+    let (text, prompt, completion, unasked) =
+        (ids("A short text."), ids("Which town?"), ids(" Paris is."), ids("Said unasked."));
     assert_eq!(found.rows.len(), 3);
     assert_eq!(found.rows[0].ids, padded(text.clone(), 25));
     assert_eq!(labels(&found.rows[0]), [&text[1..], &[EOS]].concat());
@@ -171,7 +174,10 @@ fn csv_gives_the_rows_of_the_same_json_lines() {
     let csv = "id,completion,\"prompt\"\r\n1, hi,\"Say \"\"hi\"\",\nplease\"\r\n";
     assert_eq!(rows_of("a.CSV", csv, 16).unwrap().rows, rows_of("a.jsonl", &pairs, 16).unwrap().rows);
     let text = json_line(&[("text", "one, two")]);
-    assert_eq!(rows_of("a.csv", "\u{feff}text\n\"one, two\"\n", 16).unwrap().rows, rows_of("a.json", &text, 16).unwrap().rows);
+    assert_eq!(
+        rows_of("a.csv", "\u{feff}text\n\"one, two\"\n", 16).unwrap().rows,
+        rows_of("a.json", &text, 16).unwrap().rows
+    );
 }
 
 #[test]
@@ -194,7 +200,10 @@ fn broken_lines_are_named_with_their_number() {
         assert!(reason.contains(expected), "{line}: {reason}");
     }
     let error = rows_of("a.csv", "text,x\nfine,1\n\nshort\n", 8).unwrap_err();
-    assert!(matches!(&error, Error::DataLine { line: 4, reason, .. } if reason == "1 fields, the first line has 2"), "{error:?}");
+    assert!(
+        matches!(&error, Error::DataLine { line: 4, reason, .. } if reason == "1 fields, the first line has 2"),
+        "{error:?}"
+    );
     assert_eq!(rows_of("a.csv", "prompt,answer\na,b\n", 8).unwrap_err().code(), "data_format");
 }
 
@@ -216,7 +225,10 @@ fn nothing_to_train_on_is_an_empty_text() {
 
 #[test]
 fn a_byte_order_mark_is_no_text_and_other_encodings_are_refused() {
-    assert_eq!(rows_of("a.txt", "\u{feff}Hello there", 2).unwrap().rows, rows_of("a.txt", "Hello there", 2).unwrap().rows);
+    assert_eq!(
+        rows_of("a.txt", "\u{feff}Hello there", 2).unwrap().rows,
+        rows_of("a.txt", "Hello there", 2).unwrap().rows
+    );
     let latin1 = Document { name: "a.txt".to_owned(), bytes: b"caf\xe9 noir".to_vec() };
     assert_eq!(rows(&TOKENIZER, &[latin1], 2).unwrap_err(), Error::TextNotUtf8 { name: "a.txt".to_owned(), offset: 3 });
 }
@@ -237,18 +249,24 @@ fn sizes_are_refused_before_anything_is_decoded() {
 
 /// A file of `count` examples, told apart by their first id.
 fn numbered(count: usize) -> Document {
-    let lines: Vec<String> = (0..count).map(|i| json_line(&[("text", &format!("{} x", (b'a' + i as u8) as char))])).collect();
+    let lines: Vec<String> =
+        (0..count).map(|i| json_line(&[("text", &format!("{} x", (b'a' + i as u8) as char))])).collect();
     document("a.jsonl", &lines.join("\n"))
 }
 
 #[test]
 fn the_last_rows_in_file_order_are_held_out() {
-    let cases = [(10, 0.0, 0), (1, 0.5, 0), (2, 0.01, 1), (10, 0.1, 1), (19, 0.1, 1), (20, 0.1, 2), (10, 0.99, 9), (3, 0.5, 1)];
+    let cases =
+        [(10, 0.0, 0), (1, 0.5, 0), (2, 0.01, 1), (10, 0.1, 1), (19, 0.1, 1), (20, 0.1, 2), (10, 0.99, 9), (3, 0.5, 1)];
     for (count, holdout, expected) in cases {
         let options = DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };
         let all = rows(&TOKENIZER, &[numbered(count)], 4).unwrap().rows;
         let data = Dataset::from_documents(&TOKENIZER, &[numbered(count)], None, &options).unwrap();
-        assert_eq!((data.rows.as_slice(), data.held_out.as_slice()), all.split_at(count - expected), "{holdout} of {count}");
+        assert_eq!(
+            (data.rows.as_slice(), data.held_out.as_slice()),
+            all.split_at(count - expected),
+            "{holdout} of {count}"
+        );
         assert_eq!(data.targets(), data.rows.iter().map(|r| labels(r).len()).sum::<usize>());
     }
     for holdout in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
@@ -291,10 +309,14 @@ fn text_the_tokenizer_hardly_knows_is_warned_of() {
         let data = Dataset::from_documents(&TOKENIZER, &[document("a.txt", text)], None, &options).unwrap();
         data.warnings.iter().any(|w| w.code == "unknown_language")
     };
-    assert!(!warned("It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness."));
+    assert!(!warned(
+        "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness."
+    ));
     assert!(!warned("for (let i = 0; i < 10; i++) { console.log(`${i}: ${rows[i].name}`); }"));
     assert!(!warned("Es war einmal ein kleines süßes Mädchen, das hatte jedermann lieb, der sie nur ansah."));
-    assert!(warned("Ἐν ἀρχῇ ἦν ὁ λόγος. Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα."));
+    assert!(warned(
+        "Ἐν ἀρχῇ ἦν ὁ λόγος. Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα."
+    ));
     assert!(warned("Все люди рождаются свободными и равными в своем достоинстве и правах."));
     assert!(warned("すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。"));
 }

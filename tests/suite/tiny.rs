@@ -13,9 +13,12 @@ use crate::laws::{CONFIG, MODEL};
 
 /// A tokenizer whose 96 ids are one character each, and the small model that it fits.
 pub fn tiny_tokenizer() -> Vec<u8> {
-    let characters = ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
-    let byte_level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    let model = serde_json::json!({ "type": "BPE", "vocab": characters.collect::<serde_json::Map<_, _>>(), "merges": [] });
+    let characters =
+        ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
+    let byte_level =
+        serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let model =
+        serde_json::json!({ "type": "BPE", "vocab": characters.collect::<serde_json::Map<_, _>>(), "merges": [] });
     serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
 }
 
@@ -30,9 +33,16 @@ pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
         chat_template: None,
         config: config.as_bytes(),
     };
-    Base::load(gpu, "tiny", &files, &Source::memory("model.safetensors", MODEL.to_vec()), Storage::default(), &mut |_, _| {})
-        .await
-        .expect("a base")
+    Base::load(
+        gpu,
+        "tiny",
+        &files,
+        &Source::memory("model.safetensors", MODEL.to_vec()),
+        Storage::default(),
+        &mut |_, _| {},
+    )
+    .await
+    .expect("a base")
 }
 
 pub fn tiny_settings(base: &Base) -> Settings {

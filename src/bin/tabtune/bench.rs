@@ -1,4 +1,5 @@
-//! `tabtune bench`: the adapter's multiply-adds in registers, the matmul in both forms against them, and a training step, in one run.
+//! `tabtune bench`: the adapter's multiply-adds in registers, the matmul in both forms against them, and a training
+//! step, in one run.
 
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use tabtune::train::{StepSettings, Trainer};
 const LOOPS: usize = 2048;
 const PROBE_INVOCATIONS: usize = 4096;
 
-/// CPU seconds that this process has used, all threads: on a software adapter that is what a kernel costs, whatever else the machine does.
+/// CPU seconds that this process has used, all threads: on a software adapter that is what a kernel costs, whatever
+/// else the machine does.
 fn cpu_seconds() -> Option<f64> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?;
     let nanoseconds = |task: std::fs::DirEntry| {
@@ -28,8 +30,17 @@ fn cpu_seconds() -> Option<f64> {
 
 /// Seconds of a plan, the best of several runs: of CPU time on a software adapter under Linux, else of wall clock.
 async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
-    plan.input
-        .write_step(gpu, &Step { rows: rows as u32, labelled: rows as u32, batch: 1, time: rows as u32, strength: 1.0, ..Step::default() });
+    plan.input.write_step(
+        gpu,
+        &Step {
+            rows: rows as u32,
+            labelled: rows as u32,
+            batch: 1,
+            time: rows as u32,
+            strength: 1.0,
+            ..Step::default()
+        },
+    );
     let mut best = f64::INFINITY;
     for _ in 0..if gpu.software { 3 } else { 20 } {
         let (start, cpu) = (Instant::now(), cpu_seconds());
@@ -59,7 +70,10 @@ pub async fn bench() -> Result<()> {
         for (m, n, k) in [(256, 160, 160), (256, 432, 160), (512, 576, 576)] {
             for (form, back) in [("x Wᵀ", false), ("dy W", true)] {
                 let rate = 2.0 * (m * n * k) as f64 / matmul_seconds(&gpu, &pool, (m, n, k), back).await? / 1e9;
-                println!("  matmul {m:4} x {n:4} x {k:4}  {form:5}     {rate:8.1} GFLOP/s  {:5.1} % of the probe", 100.0 * rate / probe);
+                println!(
+                    "  matmul {m:4} x {n:4} x {k:4}  {form:5}     {rate:8.1} GFLOP/s  {:5.1} % of the probe",
+                    100.0 * rate / probe
+                );
             }
         }
     }
@@ -67,12 +81,14 @@ pub async fn bench() -> Result<()> {
     swap().await
 }
 
-/// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing the files is part of both.
+/// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing
+/// the files is part of both.
 async fn swap() -> Result<()> {
     let base = super::files::load_base(None, Storage::default()).await?;
     let (gpu, config) = (&base.model.gpu, &base.model.config);
     let adapter = Adapter::new(gpu, config, Settings::defaults(config, gpu.software).check(config)?)?;
-    let files: Vec<AdapterFiles> = (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name)).collect();
+    let files: Vec<AdapterFiles> =
+        (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name)).collect();
     let (mut attached, model) = base.load_adapter(&files[0])?;
     let generator = Generator::new(&model).await?;
     let (mut swapped, mut planned) = (f64::INFINITY, f64::INFINITY);
@@ -95,7 +111,8 @@ async fn swap() -> Result<()> {
     Ok(())
 }
 
-/// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast it is.
+/// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast
+/// it is.
 async fn step() -> Result<()> {
     let base = super::files::load_base(None, Storage::default()).await?;
     let (gpu, config) = (&base.model.gpu, &base.model.config);
@@ -125,8 +142,17 @@ async fn step() -> Result<()> {
     };
     let (encode, wall, cpu) = (median(&mut encode), median(&mut wall), median(&mut cpu));
     let dispatches = trainer.micro_plan().dispatches() + trainer.update_plan().dispatches();
-    println!("a step of the embedded model, {batch} x {seq_len} tokens, {} kernels, on {}", gpu.shape.feature(), gpu.name);
-    println!("  {dispatches} dispatches, {} pipelines, {} buffers, {} bytes", gpu.pipeline_count(), gpu.buffer_count(), gpu.bytes());
+    println!(
+        "a step of the embedded model, {batch} x {seq_len} tokens, {} kernels, on {}",
+        gpu.shape.feature(),
+        gpu.name
+    );
+    println!(
+        "  {dispatches} dispatches, {} pipelines, {} buffers, {} bytes",
+        gpu.pipeline_count(),
+        gpu.buffer_count(),
+        gpu.bytes()
+    );
     println!("  step {wall:.0} ms, {:.0} tokens/s; {cpu:.0} ms of CPU", (batch * seq_len) as f64 / wall * 1000.0);
     if !gpu.software {
         // A software driver computes inside the submission.
@@ -135,7 +161,12 @@ async fn step() -> Result<()> {
     Ok(())
 }
 
-async fn matmul_seconds(gpu: &std::rc::Rc<Gpu>, pool: &Pool, (m, n, k): (usize, usize, usize), back: bool) -> Result<f64> {
+async fn matmul_seconds(
+    gpu: &std::rc::Rc<Gpu>,
+    pool: &Pool,
+    (m, n, k): (usize, usize, usize),
+    back: bool,
+) -> Result<f64> {
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let input = Input::new(gpu, m)?;
     let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect::<Vec<f32>>();

@@ -55,7 +55,8 @@ pub struct ModelArgs {
     /// A Hugging Face checkpoint; without it, the embedded base.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// How the frozen weights are stored: f32, f16 (half the memory), or auto: f16 where the file is f16 [default: auto]
+    /// How the frozen weights are stored: f32, f16 (half the memory), or auto: f16 where the file is f16 [default:
+    /// auto]
     #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
     weights: Option<String>,
 }
@@ -204,12 +205,15 @@ async fn eval(args: EvalArgs) -> Result<()> {
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let control = Control::default();
     let strength = if args.adapter.is_some() { args.strength } else { 0.0 };
-    let (loss, tokens) = evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
+    let (loss, tokens) =
+        evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
     if !loss.exp().is_finite() {
         return Err(setting("strength", strength, "a factor at which perplexity is a finite number"));
     }
     match args.json {
-        true => print(&format!("{}\n", serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens }))),
+        true => {
+            print(&format!("{}\n", serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens })))
+        }
         false => print(&format!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens\n", loss.exp())),
     }
 }
@@ -218,7 +222,8 @@ fn setting(name: &str, value: impl ToString, expected: &str) -> Error {
     Error::Setting { name: name.to_string(), value: value.to_string(), expected: expected.to_string() }
 }
 
-/// Results go out at once. A full disk or a reader that has gone is an error like any other, not a panic as with `print!`.
+/// Results go out at once. A full disk or a reader that has gone is an error like any other, not a panic as with
+/// `print!`.
 fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -268,7 +273,11 @@ async fn info(args: InfoArgs) -> Result<()> {
             config.vocabulary,
             config.context
         ));
-        lines.push(format!("weights on the graphics adapter: {} bytes; adapter: {}", base.model.weight_bytes(), base.model.gpu.name));
+        lines.push(format!(
+            "weights on the graphics adapter: {} bytes; adapter: {}",
+            base.model.weight_bytes(),
+            base.model.gpu.name
+        ));
         let settings = Settings::defaults(config, base.model.gpu.software);
         let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
         let what = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank})");
@@ -293,7 +302,8 @@ async fn info(args: InfoArgs) -> Result<()> {
     }
     if !args.data.is_empty() {
         let settings = Settings::defaults(config, base.model.gpu.software);
-        let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
+        let options =
+            DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
         let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
         data.hold_out_at_most(MOST_HELD_OUT);
         lines.push(format!(

@@ -23,7 +23,8 @@ const EMBEDDED: [&[u8]; 4] = [
     include_bytes!("../../../www/public/base/model.safetensors"),
 ];
 
-/// Of a file that is read whole: a byte more than the largest tokenizer that is used, so that a larger one is refused and not filled into memory.
+/// Of a file that is read whole: a byte more than the largest tokenizer that is used, so that a larger one is refused
+/// and not filled into memory.
 const MOST_READ: u64 = (32 << 20) + 1;
 
 /// Loads a checkpoint directory, or the embedded base.
@@ -31,7 +32,13 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
     let gpu = Gpu::new(GpuOptions::default()).await?;
     let Some(dir) = model else {
         let [config, tokenizer, tokenizer_config, weights] = EMBEDDED;
-        let files = BaseFiles { tokenizer, tokenizer_config: Some(tokenizer_config), generation_config: None, chat_template: None, config };
+        let files = BaseFiles {
+            tokenizer,
+            tokenizer_config: Some(tokenizer_config),
+            generation_config: None,
+            chat_template: None,
+            config,
+        };
         return Base::load(
             &gpu,
             "tabtune/story-2m",
@@ -49,7 +56,8 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
         read.map(|_| bytes).map_err(|e| io(&path, e))
     };
     let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
-    let (tokenizer_config, generation_config) = (read("tokenizer_config.json").ok(), read("generation_config.json").ok());
+    let (tokenizer_config, generation_config) =
+        (read("tokenizer_config.json").ok(), read("generation_config.json").ok());
     let chat_template = read("chat_template.jinja").ok();
     let files = BaseFiles {
         tokenizer: &tokenizer,
@@ -69,7 +77,9 @@ pub fn read_documents(paths: &[PathBuf]) -> Result<Vec<Document>> {
         total += std::fs::metadata(path).map_err(|e| io(path, e))?.len();
     }
     check_size(total, NATIVE_LIMIT)?;
-    let read = |path: &PathBuf| Ok(Document { name: path.display().to_string(), bytes: std::fs::read(path).map_err(|e| io(path, e))? });
+    let read = |path: &PathBuf| {
+        Ok(Document { name: path.display().to_string(), bytes: std::fs::read(path).map_err(|e| io(path, e))? })
+    };
     paths.iter().map(read).collect()
 }
 
@@ -109,7 +119,8 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
-/// The folder that a run writes to. It is made before the run, so that a name that cannot be one costs nothing, and goes again if nothing came into it.
+/// The folder that a run writes to. It is made before the run, so that a name that cannot be one costs nothing, and
+/// goes again if nothing came into it.
 pub struct OutFolder<'a> {
     path: &'a Path,
     is_new: bool,
@@ -134,10 +145,13 @@ impl Drop for OutFolder<'_> {
 
 /// A whole checkpoint: these weights in f32, and what else the base's folder has.
 pub fn write_model(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
-    let embedded = |name: &str| ["config.json", "tokenizer.json", "tokenizer_config.json"].iter().position(|known| *known == name);
+    let embedded =
+        |name: &str| ["config.json", "tokenizer.json", "tokenizer_config.json"].iter().position(|known| *known == name);
     for name in COPIED {
         let bytes = match base {
-            Some(base) if base.join(name).is_file() => std::fs::read(base.join(name)).map_err(|e| io(&base.join(name), e))?,
+            Some(base) if base.join(name).is_file() => {
+                std::fs::read(base.join(name)).map_err(|e| io(&base.join(name), e))?
+            }
             Some(_) => continue,
             None => match embedded(name) {
                 Some(at) => EMBEDDED[at].to_vec(),
@@ -181,7 +195,8 @@ pub fn remove_checkpoint(dir: &Path) -> Result<()> {
     }
 }
 
-/// Writes beside the final name, to the disk, and only then takes the name: whoever reads it finds the old file or the new one, whole.
+/// Writes beside the final name, to the disk, and only then takes the name: whoever reads it finds the old file or the
+/// new one, whole.
 fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
     let (path, part) = (dir.join(name), dir.join(format!("{name}.part")));

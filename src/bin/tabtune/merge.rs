@@ -1,4 +1,5 @@
-//! `tabtune merge`: a checkpoint with an adapter merged into it, streamed from folder to folder. No graphics adapter is needed.
+//! `tabtune merge`: a checkpoint with an adapter merged into it, streamed from folder to folder. No graphics adapter is
+//! needed.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

@@ -10,7 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Config, Target};
-use tabtune::run::{self, Checkpoint, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish};
+use tabtune::run::{
+    self, Checkpoint, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish,
+};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
@@ -116,7 +118,11 @@ impl TrainArgs {
             Some("linear") => Some(Schedule::Linear),
             Some("cosine") => Some(Schedule::Cosine),
             Some("constant") => Some(Schedule::Constant),
-            Some(other) => return Err(Error::Usage { reason: format!("--schedule {other}: expected linear, cosine or constant") }),
+            Some(other) => {
+                return Err(Error::Usage {
+                    reason: format!("--schedule {other}: expected linear, cosine or constant"),
+                });
+            }
         };
         settings.method = match self.method.as_deref() {
             None => settings.method,
@@ -124,7 +130,8 @@ impl TrainArgs {
             Some("full") => Method::Full,
             Some(other) => return Err(Error::Usage { reason: format!("--method {other}: expected lora or full") }),
         };
-        if settings.method == Method::Full && (self.rank.is_some() || self.alpha.is_some() || self.targets.is_some() || self.init.is_some())
+        if settings.method == Method::Full
+            && (self.rank.is_some() || self.alpha.is_some() || self.targets.is_some() || self.init.is_some())
         {
             let reason = "--rank, --alpha, --targets and --init belong to --method lora".to_string();
             return Err(Error::Usage { reason });
@@ -155,7 +162,8 @@ impl TrainArgs {
         Ok(settings)
     }
 
-    /// Rank, alpha and targets come from the adapter that a run starts from; a flag may repeat them, not contradict them.
+    /// Rank, alpha and targets come from the adapter that a run starts from; a flag may repeat them, not contradict
+    /// them.
     fn follow(&self, init: &AdapterFiles, config: &Config, settings: &mut Settings) -> Result<()> {
         let spec = init.spec()?;
         let every_site = |same: &dyn Fn(&SiteSpec) -> bool| spec.sites().iter().all(same);
@@ -187,20 +195,23 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let init = args.init.as_deref().map(files::read_adapter).transpose()?;
     let resumed = args.resume.as_deref().map(files::read_checkpoint).transpose()?;
     let documents = files::read_documents(&args.data)?;
-    let eval_documents = args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
+    let eval_documents =
+        args.eval_data.as_ref().map(|path| files::read_documents(std::slice::from_ref(path))).transpose()?;
     if let Some(epochs) = args.epochs.filter(|epochs| !(epochs.is_finite() && *epochs > 0.0)) {
         let expected = "a positive number".to_string();
         return Err(Error::Setting { name: "epochs".to_string(), value: epochs.to_string(), expected });
     }
     let texts = args.data.iter().chain(&args.eval_data);
     if let Some(log) = args.log.as_ref().filter(|log| texts.clone().any(|text| files::same_file(log, text))) {
-        let (value, expected) = (log.display().to_string(), "another file than the text, which it would replace".to_string());
+        let (value, expected) =
+            (log.display().to_string(), "another file than the text, which it would replace".to_string());
         return Err(Error::Setting { name: "log".to_string(), value, expected });
     }
     let recorded = resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default();
     let base = args.model.load_stored(recorded).await?;
     let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
-    let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
+    let mut settings =
+        args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {
         args.follow(init, &base.model.config, &mut settings)?;
     }
@@ -212,7 +223,9 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     }
     settings.steps = match (args.steps, args.epochs) {
         (Some(steps), _) => steps,
-        (None, Some(epochs)) => (epochs * data.rows.len().div_ceil(settings.batch * settings.accumulate) as f64).ceil() as u32,
+        (None, Some(epochs)) => {
+            (epochs * data.rows.len().div_ceil(settings.batch * settings.accumulate) as f64).ceil() as u32
+        }
         (None, None) if resumed.is_some() => settings.steps,
         (None, None) => settings.default_steps(data.rows.len()),
     };
@@ -225,7 +238,8 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     if let (Method::Full, Some(model)) = (settings.method, &args.model.model)
         && files::same_file(model, &args.out)
     {
-        let (value, expected) = (args.out.display().to_string(), "another folder than --model, whose files it would replace".to_string());
+        let (value, expected) =
+            (args.out.display().to_string(), "another folder than --model, whose files it would replace".to_string());
         return Err(Error::Setting { name: "out".to_string(), value, expected });
     }
     let checkpoint_every = args.checkpoint_every.unwrap_or(run::CHECKPOINT_EVERY_MS / 1000.0);
@@ -351,7 +365,9 @@ impl Screen {
                 let left = Duration::from_millis(*eta_ms as u64).as_secs();
                 self.bar.set_message(format!("loss {loss:.3}  {tokens_per_second:.0} tokens/s  {left} s left"));
             }
-            Event::Eval { step: 0, loss, tokens } => self.say(format!("held-out loss of the base {loss:.4} over {tokens} tokens")),
+            Event::Eval { step: 0, loss, tokens } => {
+                self.say(format!("held-out loss of the base {loss:.4} over {tokens} tokens"))
+            }
             Event::Eval { step, loss, .. } => self.say(format!("step {step}: held-out loss {loss:.4}")),
             Event::Sample { step, prompt, text } => self.say(format!("step {step}: {prompt}{text}")),
             Event::Warning { code, message } => self.say(format!("warning[{code}]: {message}")),

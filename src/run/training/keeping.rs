@@ -43,7 +43,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Hands on everything that the run needs to go on from here. Drains first, so that p, m, v and the step belong together.
+    /// Hands on everything that the run needs to go on from here. Drains first, so that p, m, v and the step belong
+    /// together.
     pub(super) async fn checkpoint(&mut self) -> Result<()> {
         self.drain(0).await?;
         let step = self.step;
@@ -130,10 +131,17 @@ impl Run<'_> {
     pub(super) async fn sample(&mut self, step: u32) -> Result<()> {
         let settings = self.settings;
         let Some(generator) = &self.generator else { return Ok(()) };
-        let sampling =
-            Sampling { max_tokens: settings.max_tokens, temperature: 0.7, top_k: 40, top_p: 1.0, seed: settings.seed, strength: 1.0 };
+        let sampling = Sampling {
+            max_tokens: settings.max_tokens,
+            temperature: 0.7,
+            top_k: 40,
+            top_p: 1.0,
+            seed: settings.seed,
+            strength: 1.0,
+        };
         let go_on = || !self.control.ends();
-        let generated = generator.generate(&self.base.tokenizer, &settings.prompt, &sampling, &mut |_| {}, &go_on).await?;
+        let generated =
+            generator.generate(&self.base.tokenizer, &settings.prompt, &sampling, &mut |_| {}, &go_on).await?;
         // A sample that a stop has cut short tells nothing.
         if self.control.ends() {
             return Ok(());

@@ -22,7 +22,8 @@ pub fn dumps(value: &Value, options: Kwargs) -> Result<Value, Error> {
         None => value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced)),
         Some(spaces) => {
             let spaces = " ".repeat(spaces.min(WIDEST_INDENT));
-            value.serialize(&mut Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(spaces.as_bytes())))
+            value
+                .serialize(&mut Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(spaces.as_bytes())))
         }
     };
     written.map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?;

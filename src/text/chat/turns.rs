@@ -1,6 +1,6 @@
-//! Which part of a rendered conversation the assistant says. A template is a program, so this is found by asking it again:
-//! what a message says is what changes when it says something else, and what comes before an answer is what the template
-//! writes when it is asked for one.
+//! Which part of a rendered conversation the assistant says. A template is a program, so this is found by asking it
+//! again: what a message says is what changes when it says something else, and what comes before an answer is what the
+//! template writes when it is asked for one.
 
 use std::ops::Range;
 
@@ -33,7 +33,14 @@ impl ChatTemplate {
     }
 
     /// One turn. None where the template does not write the message.
-    fn turn(&self, conversation: &Conversation, at: usize, message: &Value, text: &str, stranger: char) -> Option<Range<usize>> {
+    fn turn(
+        &self,
+        conversation: &Conversation,
+        at: usize,
+        message: &Value,
+        text: &str,
+        stranger: char,
+    ) -> Option<Range<usize>> {
         let render = |messages: &[Value], prompt| self.render(messages, conversation.tools.as_ref(), prompt).ok();
         let (before, _) = conversation.messages.split_at_checked(at)?;
         let (through, after) = conversation.messages.split_at_checked(at.saturating_add(1))?;
@@ -42,15 +49,18 @@ impl ChatTemplate {
         let changed = [changed_through.as_slice(), after].concat();
         let content = render(&changed, false).and_then(|changed| difference(text, &changed));
 
-        // What stands after the generation prompt is what the model will have to say, a template's own additions included.
+        // What stands after the generation prompt is what the model will have to say, a template's own additions
+        // included.
         let prompt = render(before, true).filter(|prompt| text.starts_with(prompt.as_str()));
         let prompt = prompt.filter(|prompt| render(before, false).is_some_and(|without| without != *prompt));
-        let prompt_end = prompt.map(|prompt| prompt.len()).filter(|end| content.as_ref().is_none_or(|content| *end <= content.end));
+        let prompt_end =
+            prompt.map(|prompt| prompt.len()).filter(|end| content.as_ref().is_none_or(|content| *end <= content.end));
         let start = prompt_end.or(content.as_ref().map(|content| content.start))?;
 
         let end = match content {
             Some(content) => {
-                let tail = render(&changed_through, false).and_then(|t| t.rsplit_once(stranger).map(|(_, tail)| tail.to_owned()));
+                let tail = render(&changed_through, false)
+                    .and_then(|t| t.rsplit_once(stranger).map(|(_, tail)| tail.to_owned()));
                 let rest = text.get(content.end..)?;
                 let shared = common_prefix(rest, &tail.unwrap_or_default());
                 content.end.checked_add(ending(rest.get(..shared)?))?
@@ -78,7 +88,8 @@ fn stranger_to(text: &str) -> char {
 fn difference(text: &str, other: &str) -> Option<Range<usize>> {
     let start = common_prefix(text, other);
     let (rest, other_rest) = (text.get(start..)?, other.get(start..)?);
-    let equal_end: usize = rest.chars().rev().zip(other_rest.chars().rev()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    let equal_end: usize =
+        rest.chars().rev().zip(other_rest.chars().rev()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
     (text != other).then_some(start..text.len().saturating_sub(equal_end))
 }
 
@@ -86,7 +97,8 @@ fn common_prefix(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
-/// How much of what a template writes after a message ends its turn: all but the white space at its end, unless that is all.
+/// How much of what a template writes after a message ends its turn: all but the white space at its end, unless that is
+/// all.
 fn ending(tail: &str) -> usize {
     let trimmed = tail.trim_end().len();
     if trimmed == 0 { tail.len() } else { trimmed }

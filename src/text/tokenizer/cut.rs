@@ -2,8 +2,8 @@
 
 /// Where a text may be cut so that the parts give the ids of the whole.
 ///
-/// Both patterns read from left to right, never look back, and look ahead by one character in `\s+(?!\S)` only. A cut is
-/// safe if no match of the whole reaches over it, and if what ends there ends there by itself too.
+/// Both patterns read from left to right, never look back, and look ahead by one character in `\s+(?!\S)` only. A cut
+/// is safe if no match of the whole reaches over it, and if what ends there ends there by itself too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// GPT-2's pattern: nothing but a run of white space has white space after its first character, so a match ends
@@ -38,7 +38,9 @@ impl Cut {
         let before_space = !left.is_whitespace() && right.is_whitespace();
         match self {
             Cut::BeforeSpace => before_space,
-            Cut::BeforeSpaceAfterLine => (before_space && !line_end(right)) || (line_end(left) && !right.is_whitespace()),
+            Cut::BeforeSpaceAfterLine => {
+                (before_space && !line_end(right)) || (line_end(left) && !right.is_whitespace())
+            }
         }
     }
 }

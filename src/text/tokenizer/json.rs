@@ -1,7 +1,7 @@
-//! A strict reading of `tokenizer.json`. The file is described here in our own types and built from the crate's parts by
-//! hand; the crate never reads it. Why: the file comes from anywhere, and crafted ones make the crate's own reader panic
-//! (merges whose result is unknown, templates that name a missing token, a `Strip` longer than its text), compile a
-//! regular expression of the file's choice, or truncate and pad. A panic ends a wasm module for good.
+//! A strict reading of `tokenizer.json`. The file is described here in our own types and built from the crate's parts
+//! by hand; the crate never reads it. Why: the file comes from anywhere, and crafted ones make the crate's own reader
+//! panic (merges whose result is unknown, templates that name a missing token, a `Strip` longer than its text), compile
+//! a regular expression of the file's choice, or truncate and pad. A panic ends a wasm module for good.
 //!
 //! So: byte-pair models only; only the parts that GPT-2, Llama, SmolLM2, Qwen and Mistral use; regular expressions are
 //! recognised letter by letter. Any other file is refused in words.
@@ -19,7 +19,8 @@ use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 const LARGEST_FILE: usize = 32 << 20;
 /// Ids lie below this.
 const MOST_IDS: u32 = 1_000_000;
-/// The most text of all added tokens together, in bytes: they become one automaton, which takes some hundred times as much.
+/// The most text of all added tokens together, in bytes: they become one automaton, which takes some hundred times as
+/// much.
 const MOST_ADDED: usize = 4 << 20;
 /// How many tokens a template may add to a text.
 const MOST_SPECIALS: usize = 8;
@@ -31,7 +32,8 @@ pub struct Parts {
     pub before: Vec<u32>,
     pub after: Vec<u32>,
     pub cut: Option<Cut>,
-    /// Is text the tokens' bytes, one token after the other? If not, a first space is dropped and bytes come as `<0x41>`.
+    /// Is text the tokens' bytes, one token after the other? If not, a first space is dropped and bytes come as
+    /// `<0x41>`.
     pub byte_level: bool,
     /// The highest id plus one.
     pub size: usize,
@@ -140,8 +142,8 @@ impl File {
         Ok(Parts { inner, before, after, cut, byte_level, size })
     }
 
-    /// Added tokens are found before anything else. None with white space in it reaches over a cut, and none without the
-    /// three flags looks at its neighbours. NFC never joins white space with what stands before or after it.
+    /// Added tokens are found before anything else. None with white space in it reaches over a cut, and none without
+    /// the three flags looks at its neighbours. NFC never joins white space with what stands before or after it.
     fn cut(&self) -> Option<Cut> {
         let plain = |t: &Added| !(t.single_word || t.lstrip || t.rstrip || t.content.contains(char::is_whitespace));
         if !self.added_tokens.iter().all(plain) || !matches!(self.normalizer, None | Some(Normalizer::Nfc)) {

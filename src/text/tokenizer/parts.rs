@@ -9,7 +9,8 @@ use tokenizers::{decoders as d, normalizers as n, pre_tokenizers as p};
 use super::cut::Cut;
 
 /// How Llama 3 and Qwen cut text, but for their digits: Llama 3 has `\p{N}{1,3}` at the `#`, Qwen `\p{N}`.
-const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const CL100K: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
@@ -90,7 +91,9 @@ impl Pattern {
             Pattern::String(text) if text.chars().count() == 1 && content.chars().count() == 1 => {
                 n::Replace::new(text, content).map_err(|e| e.to_string())
             }
-            Pattern::String(text) | Pattern::Regex(text) => Err(format!("it replaces `{text}`, only one character can be")),
+            Pattern::String(text) | Pattern::Regex(text) => {
+                Err(format!("it replaces `{text}`, only one character can be"))
+            }
         }
     }
 }
@@ -103,7 +106,10 @@ impl Normalizer {
             Normalizer::Prepend { prepend } => return Err(format!("it puts `{prepend}` before a text")),
             Normalizer::Replace { pattern, content } => pattern.replaced_by(content)?.into(),
             Normalizer::Sequence { normalizers } => {
-                check_sequence(normalizers.len(), normalizers.iter().any(|n| matches!(n, Normalizer::Sequence { .. })))?;
+                check_sequence(
+                    normalizers.len(),
+                    normalizers.iter().any(|n| matches!(n, Normalizer::Sequence { .. })),
+                )?;
                 n::Sequence::new(normalizers.into_iter().map(Normalizer::build).collect::<Result<_, _>>()?).into()
             }
         })
@@ -132,13 +138,18 @@ impl PreTokenizer {
                 if behavior == "Isolated" && is_cl100k(&regex) =>
             {
                 let pattern = p::split::SplitPattern::Regex(regex);
-                p::split::Split::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false).map_err(|e| e.to_string())?.into()
+                p::split::Split::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false)
+                    .map_err(|e| e.to_string())?
+                    .into()
             }
             PreTokenizer::Split { pattern: Pattern::String(text) | Pattern::Regex(text), .. } => {
                 return Err(format!("it cuts text by a pattern that is not supported: `{text}`"));
             }
             PreTokenizer::Sequence { pretokenizers } => {
-                check_sequence(pretokenizers.len(), pretokenizers.iter().any(|p| matches!(p, PreTokenizer::Sequence { .. })))?;
+                check_sequence(
+                    pretokenizers.len(),
+                    pretokenizers.iter().any(|p| matches!(p, PreTokenizer::Sequence { .. })),
+                )?;
                 let parts = pretokenizers.into_iter().map(PreTokenizer::build).collect::<Result<_, _>>()?;
                 p::sequence::Sequence::new(parts).into()
             }
@@ -146,14 +157,17 @@ impl PreTokenizer {
     }
 
     pub fn cut(&self) -> Option<Cut> {
-        let gpt2 = |part: &PreTokenizer| matches!(part, PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: None | Some(true) });
+        let gpt2 = |part: &PreTokenizer| {
+            matches!(part, PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: None | Some(true) })
+        };
         match self {
             part if gpt2(part) => Some(Cut::BeforeSpace),
             PreTokenizer::Sequence { pretokenizers } => match pretokenizers.as_slice() {
                 [PreTokenizer::Digits { .. }, part] if gpt2(part) => Some(Cut::BeforeSpace),
-                [PreTokenizer::Split { .. }, PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: Some(false) }] => {
-                    Some(Cut::BeforeSpaceAfterLine)
-                }
+                [
+                    PreTokenizer::Split { .. },
+                    PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: Some(false) },
+                ] => Some(Cut::BeforeSpaceAfterLine),
                 _ => None,
             },
             _ => None,
@@ -183,9 +197,13 @@ impl PostProcessor {
                 for piece in single {
                     match piece {
                         Piece::Sequence { id } if id == "A" && !text_seen => text_seen = true,
-                        Piece::Sequence { id } => return Err(format!("its template names the text `{id}` out of turn")),
+                        Piece::Sequence { id } => {
+                            return Err(format!("its template names the text `{id}` out of turn"));
+                        }
                         Piece::SpecialToken { id } => {
-                            let token = special_tokens.get(&id).ok_or(format!("its template names the unknown token `{id}`"))?;
+                            let token = special_tokens
+                                .get(&id)
+                                .ok_or(format!("its template names the unknown token `{id}`"))?;
                             if text_seen { &mut after } else { &mut before }.extend(&token.ids);
                         }
                     }

@@ -89,7 +89,12 @@ impl Optimizer {
         for (name, tensor, expected) in [("p", &b.p, &self.p), ("m", &b.m, &self.m), ("v", &b.v, &self.v)] {
             // f32 knows 0.999 to 2e-8, so 1 - 0.999 to 2e-5: v errs by that much.
             let tolerance = if name == "v" { 5e-5 } else { 1e-5 };
-            close64(&format!("{name}: {what}"), &tensor.download(&self.gpu).await.expect("a state"), expected, tolerance);
+            close64(
+                &format!("{name}: {what}"),
+                &tensor.download(&self.gpu).await.expect("a state"),
+                expected,
+                tolerance,
+            );
         }
         for tensor in [&b.g, &b.totals] {
             let found = tensor.download(&self.gpu).await.expect("a state");
@@ -133,7 +138,8 @@ async fn stays_broken(gpu: &Rc<Gpu>, n: usize, what: &str, bad: Option<(usize, f
 }
 
 crate::gpu_tests! {
-    /// 4,160 numbers are one group of quads more than the 1,024 invocations of the norm. A clip of 0 is none; one of 1,000 does nothing.
+    /// 4,160 numbers are one group of quads more than the 1,024 invocations of the norm. A clip of 0 is none; one of
+    /// 1,000 does nothing.
     async fn update_equals_its_reference() {
         for shape in SHAPES {
             let gpu = gpu(shape).await;

@@ -28,7 +28,8 @@ crate::gpu_tests! {
         }
     }
 
-    /// v = (x + y) + x: the gradient of x is shared with dv and dz when the second one arrives, so the sum goes elsewhere.
+    /// v = (x + y) + x: the gradient of x is shared with dv and dz when the second one arrives, so the sum goes
+    /// elsewhere.
     async fn add_twice_doubles_one_gradient_and_keeps_the_other() {
         let gpu = gpu(Shape::Direct).await;
         for rows in ROWS {
@@ -45,7 +46,8 @@ crate::gpu_tests! {
         }
     }
 
-    /// v = x + rms_norm(x) Wᵀ, as a block has it: dx is dv until the norm adds to it in place, after the branch has read it.
+    /// v = x + rms_norm(x) Wᵀ, as a block has it: dx is dv until the norm adds to it in place, after the branch has
+    /// read it.
     async fn add_of_a_branch_adds_in_place() {
         for shape in SHAPES {
             let gpu = gpu(shape).await;

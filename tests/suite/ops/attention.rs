@@ -12,8 +12,9 @@ use crate::reference::*;
 /// (B, T, H, KV, D), and the factor of the queries.
 struct Case(usize, usize, usize, usize, usize, f64);
 
-/// Every register size at its end and inside; groups of 1 to 4 query heads per key head, 3 of which cut a work group inside a token; one past a tile of
-/// 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32 unless the maximum is taken out.
+/// Every register size at its end and inside; groups of 1 to 4 query heads per key head, 3 of which cut a work group
+/// inside a token; one past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp
+/// overflows f32 unless the maximum is taken out.
 const CASES: [Case; 10] = [
     Case(1, 1, 1, 1, 4, 1.0),
     Case(1, 67, 1, 1, 4, 1.0),
@@ -58,7 +59,8 @@ async fn decoding(gpu: &Rc<Gpu>, prompt: usize, (h, kv, d): (usize, usize, usize
     let mut all = Bed::new(gpu, "all tokens", (context, context));
     let (q, k, v) = (all.noise(context * h * d), all.noise(context * kv * d), all.noise(context * kv * d));
     let (o, _) = attention_forward(&q, &k, &v, shape);
-    let part = |values: &[f64], from: usize, rows: usize, cols: usize| values[from * cols..(from + rows) * cols].to_vec();
+    let part =
+        |values: &[f64], from: usize, rows: usize, cols: usize| values[from * cols..(from + rows) * cols].to_vec();
     // What lies behind the tokens seen so far must not count.
     let room = |label| {
         let tensor = Tensor::owned(gpu, label, context, kv * d).expect("a tensor");

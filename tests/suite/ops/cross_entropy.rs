@@ -21,7 +21,8 @@ enum Labels {
 
 use Labels::{All, Last, None as Nothing, Some as Third};
 
-/// Random targets below `v`, and the lists that say so. Rows without a target have one in the list all the same: it must not count.
+/// Random targets below `v`, and the lists that say so. Rows without a target have one in the list all the same: it
+/// must not count.
 fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
     let rows = bed.rows();
     let ids: Vec<usize> = (0..rows).map(|_| bed.below(v)).collect();
@@ -42,7 +43,8 @@ fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
     targets
 }
 
-/// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one makes many small chunks.
+/// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one
+/// makes many small chunks.
 #[derive(Clone, Copy)]
 struct Head {
     v: usize,
@@ -61,8 +63,11 @@ const HEADS: [Head; 4] = [
 /// Training (`trained`) adds to what totals hold and leaves a gradient; evaluating assigns.
 async fn loss(gpu: &Rc<Gpu>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
     let Head { v, c, slab, chunk_for } = head;
-    let mut bed =
-        Bed::new(gpu, &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"), rows);
+    let mut bed = Bed::new(
+        gpu,
+        &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"),
+        rows,
+    );
     let targets = label(&mut bed, labels, v);
     let (x, x_values) = bed.var(c);
     let x = if trained { x } else { Var::frozen(x.data) };

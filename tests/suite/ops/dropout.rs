@@ -20,7 +20,8 @@ fn masked(values: &[f64], factors: &[f64]) -> Vec<f64> {
 }
 
 crate::gpu_tests! {
-    /// One kernel serves both shapes. Two sites read one x, as q and k do: the second adds to the gradient of the first.
+    /// One kernel serves both shapes. Two sites read one x, as q and k do: the second adds to the gradient of the
+    /// first.
     async fn dropout_equals_its_reference() {
         let gpu = gpu(Shape::Direct).await;
         for c in [4, 12, 68] {
@@ -40,11 +41,13 @@ crate::gpu_tests! {
         }
     }
 
-    /// The share of zeros is p, masks of two steps, sites or seeds are independent, and the mean stays: within four standard deviations.
+    /// The share of zeros is p, masks of two steps, sites or seeds are independent, and the mean stays: within four
+    /// standard deviations.
     async fn dropout_masks_are_random() {
         let n = 1 << 16;
         let of = MaskOf { seed: 1, step: 2, micro: 0, site: 3 };
-        let others = [MaskOf { seed: 2, ..of }, MaskOf { step: 3, ..of }, MaskOf { micro: 1, ..of }, MaskOf { site: 4, ..of }];
+        let others =
+            [MaskOf { seed: 2, ..of }, MaskOf { step: 3, ..of }, MaskOf { micro: 1, ..of }, MaskOf { site: 4, ..of }];
         let p = 0.25f32;
         let zeros = |of: MaskOf| dropout_factors(of, p, n).iter().map(|f| *f == 0.0).collect::<Vec<bool>>();
         let near = |what: &str, found: usize, p: f64| {

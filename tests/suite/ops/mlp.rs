@@ -8,7 +8,8 @@ use crate::check::gpu;
 use crate::reference::*;
 
 crate::gpu_tests! {
-    /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) is past the largest f32.
+    /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) is past the largest
+    /// f32.
     async fn swiglu_equals_its_reference() {
         let gpu = gpu(Shape::Direct).await;
         for f in [4, 12, 68] {

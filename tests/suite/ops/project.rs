@@ -120,7 +120,8 @@ crate::gpu_tests! {
         }
     }
 
-    /// One activation feeds several matrices, as q, k and v do: the first writer of its gradient assigns, the others add.
+    /// One activation feeds several matrices, as q, k and v do: the first writer of its gradient assigns, the others
+    /// add.
     async fn project_gradients_of_one_input_add_up() {
         for shape in SHAPES {
             let gpu = gpu(shape).await;
@@ -173,7 +174,11 @@ crate::gpu_tests! {
                 let (_, dy) = bed.seed(&y);
                 bed.writes("y", &y.data, times(-3.0, &project_forward(&x_values, &w_values, rows.1, 4, 12)));
                 bed.writes_grad("dx", &x, times(-3.0, &project_backward_input(&dy, &w_values, rows.1, 4, 12)));
-                bed.changes("dW", &w.grad, sum(&before, &times(-3.0, &project_backward_weight(&dy, &x_values, rows.1, 4, 12))));
+                bed.changes(
+                    "dW",
+                    &w.grad,
+                    sum(&before, &times(-3.0, &project_backward_weight(&dy, &x_values, rows.1, 4, 12))),
+                );
                 bed.check().await;
             }
         }

@@ -65,13 +65,16 @@ crate::gpu_tests! {
         turns(&gpu, &CASES[3], true).await;
     }
 
-    /// Angles as transformers rounds them, up to a context of 2,048. With powers kept in f64 they are off by up to 1.2e-4.
+    /// Angles as transformers rounds them, up to a context of 2,048. With powers kept in f64 they are off by up to
+    /// 1.2e-4.
     async fn rope_tables_equal_their_reference() {
         let gpu = gpu(Shape::Direct).await;
         for (d, theta) in [(4, 10_000.0), (12, 10_000.0), (64, 10_000.0), (64, 100_000.0), (128, 500_000.0)] {
             let tables = RopeTables::new(&gpu, 2048, d, theta).expect("tables");
             let expected = rope_tables(2048, d, theta);
-            for (what, table, expected) in [("cosine", &tables.cosine, &expected.cos), ("sine", &tables.sine, &expected.sin)] {
+            for (what, table, expected) in
+                [("cosine", &tables.cosine, &expected.cos), ("sine", &tables.sine, &expected.sin)]
+            {
                 // One row, because the table is dense whatever D/2 is.
                 let mut table = table.clone();
                 (table.rows, table.cols) = (1, expected.len());

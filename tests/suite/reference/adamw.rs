@@ -21,7 +21,8 @@ pub struct AdamW {
 }
 
 /// Step `step` ≥ 1 (Loshchilov and Hutter 2019, algorithm 2, in the order of `torch.optim.AdamW`), g already clipped:
-/// p ← p (1 - lr wd); m ← β₁ m + (1 - β₁) g; v ← β₂ v + (1 - β₂) g²; p ← p - lr m̂ / (√v̂ + eps), m̂ = m / (1 - β₁ˢ), v̂ = v / (1 - β₂ˢ).
+/// p ← p (1 - lr wd); m ← β₁ m + (1 - β₁) g; v ← β₂ v + (1 - β₂) g²; p ← p - lr m̂ / (√v̂ + eps), m̂ = m / (1 - β₁ˢ),
+/// v̂ = v / (1 - β₂ˢ).
 pub fn adamw_step(p: &mut [f64], g: &[f64], m: &mut [f64], v: &mut [f64], step: i32, o: &AdamW) {
     for i in 0..p.len() {
         p[i] *= 1.0 - o.lr * o.weight_decay;

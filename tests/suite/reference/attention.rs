@@ -1,4 +1,5 @@
-//! Causal attention (Vaswani et al. 2017, section 3.2.1) whose H query heads share KV key and value heads (Ainslie et al. 2023, "GQA").
+//! Causal attention (Vaswani et al. 2017, section 3.2.1) whose H query heads share KV key and value heads (Ainslie et
+//! al. 2023, "GQA").
 
 /// q and o are [B, T, H, D]; k and v are [B, T, KV, D]; KV divides H.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +47,15 @@ pub fn attention_forward(q: &[f64], k: &[f64], v: &[f64], s: AttentionShape) -> 
 }
 
 /// With dp[j] = do·v[j]: ds[j] = p[j] (dp[j] - Σₖ p[k] dp[k]), dq = Σⱼ ds[j] k[j] / √D, dk[j] = Σ ds[j] q / √D and
-/// dv[j] = Σ p[j] do, where the last two sum over every query, of every head, that reads j. `dout` is do. Returns (dq, dk, dv).
-pub fn attention_backward(dout: &[f64], q: &[f64], k: &[f64], v: &[f64], s: AttentionShape) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+/// dv[j] = Σ p[j] do, where the last two sum over every query, of every head, that reads j. `dout` is do. Returns (dq,
+/// dk, dv).
+pub fn attention_backward(
+    dout: &[f64],
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+    s: AttentionShape,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
     for b in 0..s.b {
         for h in 0..s.h {
@@ -71,7 +79,8 @@ pub fn attention_backward(dout: &[f64], q: &[f64], k: &[f64], v: &[f64], s: Atte
     (dq, dk, dv)
 }
 
-/// The softmax row of query [b, t, h] over keys 0..=t, and its lse. The largest score is taken out so that exp cannot overflow.
+/// The softmax row of query [b, t, h] over keys 0..=t, and its lse. The largest score is taken out so that exp cannot
+/// overflow.
 fn probabilities(q: &[f64], k: &[f64], s: AttentionShape, [b, t, h]: [usize; 3]) -> (Vec<f64>, f64) {
     let q = &q[s.query(b, t, h)..][..s.d];
     let scores: Vec<f64> = (0..=t).map(|j| dot(q, &k[s.key(b, j, h)..][..s.d]) * s.scale()).collect();

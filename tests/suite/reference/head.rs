@@ -10,7 +10,13 @@ pub fn head_forward(hidden: &[f64], weight: &[f64], targets: &[Option<usize>], c
 }
 
 /// dhidden = dlogits W, zero in rows without a target. The head is frozen.
-pub fn head_backward(hidden: &[f64], weight: &[f64], targets: &[Option<usize>], c: usize, inv_targets: f64) -> Vec<f64> {
+pub fn head_backward(
+    hidden: &[f64],
+    weight: &[f64],
+    targets: &[Option<usize>],
+    c: usize,
+    inv_targets: f64,
+) -> Vec<f64> {
     let v = weight.len() / c;
     let logits = project_forward(hidden, weight, targets.len(), c, v);
     let dlogits = cross_entropy_backward(&logits, targets, v, inv_targets);

@@ -1,4 +1,5 @@
-//! A whole Llama with adapters, forward and backward, assembled from the ops beside it (`LlamaForCausalLM` in transformers).
+//! A whole Llama with adapters, forward and backward, assembled from the ops beside it (`LlamaForCausalLM` in
+//! transformers).
 //!
 //! Only the adapters have gradients. Weights go by their Hugging Face names, adapters by layer and target.
 
@@ -86,7 +87,8 @@ pub struct Llama {
     pub adapters: BTreeMap<Site, Lora>,
 }
 
-/// What the forward pass leaves: logits [B, T, V], the sum of the losses, the number of targets, and what backward reads.
+/// What the forward pass leaves: logits [B, T, V], the sum of the losses, the number of targets, and what backward
+/// reads.
 pub struct Pass {
     pub logits: Vec<f64>,
     pub loss: f64,
@@ -157,7 +159,14 @@ impl Llama {
     }
 
     /// `block_forward` read from the last line to the first. Returns dx.
-    fn block_backward(&self, layer: usize, block: &Block, dout: &[f64], batch: &Batch, gradients: &mut Gradients) -> Vec<f64> {
+    fn block_backward(
+        &self,
+        layer: usize,
+        block: &Block,
+        dout: &[f64],
+        batch: &Batch,
+        gradients: &mut Gradients,
+    ) -> Vec<f64> {
         let Config { h, kv, d, eps, .. } = self.config;
         let (rope, positions) = self.rope(batch);
         let [ln_1, ln_2] = self.norms(layer);
@@ -166,7 +175,8 @@ impl Llama {
         let (dmid, ddown) = add_backward(dout);
         let dact = linear("down_proj", &ddown, &block.act);
         let (dgate, dup) = swiglu_backward(&dact, &block.gate, &block.up);
-        let dmid_norm = add_forward(&linear("gate_proj", &dgate, &block.mid_norm), &linear("up_proj", &dup, &block.mid_norm));
+        let dmid_norm =
+            add_forward(&linear("gate_proj", &dgate, &block.mid_norm), &linear("up_proj", &dup, &block.mid_norm));
         let dmid = add_forward(&dmid, &rms_norm_backward(&dmid_norm, &block.mid, ln_2, eps));
 
         let (dx, dattention) = add_backward(&dmid);

@@ -1,8 +1,8 @@
 //! Every op once more, as plain f64 loops written from the formula: the oracle of the suite.
 //!
 //! Nothing here knows the GPU, a kernel or the library under test. Tensors are row-major slices; shapes use the letters
-//! B batch, T time, C channels, H heads, KV key and value heads, D head size, F feed-forward size, R rank, V vocabulary.
-//! A function carries the name of the kernel or op it stands for, and gradients take a `d`.
+//! B batch, T time, C channels, H heads, KV key and value heads, D head size, F feed-forward size, R rank, V
+//! vocabulary. A function carries the name of the kernel or op it stands for, and gradients take a `d`.
 
 mod adamw;
 mod add;
@@ -24,7 +24,9 @@ pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward};
 pub use dropout::{MaskOf, dropout_factors};
 pub use embed::embed_forward;
 pub use head::{head_backward, head_forward};
-pub use project::{Lora, lora_backward, lora_forward, project_backward_input, project_backward_weight, project_forward};
+pub use project::{
+    Lora, lora_backward, lora_forward, project_backward_input, project_backward_weight, project_forward,
+};
 pub use rms_norm::{rms_norm_backward, rms_norm_forward};
 pub use rope::{RopeTables, rope_backward, rope_forward, rope_tables};
 pub use swiglu::{swiglu_backward, swiglu_forward};

@@ -16,7 +16,8 @@ pub fn rms_norm_forward(x: &[f64], weight: &[f64], eps: f64) -> (Vec<f64>, Vec<f
     (y, rstd)
 }
 
-/// ∂rstd/∂xᵢ = -rstd³ xᵢ / C, hence dxᵢ = rstd · (weightᵢ dyᵢ - xᵢ · rstd² · meanⱼ weightⱼ dyⱼ xⱼ). The weight is frozen.
+/// ∂rstd/∂xᵢ = -rstd³ xᵢ / C, hence dxᵢ = rstd · (weightᵢ dyᵢ - xᵢ · rstd² · meanⱼ weightⱼ dyⱼ xⱼ). The weight is
+/// frozen.
 pub fn rms_norm_backward(dy: &[f64], x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let c = weight.len();
     let (_, rstd) = rms_norm_forward(x, weight, eps);

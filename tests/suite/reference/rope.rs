@@ -1,4 +1,5 @@
-//! Rotary position embedding (Su et al. 2021, "RoFormer", equation 34) with the pairs (i, i + D/2) of transformers' `rotate_half`.
+//! Rotary position embedding (Su et al. 2021, "RoFormer", equation 34) with the pairs (i, i + D/2) of transformers'
+//! `rotate_half`.
 
 /// Cosine and sine of every angle, each [context, D/2].
 pub struct RopeTables {
@@ -8,8 +9,8 @@ pub struct RopeTables {
 
 /// angle[t, i] = t · theta^(-2i/D).
 ///
-/// transformers computes all of it in f32, and at position 1,000 the rounding of the frequency alone moves an angle by 6e-5.
-/// So the exponent, the power, its inverse, the angle, cosine and sine are each rounded to f32 here too.
+/// transformers computes all of it in f32, and at position 1,000 the rounding of the frequency alone moves an angle by
+/// 6e-5. So the exponent, the power, its inverse, the angle, cosine and sine are each rounded to f32 here too.
 pub fn rope_tables(context: usize, d: usize, theta: f64) -> RopeTables {
     let mut tables = RopeTables { cos: vec![], sin: vec![] };
     for t in 0..context {

@@ -1,4 +1,5 @@
-//! The gated feed-forward activation (Shazeer 2020, "GLU Variants Improve Transformer", equation 6), between gate/up and down.
+//! The gated feed-forward activation (Shazeer 2020, "GLU Variants Improve Transformer", equation 6), between gate/up
+//! and down.
 
 /// h = silu(g) · u, with silu(g) = g σ(g) and σ(g) = 1 / (1 + e⁻ᵍ).
 pub fn swiglu_forward(g: &[f64], u: &[f64]) -> Vec<f64> {

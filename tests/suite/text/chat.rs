@@ -62,7 +62,12 @@ fn exchange() -> Value {
 fn a_conversation_is_one_row_that_trains_on_what_the_assistant_says() {
     let tokenizer = with_template(CHATML);
     let turn = |role: &str, said: &str| [vec![1], ids(&format!("{role}\n")), ids(said), vec![2], ids("\n")].concat();
-    let all = [turn("user", "Who goes there?"), turn("assistant", "A friend."), turn("user", "Pass."), turn("assistant", "Thank you.")];
+    let all = [
+        turn("user", "Who goes there?"),
+        turn("assistant", "A friend."),
+        turn("user", "Pass."),
+        turn("assistant", "Thank you."),
+    ];
     let all = all.concat();
     let found = rows_of(&tokenizer, &line(&exchange()), 100).unwrap();
     assert_eq!(found.rows.len(), 1);
@@ -113,10 +118,16 @@ fn a_template_that_refuses_is_an_error_with_the_line() {
     let source = "{% if messages[0].role != 'user' %}{{ raise_exception('The user speaks first') }}{% endif %}";
     let lines = format!("{}\n{}", line(&exchange()), line(&json!([{"role": "system", "content": ""}])));
     let error = rows_of(&with_template(source), &lines, 8).unwrap_err();
-    assert_eq!(error, Error::Conversation { name: "a.jsonl".to_owned(), line: 2, reason: "The user speaks first".to_owned() });
+    assert_eq!(
+        error,
+        Error::Conversation { name: "a.jsonl".to_owned(), line: 2, reason: "The user speaks first".to_owned() }
+    );
     // What Jinja itself refuses names the template's line.
     let error = rows_of(&with_template("\n\n{{ messages[0].content + 1 }}"), &line(&exchange()), 8).unwrap_err();
-    assert!(matches!(&error, Error::Conversation { line: 1, reason, .. } if reason.contains(":3") || reason.contains('+')), "{error:?}");
+    assert!(
+        matches!(&error, Error::Conversation { line: 1, reason, .. } if reason.contains(":3") || reason.contains('+')),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -131,7 +142,9 @@ fn a_template_that_cannot_be_used_is_an_error_only_for_conversations() {
         let tokenizer = with_template(source);
         assert!(rows_of(&tokenizer, r#"{"text": "Alone."}"#, 1).is_ok());
         match rows_of(&tokenizer, &line(&exchange()), 8) {
-            Err(Error::ChatTemplate { reason } | Error::Conversation { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
+            Err(Error::ChatTemplate { reason } | Error::Conversation { reason, .. }) => {
+                assert!(reason.contains(expected), "{reason}")
+            }
             other => assert!(expected.is_empty() && other.is_ok(), "{other:?}"),
         }
     }
@@ -143,7 +156,9 @@ fn a_template_that_cannot_be_used_is_an_error_only_for_conversations() {
 fn the_file_wins_over_the_configuration_and_default_over_other_names() {
     let text = |template: Option<&str>, config: Value| {
         let tokenizer = folder(template, Some(config));
-        tokenizer.chat_template().map(|template| template.as_ref().unwrap().text(&conversation(&exchange()), false).unwrap())
+        tokenizer
+            .chat_template()
+            .map(|template| template.as_ref().unwrap().text(&conversation(&exchange()), false).unwrap())
     };
     let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "chosen"}]);
     assert_eq!(text(None, json!({"chat_template": "one"})).as_deref(), Some("one"));
@@ -165,7 +180,10 @@ fn jinja_is_read_as_transformers_reads_it() {
         ("{{ messages[0]['content'].strip() }}|{{ messages[0].content | trim }}", "Hi|Hi"),
         ("{{ messages[0].content.split('H')[1] }}{{ messages[-1].role.startswith('us') }}", "i True"),
         ("{{ none }}{{ true }}{{ missing }}{{ messages[0].missing }}", "NoneTrue"),
-        ("{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}", "02"),
+        (
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+            "02",
+        ),
         ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
         // From Python: json.dumps(value, ensure_ascii=False).
         ("{{ messages[0].zebra | tojson }}", "[1, 2.0, 1e-07, 1e+16, null, true]"),
@@ -179,13 +197,14 @@ fn jinja_is_read_as_transformers_reads_it() {
     ];
     for (source, expected) in cases {
         // Python reads keys in the order of the file; serde_json's `json!` sorts them, so this line is written by hand.
-        let line =
-            r#"{"messages": [{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}}]}"#;
+        let line = r#"{"messages": [{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}}]}"#;
         let parsed: Value = serde_json::from_str(line).unwrap();
         assert_eq!(parsed["messages"], messages);
         let document = document("a.jsonl", line).read().unwrap();
         let tabtune::text::formats::Content::Examples(examples) = document else { panic!("examples") };
-        let [tabtune::text::formats::Example::Conversation(conversation)] = &examples[..] else { panic!("a conversation") };
+        let [tabtune::text::formats::Example::Conversation(conversation)] = &examples[..] else {
+            panic!("a conversation")
+        };
         assert_eq!(template(source).text(conversation, false).as_deref(), Ok(expected), "{source}");
     }
     let today = render("{{ strftime_now('%d %b %Y') }}", exchange()).unwrap();
@@ -200,13 +219,16 @@ fn a_turn_is_found_whatever_the_template_does_to_it() {
     let plain = "{% for m in messages %}<{{ m.role }}> {{ m.content }} </s>\n{% endfor %}";
     assert_eq!(said(plain, chat.clone()), ["A friend. </s>", "Thank you. </s>"]);
     // A line end ends the turn, the conversation's last has none.
-    let lines = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %}{{ '\n' }}{% endif %}{% endfor %}";
-    assert_eq!(said(lines, chat.clone()), ["A friend.", "Thank you."]);
     let lines =
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %}{{ '\n' }}{% endif %}{% endfor %}";
+    assert_eq!(said(lines, chat.clone()), ["A friend.", "Thank you."]);
+    let lines = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
     assert_eq!(said(lines, chat.clone()), ["A friend.\n", "Thank you.\n"]);
     // Words are changed, earlier turns are left out, everything is.
-    assert_eq!(said(&CHATML.replace("m.content", "m.content | upper"), chat.clone()), ["A FRIEND.<|im_end|>", "THANK YOU.<|im_end|>"]);
+    assert_eq!(
+        said(&CHATML.replace("m.content", "m.content | upper"), chat.clone()),
+        ["A FRIEND.<|im_end|>", "THANK YOU.<|im_end|>"]
+    );
     assert_eq!(said(&CHATML.replace("in messages", "in messages[2:]"), chat.clone()), ["Thank you.<|im_end|>"]);
     assert_eq!(said("nothing", chat), Vec::<String>::new());
     // The same words twice, words of the template, no words.
@@ -245,6 +267,9 @@ fn messages_that_are_none_are_named_with_their_line() {
     for (messages, expected) in cases {
         let lines = format!("{}\n{}", line(&exchange()), line(&messages));
         let error = rows_of(&with_template(CHATML), &lines, 8).unwrap_err();
-        assert!(matches!(&error, Error::DataLine { line: 2, reason, .. } if reason.contains(expected)), "{messages}: {error:?}");
+        assert!(
+            matches!(&error, Error::DataLine { line: 2, reason, .. } if reason.contains(expected)),
+            "{messages}: {error:?}"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! Published models, against Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks. What is
-//! expected lies in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from package registries;
-//! where they could not be fetched these tests say so and pass.
+//! Published models, against Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks. What
+//! is expected lies in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from package
+//! registries; where they could not be fetched these tests say so and pass.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -78,7 +78,11 @@ fn fetched(model: &str, name: &str) -> Option<Vec<u8>> {
     let bytes = std::fs::read(&path).ok();
     if bytes.is_none() {
         // Straight to the terminal: what a passing test prints is not shown.
-        let _ = writeln!(std::io::stderr(), "\nNOT TESTED: {model}: {} is missing; run `tools/setup.sh models`\n", path.display());
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nNOT TESTED: {model}: {} is missing; run `tools/setup.sh models`\n",
+            path.display()
+        );
     }
     bytes
 }
@@ -97,7 +101,9 @@ fn tokenizer(model: &str, template: Option<&str>) -> Option<Tokenizer> {
 
 /// The template of a model: of the fixtures, or the fetched one of Llama 3.2.
 fn template(model: &str) -> Option<ChatTemplate> {
-    let config = std::fs::read(format!("{TEXT}/templates/{model}.json")).ok().or_else(|| fetched(model, "tokenizer_config.json"))?;
+    let config = std::fs::read(format!("{TEXT}/templates/{model}.json"))
+        .ok()
+        .or_else(|| fetched(model, "tokenizer_config.json"))?;
     Some(ChatTemplate::new(None, serde_json::from_slice(&config).unwrap()).unwrap().unwrap())
 }
 
@@ -175,7 +181,8 @@ fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
         let messages = CHAT.conversations[case.conversation].as_array().unwrap();
         let last = messages.len() - 1;
         let said = messages.iter().enumerate().filter(|(_, message)| message["role"] == "assistant");
-        let expected: Vec<String> = said.map(|(at, message)| turns(message["content"].as_str().unwrap(), at == last)).collect();
+        let expected: Vec<String> =
+            said.map(|(at, message)| turns(message["content"].as_str().unwrap(), at == last)).collect();
         let spoken = template.spoken(&CHAT.conversation(case.conversation), text, text.len());
         let found: Vec<&str> = spoken.into_iter().map(|turn| &text[turn]).collect();
         assert_eq!(found, expected, "{model}: {text}");
@@ -193,7 +200,9 @@ fn what_the_assistant_says_is_found_in_every_published_template() {
     // Earlier thoughts are left out; an answer without them is written with an empty one.
     check_spoken("qwen3", |content, last| {
         let (thought, answer) = match content.split_once("</think>") {
-            Some((thought, answer)) => (thought.trim_start_matches("<think>").trim_matches('\n'), answer.trim_start_matches('\n')),
+            Some((thought, answer)) => {
+                (thought.trim_start_matches("<think>").trim_matches('\n'), answer.trim_start_matches('\n'))
+            }
             None => ("", content),
         };
         if last {
@@ -213,8 +222,10 @@ fn what_the_assistant_says_is_found_in_llama_3() {
         let (text, conversation) = (case.text.as_ref().unwrap(), CHAT.conversation(case.conversation));
         let messages = CHAT.conversations[case.conversation].as_array().unwrap();
         let said = messages.iter().filter(|message| message["role"] == "assistant");
-        let expected: Vec<String> = said.map(|message| format!("{}<|eot_id|>", message["content"].as_str().unwrap().trim())).collect();
-        let found: Vec<&str> = template.spoken(&conversation, text, text.len()).into_iter().map(|turn| &text[turn]).collect();
+        let expected: Vec<String> =
+            said.map(|message| format!("{}<|eot_id|>", message["content"].as_str().unwrap().trim())).collect();
+        let found: Vec<&str> =
+            template.spoken(&conversation, text, text.len()).into_iter().map(|turn| &text[turn]).collect();
         assert_eq!(found, expected, "{text}");
     }
 }

@@ -1,5 +1,5 @@
-//! Input made to do harm: it ends in a typed error, soon. A release takes a fraction of a second for each; what explodes
-//! takes hours.
+//! Input made to do harm: it ends in a typed error, soon. A release takes a fraction of a second for each; what
+//! explodes takes hours.
 
 use std::time::{Duration, Instant};
 
@@ -37,15 +37,21 @@ fn hostile_tokenizers_are_refused_soon() {
         json
     };
     let bytes = |json: Value| json.to_string().into_bytes();
-    let split = |regex: String| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-    let words =
-        |count: u32, width: usize| -> serde_json::Map<String, Value> { (0..count).map(|i| (format!("{i:0width$}"), json!(i))).collect() };
-    let added: Vec<Value> = (0..300_000_u32).map(|i| json!({"id": i + 2, "content": format!("<{i:x}{}>", "z".repeat(40))})).collect();
+    let split =
+        |regex: String| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
+    let words = |count: u32, width: usize| -> serde_json::Map<String, Value> {
+        (0..count).map(|i| (format!("{i:0width$}"), json!(i))).collect()
+    };
+    let added: Vec<Value> =
+        (0..300_000_u32).map(|i| json!({"id": i + 2, "content": format!("<{i:x}{}>", "z".repeat(40))})).collect();
     let nested = format!("{{\"normalizer\": {}", "{\"type\": \"Sequence\", \"normalizers\": [".repeat(100_000));
     let template = |name: &str, id: u32| {
         let single = json!([{"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
         let known = json!({"<s>": {"id": "<s>", "ids": [id], "tokens": ["<s>"]}});
-        with(&[("/post_processor", json!({"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": known}))])
+        with(&[(
+            "/post_processor",
+            json!({"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": known}),
+        )])
     };
     let cases: [(&str, Vec<u8>); 12] = [
         ("a vocabulary of 50 MB", bytes(model("vocab", Value::Object(words(700_000, 60))))),
@@ -62,8 +68,13 @@ fn hostile_tokenizers_are_refused_soon() {
         ("brackets", vec![b'['; 1 << 20]),
     ];
     for (what, json) in cases {
-        let files =
-            TokenizerFiles { tokenizer: &json, tokenizer_config: None, generation_config: None, chat_template: None, config: CONFIG };
+        let files = TokenizerFiles {
+            tokenizer: &json,
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template: None,
+            config: CONFIG,
+        };
         let error = soon(what, || Tokenizer::from_files(&files));
         assert_eq!(error.code(), "tokenizer", "{what}: {error}");
         assert!(error.to_string().len() < 1_000, "{what}: the error repeats the file");
@@ -82,7 +93,8 @@ fn the_largest_tokenizers_that_are_read_are_read_soon() {
     let vocab: serde_json::Map<String, Value> = (0..600_000_u32).map(|i| (format!("{i:036}"), json!(i))).collect();
     let mut json = small();
     json["model"]["vocab"] = Value::Object(vocab);
-    let added = (0..90_000_u32).map(|i| json!({"id": i + 2, "content": format!("<{i:x}{}>", "z".repeat(39))})).collect();
+    let added =
+        (0..90_000_u32).map(|i| json!({"id": i + 2, "content": format!("<{i:x}{}>", "z".repeat(39))})).collect();
     for json in [json, with_added(added)] {
         let start = Instant::now();
         tokenizer_of(&json).unwrap();
@@ -104,7 +116,11 @@ fn hostile_chat_templates_are_refused_soon() {
         ("a recursive loop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(), "recursion"),
         ("a long text", "{{ 'x' * 100000000 }}".to_owned(), "longer than 16777216 bytes"),
         ("a text too long to be made", "{{ 'x' * 100000000000000 }}".to_owned(), "too large"),
-        ("a long text in small pieces", "{% for x in range(9999) %}{{ 'x' * 10000 }}{% endfor %}".to_owned(), "longer than 16777216 bytes"),
+        (
+            "a long text in small pieces",
+            "{% for x in range(9999) %}{{ 'x' * 10000 }}{% endfor %}".to_owned(),
+            "longer than 16777216 bytes",
+        ),
         ("a long list", "{{ range(10000000000) | list }}".to_owned(), "too many elements"),
         ("other files", "{% include '/etc/passwd' %}".to_owned(), "not found"),
     ];
@@ -147,7 +163,9 @@ fn long_runs_of_one_character_are_encoded_soon() {
 
 /// JSON that is often nearly what is expected.
 fn nearly() -> impl Strategy<Value = Value> {
-    let word = prop::sample::select(&["role", "content", "messages", "user", "assistant", "text", "prompt", "completion", "tools", ""][..]);
+    let word = prop::sample::select(
+        &["role", "content", "messages", "user", "assistant", "text", "prompt", "completion", "tools", ""][..],
+    );
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -159,8 +177,9 @@ fn nearly() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..4)
-                .prop_map(|fields| Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+            prop::collection::vec((word.clone(), inner), 0..4).prop_map(|fields| Value::Object(
+                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
         ]
     })
 }

@@ -7,7 +7,8 @@ use super::{TOKENIZER, document, ids, json_line};
 
 #[test]
 fn a_preview_shows_every_token_and_what_is_learnt_from() {
-    let lines = [json_line(&[("prompt", "Which town?"), ("completion", " Paris.")]), json_line(&[("text", "Last.")])].join("\n");
+    let lines = [json_line(&[("prompt", "Which town?"), ("completion", " Paris.")]), json_line(&[("text", "Last.")])]
+        .join("\n");
     let found = rows(&TOKENIZER, &[document("a.jsonl", &lines)], 24).unwrap();
     let shown = preview(&TOKENIZER, &found.rows, 1);
     assert_eq!(shown.len(), 1, "one was asked for");
@@ -32,9 +33,11 @@ fn info_prints_the_first_rows_with_their_masks() {
     let folder = std::env::temp_dir().join(format!("tabtune-{}-info", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("a.jsonl");
-    let lines: Vec<String> = (0..9).map(|_| json_line(&[("prompt", "Which town?"), ("completion", "\tParis.\n\u{1b}[2J")])).collect();
+    let lines: Vec<String> =
+        (0..9).map(|_| json_line(&[("prompt", "Which town?"), ("completion", "\tParis.\n\u{1b}[2J")])).collect();
     std::fs::write(&path, lines.join("\n")).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tabtune")).args(["info", "--data"]).arg(&path).output().unwrap();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_tabtune")).args(["info", "--data"]).arg(&path).output().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     let shown: Vec<&str> = out.lines().filter(|line| line.starts_with("row ")).collect();

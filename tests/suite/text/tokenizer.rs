@@ -43,8 +43,8 @@ const NASTY: [&str; 30] = [
     "🏴‍☠️",
 ];
 
-/// The embedded tokenizer with merges over every border between white space, punctuation, letters and digits, so that ids
-/// show where text was cut. Its own merges stay within GPT-2's pattern and would hide it.
+/// The embedded tokenizer with merges over every border between white space, punctuation, letters and digits, so that
+/// ids show where text was cut. Its own merges stay within GPT-2's pattern and would hide it.
 fn telling() -> Value {
     let mut json = BASE_JSON.clone();
     let marks = ["Ġ", "Ċ", "č", "ĉ", ".", "-", "\"", "a", "7"];
@@ -61,8 +61,10 @@ fn telling() -> Value {
 
 /// That tokenizer, and with the pre-tokenizers of SmolLM2, Llama 3 and Qwen.
 fn recognised() -> Vec<(Tokenizer, tokenizers::Tokenizer)> {
-    let byte_level = |regex| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
-    let split = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
+    let byte_level =
+        |regex| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
+    let split =
+        |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
     let sequence = |first, second| json!({"type": "Sequence", "pretokenizers": [first, second]});
     let digits = json!({"type": "Digits", "individual_digits": true});
     let qwen = LLAMA3.replace("{1,3}", "");
@@ -114,7 +116,11 @@ fn the_post_processor_adds_its_tokens_once() {
         for text in ["", "one two three four"] {
             for special in [false, true] {
                 let expected = oracle.encode(text, special).unwrap();
-                assert_eq!(tokenizer.encode_in_pieces(text, special, 2).unwrap(), expected.get_ids(), "{text} {special}");
+                assert_eq!(
+                    tokenizer.encode_in_pieces(text, special, 2).unwrap(),
+                    expected.get_ids(),
+                    "{text} {special}"
+                );
             }
         }
         let line = document("a.jsonl", &json_line(&[("prompt", "a"), ("completion", " b")]));
@@ -128,8 +134,7 @@ fn the_post_processor_adds_its_tokens_once() {
 fn truncation_and_padding_in_the_file_do_not_touch_a_text() {
     let mut json = BASE_JSON.clone();
     json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 5});
-    json["padding"] =
-        json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": 0, "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
+    json["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": 0, "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
     assert_eq!(tokenizer_of(&json).unwrap().encode("one two three four", true).unwrap(), ids("one two three four"));
 }
 
@@ -152,14 +157,20 @@ fn the_end_of_text_is_looked_up_in_three_files_in_order() {
     let named = Some(r#"{"eos_token": "<|im_end|>"}"#);
     let listed = Some(r#"{"eos_token_id": [5, 2, 6]}"#);
     assert_eq!(ends(named, listed, r#"{"eos_token_id": 0}"#), (Some(2), vec![0, 2, 5, 6]));
-    assert_eq!(ends(Some(r#"{"eos_token": {"content": "<|im_start|>", "lstrip": false}}"#), None, "{}"), (Some(1), vec![1]));
+    assert_eq!(
+        ends(Some(r#"{"eos_token": {"content": "<|im_start|>", "lstrip": false}}"#), None, "{}"),
+        (Some(1), vec![1])
+    );
     assert_eq!(ends(Some(r#"{"eos_token": null}"#), listed, "{}"), (Some(5), vec![2, 5, 6]));
     assert_eq!(ends(None, Some("{}"), r#"{"eos_token_id": [7, 8]}"#), (Some(7), vec![7, 8]));
     assert_eq!(ends(None, None, "{}"), (None, vec![]));
     assert_eq!(load(None, None, "[").map(|_| ()).unwrap_err().code(), "config");
     assert_eq!(load(None, None, r#"{"eos_token_id": -1}"#).map(|_| ()).unwrap_err().code(), "config");
     assert_eq!(load(Some("{"), None, "{}").map(|_| ()).unwrap_err().code(), "tokenizer");
-    assert_eq!(load(None, None, r#"{"eos_token_id": 9, "vocab_size": 9}"#).map(|_| ()).unwrap_err().code(), "tokenizer");
+    assert_eq!(
+        load(None, None, r#"{"eos_token_id": 9, "vocab_size": 9}"#).map(|_| ()).unwrap_err().code(),
+        "tokenizer"
+    );
     let small = load(None, None, r#"{"vocab_size": 300}"#).unwrap();
     assert!(small.encode("a", false).is_ok());
     assert_eq!(small.encode("wonderful", false).unwrap_err().code(), "tokenizer");
@@ -199,7 +210,10 @@ fn tokenizers_with_byte_fallback_read_and_write() {
     let ids = tokenizer.encode(" a é€", true).unwrap();
     assert_eq!(ids, [258, 261, 258, 262, 0xe2 + 2, 0x82 + 2, 0xac + 2]);
     assert_eq!(tokenizer.decode(&ids).unwrap(), " a é€");
-    assert_eq!(ids.iter().map(|id| tokenizer.piece(*id)).collect::<Vec<_>>(), [" ", " a", " ", "é", "<0xE2>", "<0x82>", "<0xAC>"]);
+    assert_eq!(
+        ids.iter().map(|id| tokenizer.piece(*id)).collect::<Vec<_>>(),
+        [" ", " a", " ", "é", "<0xE2>", "<0x82>", "<0xAC>"]
+    );
     assert_eq!(tokenizer.size(), 263);
 
     // What has no text does not end a run of bytes: `A` turns out to stand before a byte that is no text.
@@ -230,11 +244,14 @@ fn streamed_text_appears_as_soon_as_it_is_final() {
 
 #[test]
 fn tokenizers_that_are_not_understood_are_refused_in_words() {
-    let split = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-    let template = |single: Value| json!({"type": "TemplateProcessing", "single": single, "special_tokens": {"x": {"ids": [1]}}});
+    let split =
+        |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
+    let template =
+        |single: Value| json!({"type": "TemplateProcessing", "single": single, "special_tokens": {"x": {"ids": [1]}}});
     let text = json!({"Sequence": {"id": "A"}});
     let added = |id: u32, content: &str| json!([{"id": id, "content": content}]);
-    let nested = |depth| (0..depth).fold(json!({"type": "NFC"}), |inner, _| json!({"type": "Sequence", "normalizers": [inner]}));
+    let nested =
+        |depth| (0..depth).fold(json!({"type": "NFC"}), |inner, _| json!({"type": "Sequence", "normalizers": [inner]}));
     let cases = [
         ("/model/merges", json!([["Ġ", "never seen"]]), "the vocabulary lacks"),
         ("/model/merges", json!([["zq", "Ġ"]]), "the vocabulary lacks"),
@@ -257,7 +274,11 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
         ("/normalizer", json!({"type": "Replace", "pattern": {"Regex": "a*"}, "content": "b"}), "only one character"),
         ("/normalizer", json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}), "only one character"),
         ("/normalizer", json!({"type": "Replace", "pattern": {"String": ""}, "content": "a"}), "only one character"),
-        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "unknown variant `Precompiled`"),
+        (
+            "/normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            "unknown variant `Precompiled`",
+        ),
         ("/normalizer", nested(2), "within another"),
         ("/normalizer", nested(100), "recursion limit"),
         ("/normalizer", json!({"type": "Sequence", "normalizers": vec![json!({"type": "NFC"}); 5]}), "5 parts"),
@@ -265,14 +286,20 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
         ("/post_processor", template(json!([{"Sequence": {"id": "B"}}])), "the text `B` out of turn"),
         ("/post_processor", template(json!([text, text])), "the text `A` out of turn"),
         ("/post_processor", template(json!([{"SpecialToken": {"id": "x"}}])), "leaves the text out"),
-        ("/post_processor", template(json!([vec![json!({"SpecialToken": {"id": "x"}}); 9], vec![text]].concat())), "adds more than"),
+        (
+            "/post_processor",
+            template(json!([vec![json!({"SpecialToken": {"id": "x"}}); 9], vec![text]].concat())),
+            "adds more than",
+        ),
         ("/decoder", Value::Null, "no decoder"),
         ("/decoder", json!({"type": "Strip", "content": " ", "start": 0, "stop": 9}), "not supported"),
         ("/decoder", json!({"type": "Sequence", "decoders": []}), "not supported"),
     ];
     for (path, value, expected) in cases {
         match tokenizer_of(&with(&[(path, value)])) {
-            Err(Error::Tokenizer { reason }) => assert!(reason.contains(expected), "{path}: expected `{expected}`, found `{reason}`"),
+            Err(Error::Tokenizer { reason }) => {
+                assert!(reason.contains(expected), "{path}: expected `{expected}`, found `{reason}`")
+            }
             Err(other) => panic!("{path}: {other:?}"),
             Ok(_) => panic!("{path}: expected `{expected}`"),
         }
