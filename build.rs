@@ -1,10 +1,10 @@
-//! Links every (kernel, features) pair of `src/gpu/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can be
-//! read, and writes the table that `gpu::kernel` includes: name, features, the access of each binding, the text.
+//! Links every (kernel, features) pair of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can be
+//! read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the text.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-include!("src/gpu/kernel_table.rs");
+include!("src/device/kernel_table.rs");
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -33,7 +33,7 @@ fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
 
 fn main() {
     println!("cargo::rerun-if-changed=shaders");
-    println!("cargo::rerun-if-changed=src/gpu/kernel_table.rs");
+    println!("cargo::rerun-if-changed=src/device/kernel_table.rs");
     let out_dir = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out_dir);
     let mut features_known: Vec<&str> =

@@ -1,7 +1,7 @@
 //! Text generation: a prompt goes through in pieces, then one token at a time through the same blocks with a KV cache.
 
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 use crate::model::Transformer;
 use crate::model::logits::{Draft, Logits};
 use crate::ops::Cache;
@@ -54,8 +54,8 @@ impl Generator {
         let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
         let cache = |_| {
             Ok(Cache {
-                k: Tensor::owned(&model.gpu, "keys", context, cols)?,
-                v: Tensor::owned(&model.gpu, "values", context, cols)?,
+                k: Tensor::owned(&model.device, "keys", context, cols)?,
+                v: Tensor::owned(&model.device, "values", context, cols)?,
             })
         };
         let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;

@@ -10,8 +10,8 @@
 //! backward dispatches. The tape of these closures exists only while a plan is recorded; what is left is a
 //! [`plan::Plan`], a flat list of dispatches with every buffer bound and every pipeline compiled. A training step
 //! writes one buffer (the `Step` uniform and the tokens) and submits. A step is two plans: *micro* does forward and
-//! backward of a micro-batch and adds to the gradients and to {Σ loss, targets}; *update* takes the norm, clips, does
-//! AdamW, publishes {Σ loss, targets, norm, flags} and leaves the gradients zeroed. The loss comes back through a ring
+//! backward of a micro-batch and adds to the gradients and to {Σ loss, labels}; *update* takes the norm, clips, does
+//! AdamW, publishes {Σ loss, labels, norm, flags} and leaves the gradients zeroed. The loss comes back through a ring
 //! of staging buffers and holds nothing up.
 //!
 //! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
@@ -24,7 +24,7 @@
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
 //! | [`safetensors`] | header and ranges, read and write; no GPU |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks and their preview, batches; no GPU |
-//! | [`gpu`] | adapter and limits, buffers, the pool, kernels and pipelines, read-back: the only room that names wgpu |
+//! | [`device`] | adapter and limits, buffers, the pool, kernels and pipelines, read-back: the only room that names wgpu |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, dropout, cross_entropy, update |
 //! | [`model`] | config.json, linear, block, transformer, logits; a file of names per family |
@@ -34,14 +34,14 @@
 //! | `web`, the binary | JavaScript and the command line; they forward |
 //!
 //! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every (kernel, features) pair of
-//! `src/gpu/kernel_table.rs`. Most kernels that matter come in two shapes: `tiled` uses work-group memory, `direct`
+//! `src/device/kernel_table.rs`. Most kernels that matter come in two shapes: `tiled` uses work-group memory, `direct`
 //! none, for adapters that compute on the CPU. `www/` is the page and the npm package, `tests/suite/reference/` the
 //! same ops as plain f64 loops.
 //!
 //! # Invariants: what is absent
 //!
 //! 1. A plan is complete: a step allocates, binds and compiles nothing.
-//! 2. `ops` does not know what a transformer is; nothing above `gpu` names a wgpu type; nothing above `ops` names a
+//! 2. `ops` does not know what a transformer is; nothing above `device` names a wgpu type; nothing above `ops` names a
 //!    kernel.
 //! 3. Frozen weights have no gradient, by type. Below the first adapter nothing is recorded for backward.
 //! 4. There is no zero-grad: an activation gradient's first writer assigns, later ones accumulate; adapter gradients
@@ -52,8 +52,8 @@
 //!    planner.
 //! 7. What the host reads or writes is never in the pool.
 //! 8. Each kernel has a namesake in `tests/suite/reference/`.
-//! 9. Only `web` knows JavaScript, and one file of `gpu`, which lets a browser compile pipelines side by side; only
-//!    `gpu` knows the platform.
+//! 9. Only `web` knows JavaScript, and one file of `device`, which lets a browser compile pipelines side by side; only
+//!    `device` knows the platform.
 //! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost.
 //! 11. No atomics on floats and no order that depends on scheduling: the same seed on the same device gives the same
 //!     losses, bit for bit.
@@ -61,10 +61,10 @@
 pub mod error;
 pub mod random;
 
-pub mod safetensors;
+pub mod files;
 pub mod text;
 
-pub mod gpu;
+pub mod device;
 pub mod plan;
 
 pub mod ops;

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::adapter::Params;
+use crate::device::{Buffer, Device, Ring, Tensor, Ticket};
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Gpu, Ring, Tensor, Ticket};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
 use crate::plan::{Input, Plan, Progress, Recorder, Step};
@@ -49,9 +49,9 @@ pub struct StepSettings {
 /// What a step has come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepResult {
-    /// Mean over the step's targets, nats per token.
+    /// Mean over the step's labels, nats per token.
     pub loss: f64,
-    pub targets: u32,
+    pub labels: u32,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
     /// False from the first loss or norm on that was not finite; the adapter has not changed since.
@@ -66,7 +66,7 @@ pub struct Draft {
 }
 
 pub struct Trainer {
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     micro: Plan,
     update: Plan,
     ring: Ring,
@@ -80,32 +80,32 @@ impl Trainer {
     /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model`
     /// reads the parameters. With `dropout`, what enters A passes through a mask.
     pub fn record(model: &Transformer, params: &Params, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
-        let gpu = &model.gpu;
+        let device = &model.device;
         let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
         let buffers = UpdateBuffers {
             p: flat(&params.p),
             g: flat(&params.g),
-            m: Tensor::owned(gpu, "first moment", 1, params.length)?,
-            v: Tensor::owned(gpu, "second moment", 1, params.length)?,
-            totals: Tensor::owned(gpu, "totals", 1, 2)?,
-            state: Tensor::owned(gpu, "update state", 1, 2)?,
-            result: Tensor::owned(gpu, "result", 1, 4)?,
+            m: Tensor::owned(device, "first moment", 1, params.length)?,
+            v: Tensor::owned(device, "second moment", 1, params.length)?,
+            totals: Tensor::owned(device, "totals", 1, 2)?,
+            state: Tensor::owned(device, "update state", 1, 2)?,
+            result: Tensor::owned(device, "result", 1, 4)?,
         };
-        let input = Input::new(gpu, batch * seq_len)?;
-        let mut micro = Recorder::new(gpu, &model.pool, &input, true);
+        let input = Input::new(device, batch * seq_len)?;
+        let mut micro = Recorder::new(device, &model.pool, &input, true);
         let model = if dropout { &model.with_dropout() } else { model };
         record_loss(&mut micro, model, batch, seq_len, &buffers.totals, true)?;
         micro.unwind();
-        let mut rec = Recorder::new(gpu, &model.pool, &input, false);
+        let mut rec = Recorder::new(device, &model.pool, &input, false);
         update(&mut rec, &buffers);
         Ok(Draft { micro, update: rec, buffers })
     }
 
     pub async fn finish(draft: Draft, batch: usize, progress: &mut Progress<'_>) -> Result<Trainer> {
-        let gpu = draft.micro.gpu.clone();
+        let device = draft.micro.device.clone();
         let micro = draft.micro.finish(progress).await?;
         let update = draft.update.finish(progress).await?;
-        Ok(Trainer { ring: Ring::new(&gpu, 16)?, gpu, micro, update, buffers: draft.buffers, batch, step: 0 })
+        Ok(Trainer { ring: Ring::new(&device, 16)?, device, micro, update, buffers: draft.buffers, batch, step: 0 })
     }
 
     /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket.
@@ -119,7 +119,7 @@ impl Trainer {
         pieces: usize,
     ) -> Result<Ticket> {
         self.step += 1;
-        let targets: u32 = micros.iter().map(|micro| micro.labelled).sum();
+        let labels: u32 = micros.iter().map(|micro| micro.labelled).sum();
         let mut step = Step {
             learning_rate: settings.learning_rate as f32,
             weight_decay: settings.weight_decay as f32,
@@ -128,28 +128,32 @@ impl Trainer {
             seed: settings.seed,
             bias_1: (1.0 - 0.9f64.powi(self.step as i32)) as f32,
             bias_2: (1.0 - 0.999f64.powi(self.step as i32)).sqrt() as f32,
-            ..self.micro_step(targets, seq_len)
+            ..self.micro_step(labels, seq_len)
         };
         for (i, micro) in micros.iter().enumerate() {
             step.labelled = micro.labelled;
             step.micro = i as u32;
-            self.micro.input.write(&self.gpu, &step, [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row]);
-            self.micro.submit(&self.gpu, pieces);
+            self.micro.input.write(
+                &self.device,
+                &step,
+                [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row],
+            );
+            self.micro.submit(&self.device, pieces);
         }
-        self.update.submit(&self.gpu, 1);
+        self.update.submit(&self.device, 1);
         let result = self.buffers.result.buffer();
-        let ticket = result.and_then(|result| self.ring.start(&self.gpu, &result, 16));
+        let ticket = result.and_then(|result| self.ring.start(&self.device, &result, 16));
         ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
     }
 
     pub async fn result(&self, ticket: Ticket) -> Result<StepResult> {
-        let bytes = self.gpu.finish_read(ticket).await?;
-        let [sum, targets, norm, broken] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
+        let bytes = self.device.finish_read(ticket).await?;
+        let [sum, labels, norm, broken] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
             return Err(Error::DeviceLost { reason: "a result was cut short".to_string() });
         };
         Ok(StepResult {
-            loss: f64::from(sum) / f64::from(targets.max(1.0)),
-            targets: targets as u32,
+            loss: f64::from(sum) / f64::from(labels.max(1.0)),
+            labels: labels as u32,
             grad_norm: f64::from(norm),
             finite: broken == 0.0,
         })
@@ -158,28 +162,28 @@ impl Trainer {
     /// The gradient of one micro-batch in the adapter's layout, without an update: for tests that compare it.
     pub async fn gradient(&mut self, micro: &MicroBatch, seq_len: usize) -> Result<Vec<f32>> {
         let zero = vec![0.0f32; self.buffers.g.cols];
-        self.buffers.g.upload(&self.gpu, &zero);
+        self.buffers.g.upload(&self.device, &zero);
         let step = self.micro_step(micro.labelled, seq_len);
         self.micro.input.write(
-            &self.gpu,
+            &self.device,
             &Step { labelled: micro.labelled, ..step },
-            [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row],
+            [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row],
         );
-        self.micro.submit(&self.gpu, 1);
-        let gradient = self.buffers.g.download(&self.gpu).await?;
-        self.buffers.g.upload(&self.gpu, &zero);
-        self.buffers.totals.upload(&self.gpu, &[0.0; 4]);
+        self.micro.submit(&self.device, 1);
+        let gradient = self.buffers.g.download(&self.device).await?;
+        self.buffers.g.upload(&self.device, &zero);
+        self.buffers.totals.upload(&self.device, &[0.0; 4]);
         Ok(gradient)
     }
 
     /// What every micro-batch of a step is told.
-    fn micro_step(&self, targets: u32, seq_len: usize) -> Step {
+    fn micro_step(&self, labels: u32, seq_len: usize) -> Step {
         Step {
             rows: (self.batch * seq_len) as u32,
             batch: self.batch as u32,
             time: seq_len as u32,
             step: self.step,
-            inv_targets: 1.0 / targets.max(1) as f32,
+            inv_labels: 1.0 / labels.max(1) as f32,
             strength: 1.0,
             ..Step::default()
         }
@@ -188,8 +192,8 @@ impl Trainer {
     /// Takes up where another trainer was after `step` steps. The parameters are the adapter's.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
         self.step = step;
-        self.buffers.m.upload(&self.gpu, m);
-        self.buffers.v.upload(&self.gpu, v);
+        self.buffers.m.upload(&self.device, m);
+        self.buffers.v.upload(&self.device, v);
     }
 
     pub fn micro_plan(&self) -> &Plan {
@@ -224,14 +228,14 @@ fn record_loss(
     let hidden = model.hidden(rec, rows, batch, None);
     let labelled = gather_rows(rec, &hidden);
     drop(hidden);
-    let chunks = Chunks::new(&rec.gpu, rows, model.config.vocabulary)?;
+    let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary)?;
     cross_entropy(rec, &labelled, model.head(), &chunks, totals, accumulate);
     Ok(())
 }
 
 /// Sums the loss of micro-batches without changing anything.
 pub struct Evaluator {
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     plan: Plan,
     ring: Ring,
     totals: Tensor,
@@ -240,9 +244,9 @@ pub struct Evaluator {
 
 impl Evaluator {
     pub fn record(model: &Transformer, batch: usize, seq_len: usize) -> Result<(Recorder, Tensor)> {
-        let input = Input::new(&model.gpu, batch * seq_len)?;
-        let totals = Tensor::owned(&model.gpu, "evaluation totals", 1, 2)?;
-        let mut rec = Recorder::new(&model.gpu, &model.pool, &input, false);
+        let input = Input::new(&model.device, batch * seq_len)?;
+        let totals = Tensor::owned(&model.device, "evaluation totals", 1, 2)?;
+        let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
         record_loss(&mut rec, model, batch, seq_len, &totals, false)?;
         Ok((rec, totals))
     }
@@ -252,9 +256,9 @@ impl Evaluator {
         batch: usize,
         progress: &mut Progress<'_>,
     ) -> Result<Evaluator> {
-        let gpu = rec.gpu.clone();
+        let device = rec.device.clone();
         let plan = rec.finish(progress).await?;
-        Ok(Evaluator { ring: Ring::new(&gpu, 16)?, gpu, plan, totals, batch })
+        Ok(Evaluator { ring: Ring::new(&device, 16)?, device, plan, totals, batch })
     }
 
     /// Starts the evaluation of one micro-batch.
@@ -267,15 +271,15 @@ impl Evaluator {
             strength,
             ..Step::default()
         };
-        self.plan.input.write(&self.gpu, &step, [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row]);
-        self.plan.submit(&self.gpu, pieces);
-        let ticket = self.totals.buffer().and_then(|totals| self.ring.start(&self.gpu, &totals, 16));
+        self.plan.input.write(&self.device, &step, [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row]);
+        self.plan.submit(&self.device, pieces);
+        let ticket = self.totals.buffer().and_then(|totals| self.ring.start(&self.device, &totals, 16));
         ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
     }
 
-    /// (Σ -log p, targets) of a micro-batch.
+    /// (Σ -log p, labels) of a micro-batch.
     pub async fn result(&self, ticket: Ticket) -> Result<(f64, u32)> {
-        let bytes = self.gpu.finish_read(ticket).await?;
+        let bytes = self.device.finish_read(ticket).await?;
         let totals: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         Ok((f64::from(totals[0]), totals[1] as u32))
     }

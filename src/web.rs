@@ -1,4 +1,4 @@
-//! The JavaScript surface of the engine: with `gpu`'s `ahead_web.rs` the only room that knows JavaScript. It forwards;
+//! The JavaScript surface of the engine: with `device`'s `ahead_web.rs` the only room that knows JavaScript. It forwards;
 //! it decides nothing.
 
 mod convert;
@@ -13,9 +13,9 @@ use wasm_bindgen::prelude::*;
 use convert::{Js, adapter_files, adapter_object, bytes_of, call, clock, from_js, js_error, needed, source, to_js};
 
 use crate::adapter::{Adapter, AdapterFiles};
+use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::gpu::{Gpu, GpuOptions};
 use crate::model::{Logits, Storage, Target, Transformer};
 use crate::plan::Progress;
 use crate::run::{
@@ -78,8 +78,8 @@ impl Engine {
             config: &config,
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
-        let gpu = Gpu::new(GpuOptions::default()).await.map_err(js_error)?;
-        let base = Base::load(&gpu, &name, &base_files, &weights, Storage::default(), &mut progress)
+        let device = Device::new(DeviceOptions::default()).await.map_err(js_error)?;
+        let base = Base::load(&device, &name, &base_files, &weights, Storage::default(), &mut progress)
             .await
             .map_err(js_error)?;
         Ok(Engine {
@@ -93,7 +93,7 @@ impl Engine {
 
     /// What the model and the graphics adapter are.
     pub fn info(&self) -> JsValue {
-        let (config, gpu) = (&self.base.model.config, &self.base.model.gpu);
+        let (config, device) = (&self.base.model.config, &self.base.model.device);
         to_js(&serde_json::json!({
             "name": self.base.name,
             "sha256": self.base.sha256,
@@ -105,24 +105,24 @@ impl Engine {
             "layers": config.layers,
             "heads": config.heads.query,
             "weightBytes": self.base.model.weight_bytes(),
-            "gpu": { "software": gpu.software, "name": gpu.name, "maxBindingBytes": gpu.max_binding },
+            "device": { "software": device.software, "name": device.name, "maxBindingBytes": device.max_binding },
         }))
     }
 
     /// Counters of the device: for "Look inside" and for tests.
     pub fn stats(&self) -> JsValue {
-        let gpu = &self.base.model.gpu;
+        let device = &self.base.model.device;
         to_js(&serde_json::json!({
-            "gpuBytes": gpu.bytes(),
-            "gpuPeakBytes": gpu.peak_bytes(),
-            "buffers": gpu.buffer_count(),
-            "pipelines": gpu.pipeline_count(),
+            "gpuBytes": device.bytes(),
+            "gpuPeakBytes": device.peak_bytes(),
+            "buffers": device.buffer_count(),
+            "pipelines": device.pipeline_count(),
         }))
     }
 
     /// The default settings for this model on this device.
     pub fn defaults(&self) -> JsValue {
-        to_js(&Settings::defaults(&self.base.model.config, self.base.model.gpu.software))
+        to_js(&Settings::defaults(&self.base.model.config, self.base.model.device.software))
     }
 
     /// Turns `[{ name, bytes }]` into rows and keeps them for `train`. Answers counts, warnings and five rows as
@@ -145,7 +145,7 @@ impl Engine {
             "tokens": data.tokens,
             "rows": data.rows.len() + data.held_out.len(),
             "heldOut": data.held_out.len(),
-            "targets": data.targets(),
+            "labels": data.labels(),
             "tokensPerCharacter": data.tokens as f64 / data.characters.max(1) as f64,
             "defaultSteps": settings.default_steps(data.rows.len()),
             "warnings": data.warnings,
@@ -314,7 +314,7 @@ impl Engine {
         let idle = self.generator.borrow().as_ref().is_none_or(|generator| Rc::strong_count(generator) == 1);
         let mut loaded = self.loaded.borrow_mut();
         if let Some(loaded) = loaded.as_mut().filter(|loaded| idle && loaded.adapter.has_room_for(&spec)) {
-            loaded.adapter.swap(&self.base.model.gpu, &files).map_err(js_error)?;
+            loaded.adapter.swap(&self.base.model.device, &files).map_err(js_error)?;
             kept.parameters = loaded.adapter.parameters();
             loaded.kept = kept;
             return Ok(());

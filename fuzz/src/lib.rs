@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
-use tabtune::model::{self, Config, Source, llama};
+use tabtune::files::Source;
+use tabtune::files::safetensors::{self, Header};
+use tabtune::model::{self, Config, llama};
 use tabtune::run::Checkpoint;
-use tabtune::safetensors::{self, Header};
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
 
 /// Reads one file. An error says that it was refused.
@@ -104,7 +105,7 @@ pub fn documents(bytes: &[u8]) -> Result<()> {
         let document = Document { name: name.to_string(), bytes: bytes.to_vec() };
         document.read()?;
         let found = rows(&CHAT, &[document], 7)?;
-        assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.targets.len() == 7 && row.tokens <= 7));
+        assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.labels.len() == 7 && row.tokens <= 7));
         Ok(())
     };
     read("a.jsonl").or(read("a.csv"))

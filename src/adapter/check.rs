@@ -3,8 +3,8 @@
 //! one, up to rounding.
 
 use super::{Adapter, AdapterFiles};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::model::Transformer;
 use crate::model::logits::{Draft, Logits};
 use crate::plan::Progress;
@@ -25,9 +25,9 @@ pub struct ExportCheck {
 impl ExportCheck {
     /// Records both plans for a probe of at least one token. The drafts tell which kernels are needed.
     pub fn record(model: &Transformer, like: &Adapter, probe: &[u32]) -> Result<(Adapter, Adapter, Draft, Draft)> {
-        let gpu = &model.gpu;
-        let exported = Adapter::new(gpu, &model.config, like.spec.clone())?;
-        let imported = Adapter::new(gpu, &model.config, like.spec.folded())?;
+        let device = &model.device;
+        let exported = Adapter::new(device, &model.config, like.spec.clone())?;
+        let imported = Adapter::new(device, &model.config, like.spec.folded())?;
         let first = Logits::record(&exported.attach(model), probe.len(), 1, 1, None)?;
         let second = Logits::record(&imported.attach(model), probe.len(), 1, 1, None)?;
         Ok((exported, imported, first, second))
@@ -45,10 +45,10 @@ impl ExportCheck {
 
     /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them
     /// reports.
-    pub async fn run(&self, gpu: &Gpu, flat: &[f32], files: &AdapterFiles) -> Result<()> {
+    pub async fn run(&self, device: &Device, flat: &[f32], files: &AdapterFiles) -> Result<()> {
         let loaded = files.parameters(&self.imported)?;
-        self.exported.write(gpu, flat);
-        self.imported.write(gpu, &loaded);
+        self.exported.write(device, flat);
+        self.imported.write(device, &loaded);
         let last = [(self.probe.len() as u32).saturating_sub(1)];
         let expected = self.first.run(&self.probe, &last, 0, 1.0).await?;
         let found = self.second.run(&self.probe, &last, 0, 1.0).await?;

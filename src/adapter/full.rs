@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::{ALIGNMENT, Params};
+use crate::device::{Tensor, Usage};
 use crate::error::{Error, Result};
-use crate::gpu::{Tensor, Usage};
 use crate::model::{Target, Transformer};
 use crate::ops::Param;
 
@@ -20,7 +20,7 @@ pub struct Full {
 impl Full {
     /// Room for every block linear of `model`. Errors: `GpuLimit` for a model whose linears do not fit one binding.
     pub fn new(model: &Transformer) -> Result<Full> {
-        let gpu = &model.gpu;
+        let device = &model.device;
         let mut places = Vec::new();
         let mut end: usize = 0;
         for (layer, block) in model.blocks.iter().enumerate() {
@@ -33,14 +33,14 @@ impl Full {
             }
         }
         let bytes = (end as u64).saturating_mul(4);
-        if bytes > gpu.max_binding {
+        if bytes > device.max_binding {
             return Err(Error::GpuLimit {
                 what: "training every matrix at once".to_string(),
                 needed: bytes,
-                limit: gpu.max_binding,
+                limit: device.max_binding,
             });
         }
-        let buffer = |label| gpu.buffer(label, bytes, Usage::Storage);
+        let buffer = |label| device.buffer(label, bytes, Usage::Storage);
         Ok(Full {
             params: Params { p: buffer("trained matrices")?, g: buffer("their gradient")?, length: end },
             places,
@@ -58,7 +58,7 @@ impl Full {
             let Some(linear) = model.blocks.get(*layer).and_then(|block| block.linears.get(target)) else { continue };
             let mut values = Vec::with_capacity(range.len());
             for slab in linear.weight.slabs.iter() {
-                values.extend(slab.tensor.download(&model.gpu).await?);
+                values.extend(slab.tensor.download(&model.device).await?);
             }
             flat.get_mut(range.clone()).unwrap_or_default().iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }

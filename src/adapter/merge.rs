@@ -4,11 +4,12 @@
 use std::rc::Rc;
 
 use super::{Adapter, AdapterFiles, Pair};
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
-use crate::model::{Config, Linear, Source, Transformer, llama};
+use crate::files::Source;
+use crate::files::safetensors::{Entry, encode, to_f32};
+use crate::model::{Config, Linear, Transformer, llama};
 use crate::ops::{Slab, Weight};
-use crate::safetensors::{Entry, encode, to_f32};
 
 /// Most bytes of a checkpoint in host memory at a time, but for a row that is longer.
 const PIECE: u64 = 4 << 20;
@@ -20,8 +21,8 @@ impl Adapter {
     /// and is what unmerging goes back to, bit for bit; until the merged one is dropped, both are on the device. The
     /// sums stay in f32 where the base is stored in f16, so that nothing of the adapter is rounded away.
     pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
-        let gpu = model.gpu.clone();
-        let pairs = self.pairs(&self.read(&gpu).await?);
+        let device = model.device.clone();
+        let pairs = self.pairs(&self.read(&device).await?);
         let mut merged = model.clone();
         for linear in merged.blocks.iter_mut().flat_map(|block| block.linears.values_mut()) {
             linear.lora = None;
@@ -33,14 +34,14 @@ impl Adapter {
             pair.check(weight.rows, weight.cols)?;
             let mut slabs = Vec::with_capacity(weight.slabs.len());
             for slab in weight.slabs.iter() {
-                let values = slab.tensor.download(&gpu).await?;
-                let tensor = Tensor::owned(&gpu, "merged", slab.tensor.rows, slab.tensor.cols)?;
+                let values = slab.tensor.download(&device).await?;
+                let tensor = Tensor::owned(&device, "merged", slab.tensor.rows, slab.tensor.cols)?;
                 let numbers = weight.cols.saturating_mul(ROWS);
                 for ((first, at), rows) in
                     (slab.first..).step_by(ROWS).zip((0..).step_by(numbers)).zip(values.chunks(numbers))
                 {
                     let sums: Vec<f32> = pair.add_to(first, rows).into_iter().map(|x| x as f32).collect();
-                    tensor.upload_at(&gpu, at, &sums);
+                    tensor.upload_at(&device, at, &sums);
                 }
                 slabs.push(Slab { first: slab.first, tensor });
             }

@@ -24,8 +24,8 @@ pub use full::Full;
 pub use peft::AdapterFiles;
 pub use spec::{AdapterSpec, SiteSpec};
 
+use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Gpu, Tensor, Usage};
 use crate::model::{Config, Lora, Transformer, llama};
 use crate::ops::Param;
 use crate::random::SplitMix64;
@@ -85,9 +85,9 @@ pub struct Adapter {
 impl Adapter {
     /// Room for an adapter whose parameters are all zero. Errors: `AdapterMismatch` for a layer that the model does not
     /// have, `GpuLimit`.
-    pub fn new(gpu: &Gpu, config: &Config, spec: AdapterSpec) -> Result<Adapter> {
+    pub fn new(device: &Device, config: &Config, spec: AdapterSpec) -> Result<Adapter> {
         spec.check(config)?;
-        let too_large = || Error::GpuLimit { what: "adapter".to_string(), needed: u64::MAX, limit: gpu.max_binding };
+        let too_large = || Error::GpuLimit { what: "adapter".to_string(), needed: u64::MAX, limit: device.max_binding };
         let mut places: Vec<Place> = Vec::with_capacity(spec.sites().len());
         for site in spec.sites() {
             let end = places.last().map_or(0, |place| place.b.end);
@@ -96,18 +96,21 @@ impl Adapter {
         let length =
             places.last().map_or(0, |place| place.b.end).checked_next_multiple_of(ALIGNMENT).ok_or_else(too_large)?;
         let bytes = (length as u64).checked_mul(4).ok_or_else(too_large)?;
-        let uniforms = gpu.buffer("sites", (places.len() as u64).saturating_mul(SITE_BYTES as u64), Usage::Uniform)?;
-        let (p, g) =
-            (gpu.buffer("adapter", bytes, Usage::Storage)?, gpu.buffer("adapter gradient", bytes, Usage::Storage)?);
+        let uniforms =
+            device.buffer("sites", (places.len() as u64).saturating_mul(SITE_BYTES as u64), Usage::Uniform)?;
+        let (p, g) = (
+            device.buffer("adapter", bytes, Usage::Storage)?,
+            device.buffer("adapter gradient", bytes, Usage::Storage)?,
+        );
         let adapter = Adapter { spec, p, g, length, layers: config.layers, places, uniforms };
-        adapter.write_uniforms(gpu);
+        adapter.write_uniforms(device);
         Ok(adapter)
     }
 
-    fn write_uniforms(&self, gpu: &Gpu) {
+    fn write_uniforms(&self, device: &Device) {
         for ((number, at), site) in (0u32..).zip((0u64..).step_by(SITE_BYTES)).zip(self.spec.sites()) {
             let scale = site.scale() as f32;
-            gpu.write(&self.uniforms, at, bytemuck::cast_slice(&[scale.to_bits(), number, site.rank as u32, 0]));
+            device.write(&self.uniforms, at, bytemuck::cast_slice(&[scale.to_bits(), number, site.rank as u32, 0]));
         }
     }
 
@@ -168,7 +171,7 @@ impl Adapter {
     /// nothing has changed.
     ///
     /// Errors: `AdapterMismatch` if there is no room for it, and whatever the files have wrong.
-    pub fn swap(&mut self, gpu: &Gpu, files: &AdapterFiles) -> Result<()> {
+    pub fn swap(&mut self, device: &Device, files: &AdapterFiles) -> Result<()> {
         let pairs = files.pairs()?;
         let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
         if !self.has_room_for(&spec) {
@@ -177,8 +180,8 @@ impl Adapter {
         }
         let flat = self.flat(&pairs)?;
         self.spec = spec;
-        self.write_uniforms(gpu);
-        self.write(gpu, &flat);
+        self.write_uniforms(device);
+        self.write(device, &flat);
         Ok(())
     }
 
@@ -187,13 +190,13 @@ impl Adapter {
     }
 
     /// Replaces every parameter; `flat` is in this adapter's layout.
-    pub fn write(&self, gpu: &Gpu, flat: &[f32]) {
-        gpu.write(&self.p, 0, bytemuck::cast_slice(flat));
+    pub fn write(&self, device: &Device, flat: &[f32]) {
+        device.write(&self.p, 0, bytemuck::cast_slice(flat));
     }
 
     /// The parameters as they are now, in this adapter's layout.
-    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        Ok(bytemuck::pod_collect_to_vec(&gpu.read(&self.p, 0, (self.length as u64).saturating_mul(4)).await?))
+    pub async fn read(&self, device: &Device) -> Result<Vec<f32>> {
+        Ok(bytemuck::pod_collect_to_vec(&device.read(&self.p, 0, (self.length as u64).saturating_mul(4)).await?))
     }
 
     /// Trained numbers, padding not counted.

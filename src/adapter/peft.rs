@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::peft_config::PeftConfig;
 use super::{Adapter, AdapterSpec, Matrix, Pair, SiteSpec};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::files::safetensors::{Entry, Header, to_f32, write};
 use crate::model::{Config, Target, llama};
-use crate::safetensors::{Entry, Header, to_f32, write};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
@@ -76,9 +76,10 @@ impl AdapterFiles {
     /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but
     /// plain LoRA is refused by name. Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`,
     /// `TensorNotFinite`, `Safetensors`.
-    pub fn load(&self, gpu: &Gpu, config: &Config) -> Result<(Adapter, Vec<f32>)> {
+    pub fn load(&self, device: &Device, config: &Config) -> Result<(Adapter, Vec<f32>)> {
         let pairs = self.pairs()?;
-        let adapter = Adapter::new(gpu, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
+        let adapter =
+            Adapter::new(device, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
         let flat = adapter.flat(&pairs)?;
         Ok((adapter, flat))
     }

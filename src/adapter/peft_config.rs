@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::spec::{MOST_RANK, SiteSpec, is_alpha};
 use crate::error::{Error, Result};
+use crate::files::safetensors::Pairs;
 use crate::model::{Target, llama};
-use crate::safetensors::Pairs;
 
 const CONFIG: &str = "adapter_config.json";
 /// Bounds on what a file can make the reader do.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use super::linear::{Linear, Target};
-use crate::gpu::Tensor;
+use crate::device::Tensor;
 use crate::ops::{Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
 use crate::plan::{Recorder, Var};
 

@@ -1,8 +1,8 @@
 //! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + s (x Aᵀ) Bᵀ (Hu et al. 2021).
 
 use super::config::Config;
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 use crate::ops::{Matrix, Param, Weight, dropout, project};
 use crate::plan::{Recorder, Var};
 

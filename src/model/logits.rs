@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::transformer::Transformer;
+use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Tensor, Usage};
 use crate::ops::{Cache, Chunks, gather_rows, project_into};
 use crate::plan::{Input, Plan, Progress, Recorder, Step};
 
@@ -12,7 +12,7 @@ pub struct Logits {
     plan: Plan,
     logits: Tensor,
     staging: Rc<Buffer>,
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     batch: usize,
     rows: usize,
 }
@@ -34,22 +34,22 @@ impl Logits {
         wanted: usize,
         caches: Option<&[Cache]>,
     ) -> Result<Draft> {
-        let input = Input::new(&model.gpu, rows)?;
-        let mut rec = Recorder::new(&model.gpu, &model.pool, &input, false);
+        let input = Input::new(&model.device, rows)?;
+        let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
         let hidden = model.hidden(&mut rec, rows, batch, caches);
         let mut labelled = gather_rows(&mut rec, &hidden);
         labelled.data = labelled.data.slice(0, wanted);
-        let logits = Tensor::owned(&model.gpu, "logits", wanted, model.config.vocabulary)?;
-        let first = Chunks::first(&model.gpu, wanted)?;
+        let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
+        let first = Chunks::first(&model.device, wanted)?;
         project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
         Ok(Draft { rec, logits, batch, rows })
     }
 
     pub async fn finish(draft: Draft, progress: &mut Progress<'_>) -> Result<Logits> {
-        let gpu = draft.rec.gpu.clone();
-        let staging = gpu.buffer("logits staging", draft.logits.bytes(), Usage::Staging)?;
+        let device = draft.rec.device.clone();
+        let staging = device.buffer("logits staging", draft.logits.bytes(), Usage::Staging)?;
         let plan = draft.rec.finish(progress).await?;
-        Ok(Logits { plan, logits: draft.logits, staging, gpu, batch: draft.batch, rows: draft.rows })
+        Ok(Logits { plan, logits: draft.logits, staging, device, batch: draft.batch, rows: draft.rows })
     }
 
     /// Logits [wanted.len(), V] of the rows `wanted` for `tokens`, which hold `batch` sequences of equal length that
@@ -65,13 +65,13 @@ impl Logits {
             strength,
             ..Step::default()
         };
-        self.plan.input.write(&self.gpu, &step, [tokens, &[], wanted, &[]]);
-        self.plan.submit(&self.gpu, 1);
+        self.plan.input.write(&self.device, &step, [tokens, &[], wanted, &[]]);
+        self.plan.submit(&self.device, 1);
         let vocabulary = self.logits.cols;
         let bytes = (wanted.len() * vocabulary.next_multiple_of(4) * 4) as u64;
         let Some(buffer) = self.logits.buffer() else { return Ok(Vec::new()) };
-        let ticket = self.gpu.start_read(&buffer, 0, &self.staging, bytes);
-        let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&self.gpu.finish_read(ticket).await?);
+        let ticket = self.device.start_read(&buffer, 0, &self.staging, bytes);
+        let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&self.device.finish_read(ticket).await?);
         Ok(padded.chunks(vocabulary.next_multiple_of(4)).flat_map(|row| row.iter().take(vocabulary).copied()).collect())
     }
 

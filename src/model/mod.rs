@@ -6,11 +6,9 @@ pub mod config;
 pub mod linear;
 pub mod llama;
 pub mod logits;
-pub mod source;
 pub mod transformer;
 
 pub use config::Config;
 pub use linear::{Linear, Lora, Target};
 pub use logits::Logits;
-pub use source::Source;
 pub use transformer::{Storage, Transformer};

@@ -8,12 +8,12 @@ use super::block::Block;
 use super::config::Config;
 use super::linear::{Linear, Target};
 use super::llama;
-use super::source::Source;
+use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Format, Gpu, Pool, Tensor};
+use crate::files::Source;
+use crate::files::safetensors::{Dtype, Header, to_f32, write};
 use crate::ops::{Cache, RopeTables, Slab, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
-use crate::safetensors::{Dtype, Header, to_f32, write};
 
 /// Most bytes of a checkpoint that are read at a time, and that wait for the adapter to take them.
 const PIECE: u64 = 4 << 20;
@@ -60,7 +60,7 @@ impl Storage {
 #[derive(Clone)]
 pub struct Transformer {
     pub config: Config,
-    pub gpu: Rc<Gpu>,
+    pub device: Rc<Device>,
     /// Activation memory of every plan of this model.
     pub pool: Pool,
     pub blocks: Vec<Block>,
@@ -73,14 +73,14 @@ pub struct Transformer {
 impl Transformer {
     /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
     pub async fn load(
-        gpu: &Rc<Gpu>,
+        device: &Rc<Device>,
         config: Config,
         source: &Source,
         storage: Storage,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
         let header = source.header().await?;
-        let mut loader = Loader { gpu, source, header, storage, done: 0, queued: 0, progress };
+        let mut loader = Loader { device, source, header, storage, done: 0, queued: 0, progress };
         loader.check(&config)?;
 
         let embedding = loader.weight(llama::EMBEDDING, config.vocabulary, config.hidden).await?;
@@ -102,8 +102,8 @@ impl Transformer {
             true => None,
             false => Some(loader.weight(llama::HEAD, config.vocabulary, config.hidden).await?),
         };
-        let rope = RopeTables::new(gpu, config.context, config.heads.size, config.rope_theta)?;
-        Ok(Transformer { config, gpu: gpu.clone(), pool: Pool::default(), blocks, embedding, norm, head, rope })
+        let rope = RopeTables::new(device, config.context, config.heads.size, config.rope_theta)?;
+        Ok(Transformer { config, device: device.clone(), pool: Pool::default(), blocks, embedding, norm, head, rope })
     }
 
     pub fn head(&self) -> &Weight {
@@ -139,7 +139,7 @@ impl Transformer {
         let mut add = async |name: String, shape: Vec<usize>, parts: &[&Tensor]| {
             let mut values = Vec::new();
             for part in parts {
-                values.extend(part.download(&self.gpu).await?);
+                values.extend(part.download(&self.device).await?);
             }
             tensors.push((name, shape, values));
             Ok::<(), Error>(())
@@ -178,7 +178,7 @@ impl Transformer {
 }
 
 struct Loader<'a> {
-    gpu: &'a Rc<Gpu>,
+    device: &'a Rc<Device>,
     source: &'a Source,
     header: Header,
     storage: Storage,
@@ -231,7 +231,7 @@ impl Loader<'_> {
     }
 
     async fn vector(&mut self, name: &str, n: usize) -> Result<Tensor> {
-        let tensor = Tensor::owned(self.gpu, name, 1, n)?;
+        let tensor = Tensor::owned(self.device, name, 1, n)?;
         self.stream(name, 1, n, &[Slab { first: 0, tensor: tensor.clone() }]).await?;
         Ok(tensor)
     }
@@ -241,18 +241,19 @@ impl Loader<'_> {
         let dtype = self.header.get(name).map_or(Dtype::F32, |entry| entry.dtype);
         let format = self.storage.format(dtype);
         // As if in f32, so that a weight is cut alike however it is stored.
-        let most = (self.gpu.max_binding / (cols as u64 * 4)) as usize;
+        let most = (self.device.max_binding / (cols as u64 * 4)) as usize;
         if most < 4 {
             return Err(Error::GpuLimit {
                 what: format!("four rows of `{name}`"),
                 needed: cols as u64 * 16,
-                limit: self.gpu.max_binding,
+                limit: self.device.max_binding,
             });
         }
         let size = if most >= rows { rows } else { most / 4 * 4 };
         let mut slabs = Vec::new();
         for first in (0..rows).step_by(size) {
-            slabs.push(Slab { first, tensor: Tensor::stored(self.gpu, name, size.min(rows - first), cols, format)? });
+            slabs
+                .push(Slab { first, tensor: Tensor::stored(self.device, name, size.min(rows - first), cols, format)? });
         }
         self.stream(name, rows, cols, &slabs).await?;
         Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
@@ -281,11 +282,11 @@ impl Loader<'_> {
                     let expected = format!("f32, because tensor `{name}` holds numbers beyond {LARGEST_F16}");
                     return Err(Error::Setting { name: "weights".to_string(), value: "f16".to_string(), expected });
                 }
-                slab.tensor.upload_at(self.gpu, first * cols, &values);
+                slab.tensor.upload_at(self.device, first * cols, &values);
                 self.done += bytes.len() as u64;
                 self.queued += bytes.len() as u64;
                 if self.queued >= QUEUED {
-                    self.gpu.flush().await?;
+                    self.device.flush().await?;
                     self.queued = 0;
                 }
                 (self.progress)(self.done, self.source.bytes);

@@ -1,9 +1,9 @@
 //! The update of all adapter parameters at once: global norm, clip, AdamW, in three dispatches.
 
-use crate::gpu::Tensor;
+use crate::device::Tensor;
 use crate::plan::Recorder;
 
-/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, targets, norm
+/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, labels, norm
 /// before clipping, flags}.
 #[derive(Clone)]
 pub struct UpdateBuffers {
@@ -11,7 +11,7 @@ pub struct UpdateBuffers {
     pub g: Tensor,
     pub m: Tensor,
     pub v: Tensor,
-    /// {Σ loss, targets} of the micro-batches since the last update.
+    /// {Σ loss, labels} of the micro-batches since the last update.
     pub totals: Tensor,
     /// {factor of the clip, sticky flag}: once a loss or norm was not finite, no update happens any more.
     pub state: Tensor,
@@ -31,7 +31,7 @@ pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
     let groups = [across, groups.div_ceil(across.max(1)), 1];
     let partial = rec.tensor(1, 1024);
     let features = rec.shaped(&[]);
-    rec.dispatch("grad_norm", &[], constants.clone(), [16, 1, 1], &[&b.g, &partial]);
-    rec.dispatch("grad_clip", &features, Vec::new(), [1, 1, 1], &[&partial, &b.totals, &b.state, &b.result]);
+    rec.dispatch("adamw_norm", &[], constants.clone(), [16, 1, 1], &[&b.g, &partial]);
+    rec.dispatch("adamw_clip", &features, Vec::new(), [1, 1, 1], &[&partial, &b.totals, &b.state, &b.result]);
     rec.dispatch("adamw", &[], constants, groups, &[&b.state, &b.p, &b.g, &b.m, &b.v]);
 }

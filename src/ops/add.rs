@@ -1,7 +1,7 @@
 //! Residual addition.
 
 use super::groups_of_64;
-use crate::gpu::Tensor;
+use crate::device::Tensor;
 use crate::plan::{Grad, Recorder, Var};
 
 /// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until one of them is

@@ -2,7 +2,7 @@
 //! for the way back).
 
 use super::groups_of_64;
-use crate::gpu::{Constants, Shape, Tensor};
+use crate::device::{Constants, Shape, Tensor};
 use crate::plan::{Grad, Recorder, Var};
 
 /// Head counts and size. D is a multiple of 4, at most 128.
@@ -54,18 +54,24 @@ pub fn attention(
         Some(cache) => {
             let cols = heads.key * heads.size;
             let groups = groups_of_64(rows * cols / 4);
-            rec.dispatch("cache_rows", &[], vec![("C", cols as u32)], groups, &[&k.data, &v.data, &cache.k, &cache.v]);
+            rec.dispatch(
+                "attention_cache",
+                &[],
+                vec![("C", cols as u32)],
+                groups,
+                &[&k.data, &v.data, &cache.k, &cache.v],
+            );
             (cache.k.clone(), cache.v.clone())
         }
         None => (k.data.clone(), v.data.clone()),
     };
     let features = rec.shaped(&[heads.feature()]);
     let time = rows / batch;
-    let by_query = match rec.gpu.shape {
+    let by_query = match rec.device.shape {
         Shape::Tiled => [(time * (heads.query / heads.key)).div_ceil(64), heads.key, batch],
         Shape::Direct => [rows.div_ceil(8), heads.query, 1],
     };
-    let by_key = match rec.gpu.shape {
+    let by_key = match rec.device.shape {
         Shape::Tiled => [time.div_ceil(64), heads.key, batch],
         Shape::Direct => [rows.div_ceil(8), heads.key, 1],
     };

@@ -2,7 +2,7 @@
 //! buffer holds it.
 
 use super::groups_of_64;
-use crate::gpu::Tensor;
+use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
 /// Records y = mask · x / (1 - p), x [rows, C], with p in `Step.dropout` and the mask of `site`.
@@ -10,7 +10,7 @@ pub fn dropout(rec: &mut Recorder, x: &Var, site: &Tensor) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
     let groups = groups_of_64(rows * cols / 4);
-    rec.dispatch("dropout_mask", &[], vec![("C", cols as u32)], groups, &[site, &x.data, &y.data]);
+    rec.dispatch("dropout", &[], vec![("C", cols as u32)], groups, &[site, &x.data, &y.data]);
     if let (Some(dx), Some(dy)) = (x.grad.clone(), y.grad.clone()) {
         let site = site.clone();
         rec.on_backward(move |rec| {
@@ -20,7 +20,7 @@ pub fn dropout(rec: &mut Recorder, x: &Var, site: &Tensor) -> Var {
             if accumulate {
                 constants.push(("ACCUMULATE", 1));
             }
-            rec.dispatch("dropout_mask", &[], constants, groups, &[&site, &dy, &dx]);
+            rec.dispatch("dropout", &[], constants, groups, &[&site, &dy, &dx]);
         });
     }
     y

@@ -7,10 +7,10 @@ mod attention;
 mod cross_entropy;
 mod dropout;
 mod embed;
-mod mlp;
-mod norm;
 mod project;
+mod rms_norm;
 mod rope;
+mod swiglu;
 
 pub use adamw::{UpdateBuffers, update};
 pub use add::add;
@@ -18,10 +18,10 @@ pub use attention::{Cache, Heads, attention};
 pub use cross_entropy::{Chunks, cross_entropy, gather_rows};
 pub use dropout::dropout;
 pub use embed::embed;
-pub use mlp::swiglu;
-pub use norm::rms_norm;
 pub use project::{Matrix, Param, Slab, Weight, project, project_into};
+pub use rms_norm::rms_norm;
 pub use rope::{RopeTables, rope};
+pub use swiglu::swiglu;
 
 /// Work groups of 64 that cover `n` invocations, one per group of four numbers.
 fn groups_of_64(quads: usize) -> [usize; 3] {

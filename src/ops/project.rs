@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::gpu::{Shape, Tensor};
+use crate::device::{Shape, Tensor};
 use crate::plan::{Recorder, Var};
 
 /// A frozen matrix [rows, cols], cut into slabs of rows that fit the adapter's largest binding. Each slab says how its
@@ -129,7 +129,7 @@ fn matmul_vec(rec: &mut Recorder, x: &Tensor, w: &Tensor, y: &Tensor, place: Pla
         constants.push(("ACCUMULATE", 1));
     }
     let quads = place.n.div_ceil(4);
-    let groups = match rec.gpu.shape {
+    let groups = match rec.device.shape {
         Shape::Tiled => [quads.div_ceil(4), 1, 1],
         Shape::Direct => [quads.div_ceil(8), 1, 1],
     };
@@ -181,7 +181,7 @@ fn dispatch_matmul(
     if accumulate {
         constants.push(("ACCUMULATE", 1));
     }
-    let groups = match rec.gpu.shape {
+    let groups = match rec.device.shape {
         Shape::Tiled => [cols.div_ceil(64), rows.div_ceil(64), 1],
         Shape::Direct => [rows.div_ceil(64), cols.div_ceil(16), 1],
     };
@@ -198,7 +198,7 @@ fn dispatch_matmul(
 fn accumulate_outer(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (a.cols.next_multiple_of(4), b.cols.next_multiple_of(4));
     let mut constants = vec![("P", p as u32), ("Q", q as u32)];
-    let groups = match rec.gpu.shape {
+    let groups = match rec.device.shape {
         Shape::Tiled => {
             let across = (q / 4).next_power_of_two().min(16);
             constants.push(("ACROSS", across as u32));

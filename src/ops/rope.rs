@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::attention::Heads;
 use super::groups_of_64;
+use crate::device::{Device, Tensor};
 use crate::error::Result;
-use crate::gpu::{Gpu, Tensor};
 use crate::plan::{Recorder, Var};
 
 /// cos and sin of position · theta^(-2i/D), [context, D/2] each. Made on the host: shaders promise no accuracy for
@@ -19,15 +19,15 @@ pub struct RopeTables {
 impl RopeTables {
     /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one row,
     /// dense.
-    pub fn new(gpu: &Rc<Gpu>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
+    pub fn new(device: &Rc<Device>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
         let half = head_dim / 2;
         let frequency = |i: usize| 1.0 / theta.powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
         let angles = (0..context).flat_map(|t| frequencies.iter().map(move |f| f64::from(t as f32 * f)));
         let (cosine, sine): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
         let table = |label, values: &[f32]| {
-            let tensor = Tensor::owned(gpu, label, 1, context * half)?;
-            tensor.upload(gpu, values);
+            let tensor = Tensor::owned(device, label, 1, context * half)?;
+            tensor.upload(device, values);
             Ok(tensor)
         };
         Ok(RopeTables { cosine: table("rope cosine", &cosine)?, sine: table("rope sine", &sine)? })

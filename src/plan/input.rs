@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Tensor, Usage};
 
 /// The uniform of `shaders/shared/step.wesl`, field by field.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub struct Step {
     pub step: u32,
     pub micro: u32,
     pub seed: u32,
-    pub inv_targets: f32,
+    pub inv_labels: f32,
     pub strength: f32,
     pub learning_rate: f32,
     pub weight_decay: f32,
@@ -38,7 +38,7 @@ pub struct Input {
     /// Token ids [rows].
     pub tokens: Tensor,
     /// Target ids by row [rows].
-    pub targets: Tensor,
+    pub labels: Tensor,
     /// The labelled rows in order [labelled].
     pub rows: Tensor,
     /// Position of a row among the labelled ones, 0xffffffff for none [rows].
@@ -48,13 +48,13 @@ pub struct Input {
 
 impl Input {
     /// Room for micro-batches of at most `rows` rows.
-    pub fn new(gpu: &Gpu, rows: usize) -> Result<Rc<Input>> {
+    pub fn new(device: &Device, rows: usize) -> Result<Rc<Input>> {
         let stride = (rows as u64 * 4).next_multiple_of(256);
-        let buffer = gpu.buffer("input", STEP_BYTES + 4 * stride, Usage::Uniform)?;
+        let buffer = device.buffer("input", STEP_BYTES + 4 * stride, Usage::Uniform)?;
         let part = |i: u64| Tensor::in_buffer(buffer.clone(), STEP_BYTES + i * stride, 1, rows);
         Ok(Rc::new(Input {
             tokens: part(0),
-            targets: part(1),
+            labels: part(1),
             rows: part(2),
             slot_of_row: part(3),
             buffer: buffer.clone(),
@@ -63,12 +63,12 @@ impl Input {
     }
 
     /// Writes the uniform alone.
-    pub fn write_step(&self, gpu: &Gpu, step: &Step) {
-        gpu.write(&self.buffer, 0, bytemuck::bytes_of(step));
+    pub fn write_step(&self, device: &Device, step: &Step) {
+        device.write(&self.buffer, 0, bytemuck::bytes_of(step));
     }
 
     /// Writes the uniform and the four lists in one go.
-    pub fn write(&self, gpu: &Gpu, step: &Step, lists: [&[u32]; 4]) {
+    pub fn write(&self, device: &Device, step: &Step, lists: [&[u32]; 4]) {
         let mut bytes = vec![0u8; (STEP_BYTES + 3 * self.stride) as usize + lists[3].len() * 4];
         bytes[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
         for (i, list) in lists.iter().enumerate() {
@@ -77,6 +77,6 @@ impl Input {
             let length = list.len().min(self.stride as usize);
             bytes[from..from + length].copy_from_slice(&list[..length]);
         }
-        gpu.write(&self.buffer, 0, &bytes);
+        device.write(&self.buffer, 0, &bytes);
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::input::{Input, Step};
+use crate::device::kernel::Ready;
+use crate::device::{Buffer, Device, KernelKey, Pool};
 use crate::error::Result;
-use crate::gpu::kernel::Ready;
-use crate::gpu::{Buffer, Gpu, KernelKey, Pool};
 
 /// Where a dispatch reads or writes.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub struct Plan {
 
 impl Plan {
     pub(super) async fn make(
-        gpu: &Gpu,
+        device: &Device,
         pool: &Pool,
         dispatches: &[Dispatch],
         cuts: Vec<usize>,
@@ -49,32 +49,33 @@ impl Plan {
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
         let resolve = || {
-            pool.allocate(gpu)?;
-            dispatches.iter().map(|dispatch| resolve(gpu, pool, dispatch)).collect::<Result<Vec<Ready>>>()
+            pool.allocate(device)?;
+            dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect::<Result<Vec<Ready>>>()
         };
-        let ready = gpu.checked(resolve).await?;
+        let ready = device.checked(resolve).await?;
         let plan = Plan { ready, cuts, listing: listing(dispatches), input };
-        plan.warm_up(gpu, progress).await?;
+        plan.warm_up(device, progress).await?;
         Ok(plan)
     }
 
     /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers may compile at the first
     /// dispatch.
-    async fn warm_up(&self, gpu: &Gpu, progress: &mut Progress<'_>) -> Result<()> {
-        self.input.write_step(gpu, &Step::default());
+    async fn warm_up(&self, device: &Device, progress: &mut Progress<'_>) -> Result<()> {
+        self.input.write_step(device, &Step::default());
         let mut seen = HashSet::new();
         let mut new: Vec<&Ready> = self.ready.iter().filter(|ready| !ready.pipeline.is_compiled()).collect();
         new.retain(|ready| seen.insert(&ready.pipeline.key));
-        let start = || Ok(new.iter().map(|ready| gpu.start_compiling(&ready.pipeline)).collect::<Vec<_>>());
-        for (ready, mut compiling) in new.iter().zip(gpu.checked(start).await?) {
+        let start = || Ok(new.iter().map(|ready| device.start_compiling(&ready.pipeline)).collect::<Vec<_>>());
+        for (ready, mut compiling) in new.iter().zip(device.checked(start).await?) {
             compiling.wait().await;
-            gpu.checked(|| {
-                gpu.finish_compiling(compiling);
-                gpu.submit_one_group(ready);
-                Ok(())
-            })
-            .await?;
-            gpu.finished().await?;
+            device
+                .checked(|| {
+                    device.finish_compiling(compiling);
+                    device.submit_one_group(ready);
+                    Ok(())
+                })
+                .await?;
+            device.finished().await?;
             progress.done += 1;
             (progress.report)(progress.done, progress.total.max(progress.done));
         }
@@ -82,15 +83,15 @@ impl Plan {
     }
 
     /// Submits the whole plan, cut at block boundaries into about `pieces` submissions.
-    pub fn submit(&self, gpu: &Gpu, pieces: usize) {
+    pub fn submit(&self, device: &Device, pieces: usize) {
         let every = (self.cuts.len() + 1).div_ceil(pieces.max(1));
         let mut from = 0;
         for cut in self.cuts.iter().skip(every - 1).step_by(every) {
-            gpu.submit(&self.ready[from..*cut]);
+            device.submit(&self.ready[from..*cut]);
             from = *cut;
         }
         if from < self.ready.len() {
-            gpu.submit(&self.ready[from..]);
+            device.submit(&self.ready[from..]);
         }
     }
 
@@ -109,8 +110,8 @@ impl fmt::Display for Plan {
     }
 }
 
-fn resolve(gpu: &Gpu, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
-    let pipeline = gpu.pipeline(&dispatch.key);
+fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
+    let pipeline = device.pipeline(&dispatch.key);
     let operands: Vec<(Rc<Buffer>, u64, u64)> = dispatch
         .operands
         .iter()
@@ -119,7 +120,7 @@ fn resolve(gpu: &Gpu, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
             Operand::Fixed { buffer, offset, bytes } => Some((buffer.clone(), *offset, *bytes)),
         })
         .collect();
-    Ok(Ready { group: gpu.bind(&pipeline, &operands), pipeline, groups: dispatch.groups })
+    Ok(Ready { group: device.bind(&pipeline, &operands), pipeline, groups: dispatch.groups })
 }
 
 /// One line per dispatch: kernel, constants, groups, slots.

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use super::input::Input;
 use super::plan::{Dispatch, Operand, Plan, Progress};
+use crate::device::tensor::Place;
+use crate::device::{Access, Constants, Device, KernelKey, Pool, Tensor};
 use crate::error::Result;
-use crate::gpu::tensor::Place;
-use crate::gpu::{Access, Constants, Gpu, KernelKey, Pool, Tensor};
 
 /// A gradient that does not exist until backward's first writer makes it.
 pub type Grad = Rc<RefCell<Option<Tensor>>>;
@@ -36,7 +36,7 @@ impl Var {
 type Backward = Box<dyn FnOnce(&mut Recorder)>;
 
 pub struct Recorder {
-    pub gpu: Rc<Gpu>,
+    pub device: Rc<Device>,
     pub pool: Pool,
     pub input: Rc<Input>,
     dispatches: Vec<Dispatch>,
@@ -46,10 +46,10 @@ pub struct Recorder {
 
 impl Recorder {
     /// With `train` off nothing is recorded for backward.
-    pub fn new(gpu: &Rc<Gpu>, pool: &Pool, input: &Rc<Input>, train: bool) -> Recorder {
+    pub fn new(device: &Rc<Device>, pool: &Pool, input: &Rc<Input>, train: bool) -> Recorder {
         let tape = train.then(Vec::new);
         Recorder {
-            gpu: gpu.clone(),
+            device: device.clone(),
             pool: pool.clone(),
             input: input.clone(),
             dispatches: Vec::new(),
@@ -89,7 +89,7 @@ impl Recorder {
 
     /// The features of the adapter's kernel shape, with `more`.
     pub fn shaped(&self, more: &[&'static str]) -> Vec<&'static str> {
-        [&[self.gpu.shape.feature()], more].concat()
+        [&[self.device.shape.feature()], more].concat()
     }
 
     /// Where to write a gradient of this shape, and whether something is already there to add to.
@@ -152,7 +152,7 @@ impl Recorder {
     pub async fn finish(mut self, progress: &mut Progress<'_>) -> Result<Plan> {
         self.unwind();
         self.cuts.retain(|&cut| cut < self.dispatches.len());
-        Plan::make(&self.gpu, &self.pool, &self.dispatches, self.cuts, self.input, progress).await
+        Plan::make(&self.device, &self.pool, &self.dispatches, self.cuts, self.input, progress).await
     }
 }
 

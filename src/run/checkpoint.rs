@@ -9,8 +9,8 @@ use super::event::Event;
 use super::settings::Settings;
 use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
+use crate::files::safetensors::{Header, to_f32, write};
 use crate::model::Storage;
-use crate::safetensors::{Header, to_f32, write};
 use crate::text::dataset::{Dataset, Row};
 
 const FILE: &str = "checkpoint";
@@ -33,7 +33,7 @@ pub struct Checkpoint {
 #[serde(rename_all = "camelCase")]
 pub struct State {
     pub form: u32,
-    /// Steps done, and how many of them updated the adapter: one without targets does not.
+    /// Steps done, and how many of them updated the adapter: one without labels does not.
     pub step: u32,
     pub updates: u32,
     pub settings: Settings,
@@ -168,7 +168,7 @@ pub fn fingerprint(data: &Dataset) -> String {
         hash.update((rows.len() as u64).to_le_bytes());
         for row in rows {
             hash.update(bytemuck::cast_slice::<u32, u8>(&row.ids));
-            hash.update(row.targets.iter().map(|&target| u8::from(target)).collect::<Vec<u8>>());
+            hash.update(row.labels.iter().map(|&label| u8::from(label)).collect::<Vec<u8>>());
         }
     };
     add(&data.rows);

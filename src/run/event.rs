@@ -33,7 +33,7 @@ pub enum Event {
         done: u64,
         total: u64,
     },
-    /// `step` counts from 1; `loss` is the mean over the step's targets before its update, in nats; `grad_norm` is
+    /// `step` counts from 1; `loss` is the mean over the step's labels before its update, in nats; `grad_norm` is
     /// taken before clipping.
     Step {
         step: u32,

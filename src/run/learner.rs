@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, Params};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::model::Transformer;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl Learner {
         }
     }
 
-    pub fn write(&self, gpu: &Gpu, flat: &[f32]) {
-        gpu.write(&self.params().p, 0, bytemuck::cast_slice(flat));
+    pub fn write(&self, device: &Device, flat: &[f32]) {
+        device.write(&self.params().p, 0, bytemuck::cast_slice(flat));
     }
 
     /// The files that hold parameters `flat`, which are in this layout.

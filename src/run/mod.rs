@@ -19,9 +19,10 @@ pub use learner::{Files, Method};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, ExportCheck};
+use crate::device::{Device, KernelKey};
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelKey};
-use crate::model::{Config, Source, Storage, Transformer};
+use crate::files::Source;
+use crate::model::{Config, Storage, Transformer};
 use crate::plan::{Progress, Recorder};
 use crate::text::batches::MicroBatch;
 use crate::text::dataset::{Dataset, Row};
@@ -49,7 +50,7 @@ pub struct Base {
 impl Base {
     /// Loads a checkpoint. `progress(bytes done, bytes in all)`. Errors: whatever a file has wrong, by name.
     pub async fn load(
-        gpu: &Rc<Gpu>,
+        device: &Rc<Device>,
         name: &str,
         files: &BaseFiles<'_>,
         weights: &Source,
@@ -63,7 +64,7 @@ impl Base {
             return Err(crate::error::Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;
-        let model = Transformer::load(gpu, config, weights, storage, progress).await?;
+        let model = Transformer::load(device, config, weights, storage, progress).await?;
         Ok(Base { name: name.to_string(), sha256, storage, model, tokenizer })
     }
 
@@ -74,9 +75,9 @@ impl Base {
 
     /// Attaches an adapter from its files and answers it too, so that another can be swapped in.
     pub fn load_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Transformer)> {
-        let gpu = &self.model.gpu;
-        let (adapter, flat) = files.load(gpu, &self.model.config)?;
-        adapter.write(gpu, &flat);
+        let device = &self.model.device;
+        let (adapter, flat) = files.load(device, &self.model.config)?;
+        adapter.write(device, &flat);
         let model = adapter.attach(&self.model);
         Ok((adapter, model))
     }
@@ -132,7 +133,7 @@ pub async fn train<'a>(
     training::train(base, data, settings, start, control, clock, hooks).await
 }
 
-/// Mean loss and number of targets over rows, every target once, at an adapter strength. `None` if `control` said stop
+/// Mean loss and number of labels over rows, every label once, at an adapter strength. `None` if `control` said stop
 /// or pause.
 pub async fn evaluate(
     evaluator: &mut Evaluator,
@@ -142,7 +143,7 @@ pub async fn evaluate(
     strength: f32,
     control: &Control,
 ) -> Result<Option<(f64, u32)>> {
-    let (mut sum, mut targets) = (0.0, 0);
+    let (mut sum, mut labels) = (0.0, 0);
     let mut waiting = None;
     for rows in rows.chunks(batch) {
         if control.wish() != Wish::GoOn {
@@ -153,15 +154,15 @@ pub async fn evaluate(
         if let Some(before) = waiting.replace(ticket) {
             let (loss, count) = evaluator.result(before).await?;
             sum += loss;
-            targets += count;
+            labels += count;
         }
     }
     if let Some(last) = waiting {
         let (loss, count) = evaluator.result(last).await?;
         sum += loss;
-        targets += count;
+        labels += count;
     }
-    Ok(Some((if targets > 0 { sum / f64::from(targets) } else { 0.0 }, targets)))
+    Ok(Some((if labels > 0 { sum / f64::from(labels) } else { 0.0 }, labels)))
 }
 
 /// An evaluator of `model` for batches of this shape.
@@ -173,8 +174,8 @@ pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Res
 /// Milliseconds of a step, from two steps on real rows that are then forgotten: what the page says before a run.
 pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<f64> {
     let spec: AdapterSpec = settings.check(&base.model.config)?;
-    let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec)?;
-    adapter.write(&base.model.gpu, &adapter.initial(settings.seed));
+    let adapter = Adapter::new(&base.model.device, &base.model.config, spec)?;
+    adapter.write(&base.model.device, &adapter.initial(settings.seed));
     let draft = Trainer::record(
         &adapter.attach(&base.model),
         &adapter.params(),
@@ -200,20 +201,20 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
 /// About how many bytes a run with LoRA has on the graphics adapter at its most: weights, adapter, optimizer,
 /// activations. Its plans are recorded, not finished: for a model that no plan has been made of yet.
 pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
-    let gpu = &base.model.gpu;
-    let adapter = Adapter::new(gpu, &base.model.config, settings.check(&base.model.config)?)?;
+    let device = &base.model.device;
+    let adapter = Adapter::new(device, &base.model.config, settings.check(&base.model.config)?)?;
     let (params, model) = (adapter.params(), adapter.attach(&base.model));
     let trainer = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
-    let snapshots = Snapshots::new(gpu, &params)?;
+    let snapshots = Snapshots::new(device, &params)?;
     let check = ExportCheck::record(&base.model, &adapter, &vec![0; training::PROBE_TOKENS.min(settings.seq_len)])?;
-    let bytes = gpu.bytes().saturating_add(base.model.pool.bytes());
+    let bytes = device.bytes().saturating_add(base.model.pool.bytes());
     drop((trainer, evaluation, snapshots, check));
     Ok(bytes)
 }
 
 /// The kernels of several recorders that are not compiled yet.
-fn new_kernels(gpu: &Gpu, recorders: &[&Recorder]) -> usize {
+fn new_kernels(device: &Device, recorders: &[&Recorder]) -> usize {
     let all: BTreeSet<KernelKey> = recorders.iter().flat_map(|rec| rec.kernels()).collect();
-    all.iter().filter(|key| !gpu.is_compiled(key)).count()
+    all.iter().filter(|key| !device.is_compiled(key)).count()
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::adapter::Params;
+use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Tensor, Usage};
 
 pub(super) struct Snapshots {
     candidate: Tensor,
@@ -13,31 +13,31 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(gpu: &Gpu, params: &Params) -> Result<Snapshots> {
+    pub fn new(device: &Device, params: &Params) -> Result<Snapshots> {
         let bytes = params.length as u64 * 4;
         Ok(Snapshots {
-            candidate: Tensor::owned(gpu, "candidate", 1, params.length)?,
-            staging: gpu.buffer("adapter staging", bytes, Usage::Staging)?,
+            candidate: Tensor::owned(device, "candidate", 1, params.length)?,
+            staging: device.buffer("adapter staging", bytes, Usage::Staging)?,
             bytes,
         })
     }
 
     /// Copies the parameters as they are after everything submitted so far.
-    pub fn take(&self, gpu: &Gpu, params: &Params) {
+    pub fn take(&self, device: &Device, params: &Params) {
         if let Some(candidate) = self.candidate.buffer() {
-            gpu.copy(&params.p, 0, &candidate, 0, self.bytes);
+            device.copy(&params.p, 0, &candidate, 0, self.bytes);
         }
     }
 
     /// The copy that was last taken.
-    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        self.read_from(gpu, &self.candidate).await
+    pub async fn read(&self, device: &Device) -> Result<Vec<f32>> {
+        self.read_from(device, &self.candidate).await
     }
 
     /// The numbers of a flat tensor as long as the parameters.
-    pub async fn read_from(&self, gpu: &Gpu, flat: &Tensor) -> Result<Vec<f32>> {
+    pub async fn read_from(&self, device: &Device, flat: &Tensor) -> Result<Vec<f32>> {
         let Some(buffer) = flat.buffer() else { return Ok(Vec::new()) };
-        let ticket = gpu.start_read(&buffer, 0, &self.staging, self.bytes);
-        Ok(bytemuck::pod_collect_to_vec(&gpu.finish_read(ticket).await?))
+        let ticket = device.start_read(&buffer, 0, &self.staging, self.bytes);
+        Ok(bytemuck::pod_collect_to_vec(&device.finish_read(ticket).await?))
     }
 }

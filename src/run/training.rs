@@ -9,9 +9,9 @@ use super::learner::{Learner, Method};
 use super::snapshots::Snapshots;
 use super::{Base, Clock, Control, Event, Hooks, Phase, Settings, Start, Wish, evaluate, new_kernels};
 use crate::adapter::{Adapter, ExportCheck, Full, Params};
+use crate::device::Ticket;
 use crate::error::{Error, Result};
 use crate::generate::Generator;
-use crate::gpu::Ticket;
 use crate::plan::Progress;
 use crate::random::SplitMix64;
 use crate::text::batches::{Batches, MicroBatch};
@@ -49,7 +49,7 @@ struct Run<'a> {
     check: Option<ExportCheck>,
     late_plans_made: bool,
     pending: VecDeque<Pending>,
-    /// The last step submitted, or skipped because it had no targets.
+    /// The last step submitted, or skipped because it had no labels.
     step: u32,
     broken: Option<u32>,
     losses: Losses,
@@ -76,12 +76,12 @@ pub(super) async fn train<'a>(
     clock: &'a Clock,
     mut hooks: Hooks<'a>,
 ) -> Result<Option<Kept>> {
-    let gpu = base.model.gpu.clone();
+    let device = base.model.device.clone();
     let spec = settings.check(&base.model.config)?;
     let data_sha256 = fingerprint(data);
     let (learner, initial) = match (&start, settings.method) {
         (Start::Fresh, Method::Lora) => {
-            let adapter = Adapter::new(&gpu, &base.model.config, spec)?;
+            let adapter = Adapter::new(&device, &base.model.config, spec)?;
             let initial = adapter.initial(settings.seed);
             (Learner::Lora(adapter), initial)
         }
@@ -91,7 +91,7 @@ pub(super) async fn train<'a>(
             (Learner::Full(full), initial)
         }
         (Start::Adapter(files), Method::Lora) => {
-            let (adapter, flat) = files.load(&gpu, &base.model.config)?;
+            let (adapter, flat) = files.load(&device, &base.model.config)?;
             (Learner::Lora(adapter), flat)
         }
         (Start::Adapter(_), Method::Full) => {
@@ -100,14 +100,16 @@ pub(super) async fn train<'a>(
         }
         (Start::Checkpoint(checkpoint), method) => {
             let learner = match method {
-                Method::Lora => Learner::Lora(Adapter::new(&gpu, &base.model.config, checkpoint.state.spec.clone())?),
+                Method::Lora => {
+                    Learner::Lora(Adapter::new(&device, &base.model.config, checkpoint.state.spec.clone())?)
+                }
                 Method::Full => Learner::Full(Full::new(&base.model)?),
             };
             checkpoint.check(&base.sha256, &data_sha256, learner.params().length)?;
             (learner, checkpoint.p.clone())
         }
     };
-    learner.write(&gpu, &initial);
+    learner.write(&device, &initial);
     let mut events = Vec::new();
     let mut opening = vec![Event::Config {
         base: base.name.clone(),
@@ -116,7 +118,7 @@ pub(super) async fn train<'a>(
         data_sha256: data_sha256.clone(),
         init_sha256: start.init_sha256(),
         version: env!("CARGO_PKG_VERSION").to_string(),
-        adapter: gpu.name.clone(),
+        adapter: device.name.clone(),
         rows: data.rows.len(),
         held_out: data.held_out.len(),
         parameters: learner.parameters(),
@@ -140,7 +142,7 @@ pub(super) async fn train<'a>(
     let draft = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
     let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
     let [micro, update] = draft.recorders();
-    let total = new_kernels(&gpu, &[micro, update, &evaluation.0]);
+    let total = new_kernels(&device, &[micro, update, &evaluation.0]);
     let (mut trainer, evaluator) = {
         let emit = &mut hooks.emit;
         let mut report = |done: usize, total: usize| {
@@ -150,7 +152,7 @@ pub(super) async fn train<'a>(
         let trainer = Trainer::finish(draft, settings.batch, &mut progress).await?;
         (trainer, Evaluator::finish(evaluation, settings.batch, &mut progress).await?)
     };
-    let snapshots = Snapshots::new(&gpu, &params)?;
+    let snapshots = Snapshots::new(&device, &params)?;
     let (started_from_adapter, from) = match &start {
         Start::Fresh => (false, None),
         Start::Adapter(_) => (true, None),
@@ -244,7 +246,7 @@ impl Run<'_> {
                 break;
             }
             self.submit(step, &batches)?;
-            let ahead = if self.step_ms > LONG_STEP_MS || self.base.model.gpu.software { 1 } else { 2 };
+            let ahead = if self.step_ms > LONG_STEP_MS || self.base.model.device.software { 1 } else { 2 };
             self.drain(if step == first { 0 } else { ahead }).await?;
             if step == first {
                 self.make_late_plans().await?;
@@ -298,7 +300,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of targets is
+    /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of labels is
     /// known.
     fn submit(&mut self, step: u32, batches: &Batches) -> Result<()> {
         let settings = self.settings;
@@ -311,7 +313,7 @@ impl Run<'_> {
             .collect();
         if micros.iter().all(|micro| micro.labelled == 0) {
             self.emit(Event::Warning {
-                code: "no_targets".to_string(),
+                code: "no_labels".to_string(),
                 message: format!("step {step} has nothing to learn from and was skipped"),
             });
             return Ok(());
@@ -387,8 +389,8 @@ impl Run<'_> {
     /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so
     /// far.
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
-        let gpu = self.base.model.gpu.clone();
-        self.snapshots.take(&gpu, &self.params);
+        let device = self.base.model.device.clone();
+        self.snapshots.take(&device, &self.params);
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
         (self.losses.last_step, self.losses.last) = (step, Some(loss).filter(|loss| loss.is_finite()));
         if !loss.is_finite() {
@@ -405,7 +407,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.losses = Losses { best: Some(loss), best_step: step, since_best: 0, ..self.losses };
-        let flat = self.snapshots.read(&gpu).await?;
+        let flat = self.snapshots.read(&device).await?;
         self.keep(step, Some(loss), flat).await
     }
 }

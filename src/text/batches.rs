@@ -48,13 +48,13 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
 pub struct MicroBatch {
     /// [B·T] the inputs.
     pub tokens: Vec<u32>,
-    /// [B·T] the id to predict at each place, 0 where there is no target.
-    pub targets: Vec<u32>,
-    /// [B·T] the places with a target in order, then zeros.
+    /// [B·T] the id to predict at each place, 0 where there is no label.
+    pub labels: Vec<u32>,
+    /// [B·T] the places with a label in order, then zeros.
     pub rows: Vec<u32>,
-    /// [B·T] the inverse: where in `rows` a place stands, [`NO_SLOT`](Self::NO_SLOT) if it has no target.
+    /// [B·T] the inverse: where in `rows` a place stands, [`NO_SLOT`](Self::NO_SLOT) if it has no label.
     pub slot_of_row: Vec<u32>,
-    /// How many places have a target.
+    /// How many places have a label.
     pub labelled: u32,
     /// How many inputs are tokens rather than padding.
     pub real_tokens: u32,
@@ -63,27 +63,27 @@ pub struct MicroBatch {
 impl MicroBatch {
     pub const NO_SLOT: u32 = u32::MAX;
 
-    /// At most `batch` rows of T = `seq_len`; rows missing at the end are filled with rows that have no target.
+    /// At most `batch` rows of T = `seq_len`; rows missing at the end are filled with rows that have no label.
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
         let mut micro = MicroBatch {
             tokens: vec![],
-            targets: vec![],
+            labels: vec![],
             rows: vec![],
             slot_of_row: vec![],
             labelled: 0,
             real_tokens: 0,
         };
         for row in rows.iter().take(batch) {
-            let targets = row.ids.iter().skip(1).zip(&row.targets).map(|(next, trained)| trained.then_some(*next));
-            let given = row.ids.iter().copied().zip(targets);
-            for (id, target) in given.chain(std::iter::repeat((0, None))).take(seq_len) {
-                micro.push(id, target);
+            let labels = row.ids.iter().skip(1).zip(&row.labels).map(|(next, trained)| trained.then_some(*next));
+            let given = row.ids.iter().copied().zip(labels);
+            for (id, label) in given.chain(std::iter::repeat((0, None))).take(seq_len) {
+                micro.push(id, label);
             }
             micro.real_tokens = micro.real_tokens.saturating_add(row.tokens as u32);
         }
         micro.labelled = micro.rows.len() as u32;
         let places = batch.saturating_mul(seq_len);
-        for list in [&mut micro.tokens, &mut micro.targets, &mut micro.rows] {
+        for list in [&mut micro.tokens, &mut micro.labels, &mut micro.rows] {
             list.resize(places, 0);
         }
         micro.slot_of_row.resize(places, Self::NO_SLOT);
@@ -91,10 +91,10 @@ impl MicroBatch {
     }
 
     /// One more place.
-    fn push(&mut self, id: u32, target: Option<u32>) {
-        self.slot_of_row.push(target.map_or(Self::NO_SLOT, |_| self.rows.len() as u32));
-        self.rows.extend(target.map(|_| self.tokens.len() as u32));
-        self.targets.push(target.unwrap_or(0));
+    fn push(&mut self, id: u32, label: Option<u32>) {
+        self.slot_of_row.push(label.map_or(Self::NO_SLOT, |_| self.rows.len() as u32));
+        self.rows.extend(label.map(|_| self.tokens.len() as u32));
+        self.labels.push(label.unwrap_or(0));
         self.tokens.push(id);
     }
 }

@@ -1,4 +1,4 @@
-//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T targets; a target that
+//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T labels; a label that
 //! is masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
 
 use std::ops::Range;
@@ -24,22 +24,22 @@ const UNKNOWN_FROM: f64 = 1.05;
 pub struct Row {
     /// T+1 ids, padded on the right.
     pub ids: Vec<u32>,
-    /// T flags: does target t, which is `ids[t + 1]`, carry loss?
-    pub targets: Vec<bool>,
+    /// T flags: does label t, which is `ids[t + 1]`, carry loss?
+    pub labels: Vec<bool>,
     /// How many of the T inputs are tokens rather than padding.
     pub tokens: usize,
 }
 
 impl Row {
-    /// The first T+1 of `ids`; targets are those that `is_target` names by their place, save the very first id, which
+    /// The first T+1 of `ids`; labels are those that `is_label` names by their place, save the very first id, which
     /// nothing predicts.
-    fn new(ids: &[u32], seq_len: usize, is_target: impl Fn(usize) -> bool) -> Row {
+    fn new(ids: &[u32], seq_len: usize, is_label: impl Fn(usize) -> bool) -> Row {
         let length = seq_len.saturating_add(1);
         let real = ids.len().min(length);
         let mut row: Vec<u32> = ids.iter().copied().take(real).collect();
         row.resize(length, PAD);
-        let targets = (1..=seq_len).map(|at| at < real && is_target(at)).collect();
-        Row { ids: row, targets, tokens: real.min(seq_len) }
+        let labels = (1..=seq_len).map(|at| at < real && is_label(at)).collect();
+        Row { ids: row, labels, tokens: real.min(seq_len) }
     }
 }
 
@@ -57,10 +57,10 @@ pub struct Rows {
 /// Lays documents out as rows of T = `seq_len` inputs.
 ///
 /// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the
-/// last window is padded, so every id but the very first is a target exactly once. They stand where the first of them
-/// stands. An example is one row: a text with all its ids as targets, or a prompt without and its completion with; both
+/// last window is padded, so every id but the very first is a label exactly once. They stand where the first of them
+/// stands. An example is one row: a text with all its ids as labels, or a prompt without and its completion with; both
 /// end in the end-of-text token, if the tokenizer has one. A conversation is what the chat template makes of it, its
-/// targets are what the assistant says. What is longer than a row is cut on the right.
+/// labels are what the assistant says. What is longer than a row is cut on the right.
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
         return Err(Error::Setting {
@@ -113,10 +113,10 @@ impl Rows {
             }
             Example::Pair { prompt, completion } => {
                 let mut ids = self.encode(tokenizer, prompt, true)?;
-                let first_target = ids.len();
+                let first_label = ids.len();
                 ids.extend(self.encode(tokenizer, completion, false)?);
                 ids.extend(tokenizer.eos());
-                self.cut(&ids, seq_len, |at| at >= first_target)
+                self.cut(&ids, seq_len, |at| at >= first_label)
             }
             Example::Conversation(conversation) => self.conversation(tokenizer, conversation, name, seq_len)?,
         };
@@ -124,7 +124,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The template writes every special token itself. A token is a target if it holds any of what the assistant says.
+    /// The template writes every special token itself. A token is a label if it holds any of what the assistant says.
     fn conversation(
         &mut self,
         tokenizer: &Tokenizer,
@@ -148,9 +148,9 @@ impl Rows {
         Ok(self.cut(&ids, seq_len, |at| places.get(at).is_some_and(is_said)))
     }
 
-    fn cut(&mut self, ids: &[u32], seq_len: usize, is_target: impl Fn(usize) -> bool) -> Row {
+    fn cut(&mut self, ids: &[u32], seq_len: usize, is_label: impl Fn(usize) -> bool) -> Row {
         self.cut = self.cut.saturating_add(usize::from(ids.len() > seq_len.saturating_add(1)));
-        Row::new(ids, seq_len, is_target)
+        Row::new(ids, seq_len, is_label)
     }
 
     /// Encodes and counts.
@@ -223,10 +223,10 @@ impl Dataset {
         let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
         let dataset =
             Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
-        if dataset.targets() == 0 {
+        if dataset.labels() == 0 {
             let name = documents.first().map_or(String::new(), |d| d.name.clone());
             let reason =
-                format!("no row of {} tokens has a target: prompts fill them, or no assistant speaks", options.seq_len);
+                format!("no row of {} tokens has a label: prompts fill them, or no assistant speaks", options.seq_len);
             return Err(Error::DataFormat { name, reason });
         }
         Ok(dataset)
@@ -239,9 +239,9 @@ impl Dataset {
         self.rows.extend(self.held_out.drain(..surplus));
     }
 
-    /// How many targets the rows to train on have.
-    pub fn targets(&self) -> usize {
-        self.rows.iter().map(|row| row.targets.iter().filter(|t| **t).count()).sum()
+    /// How many labels the rows to train on have.
+    pub fn labels(&self) -> usize {
+        self.rows.iter().map(|row| row.labels.iter().filter(|t| **t).count()).sum()
     }
 }
 

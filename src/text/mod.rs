@@ -1,7 +1,7 @@
 //! From text to the numbers of a step: bytes → documents → examples → token ids → rows → batches. All on the CPU.
 //!
 //! `formats` reads a file into text or examples, `chat` renders conversations as the model expects them, `tokenizer`
-//! turns text into ids, `dataset` lays ids out as rows with their targets, `batches` says which rows a step takes and
+//! turns text into ids, `dataset` lays ids out as rows with their labels, `batches` says which rows a step takes and
 //! in which form the GPU gets them, `preview` shows rows to people. A run can be repeated elsewhere number for number,
 //! so each of these says exactly what it does. Nothing here knows of a model or of a device.
 

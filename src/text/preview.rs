@@ -13,15 +13,15 @@ pub struct PreviewRow {
 pub struct PreviewToken {
     /// As a person reads it; a part of a character shows as U+FFFD.
     pub text: String,
-    /// Does it carry loss as a target?
+    /// Does it carry loss as a label?
     pub trained: bool,
 }
 
 /// The first `most` rows.
 pub fn preview(tokenizer: &Tokenizer, rows: &[Row], most: usize) -> Vec<PreviewRow> {
     let show = |row: &Row| {
-        // The first id of a row is an input only; target t is id t + 1.
-        let trained: Vec<bool> = std::iter::once(false).chain(row.targets.iter().copied()).collect();
+        // The first id of a row is an input only; label t is id t + 1.
+        let trained: Vec<bool> = std::iter::once(false).chain(row.labels.iter().copied()).collect();
         let real =
             trained.iter().rposition(|trained| *trained).map_or(0, |last| last.saturating_add(1)).max(row.tokens);
         let tokens = row.ids.iter().zip(trained).take(real);

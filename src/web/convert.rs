@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
-use crate::model::Source;
+use crate::files::Source;
 use crate::run::{Clock, Kept};
 
 pub(super) type Js<T> = std::result::Result<T, JsValue>;

@@ -6,15 +6,16 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use tabtune::device::{Device, Shape};
 use tabtune::error::{Error, Result};
+use tabtune::files::Source;
+use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::Generator;
-use tabtune::gpu::{Gpu, Shape};
-use tabtune::model::{Config, Logits, Source, Storage, Target, Transformer, llama};
+use tabtune::model::{Config, Logits, Storage, Target, Transformer, llama};
 use tabtune::random::SplitMix64;
 use tabtune::run::{self, Control, Settings};
-use tabtune::safetensors::{Header, to_f32, write};
 
-use crate::check::{MODEL_SHAPES, close, gpu};
+use crate::check::{MODEL_SHAPES, close, device};
 use crate::golden::quiet;
 use crate::laws::{case, ids, logits, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
@@ -90,7 +91,7 @@ fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter")
         .expect("a header") as usize;
     let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "adapter").expect("a header");
-    let read = |entry: &tabtune::safetensors::Entry| {
+    let read = |entry: &tabtune::files::safetensors::Entry| {
         let mut values = Vec::new();
         to_f32(entry.dtype, &bytes[entry.begin as usize..entry.end as usize], &mut values);
         (entry.name.clone(), (entry.shape.clone(), values))
@@ -117,14 +118,14 @@ fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String,
     tensors.keys().filter_map(a_of).map(delta).collect()
 }
 
-fn export(gpu: &Gpu, files: &AdapterFiles) -> AdapterFiles {
-    let (adapter, flat) = files.load(gpu, &tiny_config()).expect("an adapter");
+fn export(device: &Device, files: &AdapterFiles) -> AdapterFiles {
+    let (adapter, flat) = files.load(device, &tiny_config()).expect("an adapter");
     AdapterFiles::new(&adapter, &flat, "base")
 }
 
-async fn attached(gpu: &Rc<Gpu>, base: &Transformer, files: &AdapterFiles) -> (Adapter, Transformer) {
-    let (adapter, flat) = files.load(gpu, &base.config).expect("an adapter");
-    adapter.write(gpu, &flat);
+async fn attached(device: &Rc<Device>, base: &Transformer, files: &AdapterFiles) -> (Adapter, Transformer) {
+    let (adapter, flat) = files.load(device, &base.config).expect("an adapter");
+    adapter.write(device, &flat);
     let model = adapter.attach(base);
     (adapter, model)
 }
@@ -139,13 +140,13 @@ fn refusal(files: &AdapterFiles) -> Error {
     files.spec().expect_err(&files.config)
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn an_adapter_of_one_rank_and_scale_keeps_every_tensor_on_the_way_through() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for seed in 0..20 {
             let mut random = SplitMix64(seed);
             let files = files(&random_sites(&mut random, true), seed % 2 == 1, seed);
-            let out = export(&gpu, &files);
+            let out = export(&device, &files);
             assert_eq!(tensors(&out), tensors(&files), "seed {seed}");
             let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
             let (found, expected) = (out.spec().expect("a spec"), files.spec().expect("a spec"));
@@ -153,23 +154,23 @@ crate::gpu_tests! {
                 found.is_uniform() && found.rank() == expected.rank() && near(found.alpha(), expected.alpha()),
                 "seed {seed}"
             );
-            assert_eq!(export(&gpu, &out), out, "seed {seed}");
+            assert_eq!(export(&device, &out), out, "seed {seed}");
         }
         // What PEFT wrote, in f32, f16 and bf16, with layers and with an expression.
         for name in ["llama-all-linear", "llama-rank-1", "llama-layer-1", "llama-down-proj"] {
             let files = case(name).files();
-            assert_eq!(tensors(&export(&gpu, &files)), tensors(&files), "{name}");
+            assert_eq!(tensors(&export(&device, &files)), tensors(&files), "{name}");
         }
     }
 
     async fn ranks_and_scales_by_site_leave_as_one_and_compute_the_same() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for seed in 0..20 {
             let mut random = SplitMix64(100 + seed);
             let sites = random_sites(&mut random, false);
             let rslora = seed % 2 == 1;
             let files = files(&sites, rslora, seed);
-            let out = export(&gpu, &files);
+            let out = export(&device, &files);
             let config: Value = serde_json::from_str(&out.config).expect("JSON");
             assert_eq!(
                 (&config["rank_pattern"], &config["alpha_pattern"], &config["use_rslora"]),
@@ -190,19 +191,19 @@ crate::gpu_tests! {
             for (module, expected) in &expected {
                 close(&format!("seed {seed}, {module}"), &found[module], expected, 1e-6);
             }
-            assert_eq!(export(&gpu, &out), out, "seed {seed}: what was written once stays as it is");
+            assert_eq!(export(&device, &out), out, "seed {seed}: what was written once stays as it is");
         }
     }
 
     async fn a_merged_adapter_equals_the_unmerged_one_and_unmerging_restores_the_base() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-wide-head-rank-3"]
             {
-                let base = case(name).model(&gpu).await;
+                let base = case(name).model(&device).await;
                 let sequence = ids(48, 96, 7);
                 let before = logits(&base, &sequence, 2, 1.0).await;
-                let (adapter, model) = attached(&gpu, &base, &case(name).files()).await;
+                let (adapter, model) = attached(&device, &base, &case(name).files()).await;
                 let expected = logits(&model, &sequence, 2, 1.0).await;
                 let merged = adapter.merge(&base).await.expect("a merged model");
                 let found = logits(&merged, &sequence, 2, 1.0).await;
@@ -220,10 +221,10 @@ crate::gpu_tests! {
     }
 
     async fn a_checkpoint_that_was_merged_is_the_model_that_was_merged() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for name in ["llama-all-linear", "llama-patterns", "llama-layer-1"] {
             let (case, mut bytes) = (case(name), Vec::new());
-            let base = case.model(&gpu).await;
+            let base = case.model(&device).await;
             let source = Source::memory("model.safetensors", case.model.to_vec());
             let mut write = |part: &[u8]| {
                 bytes.extend_from_slice(part);
@@ -238,10 +239,10 @@ crate::gpu_tests! {
                 bytes.len()
             );
             let source = Source::memory("merged.safetensors", bytes);
-            let loaded = Transformer::load(&gpu, base.config.clone(), &source, Storage::default(), &mut |_, _| {})
+            let loaded = Transformer::load(&device, base.config.clone(), &source, Storage::default(), &mut |_, _| {})
                 .await
                 .expect("a model");
-            let (adapter, _) = attached(&gpu, &base, &case.files()).await;
+            let (adapter, _) = attached(&device, &base, &case.files()).await;
             let sequence = ids(48, 96, 8);
             let merged = logits(&adapter.merge(&base).await.expect("a model"), &sequence, 2, 1.0).await;
             same_bits(name, &logits(&loaded, &sequence, 2, 1.0).await, &merged);
@@ -250,14 +251,14 @@ crate::gpu_tests! {
 
     async fn a_swapped_adapter_computes_what_a_fresh_one_does_with_the_plans_that_are_there() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
-            let base = case("llama-all-linear").model(&gpu).await;
+            let device = device(shape).await;
+            let base = case("llama-all-linear").model(&device).await;
             let sites = |rank: usize, alpha: f64| -> Vec<Site> {
                 (0..LAYERS)
                     .flat_map(|layer| [Target::Q, Target::O, Target::Down].map(|target| (layer, target, rank, alpha)))
                     .collect()
             };
-            let (mut adapter, model) = attached(&gpu, &base, &files(&sites(8, 16.0), false, 1)).await;
+            let (mut adapter, model) = attached(&device, &base, &files(&sites(8, 16.0), false, 1)).await;
             let sequence = ids(40, 96, 9);
             let all: Vec<u32> = (0..40).collect();
             let plan = Logits::finish(Logits::record(&model, 40, 2, 40, None).expect("a plan"), &mut quiet())
@@ -273,13 +274,13 @@ crate::gpu_tests! {
                 files(&mixed, true, 5),
             ];
             for (n, files) in others.iter().enumerate() {
-                let made = (gpu.pipeline_count(), gpu.buffer_count());
-                adapter.swap(&gpu, files).expect("room for it");
-                assert_eq!((gpu.pipeline_count(), gpu.buffer_count()), made, "nothing is made");
+                let made = (device.pipeline_count(), device.buffer_count());
+                adapter.swap(&device, files).expect("room for it");
+                assert_eq!((device.pipeline_count(), device.buffer_count()), made, "nothing is made");
                 assert_eq!(adapter.spec, files.spec().expect("a spec"));
                 let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
                 let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
-                let (_, fresh) = attached(&gpu, &base, files).await;
+                let (_, fresh) = attached(&device, &base, files).await;
                 same_bits(&format!("{shape:?}, adapter {n}"), &found, &logits(&fresh, &sequence, 2, 1.0).await);
                 let fresh = Generator::new(&fresh).await.expect("plans");
                 same_bits(
@@ -296,7 +297,7 @@ crate::gpu_tests! {
                 files
             };
             for files in [files(&sites(9, 9.0), false, 7), files(&sites(2, 2.0)[..3], false, 8), nan] {
-                let refused = adapter.swap(&gpu, &files);
+                let refused = adapter.swap(&device, &files);
                 assert!(
                     matches!(refused, Err(Error::AdapterMismatch { .. } | Error::TensorNotFinite { .. })),
                     "{refused:?}"
@@ -308,10 +309,10 @@ crate::gpu_tests! {
 
     /// As PEFT begins: Kaiming's uniform distribution with a = sqrt(5), which is ±1/sqrt(in), for A; zeros for B.
     async fn a_fresh_adapter_is_uniform_in_a_and_zero_in_b() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for (rank, targets) in [(8, "all-linear"), (5, "q_proj,down_proj")] {
             let spec = AdapterSpec::new(&tiny_config(), rank, 16.0, targets).expect("a spec");
-            let adapter = Adapter::new(&gpu, &tiny_config(), spec).expect("an adapter");
+            let adapter = Adapter::new(&device, &tiny_config(), spec).expect("an adapter");
             let flat = adapter.initial(3);
             assert_ne!(adapter.initial(4), flat, "another seed");
             let mut trained = 0;
@@ -342,7 +343,7 @@ crate::gpu_tests! {
     }
 
     async fn a_run_from_ranks_by_site_keeps_an_adapter_that_computes_what_was_trained() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let sites =
             [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
         let init = files(&sites, true, 12);
@@ -356,7 +357,7 @@ crate::gpu_tests! {
         );
         assert_ne!(
             tensors(kept.files.adapter().expect("an adapter")),
-            tensors(&export(&base.model.gpu, &init)),
+            tensors(&export(&base.model.device, &init)),
             "it was trained"
         );
 
@@ -506,13 +507,13 @@ crate::gpu_tests! {
     }
 
     async fn numbers_that_are_not_finite_and_shapes_of_another_model_are_refused() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         let sites = [(0, Target::Q, 4, 8.0)];
         for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut files = files(&sites, false, 23);
             let last = files.weights.len() - 4;
             files.weights[last..].copy_from_slice(&poison.to_le_bytes());
-            let refused: Result<_> = files.load(&gpu, &tiny_config());
+            let refused: Result<_> = files.load(&device, &tiny_config());
             assert!(matches!(refused, Err(Error::TensorNotFinite { name }) if name.contains("q_proj.lora_B")));
         }
         let site = |layer: usize, rank: usize, alpha: f64| json!({ "layer": layer, "target": "Q", "rank": rank, "alpha": alpha });
@@ -525,12 +526,12 @@ crate::gpu_tests! {
             json!([site(1, 4, 1.0), good]),
         ] {
             let spec: AdapterSpec = serde_json::from_value(json!({ "sites": sites })).expect("a spec");
-            assert!(matches!(Adapter::new(&gpu, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })), "{sites}");
+            assert!(matches!(Adapter::new(&device, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })), "{sites}");
         }
         let config = Config { layers: 1, ..tiny_config() };
-        let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&gpu, &config);
+        let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&device, &config);
         assert!(matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("layers.1")));
-        let refused = case("llama-odd-rank-5").files().load(&gpu, &tiny_config());
+        let refused = case("llama-odd-rank-5").files().load(&device, &tiny_config());
         assert!(
             matches!(refused, Err(Error::AdapterMismatch { reason }) if reason.contains("q_proj") || reason.contains("self_attn"))
         );

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tabtune::error::Error;
+use tabtune::files::safetensors::write;
 use tabtune::model::Config;
-use tabtune::safetensors::write;
 use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, check_size};
 
@@ -472,7 +472,7 @@ fn an_evaluation_tells_what_it_leaves_out() {
     assert_eq!(object["tokens"], json!(16 + short), "{object}");
     let prompts =
         folder.file("prompts.jsonl", json!({ "prompt": "sea ".repeat(40), "completion": "boat" }).to_string());
-    refused(&["eval", "--data", &prompts, "--seq-len", "16"], "data_format", &["target"]);
+    refused(&["eval", "--data", &prompts, "--seq-len", "16"], "data_format", &["label"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, GpuOptions, Shape};
+use tabtune::device::{Device, DeviceOptions, Shape};
 
 pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 
@@ -14,21 +14,21 @@ pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Di
 thread_local! {
     /// One device per shape in a browser, where all tests share a thread, so that a kernel is compiled once. Natively a
     /// device must not outlive its thread's other locals, and each test has its own.
-    static DEVICES: RefCell<Vec<Rc<Gpu>>> = const { RefCell::new(Vec::new()) };
+    static DEVICES: RefCell<Vec<Rc<Device>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A device whose kernels have the given shape.
-pub async fn gpu(shape: Shape) -> Rc<Gpu> {
-    let known =
-        DEVICES.with_borrow(|devices| devices.iter().find(|gpu| gpu.shape == shape && gpu.alive().is_ok()).cloned());
-    if let Some(gpu) = known {
-        return gpu;
+pub async fn device(shape: Shape) -> Rc<Device> {
+    let known = DEVICES
+        .with_borrow(|devices| devices.iter().find(|device| device.shape == shape && device.alive().is_ok()).cloned());
+    if let Some(device) = known {
+        return device;
     }
-    let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter");
+    let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter");
     if cfg!(target_arch = "wasm32") {
-        DEVICES.with_borrow_mut(|devices| devices.push(gpu.clone()));
+        DEVICES.with_borrow_mut(|devices| devices.push(device.clone()));
     }
-    gpu
+    device
 }
 
 /// Every number within `tolerance` of the largest of the reference; the worst one is named.

@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 use tabtune::adapter::AdapterFiles;
-use tabtune::gpu::{Gpu, Shape};
-use tabtune::model::{Config, Logits, Source, Storage, Transformer};
+use tabtune::device::{Device, Shape};
+use tabtune::files::Source;
+use tabtune::files::safetensors::{Header, to_f32};
+use tabtune::model::{Config, Logits, Storage, Transformer};
 use tabtune::plan::Progress;
-use tabtune::safetensors::{Header, to_f32};
 use tabtune::text::batches::MicroBatch;
 use tabtune::text::dataset::Row;
 use tabtune::train::{StepSettings, Trainer};
 
-use crate::check::{SHAPES, close, gpu};
+use crate::check::{SHAPES, close, device};
 
 /// A base model and a PEFT case, as files.
 pub struct Case {
@@ -79,10 +80,10 @@ impl Case {
         serde_json::from_str(self.case).expect("case.json")
     }
 
-    pub async fn model(&self, gpu: &Rc<Gpu>) -> Transformer {
+    pub async fn model(&self, device: &Rc<Device>) -> Transformer {
         let config = Config::parse(self.config).expect("config.json");
         let source = Source::memory("model.safetensors", self.model.to_vec());
-        Transformer::load(gpu, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a checkpoint")
+        Transformer::load(device, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a checkpoint")
     }
 
     pub fn files(&self) -> AdapterFiles {
@@ -106,7 +107,7 @@ impl Facts {
     pub fn rows(&self) -> Vec<Row> {
         self.rows
             .iter()
-            .map(|row| Row { ids: row.ids.clone(), targets: row.targets.clone(), tokens: row.tokens })
+            .map(|row| Row { ids: row.ids.clone(), labels: row.targets.clone(), tokens: row.tokens })
             .collect()
     }
 
@@ -124,11 +125,11 @@ pub fn quiet() -> Progress<'static> {
     Progress { done: 0, total: 0, report: Box::leak(Box::new(|_, _| {})) }
 }
 
-async fn logits_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
-    let (shape, facts) = (gpu.shape, case.facts());
-    let model = case.model(gpu).await;
-    let (adapter, flat) = case.files().load(gpu, &model.config).expect("an adapter");
-    adapter.write(gpu, &flat);
+async fn logits_equal_peft(case: &Case, device: &Rc<Device>) {
+    let (shape, facts) = (device.shape, case.facts());
+    let model = case.model(device).await;
+    let (adapter, flat) = case.files().load(device, &model.config).expect("an adapter");
+    adapter.write(device, &flat);
     let rows = facts.batch * facts.seq_len;
     let draft = Logits::record(&adapter.attach(&model), rows, facts.batch, rows, None).expect("a plan");
     let logits = Logits::finish(draft, &mut quiet()).await.expect("a plan");
@@ -140,11 +141,11 @@ async fn logits_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
     assert!(worst <= 1e-3, "{} {shape:?}: logits differ by {worst}", case.name);
 }
 
-async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
-    let (shape, facts) = (gpu.shape, case.facts());
-    let model = case.model(gpu).await;
-    let (adapter, flat) = case.files().load(gpu, &model.config).expect("an adapter");
-    adapter.write(gpu, &flat);
+async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
+    let (shape, facts) = (device.shape, case.facts());
+    let model = case.model(device).await;
+    let (adapter, flat) = case.files().load(device, &model.config).expect("an adapter");
+    adapter.write(device, &flat);
     let draft =
         Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
     let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
@@ -180,7 +181,7 @@ async fn steps_equal_peft(case: &Case, gpu: &Rc<Gpu>) {
             facts.grad_norms[step]
         );
     }
-    let trained = adapter.read(gpu).await.expect("parameters");
+    let trained = adapter.read(device).await.expect("parameters");
     for (module, a, b) in adapter.matrices(&trained) {
         for (which, found) in [("A", a), ("B", b)] {
             let name = format!("trained.base_model.model.{module}.lora_{which}.weight");
@@ -196,21 +197,21 @@ fn cases(shape: Shape) -> impl Iterator<Item = &'static Case> {
     CASES.iter().filter(move |case| !few || case.name == "llama-tied-all-linear")
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn logits_with_an_adapter_equal_peft() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for case in cases(shape) {
-                logits_equal_peft(case, &gpu).await;
+                logits_equal_peft(case, &device).await;
             }
         }
     }
 
     async fn gradients_and_five_steps_equal_peft() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for case in cases(shape) {
-                steps_equal_peft(case, &gpu).await;
+                steps_equal_peft(case, &device).await;
             }
         }
     }

@@ -3,17 +3,18 @@
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterFiles, ExportCheck};
+use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
+use tabtune::files::Source;
+use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::{Generator, Reason, Sampling};
-use tabtune::gpu::{Gpu, GpuOptions, Shape};
-use tabtune::model::{Config, Logits, Source, Storage, Transformer};
+use tabtune::model::{Config, Logits, Storage, Transformer};
 use tabtune::run::{self, Control};
-use tabtune::safetensors::{Header, to_f32, write};
 use tabtune::text::MicroBatch;
 use tabtune::text::dataset::Row;
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close, close64, gpu};
+use crate::check::{MODEL_SHAPES, close, close64, device};
 use crate::golden::{CASES, Case, quiet};
 use crate::tiny::tiny_base;
 
@@ -23,7 +24,7 @@ const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.0
 
 /// A model of the fixtures with one of its PEFT adapters on it.
 struct Tuned {
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     base: Transformer,
     model: Transformer,
     adapter: Adapter,
@@ -34,12 +35,12 @@ pub fn case(name: &str) -> &'static Case {
     CASES.iter().find(|case| case.name == name).expect("a case of the fixtures")
 }
 
-async fn tuned(name: &str, gpu: Rc<Gpu>) -> Tuned {
-    let base = case(name).model(&gpu).await;
-    let (adapter, flat) = case(name).files().load(&gpu, &base.config).expect("an adapter");
-    adapter.write(&gpu, &flat);
+async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
+    let base = case(name).model(&device).await;
+    let (adapter, flat) = case(name).files().load(&device, &base.config).expect("an adapter");
+    adapter.write(&device, &flat);
     let model = adapter.attach(&base);
-    Tuned { gpu, base, model, adapter, flat }
+    Tuned { device, base, model, adapter, flat }
 }
 
 impl Tuned {
@@ -56,7 +57,7 @@ pub async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f3
     Logits::finish(draft, &mut quiet()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
 }
 
-/// Σ loss and targets of a micro-batch of two rows.
+/// Σ loss and labels of a micro-batch of two rows.
 async fn loss(model: &Transformer, micro: &MicroBatch) -> (f64, u32) {
     let seq_len = micro.tokens.len() / 2;
     let mut evaluator = run::evaluator(model, 2, seq_len).await.expect("a plan");
@@ -101,7 +102,7 @@ fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
 
 /// A micro-batch of two rows at most.
 fn micro(rows: &[&Row]) -> MicroBatch {
-    MicroBatch::assemble(rows, 2, rows[0].targets.len())
+    MicroBatch::assemble(rows, 2, rows[0].labels.len())
 }
 
 /// Logits of a sequence decoded token by token, and of the whole at once, at some positions.
@@ -112,14 +113,14 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let whole = Logits::finish(draft, &mut quiet()).await.expect("a plan");
     let forward = whole.run(&sequence, positions, 0, 1.0).await.expect("logits");
     let generator = Generator::new(model).await.expect("plans");
-    let pipelines = model.gpu.pipeline_count();
+    let pipelines = model.device.pipeline_count();
     let near = |what: &str, position: u32, found: &[f32]| {
         let at = positions.iter().position(|&p| p == position).expect("a position") * found.len();
         let worst = found.iter().zip(&forward[at..]).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
         assert!(
             worst <= 1e-4,
             "{what}, {:?}: at position {position} of {context} logits differ by {worst}",
-            model.gpu.shape
+            model.device.shape
         );
     };
     for (position, id) in sequence.iter().enumerate() {
@@ -132,14 +133,14 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
         let found = generator.feed(&sequence[..=position as usize], 0, 1.0).await.expect("logits");
         near("a prompt in pieces", position, &found);
     }
-    assert_eq!(model.gpu.pipeline_count(), pipelines, "no position needs a pipeline of its own");
+    assert_eq!(model.device.pipeline_count(), pipelines, "no position needs a pipeline of its own");
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn an_adapter_whose_b_is_zero_is_the_base_bit_for_bit() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", gpu(shape).await).await;
-            t.adapter.write(&t.gpu, &t.adapter.initial(11));
+            let t = tuned("llama-all-linear", device(shape).await).await;
+            t.adapter.write(&t.device, &t.adapter.initial(11));
             let micro = case("llama-all-linear").facts().micro();
             let expected = logits(&t.base, &micro.tokens, 2, 1.0).await;
             same_bits("logits", &logits(&t.model, &micro.tokens, 2, 1.0).await, &expected);
@@ -149,9 +150,9 @@ crate::gpu_tests! {
 
     async fn strength_zero_is_the_base_bit_for_bit() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for name in ["llama-all-linear", "llama-odd-rank-5", "llama-patterns", "llama-layer-1"] {
-                let t = tuned(name, gpu.clone()).await;
+                let t = tuned(name, device.clone()).await;
                 let sequence = ids(48, 96, 2);
                 let expected = logits(&t.base, &sequence, 2, 1.0).await;
                 same_bits(name, &logits(&t.model, &sequence, 2, 0.0).await, &expected);
@@ -166,7 +167,7 @@ crate::gpu_tests! {
 
     async fn a_later_token_never_changes_an_earlier_logit() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            let t = tuned("llama-all-linear", device(shape).await).await;
             let before = ids(64, 96, 3);
             let expected = logits(&t.model, &before, 1, 1.0).await;
             for last in [0, 7, 31, 32, 62] {
@@ -182,16 +183,16 @@ crate::gpu_tests! {
 
     async fn padding_and_tokens_without_a_label_never_change_loss_or_gradient() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", gpu(shape).await).await;
-            // Five tokens of a prompt, nine targets, then padding from input 14 on.
-            let row = Row { ids: ids(25, 96, 4), targets: (0..24).map(|t| (5..14).contains(&t)).collect(), tokens: 15 };
+            let t = tuned("llama-all-linear", device(shape).await).await;
+            // Five tokens of a prompt, nine labels, then padding from input 14 on.
+            let row = Row { ids: ids(25, 96, 4), labels: (0..24).map(|t| (5..14).contains(&t)).collect(), tokens: 15 };
             let mut other_padding = row.clone();
             other_padding.ids[15..].fill(77);
-            let nothing_to_learn = Row { ids: ids(25, 96, 9), targets: vec![false; 24], tokens: 24 };
-            let mut other_targets = micro(&[&row]);
-            let places = other_targets.targets.iter_mut().zip(&other_targets.slot_of_row);
-            places.filter(|(_, slot)| **slot == MicroBatch::NO_SLOT).for_each(|(target, _)| *target = 33);
-            let variants = [micro(&[&other_padding]), micro(&[&row, &nothing_to_learn]), other_targets];
+            let nothing_to_learn = Row { ids: ids(25, 96, 9), labels: vec![false; 24], tokens: 24 };
+            let mut other_labels = micro(&[&row]);
+            let places = other_labels.labels.iter_mut().zip(&other_labels.slot_of_row);
+            places.filter(|(_, slot)| **slot == MicroBatch::NO_SLOT).for_each(|(label, _)| *label = 33);
+            let variants = [micro(&[&other_padding]), micro(&[&row, &nothing_to_learn]), other_labels];
             let mut trainer = t.trainer(2, 24).await;
             let first = micro(&[&row]);
             let expected = (loss(&t.model, &first).await, trainer.gradient(&first, 24).await.expect("a gradient"));
@@ -206,20 +207,20 @@ crate::gpu_tests! {
 
     async fn two_half_batches_accumulated_equal_one_batch() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             let facts = case("llama-all-linear").facts();
             let (rows, seq_len) = (facts.rows(), facts.seq_len);
             let halves = [micro(&[&rows[0]]), micro(&[&rows[1]])];
             let mut answers = Vec::new();
             for micros in [&[facts.micro()][..], &halves] {
-                let t = tuned("llama-all-linear", gpu.clone()).await;
+                let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(2, seq_len).await;
                 // After the first step without clipping, the first moment is a tenth of the accumulated gradient.
                 let result = step(&mut trainer, micros, seq_len, StepSettings { clip: 0.0, ..STEP }).await;
-                answers.push((result, trainer.buffers().m.download(&t.gpu).await.expect("moments")));
+                answers.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
             }
             let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
-            assert_eq!(one.targets, two.targets);
+            assert_eq!(one.labels, two.labels);
             assert!(
                 (one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5,
                 "{one:?} {two:?}"
@@ -230,11 +231,11 @@ crate::gpu_tests! {
 
     async fn a_micro_batch_of_many_rows_is_the_sum_of_its_rows() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", gpu(shape).await).await;
+            let t = tuned("llama-all-linear", device(shape).await).await;
             let (many, seq_len) = (9, 24);
             let row = |i: usize| Row {
                 ids: ids(seq_len + 1, 96, i),
-                targets: (0..seq_len).map(|t| t % (i + 2) > 0).collect(),
+                labels: (0..seq_len).map(|t| t % (i + 2) > 0).collect(),
                 tokens: seq_len,
             };
             let rows: Vec<Row> = (0..many).map(row).collect();
@@ -243,19 +244,19 @@ crate::gpu_tests! {
             for batch in [many, 1] {
                 let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
                 let mut trainer = t.trainer(batch, seq_len).await;
-                let (mut sum, mut targets, mut gradient) = (0.0, 0, vec![0.0f64; t.adapter.length]);
+                let (mut sum, mut labels, mut gradient) = (0.0, 0, vec![0.0f64; t.adapter.length]);
                 for rows in rows.chunks(batch) {
                     let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);
                     let ticket = evaluator.submit(&micro, seq_len, 1.0, 1).expect("an evaluation");
                     let (loss, labelled) = evaluator.result(ticket).await.expect("a loss");
                     assert_eq!(labelled, micro.labelled);
-                    (sum, targets) = (sum + loss, targets + labelled);
-                    // The gradient is of the mean over the micro-batch's targets.
+                    (sum, labels) = (sum + loss, labels + labelled);
+                    // The gradient is of the mean over the micro-batch's labels.
                     let of_rows = trainer.gradient(&micro, seq_len).await.expect("a gradient");
                     gradient.iter_mut().zip(of_rows).for_each(|(sum, g)| *sum += f64::from(g) * f64::from(labelled));
                 }
-                losses.push((sum, targets));
-                gradients.push(gradient.iter().map(|g| g / f64::from(targets)).collect::<Vec<f64>>());
+                losses.push((sum, labels));
+                gradients.push(gradient.iter().map(|g| g / f64::from(labels)).collect::<Vec<f64>>());
             }
             assert_eq!(losses[0].1, losses[1].1);
             assert!((losses[0].0 / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {losses:?}");
@@ -264,9 +265,9 @@ crate::gpu_tests! {
             let trained =
                 step(&mut t.trainer(many, seq_len).await, &[all], seq_len, StepSettings { learning_rate: 0.0, ..STEP })
                     .await;
-            assert_eq!(trained.targets, losses[1].1);
+            assert_eq!(trained.labels, losses[1].1);
             assert!(
-                (trained.loss * f64::from(trained.targets) / losses[1].0 - 1.0).abs() < 1e-6,
+                (trained.loss * f64::from(trained.labels) / losses[1].0 - 1.0).abs() < 1e-6,
                 "{shape:?}: {trained:?}"
             );
             for batch in [1, 2, many, 20] {
@@ -274,18 +275,18 @@ crate::gpu_tests! {
                 let mean = run::evaluate(&mut evaluator, &rows, batch, seq_len, 1.0, &Control::default())
                     .await
                     .expect("a loss");
-                let (mean, targets) = mean.expect("a loss");
-                assert_eq!(targets, losses[1].1);
+                let (mean, labels) = mean.expect("a loss");
+                assert_eq!(labels, losses[1].1);
                 assert!(
-                    (mean * f64::from(targets) / losses[1].0 - 1.0).abs() < 1e-6,
+                    (mean * f64::from(labels) / losses[1].0 - 1.0).abs() < 1e-6,
                     "{shape:?}: in batches of {batch} {mean}"
                 );
             }
-            let nothing = [Row { ids: ids(seq_len + 1, 96, 1), targets: vec![false; seq_len], tokens: seq_len }];
+            let nothing = [Row { ids: ids(seq_len + 1, 96, 1), labels: vec![false; seq_len], tokens: seq_len }];
             let mut evaluator = run::evaluator(&t.model, 2, seq_len).await.expect("a plan");
             let none =
                 run::evaluate(&mut evaluator, &nothing, 2, seq_len, 1.0, &Control::default()).await.expect("a loss");
-            assert_eq!(none, Some((0.0, 0)), "rows without targets have no loss");
+            assert_eq!(none, Some((0.0, 0)), "rows without labels have no loss");
             let whole: Vec<f32> = gradients[0].iter().map(|g| *g as f32).collect();
             close64("gradient", &whole, &gradients[1], 1e-5);
         }
@@ -293,11 +294,11 @@ crate::gpu_tests! {
 
     async fn in_how_many_pieces_a_step_is_submitted_changes_nothing() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             let facts = case("llama-all-linear").facts();
             let mut answers = Vec::new();
             for pieces in [1, 2, 3, 5, 1000] {
-                let t = tuned("llama-all-linear", gpu.clone()).await;
+                let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
                 let mut results = Vec::new();
                 for _ in 0..2 {
@@ -305,7 +306,7 @@ crate::gpu_tests! {
                         trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, STEP, pieces).expect("a step");
                     results.push(trainer.result(ticket).await.expect("a result"));
                 }
-                answers.push((pieces, results, t.adapter.read(&t.gpu).await.expect("parameters")));
+                answers.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
             }
             for (pieces, results, parameters) in &answers[1..] {
                 assert_eq!(*results, answers[0].1, "{shape:?}: {pieces} pieces");
@@ -337,10 +338,10 @@ crate::gpu_tests! {
 
     async fn decoding_with_a_cache_equals_the_full_forward() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             let config = Config { context: 96, ..Config::parse(CONFIG.as_bytes()).expect("a config") };
             let base = Transformer::load(
-                &gpu,
+                &device,
                 config,
                 &Source::memory("model", MODEL.to_vec()),
                 Storage::default(),
@@ -348,19 +349,19 @@ crate::gpu_tests! {
             )
             .await
             .expect("a model");
-            let (adapter, flat) = case("llama-all-linear").files().load(&gpu, &base.config).expect("an adapter");
-            adapter.write(&gpu, &flat);
+            let (adapter, flat) = case("llama-all-linear").files().load(&device, &base.config).expect("an adapter");
+            adapter.write(&device, &flat);
             decoding_equals_forward(&adapter.attach(&base), &[0, 1, 31, 32, 63, 64, 65, 95]).await;
         }
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     async fn decoding_the_embedded_base_equals_the_full_forward() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         let config = Config::parse(include_bytes!("../../www/public/base/config.json")).expect("a config");
         let source =
             Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
-        let base = Transformer::load(&gpu, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
+        let base = Transformer::load(&device, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
         decoding_equals_forward(&base, &[1, 63, 64, 65, 255]).await;
     }
 
@@ -371,8 +372,8 @@ crate::gpu_tests! {
             let facts = case(name).facts();
             let mut answers = Vec::new();
             for max_binding in [None, Some(5000)] {
-                let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
-                let t = tuned(name, gpu).await;
+                let device = Device::new(DeviceOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
+                let t = tuned(name, device).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
                 let gradient = t
                     .trainer(2, facts.seq_len)
@@ -391,12 +392,12 @@ crate::gpu_tests! {
 
     async fn weights_in_f16_compute_what_their_rounded_numbers_do() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             let case = case("llama-all-linear");
             let config = Config::parse(case.config).expect("a config");
             let load = async |bytes: Vec<u8>, storage| {
                 let source = Source::memory("model.safetensors", bytes);
-                Transformer::load(&gpu, config.clone(), &source, storage, &mut |_, _| {}).await.expect("a model")
+                Transformer::load(&device, config.clone(), &source, storage, &mut |_, _| {}).await.expect("a model")
             };
             let models =
                 [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
@@ -404,10 +405,10 @@ crate::gpu_tests! {
             let facts = case.facts();
             let mut answers = Vec::new();
             for base in models {
-                let (adapter, flat) = case.files().load(&gpu, &config).expect("an adapter");
-                adapter.write(&gpu, &flat);
+                let (adapter, flat) = case.files().load(&device, &config).expect("an adapter");
+                adapter.write(&device, &flat);
                 let model = adapter.attach(&base);
-                let t = Tuned { gpu: gpu.clone(), base, model, adapter, flat };
+                let t = Tuned { device: device.clone(), base, model, adapter, flat };
                 let gradient = t
                     .trainer(2, facts.seq_len)
                     .await
@@ -428,8 +429,8 @@ crate::gpu_tests! {
 
     async fn greedy_generation_takes_the_likeliest_token_of_the_full_forward() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
-            let base = tiny_base(&gpu).await;
+            let device = device(shape).await;
+            let base = tiny_base(&device).await;
             let generator = Generator::new(&base.model).await.expect("plans");
             let sampling = Sampling { max_tokens: 12, temperature: 0.0, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
             let prompt = "Boats left on the tide, a long row of them";
@@ -448,14 +449,14 @@ crate::gpu_tests! {
     }
 
     async fn an_adapter_exported_and_imported_is_the_same() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for name in ["llama-all-linear", "llama-wide-head-rank-3", "llama-odd-rank-5", "llama-alpha-12"] {
-            let t = tuned(name, gpu.clone()).await;
+            let t = tuned(name, device.clone()).await;
             let files = AdapterFiles::new(&t.adapter, &t.flat, "base");
-            let (again, flat) = files.load(&t.gpu, &t.base.config).expect("an adapter");
+            let (again, flat) = files.load(&t.device, &t.base.config).expect("an adapter");
             assert_eq!(again.spec, t.adapter.spec);
             same_bits(name, &flat, &t.flat);
-            again.write(&t.gpu, &flat);
+            again.write(&t.device, &flat);
             let probe = ids(20, 96, 5);
             let expected = logits(&t.model, &probe, 1, 1.0).await;
             same_bits(name, &logits(&again.attach(&t.base), &probe, 1, 1.0).await, &expected);
@@ -463,45 +464,45 @@ crate::gpu_tests! {
     }
 
     async fn the_check_of_an_export_sees_a_broken_name_and_a_changed_byte() {
-        let t = tuned("llama-all-linear", gpu(Shape::Direct).await).await;
+        let t = tuned("llama-all-linear", device(Shape::Direct).await).await;
         let files = AdapterFiles::new(&t.adapter, &t.flat, "base");
         let probe = ids(20, 96, 6);
         let draft = ExportCheck::record(&t.base, &t.adapter, &probe).expect("plans");
         let check = ExportCheck::finish(draft, &probe, &mut quiet()).await.expect("plans");
-        assert_eq!(check.run(&t.gpu, &t.flat, &files).await, Ok(()));
+        assert_eq!(check.run(&t.device, &t.flat, &files).await, Ok(()));
 
         let at = files.weights.windows(8).position(|part| part == b"layers.1").expect("a name");
         let mut weights = files.weights.clone();
         weights[at + 7] = b'7';
-        let broken = check.run(&t.gpu, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
+        let broken = check.run(&t.device, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
         assert!(matches!(&broken, Err(Error::TensorMissing { name, .. }) if name.contains("layers.1")), "{broken:?}");
 
         // The last number is of a B; the byte holds most of its exponent.
         let mut weights = files.weights.clone();
         *weights.last_mut().expect("bytes") ^= 1;
-        let changed = check.run(&t.gpu, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
+        let changed = check.run(&t.device, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
         assert!(matches!(changed, Err(Error::ExportCheck { .. })), "{changed:?}");
     }
 
     async fn a_gradient_that_is_not_finite_stops_every_update_for_good() {
         for &shape in MODEL_SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for poison in [f32::NAN, f32::INFINITY, -f32::INFINITY] {
                 let facts = case("llama-default").facts();
-                let t = tuned("llama-default", gpu.clone()).await;
+                let t = tuned("llama-default", device.clone()).await;
                 let mut trainer = t.trainer(2, facts.seq_len).await;
                 let micros = [facts.micro()];
                 assert!(step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
-                let before = t.adapter.read(&t.gpu).await.expect("parameters");
+                let before = t.adapter.read(&t.device).await.expect("parameters");
                 assert_ne!(before, t.flat, "a finite step changes the adapter");
-                trainer.buffers().g.upload_at(&t.gpu, 4, &[poison]);
+                trainer.buffers().g.upload_at(&t.device, 4, &[poison]);
                 // The second step is under way before the first is known to be broken.
                 let tickets = [0, 1].map(|_| trainer.submit(&micros, facts.seq_len, STEP, 1).expect("a step"));
                 for ticket in tickets {
                     assert!(!trainer.result(ticket).await.expect("a result").finite, "{shape:?}: {poison}");
                 }
                 assert!(!step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
-                same_bits("parameters", &t.adapter.read(&t.gpu).await.expect("parameters"), &before);
+                same_bits("parameters", &t.adapter.read(&t.device).await.expect("parameters"), &before);
             }
         }
     }

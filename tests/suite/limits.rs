@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tabtune::adapter::peft::LONGEST_HEADER;
 use tabtune::adapter::{AdapterFiles, AdapterSpec};
+use tabtune::files::safetensors::write;
 use tabtune::model::Config;
-use tabtune::safetensors::write;
 use tabtune::text::{Tokenizer, TokenizerFiles};
 
 const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");

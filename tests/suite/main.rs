@@ -35,7 +35,7 @@ mod tiny;
 
 /// An async test on the adapter: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
 #[macro_export]
-macro_rules! gpu_tests {
+macro_rules! device_tests {
     ($($(#[$doc:meta])* async fn $name:ident() $body:block)*) => {
         $(
             $(#[$doc])*

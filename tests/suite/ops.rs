@@ -6,14 +6,14 @@ mod attention;
 mod cross_entropy;
 mod dropout;
 mod embed;
-mod mlp;
-mod norm;
 mod project;
+mod rms_norm;
 mod rope;
+mod swiglu;
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Format, Gpu, Pool, Tensor};
+use tabtune::device::{Device, Format, Pool, Tensor};
 use tabtune::ops::{Slab, Weight};
 use tabtune::plan::{Grad, Input, Progress, Recorder, Step, Var};
 use tabtune::random::SplitMix64;
@@ -33,10 +33,10 @@ const FORMATS: [Format; 2] = [Format::F32, Format::F16];
 /// warming up must leave memory as it was.
 struct Bed {
     name: String,
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     rec: Recorder,
     step: Step,
-    /// Tokens, targets, labelled rows and their inverse, as `Input::write` takes them.
+    /// Tokens, labels, labelled rows and their inverse, as `Input::write` takes them.
     lists: [Vec<u32>; 4],
     /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6
     /// as a rule.
@@ -64,21 +64,21 @@ enum Place {
 
 impl Bed {
     /// For a plan of one sequence with `room` rows, of which the step has `rows`.
-    fn new(gpu: &Rc<Gpu>, name: &str, (room, rows): (usize, usize)) -> Bed {
-        let input = Input::new(gpu, room).expect("an input");
+    fn new(device: &Rc<Device>, name: &str, (room, rows): (usize, usize)) -> Bed {
+        let input = Input::new(device, room).expect("an input");
         let step = Step {
             rows: rows as u32,
             batch: 1,
             time: rows as u32,
             step: 1,
-            inv_targets: 1.0,
+            inv_labels: 1.0,
             strength: 1.0,
             ..Step::default()
         };
         Bed {
-            name: format!("{name}, {rows} rows of {room}, {:?}", gpu.shape),
-            gpu: gpu.clone(),
-            rec: Recorder::new(gpu, &Pool::default(), &input, true),
+            name: format!("{name}, {rows} rows of {room}, {:?}", device.shape),
+            device: device.clone(),
+            rec: Recorder::new(device, &Pool::default(), &input, true),
             step,
             lists: Default::default(),
             tolerance: 1e-5,
@@ -104,10 +104,10 @@ impl Bed {
     }
 
     fn filled(&self, rows: usize, cols: usize, values: &[f64]) -> Tensor {
-        let tensor = Tensor::owned(&self.gpu, "operand", rows, cols).expect("a tensor");
+        let tensor = Tensor::owned(&self.device, "operand", rows, cols).expect("a tensor");
         let mut all: Vec<f32> = values.iter().map(|&x| x as f32).collect();
         all.resize(rows * cols, f32::NAN);
-        tensor.upload(&self.gpu, &all);
+        tensor.upload(&self.device, &all);
         tensor
     }
 
@@ -124,8 +124,8 @@ impl Bed {
         for first in (0..rows).step_by(most) {
             let rows = most.min(rows - first);
             let values: Vec<f64> = self.noise(rows * cols).into_iter().map(|x| self.storable(x)).collect();
-            let tensor = Tensor::stored(&self.gpu, "weight", rows, cols, self.format).expect("a tensor");
-            tensor.upload(&self.gpu, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
+            let tensor = Tensor::stored(&self.device, "weight", rows, cols, self.format).expect("a tensor");
+            tensor.upload(&self.device, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
             slabs.push(Slab { first, tensor });
             all.extend(values);
         }
@@ -182,16 +182,16 @@ impl Bed {
 
     /// Runs the plan once and compares.
     async fn check(self) {
-        let Bed { name, gpu, rec, step, lists, tolerance, expected, .. } = self;
+        let Bed { name, device, rec, step, lists, tolerance, expected, .. } = self;
         let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
         let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.place.tensor(&name, e.what), e)).collect();
         for (tensor, _) in found.iter().filter(|(_, e)| e.fresh) {
-            tensor.upload(&gpu, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
+            tensor.upload(&device, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
         }
-        plan.input.write(&gpu, &step, [&lists[0], &lists[1], &lists[2], &lists[3]]);
-        plan.submit(&gpu, 1);
+        plan.input.write(&device, &step, [&lists[0], &lists[1], &lists[2], &lists[3]]);
+        plan.submit(&device, 1);
         for (tensor, Expected { what, values, .. }) in found {
-            let all = tensor.download(&gpu).await.expect("a result");
+            let all = tensor.download(&device).await.expect("a result");
             close64(&format!("{what} of {name}"), &all[..values.len()], &values, tolerance);
         }
     }

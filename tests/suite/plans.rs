@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
+use tabtune::device::kernel::{MODULES, Module};
+use tabtune::device::{Access, Constants, Device, KernelKey, Pool, Shape, Tensor, Usage};
+use tabtune::files::Source;
+use tabtune::files::safetensors::write;
 use tabtune::generate::Generator;
-use tabtune::gpu::kernel::{MODULES, Module};
-use tabtune::gpu::{Access, Constants, Gpu, KernelKey, Pool, Shape, Tensor, Usage};
-use tabtune::model::{Config, Source, Storage, Target, Transformer};
+use tabtune::model::{Config, Storage, Target, Transformer};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::{Input, Recorder};
-use tabtune::safetensors::write;
 use tabtune::train::{Evaluator, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, SHAPES, gpu};
+use crate::check::{MODEL_SHAPES, SHAPES, device};
 use crate::golden::{CASES, quiet};
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
@@ -23,7 +24,7 @@ const ONE_LAYER: &[u8] =
     "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true }"#;
 
 /// A model whose weights are all zero: plans depend on shapes alone.
-async fn zeros(gpu: &Rc<Gpu>, config: &[u8]) -> Transformer {
+async fn zeros(device: &Rc<Device>, config: &[u8]) -> Transformer {
     let config = Config::parse(config).expect("a config");
     let mut shapes = vec![
         ("model.embed_tokens.weight".to_string(), vec![config.vocabulary, config.hidden]),
@@ -41,14 +42,14 @@ async fn zeros(gpu: &Rc<Gpu>, config: &[u8]) -> Transformer {
     let zeros = vec![0.0; shapes.iter().map(|(_, shape)| shape.iter().product()).max().unwrap_or(0)];
     let tensors: Vec<_> =
         shapes.into_iter().map(|(name, shape)| (name, shape.clone(), &zeros[..shape.iter().product()])).collect();
-    Transformer::load(gpu, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {})
+    Transformer::load(device, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {})
         .await
         .expect("a model")
 }
 
 fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
     Adapter::new(
-        &model.gpu,
+        &model.device,
         &model.config,
         AdapterSpec::new(&model.config, rank, 2.0 * rank as f64, targets).expect("a spec"),
     )
@@ -57,12 +58,12 @@ fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
 
 /// Forward and, with a tape, backward of the loss.
 fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> Recorder {
-    let input = Input::new(&model.gpu, batch * seq_len).expect("an input");
-    let mut rec = Recorder::new(&model.gpu, &model.pool, &input, train);
+    let input = Input::new(&model.device, batch * seq_len).expect("an input");
+    let mut rec = Recorder::new(&model.device, &model.pool, &input, train);
     let hidden = model.hidden(&mut rec, batch * seq_len, batch, None);
     let labelled = gather_rows(&mut rec, &hidden);
-    let chunks = Chunks::new(&model.gpu, batch * seq_len, model.config.vocabulary).expect("chunks");
-    let totals = Tensor::owned(&model.gpu, "totals", 1, 2).expect("totals");
+    let chunks = Chunks::new(&model.device, batch * seq_len, model.config.vocabulary).expect("chunks");
+    let totals = Tensor::owned(&model.device, "totals", 1, 2).expect("totals");
     cross_entropy(&mut rec, &labelled, model.head(), &chunks, &totals, true);
     rec.unwind();
     rec
@@ -99,14 +100,14 @@ fn constants(module: &Module) -> Constants {
 }
 
 /// One dispatch of a module on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`.
-async fn compile(gpu: &Rc<Gpu>, module: &'static Module) {
-    let input = Input::new(gpu, 16).expect("an input");
-    let mut rec = Recorder::new(gpu, &Pool::default(), &input, false);
+async fn compile(device: &Rc<Device>, module: &'static Module) {
+    let input = Input::new(device, 16).expect("an input");
+    let mut rec = Recorder::new(device, &Pool::default(), &input, false);
     // Binding 0 is the step's, unless the kernel does without.
     let own = usize::from(module.bindings.first() == Some(&Access::Uniform));
     let scratch = |access: &Access| match access {
-        Access::Uniform => Tensor::in_buffer(gpu.buffer("uniform", 256, Usage::Uniform).expect("a buffer"), 0, 1, 4),
-        Access::Read | Access::ReadWrite => Tensor::owned(gpu, "scratch", 64, 64).expect("a tensor"),
+        Access::Uniform => Tensor::in_buffer(device.buffer("uniform", 256, Usage::Uniform).expect("a buffer"), 0, 1, 4),
+        Access::Read | Access::ReadWrite => Tensor::owned(device, "scratch", 64, 64).expect("a tensor"),
     };
     let operands: Vec<Tensor> = module.bindings[own..].iter().map(scratch).collect();
     rec.dispatch(module.kernel, module.features, constants(module), [1, 1, 1], &operands.iter().collect::<Vec<_>>());
@@ -118,7 +119,7 @@ async fn compile(gpu: &Rc<Gpu>, module: &'static Module) {
 /// Of the embedded base at a shape's default batch: pipelines to train, pipelines in all, then the dispatches of the
 /// plans micro, update, evaluate, prefill and decode.
 async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
-    let base = zeros(&gpu(shape).await, EMBEDDED).await;
+    let base = zeros(&device(shape).await, EMBEDDED).await;
     let adapter = adapter(&base, 8, "all-linear");
     let model = adapter.attach(&base);
     let training = Trainer::record(&model, &adapter.params(), batch, seq_len, false).expect("plans");
@@ -140,7 +141,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     ]
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn the_embedded_base_takes_so_many_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
             (Shape::Tiled, 8, 128, [42, 51, 360, 3, 152, 149, 149]),
@@ -153,7 +154,7 @@ crate::gpu_tests! {
     }
 
     async fn a_plan_of_one_layer_reads_as_it_did() {
-        let base = zeros(&gpu(Shape::Direct).await, ONE_LAYER).await;
+        let base = zeros(&device(Shape::Direct).await, ONE_LAYER).await;
         let adapter = adapter(&base, 2, "q_proj");
         let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
         let trainer = Trainer::finish(draft, 1, &mut quiet()).await.expect("plans");
@@ -163,7 +164,7 @@ crate::gpu_tests! {
 
     async fn without_an_adapter_nothing_is_recorded_for_backward() {
         for &shape in MODEL_SHAPES {
-            let base = CASES[0].model(&gpu(shape).await).await;
+            let base = CASES[0].model(&device(shape).await).await;
             let forward = recorded(&base, 2, 24, false).dispatch_count();
             assert_eq!(recorded(&base, 2, 24, true).dispatch_count(), forward);
             let model = adapter(&base, 4, "all-linear").attach(&base);
@@ -180,7 +181,7 @@ crate::gpu_tests! {
             (&[Target::Q], &[Target::Q], [2, 4]),
         ];
         for &shape in MODEL_SHAPES {
-            let base = CASES[0].model(&gpu(shape).await).await;
+            let base = CASES[0].model(&device(shape).await).await;
             let adapter = adapter(&base, 4, "all-linear");
             for (layer_0, layer_1, expected) in cases {
                 let mut model = adapter.attach(&base);
@@ -206,16 +207,16 @@ crate::gpu_tests! {
 
     async fn a_step_and_an_evaluation_make_no_buffer_and_no_pipeline() {
         for &shape in MODEL_SHAPES {
-            let (gpu, facts) = (gpu(shape).await, CASES[0].facts());
-            let base = CASES[0].model(&gpu).await;
+            let (device, facts) = (device(shape).await, CASES[0].facts());
+            let base = CASES[0].model(&device).await;
             let adapter = adapter(&base, 4, "all-linear");
             let model = adapter.attach(&base);
-            adapter.write(&gpu, &adapter.initial(1));
+            adapter.write(&device, &adapter.initial(1));
             let draft = Trainer::record(&model, &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
             let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
             let evaluation = Evaluator::record(&model, facts.batch, facts.seq_len).expect("a plan");
             let mut evaluator = Evaluator::finish(evaluation, facts.batch, &mut quiet()).await.expect("a plan");
-            let made = || (gpu.buffer_count(), gpu.bytes(), gpu.peak_bytes(), gpu.pipeline_count());
+            let made = || (device.buffer_count(), device.bytes(), device.peak_bytes(), device.pipeline_count());
             let before = made();
             let settings = StepSettings { learning_rate: 1e-3, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
             for step in 1..=5 {
@@ -231,10 +232,10 @@ crate::gpu_tests! {
 
     async fn every_module_of_the_kernel_table_compiles_and_runs() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             let other = SHAPES.into_iter().find(|s| *s != shape).map_or("", Shape::feature);
             for module in MODULES.iter().filter(|module| !module.features.contains(&other)) {
-                compile(&gpu, module).await;
+                compile(&device, module).await;
             }
         }
     }

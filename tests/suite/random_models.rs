@@ -6,15 +6,16 @@ use std::rc::Rc;
 
 use serde_json::json;
 use tabtune::adapter::{Adapter, AdapterFiles};
-use tabtune::gpu::{Gpu, Shape};
-use tabtune::model::{Config, Source, Storage, Transformer};
+use tabtune::device::{Device, Shape};
+use tabtune::files::Source;
+use tabtune::files::safetensors::write;
+use tabtune::model::{Config, Storage, Transformer};
 use tabtune::random::SplitMix64;
-use tabtune::safetensors::write;
 use tabtune::text::MicroBatch;
 use tabtune::text::dataset::Row;
 use tabtune::train::{StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close, close64, gpu};
+use crate::check::{MODEL_SHAPES, close, close64, device};
 use crate::golden::quiet;
 use crate::laws::{logits, same_bits};
 use crate::reference::Lora;
@@ -125,16 +126,16 @@ fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTre
     (AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }, adapters)
 }
 
-/// B rows of T tokens, of whose targets about a third are masked; at least one is not.
+/// B rows of T tokens, of whose labels about a third are masked; at least one is not.
 fn random_batch(v: usize, b: usize, t: usize, dice: &mut Dice) -> (Batch, Vec<Row>) {
-    let mut batch = Batch { b, t, ids: Vec::new(), targets: Vec::new() };
+    let mut batch = Batch { b, t, ids: Vec::new(), labels: Vec::new() };
     let mut rows = Vec::new();
     for row in 0..b {
         let ids: Vec<u32> = (0..=t).map(|_| dice.between(0, v - 1) as u32).collect();
-        let targets: Vec<bool> = (0..t).map(|at| (row == 0 && at == t - 1) || dice.between(0, 2) > 0).collect();
+        let labels: Vec<bool> = (0..t).map(|at| (row == 0 && at == t - 1) || dice.between(0, 2) > 0).collect();
         batch.ids.extend(&ids[..t]);
-        batch.targets.extend((0..t).map(|at| targets[at].then_some(ids[at + 1] as usize)));
-        rows.push(Row { ids, targets, tokens: t });
+        batch.labels.extend((0..t).map(|at| labels[at].then_some(ids[at + 1] as usize)));
+        rows.push(Row { ids, labels, tokens: t });
     }
     (batch, rows)
 }
@@ -145,19 +146,19 @@ struct Engine {
     model: Transformer,
 }
 
-async fn engine(gpu: &Rc<Gpu>, twin: &Twin) -> Engine {
+async fn engine(device: &Rc<Device>, twin: &Twin) -> Engine {
     let source = Source::memory("model.safetensors", twin.checkpoint.clone());
     let base =
-        Transformer::load(gpu, twin.config.clone(), &source, Storage::F32, &mut |_, _| {}).await.expect("a model");
-    let (adapter, flat) = twin.adapter.load(gpu, &twin.config).expect("an adapter");
-    adapter.write(gpu, &flat);
+        Transformer::load(device, twin.config.clone(), &source, Storage::F32, &mut |_, _| {}).await.expect("a model");
+    let (adapter, flat) = twin.adapter.load(device, &twin.config).expect("an adapter");
+    adapter.write(device, &flat);
     let model = adapter.attach(&base);
     Engine { base, adapter, model }
 }
 
 /// A trainer of the model with its adapter, and the micro-batch of all rows.
 struct Training {
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     engine: Engine,
     trainer: Trainer,
     micro: MicroBatch,
@@ -165,13 +166,13 @@ struct Training {
 }
 
 impl Training {
-    async fn new(gpu: &Rc<Gpu>, twin: &Twin) -> Training {
+    async fn new(device: &Rc<Device>, twin: &Twin) -> Training {
         let Batch { b, t, .. } = twin.batch;
-        let engine = engine(gpu, twin).await;
+        let engine = engine(device, twin).await;
         let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, true).expect("plans");
         let trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
         let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
-        Training { gpu: gpu.clone(), engine, trainer, micro, seq_len: t }
+        Training { device: device.clone(), engine, trainer, micro, seq_len: t }
     }
 
     async fn step(&mut self, micros: &[MicroBatch], clip: f64, dropout: f64) -> StepResult {
@@ -192,24 +193,24 @@ impl Training {
     /// Parameters and both moments: what a checkpoint holds of the numbers.
     async fn save(&self) -> [Vec<f32>; 3] {
         let buffers = self.trainer.buffers();
-        let [p, m, v] = [&buffers.p, &buffers.m, &buffers.v].map(|tensor| tensor.download(&self.gpu));
+        let [p, m, v] = [&buffers.p, &buffers.m, &buffers.v].map(|tensor| tensor.download(&self.device));
         [p.await.expect("parameters"), m.await.expect("moments"), v.await.expect("moments")]
     }
 
     fn load(&mut self, step: u32, [p, m, v]: &[Vec<f32>; 3]) {
-        self.engine.adapter.write(&self.gpu, p);
+        self.engine.adapter.write(&self.device, p);
         self.trainer.restore(step, m, v);
     }
 }
 
-/// The same rows with other tokens wherever nothing may see them: as targets that carry no loss, and behind the last
-/// target of each row.
+/// The same rows with other tokens wherever nothing may see them: as labels that carry no loss, and behind the last
+/// label of each row.
 fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
     let mut other = micro.clone();
     let labelled = |place: usize| micro.slot_of_row[place] != MicroBatch::NO_SLOT;
     for place in 0..micro.tokens.len() {
         if !labelled(place) {
-            other.targets[place] = (micro.targets[place] + 1) % v;
+            other.labels[place] = (micro.labels[place] + 1) % v;
         }
         let row_end = (place / seq_len + 1) * seq_len;
         if !(place..row_end).any(labelled) {
@@ -219,15 +220,15 @@ fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
     other
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn random_models_train_by_the_laws() {
         for seed in 0..MODELS {
             let twin = twin(200 + seed);
-            let (gpu, v) = (gpu(shape_of(seed)).await, twin.config.vocabulary as u32);
-            let mut training = Training::new(&gpu, &twin).await;
+            let (device, v) = (device(shape_of(seed)).await, twin.config.vocabulary as u32);
+            let mut training = Training::new(&device, &twin).await;
             let what = format!(
                 "{:?}, model {seed}, {:?}, {} x {}",
-                gpu.shape, twin.reference.config, twin.batch.b, twin.batch.t
+                device.shape, twin.reference.config, twin.batch.b, twin.batch.t
             );
 
             // Train four, and train two, save, stray, load, train two.
@@ -262,12 +263,12 @@ crate::gpu_tests! {
             training.load(0, &start);
             let one = training.step(&[micro], 0.0, 0.0).await;
             let [_, whole, _] = training.save().await;
-            assert_eq!(sum.targets, one.targets);
+            assert_eq!(sum.labels, one.labels);
             assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
             close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
 
             let files = AdapterFiles::new(&training.engine.adapter, &start[0], "base");
-            let (adapter, flat) = files.load(&gpu, &twin.config).expect("an adapter");
+            let (adapter, flat) = files.load(&device, &twin.config).expect("an adapter");
             assert_eq!(adapter.spec, training.engine.adapter.spec);
             same_bits(&format!("an adapter that was saved, {what}"), &flat, &start[0]);
         }
@@ -279,8 +280,8 @@ crate::gpu_tests! {
             let Batch { b, t, .. } = twin.batch;
             let what = format!("model {seed}, {:?}, {b} x {t}", twin.reference.config);
             let shape = shape_of(seed);
-            let gpu = gpu(shape).await;
-            let engine = engine(&gpu, &twin).await;
+            let device = device(shape).await;
+            let engine = engine(&device, &twin).await;
             let pass = twin.reference.forward(&twin.batch);
             close64(
                 &format!("logits of {what}"),
@@ -290,11 +291,11 @@ crate::gpu_tests! {
             );
 
             let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
-            assert_eq!(micro.labelled as usize, pass.targets);
+            assert_eq!(micro.labelled as usize, pass.labels);
             let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, false).expect("plans");
             let mut trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
             let gradient = trainer.gradient(&micro, t).await.expect("a gradient");
-            let expected = twin.reference.backward(&pass, &twin.batch, 1.0 / pass.targets as f64);
+            let expected = twin.reference.backward(&pass, &twin.batch, 1.0 / pass.labels as f64);
             let found = engine.adapter.matrices(&gradient);
             assert_eq!(found.len(), expected.len());
             for (site, (da, db)) in &expected {
@@ -312,8 +313,8 @@ crate::gpu_tests! {
             let Batch { b, t, .. } = twin.batch;
             let v = twin.config.vocabulary;
             let shape = shape_of(seed);
-            let gpu = gpu(shape).await;
-            let Engine { base, adapter, model } = engine(&gpu, &twin).await;
+            let device = device(shape).await;
+            let Engine { base, adapter, model } = engine(&device, &twin).await;
             let what = format!("{shape:?}, model {seed}, {:?}, {b} x {t}", twin.reference.config);
             let ids = &twin.batch.ids;
             let tuned = logits(&model, ids, b, 1.0).await;
@@ -333,12 +334,12 @@ crate::gpu_tests! {
             same_bits(&format!("unmerged is the base, {what}"), &logits(&base, ids, b, 1.0).await, &plain);
 
             // B = 0 is the base.
-            let mut flat = adapter.read(&gpu).await.expect("parameters");
+            let mut flat = adapter.read(&device).await.expect("parameters");
             let positions: Vec<f32> = (0..flat.len()).map(|i| i as f32).collect();
             for place in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
                 flat[*place as usize] = 0.0;
             }
-            adapter.write(&gpu, &flat);
+            adapter.write(&device, &flat);
             same_bits(&format!("B = 0 is the base, {what}"), &logits(&model, ids, b, 1.0).await, &plain);
         }
     }

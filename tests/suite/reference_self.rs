@@ -186,18 +186,18 @@ fn swiglu_and_add_gradients_are_those_of_their_forwards() {
 
 #[test]
 fn cross_entropy_and_head_gradients_are_those_of_their_forwards_with_masked_targets() {
-    for targets in [vec![Some(2)], vec![None, Some(0), Some(4), None, Some(4)]] {
-        let (rows, c, v) = (targets.len(), 3, 5);
-        let inv_targets = 1.0 / targets.iter().flatten().count() as f64;
+    for labels in [vec![Some(2)], vec![None, Some(0), Some(4), None, Some(4)]] {
+        let (rows, c, v) = (labels.len(), 3, 5);
+        let inv_labels = 1.0 / labels.iter().flatten().count() as f64;
         let (logits, hidden, weight) = (noise(1, rows * v), noise(2, rows * c), noise(3, v * c));
         let mean = |(loss, n): (f64, usize)| loss / n as f64;
-        let dlogits = cross_entropy_backward(&logits, &targets, v, inv_targets);
-        check_gradient("dlogits", &logits, &dlogits, |l| mean(cross_entropy_forward(l, &targets, v)));
-        let dhidden = head_backward(&hidden, &weight, &targets, c, inv_targets);
-        check_gradient("dhidden", &hidden, &dhidden, |h| mean(head_forward(h, &weight, &targets, c)));
-        for (row, target) in targets.iter().enumerate() {
+        let dlogits = cross_entropy_backward(&logits, &labels, v, inv_labels);
+        check_gradient("dlogits", &logits, &dlogits, |l| mean(cross_entropy_forward(l, &labels, v)));
+        let dhidden = head_backward(&hidden, &weight, &labels, c, inv_labels);
+        check_gradient("dhidden", &hidden, &dhidden, |h| mean(head_forward(h, &weight, &labels, c)));
+        for (row, label) in labels.iter().enumerate() {
             let unlabelled_row_is_zero = dhidden[row * c..][..c].iter().all(|d| *d == 0.0);
-            assert_eq!(unlabelled_row_is_zero, target.is_none());
+            assert_eq!(unlabelled_row_is_zero, label.is_none());
         }
     }
     assert_eq!(cross_entropy_forward(&noise(1, 10), &[None, None], 5), (0.0, 0));
@@ -277,8 +277,8 @@ fn all_sites(config: &Config) -> Vec<Site> {
 /// Two rows of five tokens with a masked prompt in the first and padding at the end of the second.
 fn masked_batch() -> Batch {
     let ids = vec![3, 1, 4, 1, 5, 9, 2, 6, 0, 0];
-    let targets = vec![None, None, Some(1), Some(5), Some(10), Some(2), Some(6), Some(7), None, None];
-    Batch { b: 2, t: 5, ids, targets }
+    let labels = vec![None, None, Some(1), Some(5), Some(10), Some(2), Some(6), Some(7), None, None];
+    Batch { b: 2, t: 5, ids, labels }
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn llama_adapter_gradients_are_those_of_its_forward() {
     for config in [GROUPED, multi_head] {
         let (model, batch) = (llama(&config, &all_sites(&config)), masked_batch());
         let pass = model.forward(&batch);
-        assert_eq!(pass.targets, 6);
+        assert_eq!(pass.labels, 6);
         let gradients = model.backward(&pass, &batch, 1.0 / 6.0);
         assert_eq!(gradients.len(), model.adapters.len());
         for (site, (da, db)) in &gradients {

@@ -9,7 +9,7 @@ use tabtune::run::{
     Wish,
 };
 
-use crate::check::{MODEL_SHAPES, gpu};
+use crate::check::{MODEL_SHAPES, device};
 use crate::laws::{case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
@@ -42,10 +42,10 @@ async fn interrupted_run(
     (events, saved, kept)
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn the_same_seed_gives_the_same_losses_and_the_same_adapter() {
         for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
+            let base = tiny_base(&device(shape).await).await;
             let settings = tiny_settings(&base);
             let (events, kept) = whole_run(&base, &settings, None).await;
             assert_eq!(events.iter().filter(|event| matches!(event, Event::Step { .. })).count(), 4);
@@ -61,7 +61,7 @@ crate::gpu_tests! {
 
     async fn a_run_that_is_stopped_and_taken_up_again_equals_one_that_never_stopped() {
         for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
+            let base = tiny_base(&device(shape).await).await;
             let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
             let (whole, kept) = whole_run(&base, &settings, None).await;
             let kept = kept.expect("an adapter");
@@ -99,7 +99,7 @@ crate::gpu_tests! {
     }
 
     async fn a_pause_changes_nothing_and_leaves_a_checkpoint() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let settings = tiny_settings(&base);
         let (whole, kept) = whole_run(&base, &settings, None).await;
         let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
@@ -115,7 +115,7 @@ crate::gpu_tests! {
     }
 
     async fn a_checkpoint_is_refused_with_other_rows_or_cut_short() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let settings = tiny_settings(&base);
         let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
         let bytes = saved.expect("a checkpoint");
@@ -133,7 +133,7 @@ crate::gpu_tests! {
     }
 
     async fn a_run_ends_early_once_patience_is_over() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         // So small a learning rate changes no loss, so no evaluation is better than the one before.
         let settings =
             Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
@@ -147,7 +147,7 @@ crate::gpu_tests! {
 
     async fn dropout_changes_training_and_no_evaluation() {
         for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
+            let base = tiny_base(&device(shape).await).await;
             let settings = tiny_settings(&base);
             let losses = |events: &[Event]| {
                 events
@@ -167,7 +167,7 @@ crate::gpu_tests! {
 
     /// Same adapter to begin with and same rows, so that only the masks can differ.
     async fn dropout_masks_depend_on_the_seed() {
-        let base = tiny_base(&gpu(MODEL_SHAPES[0]).await).await;
+        let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let init = case("llama-all-linear").files();
         let mut answers = Vec::new();
         for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
@@ -183,10 +183,10 @@ crate::gpu_tests! {
 
     async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
         for &shape in MODEL_SHAPES {
-            let base = tiny_base(&gpu(shape).await).await;
+            let base = tiny_base(&device(shape).await).await;
             // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
             let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
-            let adapter = Adapter::new(&base.model.gpu, &base.model.config, spec).expect("an adapter");
+            let adapter = Adapter::new(&base.model.device, &base.model.config, spec).expect("an adapter");
             let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();
             let mut flat = vec![0.0; adapter.length];
             for position in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tabtune::adapter::AdapterFiles;
+use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
-use tabtune::gpu::{Gpu, GpuOptions, Shape};
+use tabtune::files::safetensors::{Entry, Header, to_f32};
 use tabtune::model::Target;
 use tabtune::run::checkpoint::State;
 use tabtune::run::{
     self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase,
     Settings, Start, Wish,
 };
-use tabtune::safetensors::{Entry, Header, to_f32};
 use tabtune::text::dataset::Dataset;
 
-use crate::check::gpu;
+use crate::check::device;
 use crate::laws::{MODEL, case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings};
 
@@ -90,9 +90,9 @@ fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
     header.entries.iter().map(read).collect()
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn evaluations_and_samples_come_at_their_intervals_and_at_the_end() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let cases = [
             ([5, 2, 3], vec![0, 2, 4, 5], vec![3, 5]),
             ([4, 2, 0], vec![0, 2, 4], vec![]),
@@ -115,7 +115,7 @@ crate::gpu_tests! {
     }
 
     async fn speed_and_time_left_follow_the_clock() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { steps: 40, accumulate: 1, sample_every: 0, eval_every: 40, ..tiny_settings(&base) };
         let events = quietly(&base, &settings).await.events;
         let mut seen = 0;
@@ -137,7 +137,7 @@ crate::gpu_tests! {
     }
 
     async fn checkpoints_keep_their_interval() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { steps: 12, eval_every: 6, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
         let data = tiny_data(&base, &settings);
         for every in [0.0, 25.0, 1e9] {
@@ -176,8 +176,8 @@ crate::gpu_tests! {
     /// "12 of 34" is true: every kernel that is compiled was counted before, and compiled once.
     async fn compiling_is_told_kernel_by_kernel_and_ends_at_its_total() {
         // A device of its own, which has compiled nothing yet.
-        let gpu = Gpu::new(GpuOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
-        let base = tiny_base(&gpu).await;
+        let device = Device::new(DeviceOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
+        let base = tiny_base(&device).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let mut told = Vec::new();
         for _ in 0..2 {
@@ -194,7 +194,7 @@ crate::gpu_tests! {
     }
 
     async fn a_run_that_paused_says_so_and_that_it_goes_on() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let data = tiny_data(&base, &settings);
         for after in [Wish::GoOn, Wish::Stop] {
@@ -221,7 +221,7 @@ crate::gpu_tests! {
     }
 
     async fn a_pause_before_the_first_step_has_nothing_to_save() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let wish = |event: &Event| match event {
             Event::Eval { step: 0, .. } => Some(Wish::Pause),
@@ -234,7 +234,7 @@ crate::gpu_tests! {
     }
 
     async fn what_a_run_tells_of_its_adapter_is_what_the_files_hold() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         for (rank, alpha, targets, method) in [
             (3, 6.5, "q_proj,down_proj", Method::Lora),
             (8, 16.0, "all-linear", Method::Lora),
@@ -271,7 +271,7 @@ crate::gpu_tests! {
 
     /// Its loss is that of the last evaluation, if there are held-out rows.
     async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_told() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let plain = Settings { sample_every: 0, steps: 5, eval_every: 2, ..tiny_settings(&base) };
         for (settings, evaluations) in [
             (Settings { holdout: 0.0, ..plain.clone() }, &[][..]),
@@ -301,14 +301,14 @@ crate::gpu_tests! {
                 .files
                 .adapter()
                 .expect("an adapter")
-                .load(&base.model.gpu, &base.model.config)
+                .load(&base.model.device, &base.model.config)
                 .expect("parameters");
             assert!(parameters == last.p, "what is kept is the adapter after the last step");
         }
     }
 
     async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings =
             Settings { method: Method::Full, lr: 1e-30, holdout: 0.0, sample_every: 0, ..tiny_settings(&base) };
         let kept = quietly(&base, &settings).await.kept.expect("a checkpoint");
@@ -321,7 +321,7 @@ crate::gpu_tests! {
     }
 
     async fn a_probe_tells_how_long_a_step_takes() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let now = Rc::new(Cell::new(5.0));
         let clock: Clock = Rc::new(move || now.replace(now.get() + STEP_MS));
         for dropout in [0.0, 0.2] {
@@ -332,7 +332,7 @@ crate::gpu_tests! {
     }
 
     async fn a_step_without_targets_is_skipped_and_told() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings {
             shuffle: false,
             accumulate: 1,
@@ -343,22 +343,22 @@ crate::gpu_tests! {
         };
         let mut data = tiny_data(&base, &settings);
         // The rows of step 2.
-        data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.targets.fill(false));
+        data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.labels.fill(false));
         let Told { events, checkpoints, .. } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
         let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
         assert_eq!(steps_of(&events, trained), [1, 3, 4]);
         let warnings = events.iter().filter_map(|event| {
             if let Event::Warning { code, message } = event { Some((code, message)) } else { None }
         });
-        let skipped: Vec<_> = warnings.filter(|(code, _)| *code == "no_targets").collect();
+        let skipped: Vec<_> = warnings.filter(|(code, _)| *code == "no_labels").collect();
         assert!(skipped.len() == 1 && skipped[0].1.contains("step 2 "), "{skipped:?}");
         let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
-        assert_eq!(last.state.step, last.state.updates + 1, "a step without targets updates nothing");
+        assert_eq!(last.state.step, last.state.updates + 1, "a step without labels updates nothing");
     }
 
     /// Same rows in every step and no learning to speak of, so that only the masks differ.
     async fn dropout_masks_differ_from_step_to_step() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let init: AdapterFiles = case("llama-all-linear").files();
         let settings = Settings {
             lr: 1e-30,
@@ -386,7 +386,7 @@ crate::gpu_tests! {
     }
 
     async fn the_checkpoint_of_a_very_long_run_can_be_read() {
-        let base = tiny_base(&gpu(Shape::Direct).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let Told { checkpoints, .. } =
             told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");

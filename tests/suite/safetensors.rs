@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tabtune::error::Error;
-use tabtune::safetensors::{Dtype, Header, MOST_TENSORS, to_f32, write};
+use tabtune::files::safetensors::{Dtype, Header, MOST_TENSORS, to_f32, write};
 
 const FILE: &str = "model.safetensors";
 

@@ -75,7 +75,7 @@ fn rows_of(name: &str, text: &str, seq_len: usize) -> Result<Rows> {
 
 /// The labelled ids of a row.
 fn labels(row: &Row) -> Vec<u32> {
-    row.targets.iter().zip(&row.ids[1..]).filter(|(target, _)| **target).map(|(_, id)| *id).collect()
+    row.labels.iter().zip(&row.ids[1..]).filter(|(label, _)| **label).map(|(_, id)| *id).collect()
 }
 
 fn padded(mut ids: Vec<u32>, length: usize) -> Vec<u32> {
@@ -102,7 +102,7 @@ fn plain_text_is_cut_into_windows_and_the_last_is_padded() {
         assert_eq!(labels(row), window[1..]);
         assert_eq!(row.tokens, window.len().min(8));
     }
-    assert!(found.rows.last().unwrap().targets.iter().any(|t| !t), "the text was meant to need padding");
+    assert!(found.rows.last().unwrap().labels.iter().any(|t| !t), "the text was meant to need padding");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn the_last_rows_in_file_order_are_held_out() {
             all.split_at(count - expected),
             "{holdout} of {count}"
         );
-        assert_eq!(data.targets(), data.rows.iter().map(|r| labels(r).len()).sum::<usize>());
+        assert_eq!(data.labels(), data.rows.iter().map(|r| labels(r).len()).sum::<usize>());
     }
     for holdout in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
         let options = DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };

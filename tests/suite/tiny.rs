@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use tabtune::adapter::AdapterFiles;
-use tabtune::gpu::Gpu;
-use tabtune::model::{Source, Storage};
+use tabtune::device::Device;
+use tabtune::files::Source;
+use tabtune::model::Storage;
 use tabtune::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Kept, Settings, Start};
 use tabtune::text::Document;
 use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
@@ -22,7 +23,7 @@ pub fn tiny_tokenizer() -> Vec<u8> {
     serde_json::json!({ "pre_tokenizer": byte_level, "decoder": byte_level, "model": model }).to_string().into_bytes()
 }
 
-pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
+pub async fn tiny_base(device: &Rc<Device>) -> Base {
     // Without an end of text, so that nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
     let tokenizer = tiny_tokenizer();
@@ -34,7 +35,7 @@ pub async fn tiny_base(gpu: &Rc<Gpu>) -> Base {
         config: config.as_bytes(),
     };
     Base::load(
-        gpu,
+        device,
         "tiny",
         &files,
         &Source::memory("model.safetensors", MODEL.to_vec()),

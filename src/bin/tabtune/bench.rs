@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use tabtune::adapter::{Adapter, AdapterFiles};
+use tabtune::device::{Device, DeviceOptions, Pool, Shape, Tensor};
 use tabtune::error::Result;
 use tabtune::generate::Generator;
-use tabtune::gpu::{Gpu, GpuOptions, Pool, Shape, Tensor};
 use tabtune::model::Storage;
 use tabtune::ops::{Matrix, Slab, Weight, project};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step, Var};
@@ -29,9 +29,9 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Seconds of a plan, the best of several runs: of CPU time on a software adapter under Linux, else of wall clock.
-async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
+async fn seconds(device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
     plan.input.write_step(
-        gpu,
+        device,
         &Step {
             rows: rows as u32,
             labelled: rows as u32,
@@ -42,11 +42,11 @@ async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
         },
     );
     let mut best = f64::INFINITY;
-    for _ in 0..if gpu.software { 3 } else { 20 } {
+    for _ in 0..if device.software { 3 } else { 20 } {
         let (start, cpu) = (Instant::now(), cpu_seconds());
-        plan.submit(gpu, 1);
-        gpu.finished().await?;
-        let used = if gpu.software { cpu.zip(cpu_seconds()).map(|(before, after)| after - before) } else { None };
+        plan.submit(device, 1);
+        device.finished().await?;
+        let used = if device.software { cpu.zip(cpu_seconds()).map(|(before, after)| after - before) } else { None };
         best = best.min(used.unwrap_or(start.elapsed().as_secs_f64()));
     }
     Ok(best)
@@ -54,22 +54,22 @@ async fn seconds(gpu: &Gpu, plan: &Plan, rows: usize) -> Result<f64> {
 
 pub async fn bench() -> Result<()> {
     for shape in [Shape::Direct, Shape::Tiled] {
-        let gpu = Gpu::new(GpuOptions { shape: Some(shape), max_binding: None }).await?;
+        let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await?;
         let pool = Pool::default();
         let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-        println!("{} kernels on {}", shape.feature(), gpu.name);
+        println!("{} kernels on {}", shape.feature(), device.name);
 
-        let input = Input::new(&gpu, 16)?;
-        let mut rec = Recorder::new(&gpu, &pool, &input, false);
+        let input = Input::new(&device, 16)?;
+        let mut rec = Recorder::new(&device, &pool, &input, false);
         let y = rec.tensor(PROBE_INVOCATIONS, 4);
         rec.dispatch("fma_probe", &[], vec![("LOOPS", LOOPS as u32)], [PROBE_INVOCATIONS / 64, 1, 1], &[&y]);
         let plan = rec.finish(&mut progress).await?;
-        let probe = 2.0 * (PROBE_INVOCATIONS * 64 * LOOPS) as f64 / seconds(&gpu, &plan, 1).await? / 1e9;
+        let probe = 2.0 * (PROBE_INVOCATIONS * 64 * LOOPS) as f64 / seconds(&device, &plan, 1).await? / 1e9;
         println!("  multiply-adds in registers          {probe:8.1} GFLOP/s");
 
         for (m, n, k) in [(256, 160, 160), (256, 432, 160), (512, 576, 576)] {
             for (form, back) in [("x Wᵀ", false), ("dy W", true)] {
-                let rate = 2.0 * (m * n * k) as f64 / matmul_seconds(&gpu, &pool, (m, n, k), back).await? / 1e9;
+                let rate = 2.0 * (m * n * k) as f64 / matmul_seconds(&device, &pool, (m, n, k), back).await? / 1e9;
                 println!(
                     "  matmul {m:4} x {n:4} x {k:4}  {form:5}     {rate:8.1} GFLOP/s  {:5.1} % of the probe",
                     100.0 * rate / probe
@@ -85,8 +85,8 @@ pub async fn bench() -> Result<()> {
 /// the files is part of both.
 async fn swap() -> Result<()> {
     let base = super::files::load_base(None, Storage::default()).await?;
-    let (gpu, config) = (&base.model.gpu, &base.model.config);
-    let adapter = Adapter::new(gpu, config, Settings::defaults(config, gpu.software).check(config)?)?;
+    let (device, config) = (&base.model.device, &base.model.config);
+    let adapter = Adapter::new(device, config, Settings::defaults(config, device.software).check(config)?)?;
     let files: Vec<AdapterFiles> =
         (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name)).collect();
     let (mut attached, model) = base.load_adapter(&files[0])?;
@@ -94,14 +94,14 @@ async fn swap() -> Result<()> {
     let (mut swapped, mut planned) = (f64::INFINITY, f64::INFINITY);
     for files in files.iter().cycle().take(20) {
         let start = Instant::now();
-        attached.swap(gpu, files)?;
-        gpu.finished().await?;
+        attached.swap(device, files)?;
+        device.finished().await?;
         swapped = swapped.min(start.elapsed().as_secs_f64() * 1000.0);
     }
     for files in &files {
         let start = Instant::now();
         let fresh = Generator::new(&base.with_adapter(files)?).await?;
-        gpu.finished().await?;
+        device.finished().await?;
         planned = planned.min(start.elapsed().as_secs_f64() * 1000.0);
         drop(fresh);
     }
@@ -115,16 +115,16 @@ async fn swap() -> Result<()> {
 /// it is.
 async fn step() -> Result<()> {
     let base = super::files::load_base(None, Storage::default()).await?;
-    let (gpu, config) = (&base.model.gpu, &base.model.config);
-    let settings = Settings::defaults(config, gpu.software);
-    let adapter = Adapter::new(gpu, config, settings.check(config)?)?;
-    adapter.write(gpu, &adapter.initial(0));
+    let (device, config) = (&base.model.device, &base.model.config);
+    let settings = Settings::defaults(config, device.software);
+    let adapter = Adapter::new(device, config, settings.check(config)?)?;
+    adapter.write(device, &adapter.initial(0));
     let (batch, seq_len) = (settings.batch, settings.seq_len);
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), batch, seq_len, false)?;
     let mut trainer = Trainer::finish(draft, batch, &mut progress).await?;
     let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
-    let row = Row { ids, targets: vec![true; seq_len], tokens: seq_len };
+    let row = Row { ids, labels: vec![true; seq_len], tokens: seq_len };
     let micro = [MicroBatch::assemble(&vec![&row; batch], batch, seq_len)];
     let options = StepSettings { learning_rate: settings.lr, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
     let (mut encode, mut wall, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
@@ -144,17 +144,17 @@ async fn step() -> Result<()> {
     let dispatches = trainer.micro_plan().dispatches() + trainer.update_plan().dispatches();
     println!(
         "a step of the embedded model, {batch} x {seq_len} tokens, {} kernels, on {}",
-        gpu.shape.feature(),
-        gpu.name
+        device.shape.feature(),
+        device.name
     );
     println!(
         "  {dispatches} dispatches, {} pipelines, {} buffers, {} bytes",
-        gpu.pipeline_count(),
-        gpu.buffer_count(),
-        gpu.bytes()
+        device.pipeline_count(),
+        device.buffer_count(),
+        device.bytes()
     );
     println!("  step {wall:.0} ms, {:.0} tokens/s; {cpu:.0} ms of CPU", (batch * seq_len) as f64 / wall * 1000.0);
-    if !gpu.software {
+    if !device.software {
         // A software driver computes inside the submission.
         println!("  encode and submit {encode:.2} ms");
     }
@@ -162,34 +162,34 @@ async fn step() -> Result<()> {
 }
 
 async fn matmul_seconds(
-    gpu: &std::rc::Rc<Gpu>,
+    device: &std::rc::Rc<Device>,
     pool: &Pool,
     (m, n, k): (usize, usize, usize),
     back: bool,
 ) -> Result<f64> {
     let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-    let input = Input::new(gpu, m)?;
+    let input = Input::new(device, m)?;
     let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect::<Vec<f32>>();
     let tensor = |label, rows, cols| {
-        let tensor = Tensor::owned(gpu, label, rows, cols)?;
-        tensor.upload(gpu, &numbers(rows * cols));
+        let tensor = Tensor::owned(device, label, rows, cols)?;
+        tensor.upload(device, &numbers(rows * cols));
         Ok(tensor)
     };
     let w = Weight { rows: n, cols: k, slabs: std::rc::Rc::new(vec![Slab { first: 0, tensor: tensor("w", n, k)? }]) };
     let x = Var::new(tensor("x", m, k)?, back);
-    let mut rec = Recorder::new(gpu, pool, &input, back);
+    let mut rec = Recorder::new(device, pool, &input, back);
     let y = project(&mut rec, None, &x, Matrix::Frozen(&w), None);
     if let Some(grad) = &y.grad {
         *grad.borrow_mut() = Some(tensor("dy", m, n)?);
     }
     let plan = rec.finish(&mut progress).await?;
-    let both = seconds(gpu, &plan, m).await?;
+    let both = seconds(device, &plan, m).await?;
     if !back {
         return Ok(both);
     }
     // The plan holds forward and backward: the forward alone is taken off.
-    let mut rec = Recorder::new(gpu, pool, &input, false);
+    let mut rec = Recorder::new(device, pool, &input, false);
     project(&mut rec, None, &Var::frozen(x.data), Matrix::Frozen(&w), None);
     let forward = rec.finish(&mut progress).await?;
-    Ok((both - seconds(gpu, &forward, m).await?).max(1e-9))
+    Ok((both - seconds(device, &forward, m).await?).max(1e-9))
 }

@@ -36,7 +36,7 @@ enum Command {
     /// Train an adapter on text and write PEFT's two files.
     #[command(allow_negative_numbers = true)]
     Train(Box<train::TrainArgs>),
-    /// Mean loss and perplexity over every target of a file.
+    /// Mean loss and perplexity over every label of a file.
     #[command(allow_negative_numbers = true)]
     Eval(EvalArgs),
     /// Continue a prompt.
@@ -187,7 +187,7 @@ async fn eval(args: EvalArgs) -> Result<()> {
         None => base.model.clone(),
     };
     let context = base.model.config.context;
-    let seq_len = args.seq_len.unwrap_or(if base.model.gpu.software { 64 } else { 128 }.min(context));
+    let seq_len = args.seq_len.unwrap_or(if base.model.device.software { 64 } else { 128 }.min(context));
     if !(1..=context).contains(&seq_len) {
         return Err(setting("seq-len", seq_len, &format!("a whole number from 1 to {context}, the model's context")));
     }
@@ -276,9 +276,9 @@ async fn info(args: InfoArgs) -> Result<()> {
         lines.push(format!(
             "weights on the graphics adapter: {} bytes; adapter: {}",
             base.model.weight_bytes(),
-            base.model.gpu.name
+            base.model.device.name
         ));
-        let settings = Settings::defaults(config, base.model.gpu.software);
+        let settings = Settings::defaults(config, base.model.device.software);
         let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
         let what = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank})");
         lines.push(match run::memory(&base, &settings) {
@@ -287,7 +287,7 @@ async fn info(args: InfoArgs) -> Result<()> {
         });
     }
     if let Some(dir) = &args.adapter {
-        let (adapter, _) = files::read_adapter(dir)?.load(&base.model.gpu, config)?;
+        let (adapter, _) = files::read_adapter(dir)?.load(&base.model.device, config)?;
         let targets: Vec<&str> = adapter.spec.targets().into_iter().map(Target::name).collect();
         lines.push(format!(
             "{}: LoRA of {} {}, alpha {}, on {} linears ({}); {} parameters",
@@ -301,7 +301,7 @@ async fn info(args: InfoArgs) -> Result<()> {
         ));
     }
     if !args.data.is_empty() {
-        let settings = Settings::defaults(config, base.model.gpu.software);
+        let settings = Settings::defaults(config, base.model.device.software);
         let options =
             DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
         let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;

@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tabtune::adapter::AdapterFiles;
+use tabtune::device::{Device, DeviceOptions};
 use tabtune::error::{Error, Result};
-use tabtune::gpu::{Gpu, GpuOptions};
-use tabtune::model::{Source, Storage};
+use tabtune::files::Source;
+use tabtune::model::Storage;
 use tabtune::run::{Base, BaseFiles, Checkpoint};
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
@@ -29,7 +30,7 @@ const MOST_READ: u64 = (32 << 20) + 1;
 
 /// Loads a checkpoint directory, or the embedded base.
 pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
-    let gpu = Gpu::new(GpuOptions::default()).await?;
+    let device = Device::new(DeviceOptions::default()).await?;
     let Some(dir) = model else {
         let [config, tokenizer, tokenizer_config, weights] = EMBEDDED;
         let files = BaseFiles {
@@ -40,7 +41,7 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
             config,
         };
         return Base::load(
-            &gpu,
+            &device,
             "tabtune/story-2m",
             &files,
             &Source::memory("model.safetensors", weights.to_vec()),
@@ -67,7 +68,7 @@ pub async fn load_base(model: Option<&Path>, storage: Storage) -> Result<Base> {
         config: &config,
     };
     let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Base::load(&gpu, &name, &files, &Source::file(&dir.join("model.safetensors"))?, storage, &mut |_, _| {}).await
+    Base::load(&device, &name, &files, &Source::file(&dir.join("model.safetensors"))?, storage, &mut |_, _| {}).await
 }
 
 /// Reads texts; their size is known, and refused, before they are read.

@@ -6,7 +6,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use tabtune::error::{Error, Result};
-use tabtune::model::{Config, Source};
+use tabtune::files::Source;
+use tabtune::model::Config;
 
 use super::files;
 

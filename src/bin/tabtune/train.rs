@@ -209,7 +209,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     }
     let recorded = resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default();
     let base = args.model.load_stored(recorded).await?;
-    let defaults = || Settings::defaults(&base.model.config, base.model.gpu.software);
+    let defaults = || Settings::defaults(&base.model.config, base.model.device.software);
     let mut settings =
         args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
     if let Some(init) = &init {
@@ -296,7 +296,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     let kept = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
     drop(out);
     screen.bar.finish_and_clear();
-    eprintln!("graphics memory at its peak: {} bytes", base.model.gpu.peak_bytes());
+    eprintln!("graphics memory at its peak: {} bytes", base.model.device.peak_bytes());
     saved?;
     stale?;
     let resumable = checkpointed.is_some() || !fresh;

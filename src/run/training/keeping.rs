@@ -54,12 +54,12 @@ impl Run<'_> {
         }
         self.saved = Some((step, losses));
         self.emit(Event::Checkpoint { step });
-        let gpu = self.base.model.gpu.clone();
+        let device = self.base.model.device.clone();
         let flat = self.trainer.buffers();
         let (p, m, v) = (
-            self.snapshots.read_from(&gpu, &flat.p).await?,
-            self.snapshots.read_from(&gpu, &flat.m).await?,
-            self.snapshots.read_from(&gpu, &flat.v).await?,
+            self.snapshots.read_from(&device, &flat.p).await?,
+            self.snapshots.read_from(&device, &flat.m).await?,
+            self.snapshots.read_from(&device, &flat.v).await?,
         );
         let state = State {
             form: State::FORM,
@@ -82,11 +82,11 @@ impl Run<'_> {
 
     /// Exports parameters, checks the bytes, and hands them on.
     pub(super) async fn keep(&mut self, step: u32, loss: Option<f64>, flat: Vec<f32>) -> Result<()> {
-        let gpu = self.base.model.gpu.clone();
+        let device = self.base.model.device.clone();
         let files = self.learner.export(&self.base.model, &flat, &self.base.name).await?;
         self.make_late_plans().await?;
         if let (Some(check), Files::Adapter(files)) = (&self.check, &files) {
-            check.run(&gpu, &flat, files).await?;
+            check.run(&device, &flat, files).await?;
         }
         let spec = self.learner.spec();
         let kept = Kept {
@@ -178,9 +178,9 @@ impl Run<'_> {
                 let message = "no evaluation was better than the start; the last adapter is kept".to_string();
                 self.emit(Event::Warning { code: "no_improvement".to_string(), message });
             }
-            let gpu = self.base.model.gpu.clone();
-            self.snapshots.take(&gpu, &self.params);
-            let flat = self.snapshots.read(&gpu).await?;
+            let device = self.base.model.device.clone();
+            self.snapshots.take(&device, &self.params);
+            let flat = self.snapshots.read(&device).await?;
             let loss = self.losses.last.filter(|_| self.losses.last_step == step);
             self.keep(step, loss, flat).await?;
         }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Pool, Tensor};
+use tabtune::device::{Device, Pool, Tensor};
 use tabtune::ops::{UpdateBuffers, update};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step};
 use tabtune::random::SplitMix64;
 
-use crate::check::{SHAPES, close64, gpu};
+use crate::check::{SHAPES, close64, device};
 use crate::reference::*;
 
 /// Rounded to f32 as a step holds it; decay is strong enough that leaving it out is seen.
@@ -16,7 +16,7 @@ const WEIGHT_DECAY: f64 = 2.0;
 
 /// The update of `n` parameters, and the same in f64.
 struct Optimizer {
-    gpu: Rc<Gpu>,
+    device: Rc<Device>,
     plan: Plan,
     buffers: UpdateBuffers,
     p: Vec<f64>,
@@ -27,8 +27,8 @@ struct Optimizer {
 }
 
 impl Optimizer {
-    async fn new(gpu: &Rc<Gpu>, n: usize) -> Optimizer {
-        let tensor = |label: &str, n| Tensor::owned(gpu, label, 1, n).expect("a tensor");
+    async fn new(device: &Rc<Device>, n: usize) -> Optimizer {
+        let tensor = |label: &str, n| Tensor::owned(device, label, 1, n).expect("a tensor");
         let buffers = UpdateBuffers {
             p: tensor("p", n),
             g: tensor("g", n),
@@ -38,12 +38,12 @@ impl Optimizer {
             state: tensor("state", 2),
             result: tensor("result", 4),
         };
-        let input = Input::new(gpu, 1).expect("an input");
-        let mut rec = Recorder::new(gpu, &Pool::default(), &input, false);
+        let input = Input::new(device, 1).expect("an input");
+        let mut rec = Recorder::new(device, &Pool::default(), &input, false);
         update(&mut rec, &buffers);
         let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
         let mut optimizer = Optimizer {
-            gpu: gpu.clone(),
+            device: device.clone(),
             plan,
             buffers,
             p: vec![],
@@ -54,7 +54,7 @@ impl Optimizer {
         };
         optimizer.p = optimizer.noise(n);
         let p: Vec<f32> = optimizer.p.iter().map(|&x| x as f32).collect();
-        optimizer.buffers.p.upload(gpu, &p);
+        optimizer.buffers.p.upload(device, &p);
         optimizer
     }
 
@@ -62,11 +62,11 @@ impl Optimizer {
         (0..n).map(|_| f64::from((2.0 * self.random.unit() - 1.0) as f32)).collect()
     }
 
-    /// One step on the device, with this gradient and these totals. Returns {Σ loss, targets, norm, flags}.
+    /// One step on the device, with this gradient and these totals. Returns {Σ loss, labels, norm, flags}.
     async fn submit(&mut self, g: &[f32], totals: [f32; 2], clip: f64) -> Vec<f32> {
         self.step += 1;
-        self.buffers.g.upload(&self.gpu, g);
-        self.buffers.totals.upload(&self.gpu, &totals);
+        self.buffers.g.upload(&self.device, g);
+        self.buffers.totals.upload(&self.device, &totals);
         let step = Step {
             rows: 1,
             step: self.step as u32,
@@ -77,35 +77,35 @@ impl Optimizer {
             bias_2: (1.0 - 0.999f64.powi(self.step)).sqrt() as f32,
             ..Step::default()
         };
-        self.plan.input.write_step(&self.gpu, &step);
-        self.plan.submit(&self.gpu, 1);
-        self.buffers.result.download(&self.gpu).await.expect("a result")
+        self.plan.input.write_step(&self.device, &step);
+        self.plan.submit(&self.device, 1);
+        self.buffers.result.download(&self.device).await.expect("a result")
     }
 
     /// p, m and v are what the reference says; gradient and totals are zero for the next micro-batch.
     async fn check(&self, what: &str) {
         let b = &self.buffers;
-        let what = format!("{what}, step {} of {} numbers, {:?}", self.step, self.p.len(), self.gpu.shape);
+        let what = format!("{what}, step {} of {} numbers, {:?}", self.step, self.p.len(), self.device.shape);
         for (name, tensor, expected) in [("p", &b.p, &self.p), ("m", &b.m, &self.m), ("v", &b.v, &self.v)] {
             // f32 knows 0.999 to 2e-8, so 1 - 0.999 to 2e-5: v errs by that much.
             let tolerance = if name == "v" { 5e-5 } else { 1e-5 };
             close64(
                 &format!("{name}: {what}"),
-                &tensor.download(&self.gpu).await.expect("a state"),
+                &tensor.download(&self.device).await.expect("a state"),
                 expected,
                 tolerance,
             );
         }
         for tensor in [&b.g, &b.totals] {
-            let found = tensor.download(&self.gpu).await.expect("a state");
+            let found = tensor.download(&self.device).await.expect("a state");
             assert!(found.iter().all(|&x| x == 0.0), "{what}: gradient and totals start again from zero");
         }
     }
 }
 
 /// Three steps whose gradients are about sqrt(n / 3) long.
-async fn steps(gpu: &Rc<Gpu>, n: usize, clip: f64) {
-    let mut optimizer = Optimizer::new(gpu, n).await;
+async fn steps(device: &Rc<Device>, n: usize, clip: f64) {
+    let mut optimizer = Optimizer::new(device, n).await;
     for _ in 0..3 {
         let g = optimizer.noise(n);
         let totals = [2.5, 3.0];
@@ -122,8 +122,8 @@ async fn steps(gpu: &Rc<Gpu>, n: usize, clip: f64) {
 }
 
 /// A gradient or loss that is not finite, then good ones: nothing moves any more, and the host is told each time.
-async fn stays_broken(gpu: &Rc<Gpu>, n: usize, what: &str, bad: Option<(usize, f32)>, loss: f32) {
-    let mut optimizer = Optimizer::new(gpu, n).await;
+async fn stays_broken(device: &Rc<Device>, n: usize, what: &str, bad: Option<(usize, f32)>, loss: f32) {
+    let mut optimizer = Optimizer::new(device, n).await;
     let mut g = vec![0.25; n];
     if let Some((index, value)) = bad {
         g[index] = value;
@@ -137,15 +137,15 @@ async fn stays_broken(gpu: &Rc<Gpu>, n: usize, what: &str, bad: Option<(usize, f
     }
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// 4,160 numbers are one group of quads more than the 1,024 invocations of the norm. A clip of 0 is none; one of
     /// 1,000 does nothing.
     async fn update_equals_its_reference() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for n in [4, 68, 4160] {
                 for clip in [0.0, 0.5, 1000.0] {
-                    steps(&gpu, n, clip).await;
+                    steps(&device, n, clip).await;
                 }
             }
         }
@@ -153,14 +153,14 @@ crate::gpu_tests! {
 
     async fn update_stops_for_good_when_something_is_not_finite() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for n in [68, 4160] {
-                stays_broken(&gpu, n, "NaN in g", Some((n - 1, f32::NAN)), 2.5).await;
-                stays_broken(&gpu, n, "infinity in g", Some((0, f32::INFINITY)), 2.5).await;
-                stays_broken(&gpu, n, "minus infinity in g", Some((n / 2, f32::NEG_INFINITY)), 2.5).await;
-                stays_broken(&gpu, n, "a norm past the largest f32", Some((1, 1e30)), 2.5).await;
-                stays_broken(&gpu, n, "a loss that is NaN", None, f32::NAN).await;
-                stays_broken(&gpu, n, "a loss that is infinite", None, f32::INFINITY).await;
+                stays_broken(&device, n, "NaN in g", Some((n - 1, f32::NAN)), 2.5).await;
+                stays_broken(&device, n, "infinity in g", Some((0, f32::INFINITY)), 2.5).await;
+                stays_broken(&device, n, "minus infinity in g", Some((n / 2, f32::NEG_INFINITY)), 2.5).await;
+                stays_broken(&device, n, "a norm past the largest f32", Some((1, 1e30)), 2.5).await;
+                stays_broken(&device, n, "a loss that is NaN", None, f32::NAN).await;
+                stays_broken(&device, n, "a loss that is infinite", None, f32::INFINITY).await;
             }
         }
     }

@@ -1,19 +1,19 @@
 //! `add`, and the gradients that it shares instead of copying.
 
-use tabtune::gpu::Shape;
+use tabtune::device::Shape;
 use tabtune::ops::{Matrix, add, project, rms_norm};
 
 use super::{Bed, ROWS, sum, times};
-use crate::check::{SHAPES, gpu};
+use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes.
     async fn add_equals_its_reference() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for c in [4, 12, 68] {
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, &format!("add of {c}"), rows);
+                let mut bed = Bed::new(&device, &format!("add of {c}"), rows);
                 let ((x, x_values), (y, y_values)) = (bed.var(c), bed.var(c));
                 let z = add(&mut bed.rec, &x, &y);
                 let (dz, values) = bed.seed(&z);
@@ -31,9 +31,9 @@ crate::gpu_tests! {
     /// v = (x + y) + x: the gradient of x is shared with dv and dz when the second one arrives, so the sum goes
     /// elsewhere.
     async fn add_twice_doubles_one_gradient_and_keeps_the_other() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for rows in ROWS {
-            let mut bed = Bed::new(&gpu, "add twice", rows);
+            let mut bed = Bed::new(&device, "add twice", rows);
             let ((x, x_values), (y, y_values)) = (bed.var(12), bed.var(12));
             let z = add(&mut bed.rec, &x, &y);
             let v = add(&mut bed.rec, &z, &x);
@@ -50,9 +50,9 @@ crate::gpu_tests! {
     /// read it.
     async fn add_of_a_branch_adds_in_place() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, "a residual branch", rows);
+                let mut bed = Bed::new(&device, "a residual branch", rows);
                 let (x, x_values) = bed.var(12);
                 let (gain, gain_values) = bed.matrix(1, 12);
                 let (w, w_values) = bed.weight(12, 12, 64);

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Tensor};
+use tabtune::device::{Device, Tensor};
 use tabtune::ops::{Cache, Heads, attention};
 
 use super::{Bed, times};
-use crate::check::{SHAPES, gpu};
+use crate::check::{SHAPES, device};
 use crate::reference::*;
 
 /// (B, T, H, KV, D), and the factor of the queries.
@@ -29,10 +29,10 @@ const CASES: [Case; 10] = [
 ];
 
 /// `room` for one sequence may exceed its length.
-async fn sequences(gpu: &Rc<Gpu>, case: &Case, room: usize) {
+async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
     let &Case(b, t, h, kv, d, factor) = case;
     let shape = AttentionShape { b, t, h, kv, d };
-    let mut bed = Bed::new(gpu, &format!("attention B {b} T {t} H {h} KV {kv} D {d}"), (room, b * t));
+    let mut bed = Bed::new(device, &format!("attention B {b} T {t} H {h} KV {kv} D {d}"), (room, b * t));
     bed.step.batch = b as u32;
     bed.step.time = t as u32;
     if factor > 1.0 {
@@ -53,23 +53,23 @@ async fn sequences(gpu: &Rc<Gpu>, case: &Case, room: usize) {
 }
 
 /// A prompt of `prompt` tokens in a plan with more room, then single tokens: what each sees is the cache.
-async fn decoding(gpu: &Rc<Gpu>, prompt: usize, (h, kv, d): (usize, usize, usize)) {
+async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize, usize)) {
     let context = prompt + 3;
     let shape = AttentionShape { b: 1, t: context, h, kv, d };
-    let mut all = Bed::new(gpu, "all tokens", (context, context));
+    let mut all = Bed::new(device, "all tokens", (context, context));
     let (q, k, v) = (all.noise(context * h * d), all.noise(context * kv * d), all.noise(context * kv * d));
     let (o, _) = attention_forward(&q, &k, &v, shape);
     let part =
         |values: &[f64], from: usize, rows: usize, cols: usize| values[from * cols..(from + rows) * cols].to_vec();
     // What lies behind the tokens seen so far must not count.
     let room = |label| {
-        let tensor = Tensor::owned(gpu, label, context, kv * d).expect("a tensor");
-        tensor.upload(gpu, &vec![f32::NAN; context * kv * d]);
+        let tensor = Tensor::owned(device, label, context, kv * d).expect("a tensor");
+        tensor.upload(device, &vec![f32::NAN; context * kv * d]);
         tensor
     };
     let cache = Cache { k: room("keys"), v: room("values") };
     for (position, rows) in [(0, (prompt + 2, prompt)), (prompt, (1, 1)), (prompt + 1, (1, 1)), (prompt + 2, (1, 1))] {
-        let mut bed = Bed::new(gpu, &format!("attention from {position} with a cache, H {h} KV {kv} D {d}"), rows);
+        let mut bed = Bed::new(device, &format!("attention from {position} with a cache, H {h} KV {kv} D {d}"), rows);
         bed.step.position = position as u32;
         let q = bed.var_of(h * d, &part(&q, position, rows.1, h * d));
         let k_new = bed.var_of(kv * d, &part(&k, position, rows.1, kv * d));
@@ -82,18 +82,18 @@ async fn decoding(gpu: &Rc<Gpu>, prompt: usize, (h, kv, d): (usize, usize, usize
     }
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// Over whole sequences and over a cache in one test, so that they share pipelines.
     async fn attention_equals_its_reference() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for case in &CASES {
-                sequences(&gpu, case, case.0 * case.1).await;
+                sequences(&device, case, case.0 * case.1).await;
             }
-            sequences(&gpu, &CASES[4], 70).await;
-            decoding(&gpu, 1, (1, 1, 4)).await;
-            decoding(&gpu, 15, (3, 1, 36)).await;
-            decoding(&gpu, 65, (4, 2, 32)).await;
+            sequences(&device, &CASES[4], 70).await;
+            decoding(&device, 1, (1, 1, 4)).await;
+            decoding(&device, 15, (3, 1, 36)).await;
+            decoding(&device, 65, (4, 2, 32)).await;
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Shape, Tensor};
+use tabtune::device::{Device, Shape, Tensor};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::Var;
 
 use super::{Bed, ROWS};
-use crate::check::{SHAPES, gpu};
+use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-/// Which rows carry a target.
+/// Which rows carry a label.
 #[derive(Clone, Copy, Debug)]
 enum Labels {
     All,
@@ -21,7 +21,7 @@ enum Labels {
 
 use Labels::{All, Last, None as Nothing, Some as Third};
 
-/// Random targets below `v`, and the lists that say so. Rows without a target have one in the list all the same: it
+/// Random labels below `v`, and the lists that say so. Rows without a label have one in the list all the same: it
 /// must not count.
 fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
     let rows = bed.rows();
@@ -32,7 +32,7 @@ fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
         Third => row % 3 == 1,
         Last => row + 1 == rows,
     };
-    let targets: Vec<Option<usize>> = ids.iter().enumerate().map(|(row, &id)| carries(row).then_some(id)).collect();
+    let labels: Vec<Option<usize>> = ids.iter().enumerate().map(|(row, &id)| carries(row).then_some(id)).collect();
     let list: Vec<u32> = (0..rows as u32).filter(|&row| carries(row as usize)).collect();
     let mut slot_of_row = vec![u32::MAX; rows];
     for (slot, &row) in list.iter().enumerate() {
@@ -40,7 +40,7 @@ fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
     }
     bed.step.labelled = list.len() as u32;
     bed.lists = [Vec::new(), ids.iter().map(|&id| id as u32).collect(), list, slot_of_row];
-    targets
+    labels
 }
 
 /// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one
@@ -61,42 +61,42 @@ const HEADS: [Head; 4] = [
 ];
 
 /// Training (`trained`) adds to what totals hold and leaves a gradient; evaluating assigns.
-async fn loss(gpu: &Rc<Gpu>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
+async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
     let Head { v, c, slab, chunk_for } = head;
     let mut bed = Bed::new(
-        gpu,
+        device,
         &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"),
         rows,
     );
-    let targets = label(&mut bed, labels, v);
+    let labels = label(&mut bed, labels, v);
     let (x, x_values) = bed.var(c);
     let x = if trained { x } else { Var::frozen(x.data) };
     let (weight, w_values) = bed.weight(v, c, slab);
-    let inv_targets = 1.0 / 128.0;
-    bed.step.inv_targets = inv_targets as f32;
-    let chunks = Chunks::new(gpu, rows.0, chunk_for).expect("chunks");
+    let inv_labels = 1.0 / 128.0;
+    bed.step.inv_labels = inv_labels as f32;
+    let chunks = Chunks::new(device, rows.0, chunk_for).expect("chunks");
     let before = if trained { [3.5, 2.0] } else { [f64::NAN; 2] };
     // Four numbers, so that the two that nobody writes are seen to stay.
     let totals = bed.filled(1, 4, &[before[0], before[1], 7.0, 9.0]);
     let h = gather_rows(&mut bed.rec, &x);
     cross_entropy(&mut bed.rec, &h, &weight, &chunks, &totals, trained);
-    let (sum, count) = head_forward(&x_values, &w_values, &targets, c);
+    let (sum, count) = head_forward(&x_values, &w_values, &labels, c);
     let start = if trained { before } else { [0.0; 2] };
     bed.changes("totals", &totals, vec![start[0] + sum, start[1] + count as f64, 7.0, 9.0]);
     if trained {
-        bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &targets, c, inv_targets));
+        bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &labels, c, inv_labels));
     }
     bed.check().await;
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes.
     async fn gather_rows_and_scatter_back() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for c in [4, 12, 68] {
             for rows in ROWS {
                 for labels in [All, Nothing, Third, Last] {
-                    let mut bed = Bed::new(&gpu, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
+                    let mut bed = Bed::new(&device, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
                     label(&mut bed, labels, 1);
                     let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
                     let (x, x_values) = bed.var(c);
@@ -116,13 +116,13 @@ crate::gpu_tests! {
 
     async fn cross_entropy_equals_its_reference() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for head in HEADS {
                 for rows in ROWS {
                     for labels in [All, Nothing, Third, Last] {
-                        loss(&gpu, rows, head, labels, true).await;
+                        loss(&device, rows, head, labels, true).await;
                     }
-                    loss(&gpu, rows, head, Third, false).await;
+                    loss(&device, rows, head, Third, false).await;
                 }
             }
         }
@@ -131,21 +131,21 @@ crate::gpu_tests! {
     /// Logits of ±400: exp overflows f32 unless the maximum is taken out, over slabs too.
     async fn cross_entropy_of_large_logits_is_finite() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for slab in [128, 32] {
-                let mut bed = Bed::new(&gpu, &format!("large logits in slabs of {slab}"), (7, 7));
+                let mut bed = Bed::new(&device, &format!("large logits in slabs of {slab}"), (7, 7));
                 // A logit of 400 is rounded to 3e-5, and exp makes that the relative error of a probability.
                 bed.tolerance = 1e-4;
-                let targets = label(&mut bed, All, 69);
+                let labels = label(&mut bed, All, 69);
                 let x_values: Vec<f64> = bed.noise(7 * 12).iter().map(|x| 256.0 * x).collect();
                 let x = bed.var_of(12, &x_values);
                 let (weight, w_values) = bed.weight(69, 12, slab);
-                let chunks = Chunks::new(&gpu, 7, 69).expect("chunks");
-                let totals = Tensor::owned(&gpu, "totals", 1, 2).expect("a tensor");
+                let chunks = Chunks::new(&device, 7, 69).expect("chunks");
+                let totals = Tensor::owned(&device, "totals", 1, 2).expect("a tensor");
                 cross_entropy(&mut bed.rec, &x, &weight, &chunks, &totals, false);
-                let (sum, count) = head_forward(&x_values, &w_values, &targets, 12);
+                let (sum, count) = head_forward(&x_values, &w_values, &labels, 12);
                 bed.writes("totals", &totals, vec![sum, count as f64]);
-                bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &targets, 12, 1.0));
+                bed.writes_grad("dx", &x, head_backward(&x_values, &w_values, &labels, 12, 1.0));
                 bed.check().await;
             }
         }

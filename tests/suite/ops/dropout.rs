@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Shape, Tensor, Usage};
+use tabtune::device::{Device, Shape, Tensor, Usage};
 use tabtune::ops::dropout;
 
 use super::{Bed, ROWS, sum};
-use crate::check::gpu;
+use crate::check::device;
 use crate::reference::*;
 
-fn site(gpu: &Rc<Gpu>, number: u32) -> Tensor {
-    let buffer = gpu.buffer("site", 256, Usage::Uniform).expect("a buffer");
-    gpu.write(&buffer, 0, bytemuck::cast_slice(&[2f32.to_bits(), number, 8, 0]));
+fn site(device: &Rc<Device>, number: u32) -> Tensor {
+    let buffer = device.buffer("site", 256, Usage::Uniform).expect("a buffer");
+    device.write(&buffer, 0, bytemuck::cast_slice(&[2f32.to_bits(), number, 8, 0]));
     Tensor::in_buffer(buffer, 0, 1, 4)
 }
 
@@ -19,19 +19,19 @@ fn masked(values: &[f64], factors: &[f64]) -> Vec<f64> {
     values.iter().zip(factors).map(|(x, factor)| x * factor).collect()
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes. Two sites read one x, as q and k do: the second adds to the gradient of the
     /// first.
     async fn dropout_equals_its_reference() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for c in [4, 12, 68] {
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, &format!("dropout of {c}"), rows);
+                let mut bed = Bed::new(&device, &format!("dropout of {c}"), rows);
                 bed.step = tabtune::plan::Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
                 let (x, x_values) = bed.var(c);
                 let of = |site| MaskOf { seed: 77, step: 5, micro: 1, site };
                 let factors = [3, 4].map(|site| dropout_factors(of(site), 0.3, x_values.len()));
-                let [y, z] = [3, 4].map(|number| dropout(&mut bed.rec, &x, &site(&gpu, number)));
+                let [y, z] = [3, 4].map(|number| dropout(&mut bed.rec, &x, &site(&device, number)));
                 let ((_, dy), (_, dz)) = (bed.seed(&y), bed.seed(&z));
                 bed.writes("y", &y.data, masked(&x_values, &factors[0]));
                 bed.writes("z", &z.data, masked(&x_values, &factors[1]));

@@ -3,18 +3,18 @@
 use tabtune::ops::embed;
 
 use super::{Bed, FORMATS, ROWS};
-use crate::check::gpu;
+use crate::check::device;
 use crate::reference::*;
-use tabtune::gpu::Shape;
+use tabtune::device::Shape;
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes. The last slab has fewer rows than the others; the first and last token of each
     /// are among the tokens.
     async fn embed_reads_the_slab_that_holds_a_token() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for (v, c, slab) in [(5, 4, 64), (69, 12, 32), (69, 68, 64)] {
             for (rows, format) in ROWS.into_iter().zip(FORMATS.into_iter().cycle()) {
-                let mut bed = Bed::new(&gpu, &format!("embed [{v} in slabs of {slab}, {c}] {format:?}"), rows);
+                let mut bed = Bed::new(&device, &format!("embed [{v} in slabs of {slab}, {c}] {format:?}"), rows);
                 bed.format = format;
                 let (table, values) = bed.weight(v, c, slab);
                 let mut tokens: Vec<u32> = (0..rows.1).map(|_| bed.below(v) as u32).collect();

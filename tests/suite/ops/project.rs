@@ -2,19 +2,19 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::Tensor;
-use tabtune::gpu::{Format, Gpu, Usage};
+use tabtune::device::Tensor;
+use tabtune::device::{Device, Format, Usage};
 use tabtune::ops::{Matrix, Param, project, project_into};
 use tabtune::plan::Var;
 
 use super::{Bed, FORMATS, ROWS, sum, times};
-use crate::check::{SHAPES, gpu};
+use crate::check::{SHAPES, device};
 use crate::reference::*;
 
 /// A site's uniform with this scale.
-fn site(gpu: &Rc<Gpu>, scale: f32) -> Tensor {
-    let buffer = gpu.buffer("site", 256, Usage::Uniform).expect("a buffer");
-    gpu.write(&buffer, 0, bytemuck::cast_slice(&[scale.to_bits(), 0, 0, 0]));
+fn site(device: &Rc<Device>, scale: f32) -> Tensor {
+    let buffer = device.buffer("site", 256, Usage::Uniform).expect("a buffer");
+    device.write(&buffer, 0, bytemuck::cast_slice(&[scale.to_bits(), 0, 0, 0]));
     Tensor::in_buffer(buffer, 0, 1, 4)
 }
 
@@ -24,8 +24,8 @@ fn param(bed: &mut Bed, rows: usize, cols: usize, values: &[f64]) -> (Param, Vec
     (Param { value: bed.filled(rows, cols, values), grad }, before)
 }
 
-async fn frozen(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize), format: Format) {
-    let mut bed = Bed::new(gpu, &format!("project [{n_out} in slabs of {slab}, {n_in}] {format:?}"), rows);
+async fn frozen(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize), format: Format) {
+    let mut bed = Bed::new(device, &format!("project [{n_out} in slabs of {slab}, {n_in}] {format:?}"), rows);
     bed.format = format;
     let (x, x_values) = bed.var(n_in);
     let (w, w_values) = bed.weight(n_out, n_in, slab);
@@ -47,8 +47,8 @@ fn padded(bed: &mut Bed, n_in: usize, n_out: usize, rank: usize, stored: usize) 
 }
 
 /// y = x Wᵀ + s (x Aᵀ) Bᵀ as `Linear` records it, with or without something trainable below x.
-async fn lora(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, rank): (usize, usize, usize), lowest: bool) {
-    let mut bed = Bed::new(gpu, &format!("LoRA [{n_out}, {n_in}] of rank {rank}, lowest: {lowest}"), rows);
+async fn lora(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, rank): (usize, usize, usize), lowest: bool) {
+    let mut bed = Bed::new(device, &format!("LoRA [{n_out}, {n_in}] of rank {rank}, lowest: {lowest}"), rows);
     let stored = rank.next_multiple_of(4);
     let lora = padded(&mut bed, n_in, n_out, rank, stored);
     let (x, x_values) = bed.var(n_in);
@@ -58,7 +58,7 @@ async fn lora(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, rank): (usize, 
     let (b, b_before) = param(&mut bed, n_out, stored, &lora.b);
     // The adapter's strength is half of one, so the site holds twice the scale.
     bed.step.strength = 0.5;
-    let site = site(gpu, 2.0 * lora.scale as f32);
+    let site = site(device, 2.0 * lora.scale as f32);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
     let z = project(&mut bed.rec, None, &x, Matrix::Trained(&a), None);
     let y = project(&mut bed.rec, Some(y), &z, Matrix::Trained(&b), Some(&site));
@@ -74,14 +74,14 @@ async fn lora(gpu: &Rc<Gpu>, rows: (usize, usize), (n_out, n_in, rank): (usize, 
     bed.check().await;
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     async fn project_through_frozen_weights() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for weight in [(4, 20, 64), (68, 68, 64), (20, 12, 8)] {
                 for rows in ROWS {
                     for format in FORMATS {
-                        frozen(&gpu, rows, weight, format).await;
+                        frozen(&device, rows, weight, format).await;
                     }
                 }
             }
@@ -90,27 +90,27 @@ crate::gpu_tests! {
 
     async fn project_through_adapters() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for adapter in [(132, 12, 3), (12, 68, 8), (20, 20, 20)] {
                 for rows in ROWS {
-                    lora(&gpu, rows, adapter, false).await;
+                    lora(&device, rows, adapter, false).await;
                 }
             }
-            lora(&gpu, (70, 67), (12, 68, 8), true).await;
+            lora(&device, (70, 67), (12, 68, 8), true).await;
         }
     }
 
     /// Bit for bit, which also holds where the adapter is not finite.
     async fn project_with_strength_zero_leaves_the_base() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for rows in [(1, 1), (7, 7)] {
-                let mut bed = Bed::new(&gpu, "strength zero", rows);
+                let mut bed = Bed::new(&device, "strength zero", rows);
                 let (x, _) = bed.var(4);
                 let base = bed.noise(rows.1 * 12);
                 let y = bed.var_of(12, &base);
                 let (b, _) = param(&mut bed, 12, 4, &[f64::NAN; 48]);
-                let site = site(&gpu, 2.0);
+                let site = site(&device, 2.0);
                 bed.step.strength = 0.0;
                 bed.tolerance = 0.0;
                 let y = project(&mut bed.rec, Some(y), &x, Matrix::Trained(&b), Some(&site));
@@ -124,9 +124,9 @@ crate::gpu_tests! {
     /// add.
     async fn project_gradients_of_one_input_add_up() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, "two readers", rows);
+                let mut bed = Bed::new(&device, "two readers", rows);
                 let (x, _) = bed.var(12);
                 let mut dx = vec![0.0; rows.1 * 12];
                 for n_out in [4, 20] {
@@ -144,14 +144,14 @@ crate::gpu_tests! {
     /// A vocabulary that is no multiple of 4, as the logits that the host reads have it.
     async fn project_into_logits() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for (v, slab) in [(5, 64), (69, 32)] {
                 for (rows, format) in [(1, 1), (7, 7), (70, 67)].into_iter().zip(FORMATS.into_iter().cycle()) {
-                    let mut bed = Bed::new(&gpu, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
+                    let mut bed = Bed::new(&device, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
                     bed.format = format;
                     let (x, x_values) = bed.var(12);
                     let (w, w_values) = bed.weight(v, 12, slab);
-                    let y = Tensor::owned(&gpu, "logits", rows.0, v).expect("a tensor");
+                    let y = Tensor::owned(&device, "logits", rows.0, v).expect("a tensor");
                     project_into(&mut bed.rec, &x.data, &w, &y, None);
                     bed.writes("logits", &y, project_forward(&x_values, &w_values, rows.1, 12, v));
                     bed.check().await;
@@ -163,13 +163,13 @@ crate::gpu_tests! {
     /// s · x Wᵀ where nothing is there to add to, and its gradient: the factor is in all three products.
     async fn project_scales_by_its_site() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, "a site without a base", rows);
+                let mut bed = Bed::new(&device, "a site without a base", rows);
                 let (x, x_values) = bed.var(4);
                 let w_values = bed.noise(12 * 4);
                 let (w, before) = param(&mut bed, 12, 4, &w_values);
-                let site = site(&gpu, -3.0);
+                let site = site(&device, -3.0);
                 let y = project(&mut bed.rec, None, &x, Matrix::Trained(&w), Some(&site));
                 let (_, dy) = bed.seed(&y);
                 bed.writes("y", &y.data, times(-3.0, &project_forward(&x_values, &w_values, rows.1, 4, 12)));

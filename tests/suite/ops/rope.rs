@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use tabtune::gpu::{Gpu, Shape};
+use tabtune::device::{Device, Shape};
 use tabtune::ops::{Heads, RopeTables, rope};
 
 use super::Bed;
-use crate::check::{close64, gpu};
+use crate::check::{close64, device};
 use crate::reference::*;
 
 struct Case {
@@ -31,15 +31,15 @@ const CASES: [Case; 7] = [
 ];
 
 /// `only_queries`: nothing trainable lies upstream of the keys.
-async fn turns(gpu: &Rc<Gpu>, case: &Case, only_queries: bool) {
+async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
     let Case { heads, batch, time, position } = *case;
     let (h, kv, d) = (heads.query, heads.key, heads.size);
     let rows = batch * time;
-    let mut bed = Bed::new(gpu, &format!("rope {heads:?}, {batch} sequences from {position}"), (rows, rows));
+    let mut bed = Bed::new(device, &format!("rope {heads:?}, {batch} sequences from {position}"), (rows, rows));
     bed.step.batch = batch as u32;
     bed.step.time = time as u32;
     bed.step.position = position as u32;
-    let tables = RopeTables::new(gpu, 67, d, 10_000.0).expect("tables");
+    let tables = RopeTables::new(device, 67, d, 10_000.0).expect("tables");
     let expected = rope_tables(67, d, 10_000.0);
     let positions: Vec<usize> = (0..rows).map(|row| position + row % time).collect();
     let ((q, q_values), (mut k, k_values)) = (bed.var(h * d), bed.var(kv * d));
@@ -55,22 +55,22 @@ async fn turns(gpu: &Rc<Gpu>, case: &Case, only_queries: bool) {
     bed.check().await;
 }
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes.
     async fn rope_turns_and_turns_back() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for case in &CASES {
-            turns(&gpu, case, false).await;
+            turns(&device, case, false).await;
         }
-        turns(&gpu, &CASES[3], true).await;
+        turns(&device, &CASES[3], true).await;
     }
 
     /// Angles as transformers rounds them, up to a context of 2,048. With powers kept in f64 they are off by up to
     /// 1.2e-4.
     async fn rope_tables_equal_their_reference() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for (d, theta) in [(4, 10_000.0), (12, 10_000.0), (64, 10_000.0), (64, 100_000.0), (128, 500_000.0)] {
-            let tables = RopeTables::new(&gpu, 2048, d, theta).expect("tables");
+            let tables = RopeTables::new(&device, 2048, d, theta).expect("tables");
             let expected = rope_tables(2048, d, theta);
             for (what, table, expected) in
                 [("cosine", &tables.cosine, &expected.cos), ("sine", &tables.sine, &expected.sin)]
@@ -78,7 +78,7 @@ crate::gpu_tests! {
                 // One row, because the table is dense whatever D/2 is.
                 let mut table = table.clone();
                 (table.rows, table.cols) = (1, expected.len());
-                let found = table.download(&gpu).await.expect("a table");
+                let found = table.download(&device).await.expect("a table");
                 close64(&format!("{what} of D {d}, theta {theta}"), &found, expected, 1e-6);
             }
         }

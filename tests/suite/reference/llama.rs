@@ -77,7 +77,7 @@ pub struct Batch {
     pub b: usize,
     pub t: usize,
     pub ids: Vec<u32>,
-    pub targets: Vec<Option<usize>>,
+    pub labels: Vec<Option<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,12 +87,12 @@ pub struct Llama {
     pub adapters: BTreeMap<Site, Lora>,
 }
 
-/// What the forward pass leaves: logits [B, T, V], the sum of the losses, the number of targets, and what backward
+/// What the forward pass leaves: logits [B, T, V], the sum of the losses, the number of labels, and what backward
 /// reads.
 pub struct Pass {
     pub logits: Vec<f64>,
     pub loss: f64,
-    pub targets: usize,
+    pub labels: usize,
     blocks: Vec<Block>,
     x: Vec<f64>,
     hidden: Vec<f64>,
@@ -125,14 +125,14 @@ impl Llama {
         }
         let (hidden, _) = rms_norm_forward(&x, self.weight("model.norm"), eps);
         let logits = project_forward(&hidden, self.head(), batch.ids.len(), c, v);
-        let (loss, targets) = cross_entropy_forward(&logits, &batch.targets, v);
-        Pass { logits, loss, targets, blocks, x, hidden }
+        let (loss, labels) = cross_entropy_forward(&logits, &batch.labels, v);
+        Pass { logits, loss, labels, blocks, x, hidden }
     }
 
-    /// The gradients of `pass.loss · inv_targets`; 1 / `pass.targets` makes that the mean over this batch alone.
-    pub fn backward(&self, pass: &Pass, batch: &Batch, inv_targets: f64) -> Gradients {
+    /// The gradients of `pass.loss · inv_labels`; 1 / `pass.labels` makes that the mean over this batch alone.
+    pub fn backward(&self, pass: &Pass, batch: &Batch, inv_labels: f64) -> Gradients {
         let mut gradients = Gradients::new();
-        let dhidden = head_backward(&pass.hidden, self.head(), &batch.targets, self.config.c, inv_targets);
+        let dhidden = head_backward(&pass.hidden, self.head(), &batch.labels, self.config.c, inv_labels);
         let mut dx = rms_norm_backward(&dhidden, &pass.x, self.weight("model.norm"), self.config.eps);
         for (layer, block) in pass.blocks.iter().enumerate().rev() {
             dx = self.block_backward(layer, block, &dx, batch, &mut gradients);

@@ -41,12 +41,12 @@ proptest! {
     fn a_micro_batch_lists_its_targets_in_order(masks in prop::collection::vec(prop::collection::vec(any::<bool>(), 5), 0..4), missing in 0usize..3) {
         let made: Vec<Row> = masks.iter().enumerate().map(|(b, mask)| Row {
             ids: (0..6).map(|t| (100 * b + t + 1) as u32).collect(),
-            targets: mask.clone(),
+            labels: mask.clone(),
             tokens: 3,
         }).collect();
         let batch = made.len() + missing;
         let micro = MicroBatch::assemble(&made.iter().collect::<Vec<_>>(), batch, 5);
-        for list in [&micro.tokens, &micro.targets, &micro.rows, &micro.slot_of_row] {
+        for list in [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row] {
             prop_assert_eq!(list.len(), batch * 5);
         }
         let mut labelled = Vec::new();
@@ -54,12 +54,12 @@ proptest! {
             let (b, t) = (place / 5, place % 5);
             let row = made.get(b);
             prop_assert_eq!(micro.tokens[place], row.map_or(0, |r| r.ids[t]));
-            if row.is_some_and(|r| r.targets[t]) {
-                prop_assert_eq!(micro.targets[place], made[b].ids[t + 1]);
+            if row.is_some_and(|r| r.labels[t]) {
+                prop_assert_eq!(micro.labels[place], made[b].ids[t + 1]);
                 prop_assert_eq!(micro.slot_of_row[place], labelled.len() as u32);
                 labelled.push(place as u32);
             } else {
-                prop_assert_eq!((micro.targets[place], micro.slot_of_row[place]), (0, MicroBatch::NO_SLOT));
+                prop_assert_eq!((micro.labels[place], micro.slot_of_row[place]), (0, MicroBatch::NO_SLOT));
             }
         }
         prop_assert_eq!((micro.labelled as usize, micro.real_tokens as usize), (labelled.len(), 3 * made.len()));

@@ -1,4 +1,4 @@
-//! Conversations: templates from a model's folder, rows with what the assistant says as targets, errors. Renderings of
+//! Conversations: templates from a model's folder, rows with what the assistant says as labels, errors. Renderings of
 //! published templates are compared in `conformance`.
 
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn long_conversations_lose_their_end_and_are_counted() {
         let found = rows_of(&tokenizer, &line(&exchange()), seq_len).unwrap();
         let row = &found.rows[0];
         assert_eq!(found.cut, usize::from(whole.tokens > seq_len + 1));
-        assert_eq!((&row.ids[..], &row.targets[..]), (&whole.ids[..=seq_len], &whole.targets[..seq_len]), "{seq_len}");
+        assert_eq!((&row.ids[..], &row.labels[..]), (&whole.ids[..=seq_len], &whole.labels[..seq_len]), "{seq_len}");
     }
     let options = DatasetOptions { seq_len: 4, holdout: 0.0, limit_bytes: PAGE_LIMIT };
     let lines = document("a.jsonl", &line(&exchange()));

@@ -140,7 +140,7 @@ fn a_conversation_of_many_turns_is_read_soon() {
     let template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
     let start = Instant::now();
     let found = rows(&with_template(template), &[document("a.jsonl", &line)], 128).unwrap();
-    assert!(found.rows[0].targets.iter().any(|target| *target));
+    assert!(found.rows[0].labels.iter().any(|label| *label));
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
@@ -233,7 +233,7 @@ proptest! {
         for line in lines {
             let found = CHAT.with(|tokenizer| rows(tokenizer, &[document("a.jsonl", &line)], 7));
             if let Ok(found) = found {
-                prop_assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.targets.len() == 7 && row.tokens <= 7));
+                prop_assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.labels.len() == 7 && row.tokens <= 7));
             }
         }
     }

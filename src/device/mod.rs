@@ -3,12 +3,12 @@
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;
-pub mod device;
+mod card;
 pub mod kernel;
 pub mod readback;
 pub mod tensor;
 
-pub use device::{Buffer, Gpu, GpuOptions, Shape, Usage};
+pub use card::{Buffer, Device, DeviceOptions, Shape, Usage};
 pub use kernel::{Access, Constants, KernelKey};
 pub use readback::{Ring, Ticket};
 pub use tensor::{Format, Pool, Tensor};

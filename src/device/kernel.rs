@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::ahead::Ahead;
-use super::device::{Buffer, Gpu};
+use super::card::{Buffer, Device};
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ pub struct BindGroup {
     _buffers: Vec<Rc<Buffer>>,
 }
 
-impl Gpu {
+impl Device {
     pub(crate) fn pipeline(&self, key: &KernelKey) -> Rc<Pipeline> {
         if let Some(known) = self.pipelines.borrow().get(key) {
             return known.clone();
@@ -115,15 +115,15 @@ impl Gpu {
     pub(crate) fn start_compiling(&self, pipeline: &Rc<Pipeline>) -> Compiling {
         let label = pipeline.key.label();
         let source = wgpu::ShaderSource::Wgsl(pipeline.key.module().wgsl.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
-        let ahead = Ahead::start(&self.device, || drop(self.create_pipeline(pipeline, &module)));
+        let module = self.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
+        let ahead = Ahead::start(&self.raw, || drop(self.create_pipeline(pipeline, &module)));
         Compiling { pipeline: pipeline.clone(), module, ahead }
     }
 
     /// Makes a pipeline ready to be dispatched. A browser may leave some of the work to its first dispatch.
     pub(crate) fn finish_compiling(&self, compiling: Compiling) {
         let Compiling { pipeline, module, ahead } = compiling;
-        ahead.hand_over(&self.device, || drop(pipeline.raw.set(self.create_pipeline(&pipeline, &module))));
+        ahead.hand_over(&self.raw, || drop(pipeline.raw.set(self.create_pipeline(&pipeline, &module))));
     }
 
     fn create_pipeline(&self, pipeline: &Pipeline, module: &wgpu::ShaderModule) -> wgpu::ComputePipeline {
@@ -133,7 +133,7 @@ impl Gpu {
         // Every kernel writes its work-group memory before it reads it.
         let compilation_options =
             wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        self.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline.layout.1),
             module,
@@ -163,7 +163,7 @@ impl Gpu {
             entries: &entries,
         };
         BindGroup {
-            raw: self.device.create_bind_group(&descriptor),
+            raw: self.raw.create_bind_group(&descriptor),
             _buffers: ranges.iter().map(|(buffer, ..)| buffer.clone()).collect(),
         }
     }
@@ -188,12 +188,11 @@ impl Gpu {
                     count: None,
                 })
                 .collect();
-            let group = self
-                .device
-                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let group =
+                self.raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
             let descriptor =
                 wgpu::PipelineLayoutDescriptor { label: None, bind_group_layouts: &[Some(&group)], immediate_size: 0 };
-            let pipeline = self.device.create_pipeline_layout(&descriptor);
+            let pipeline = self.raw.create_pipeline_layout(&descriptor);
             Rc::new((group, pipeline))
         };
         self.layouts.borrow_mut().entry(bindings.to_vec()).or_insert_with(make).clone()
@@ -212,10 +211,10 @@ pub struct Ready {
     pub groups: [u32; 3],
 }
 
-impl Gpu {
+impl Device {
     /// Runs a single group of a dispatch, so that the browser compiles its pipeline.
     pub(crate) fn submit_one_group(&self, ready: &Ready) {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.raw.create_command_encoder(&Default::default());
         if let Some(pipeline) = ready.pipeline.raw.get() {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(pipeline);
@@ -227,7 +226,7 @@ impl Gpu {
 
     /// Encodes the dispatches in one compute pass and submits them. Every pipeline must have been compiled.
     pub(crate) fn submit(&self, dispatches: &[Ready]) {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.raw.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for ready in dispatches {

@@ -1,20 +1,20 @@
 //! `swiglu`.
 
-use tabtune::gpu::Shape;
+use tabtune::device::Shape;
 use tabtune::ops::swiglu;
 
 use super::{Bed, ROWS, times};
-use crate::check::gpu;
+use crate::check::device;
 use crate::reference::*;
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) is past the largest
     /// f32.
     async fn swiglu_equals_its_reference() {
-        let gpu = gpu(Shape::Direct).await;
+        let device = device(Shape::Direct).await;
         for f in [4, 12, 68] {
             for rows in ROWS {
-                let mut bed = Bed::new(&gpu, &format!("swiglu of {f}"), rows);
+                let mut bed = Bed::new(&device, &format!("swiglu of {f}"), rows);
                 let mut g_values = times(8.0, &bed.noise(rows.1 * f));
                 g_values[0] = -100.0;
                 g_values[1] = 100.0;

@@ -4,8 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::safetensors::Header;
 use crate::error::{Error, Result};
-use crate::safetensors::Header;
 
 type Read = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>>;
 

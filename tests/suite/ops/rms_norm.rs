@@ -3,20 +3,20 @@
 use tabtune::ops::rms_norm;
 
 use super::{Bed, ROWS};
-use crate::check::{SHAPES, gpu};
+use crate::check::{SHAPES, device};
 use crate::reference::*;
 
 /// A power of two, so that f32 and f64 mean the same number; so large that a kernel without it fails.
 const EPS: f64 = 0.125;
 
-crate::gpu_tests! {
+crate::device_tests! {
     /// 260 is one quad more than the 64 lanes of a group.
     async fn rms_norm_equals_its_reference() {
         for shape in SHAPES {
-            let gpu = gpu(shape).await;
+            let device = device(shape).await;
             for c in [4, 12, 68, 260] {
                 for rows in ROWS {
-                    let mut bed = Bed::new(&gpu, &format!("rms_norm of {c}"), rows);
+                    let mut bed = Bed::new(&device, &format!("rms_norm of {c}"), rows);
                     let (x, x_values) = bed.var(c);
                     let (w, w_values) = bed.matrix(1, c);
                     let y = rms_norm(&mut bed.rec, &x, &w, EPS as f32);

@@ -1,6 +1,6 @@
 //! Root mean square normalisation (Zhang and Sennrich 2019) with a frozen gain.
 
-use crate::gpu::{Shape, Tensor};
+use crate::device::{Shape, Tensor};
 use crate::plan::{Recorder, Var};
 
 /// Records y = x · w / sqrt(mean(x²) + eps), x [rows, C], w [C].
@@ -29,7 +29,7 @@ pub fn rms_norm(rec: &mut Recorder, x: &Var, weight: &Tensor, eps: f32) -> Var {
 
 /// A group per row, or a row per invocation.
 fn groups(rec: &Recorder, rows: usize) -> [usize; 3] {
-    match rec.gpu.shape {
+    match rec.device.shape {
         Shape::Tiled => [rows, 1, 1],
         Shape::Direct => [rows.div_ceil(8), 1, 1],
     }

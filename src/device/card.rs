@@ -27,7 +27,7 @@ impl Shape {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct GpuOptions {
+pub struct DeviceOptions {
     /// Overrides the shape that the adapter's kind suggests.
     pub shape: Option<Shape>,
     /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
@@ -66,8 +66,8 @@ impl Drop for Buffer {
     }
 }
 
-pub struct Gpu {
-    pub(super) device: wgpu::Device,
+pub struct Device {
+    pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub shape: Shape,
     /// The adapter computes on the CPU.
@@ -84,16 +84,16 @@ pub struct Gpu {
     refused: Arc<Mutex<Option<String>>>,
 }
 
-impl Gpu {
+impl Device {
     /// Opens the adapter that the system prefers. Errors: `NoGpu`.
-    pub async fn new(options: GpuOptions) -> Result<Rc<Gpu>> {
-        let no_gpu = |reason: String| Error::NoGpu { reason };
+    pub async fn new(options: DeviceOptions) -> Result<Rc<Device>> {
+        let no_device = |reason: String| Error::NoGpu { reason };
         let instance = wgpu::Instance::default();
         let request = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..Default::default()
         };
-        let adapter = instance.request_adapter(&request).await.map_err(|e| no_gpu(e.to_string()))?;
+        let adapter = instance.request_adapter(&request).await.map_err(|e| no_device(e.to_string()))?;
         let (info, has) = (adapter.get_info(), adapter.limits());
         // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to
         // what the adapter has.
@@ -108,7 +108,7 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
-        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| no_gpu(e.to_string()))?;
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| no_device(e.to_string()))?;
         let lost = Arc::new(Mutex::new(None));
         let lost_here = lost.clone();
         device.set_device_lost_callback(move |_, message| {
@@ -127,8 +127,8 @@ impl Gpu {
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let shape = options.shape.unwrap_or(if software { Shape::Direct } else { Shape::Tiled });
         let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size);
-        Ok(Rc::new(Gpu {
-            device,
+        Ok(Rc::new(Device {
+            raw: device,
             queue,
             shape,
             software,
@@ -156,7 +156,7 @@ impl Gpu {
             Usage::Uniform => storage | wgpu::BufferUsages::UNIFORM,
             Usage::Staging => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
         };
-        let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let raw = self.raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage,
@@ -176,15 +176,15 @@ impl Gpu {
 
     /// Copies between buffers in a submission of its own.
     pub fn copy(&self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.raw.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&from.raw, from_offset, &to.raw, to_offset, Some(bytes));
         self.queue.submit([encoder.finish()]);
     }
 
     /// Runs `make` and answers what the device refused meanwhile as a typed error.
     pub async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let made = make();
         let memory = memory.pop();
         let validation = validation.pop();
@@ -213,7 +213,7 @@ impl Gpu {
 
     /// Ends the device, as a driver reset would.
     pub fn destroy(&self) {
-        self.device.destroy();
+        self.raw.destroy();
     }
 
     /// Bytes in buffers now.

@@ -1,4 +1,4 @@
-// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `gpu::kernel`
+// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `device::kernel`
 // embeds them. `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one
 // form serves both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
 const KERNELS: &[(&str, &[&[&str]])] = &[
@@ -30,24 +30,24 @@ const KERNELS: &[(&str, &[&[&str]])] = &[
     ("matmul_tn", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
     ("matmul_vec", &[&["tiled"], &["tiled", "site"], &["tiled", "f16"], &["direct"], &["direct", "site"], &["direct", "f16"]]),
     ("embed", &[&[], &["f16"]]),
-    ("gather_rows", &[&[]]),
-    ("scatter_rows", &[&[]]),
+    ("gather_rows_forward", &[&[]]),
+    ("gather_rows_backward", &[&[]]),
     ("add", &[&[]]),
-    ("dropout_mask", &[&[]]),
+    ("dropout", &[&[]]),
     ("rms_norm_forward", &[&["tiled"], &["direct"]]),
     ("rms_norm_backward", &[&["tiled"], &["direct"]]),
     ("rope", &[&[]]),
     ("attention_forward", ATTENTION),
     ("attention_backward_q", ATTENTION),
     ("attention_backward_kv", ATTENTION),
-    ("cache_rows", &[&[]]),
+    ("attention_cache", &[&[]]),
     ("swiglu_forward", &[&[]]),
     ("swiglu_backward", &[&[]]),
     ("cross_entropy_forward", &[&["tiled"], &["direct"]]),
     ("cross_entropy_backward", &[&[]]),
     ("cross_entropy_total", &[&["tiled"], &["direct"]]),
-    ("grad_norm", &[&[]]),
-    ("grad_clip", &[&["tiled"], &["direct"]]),
+    ("adamw_norm", &[&[]]),
+    ("adamw_clip", &[&["tiled"], &["direct"]]),
     ("adamw", &[&[]]),
     ("fma_probe", &[&[]]),
 ];

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use half::f16;
 
-use super::device::{Buffer, Gpu, Usage};
+use super::card::{Buffer, Device, Usage};
 use crate::error::Result;
 
 /// Activation memory of all plans of one model. A slot is free again when the last tensor in it is dropped, which
@@ -108,11 +108,11 @@ impl Pool {
     }
 
     /// Gives every slot its buffer. Errors: `GpuLimit`.
-    pub(crate) fn allocate(&self, gpu: &Gpu) -> Result<()> {
+    pub(crate) fn allocate(&self, device: &Device) -> Result<()> {
         let mut slots = self.0.borrow_mut();
         for id in 0..slots.sizes.len() {
             if slots.buffers[id].is_none() {
-                slots.buffers[id] = Some(gpu.buffer("activation", slots.sizes[id], Usage::Storage)?);
+                slots.buffers[id] = Some(device.buffer("activation", slots.sizes[id], Usage::Storage)?);
             }
         }
         Ok(())
@@ -133,9 +133,9 @@ impl Pool {
 
 impl Tensor {
     /// A tensor in a buffer of its own: what the host reads or writes, and what outlives a plan.
-    pub fn owned(gpu: &Gpu, label: &str, rows: usize, cols: usize) -> Result<Tensor> {
+    pub fn owned(device: &Device, label: &str, rows: usize, cols: usize) -> Result<Tensor> {
         let bytes = (rows * cols.next_multiple_of(4) * 4) as u64;
-        Ok(Tensor::in_buffer(gpu.buffer(label, bytes, Usage::Storage)?, 0, rows, cols))
+        Ok(Tensor::in_buffer(device.buffer(label, bytes, Usage::Storage)?, 0, rows, cols))
     }
 
     pub fn in_buffer(buffer: Rc<Buffer>, offset: u64, rows: usize, cols: usize) -> Tensor {
@@ -143,8 +143,8 @@ impl Tensor {
     }
 
     /// A frozen matrix in a buffer of its own; `cols` is a multiple of 4.
-    pub fn stored(gpu: &Gpu, label: &str, rows: usize, cols: usize, format: Format) -> Result<Tensor> {
-        let buffer = gpu.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
+    pub fn stored(device: &Device, label: &str, rows: usize, cols: usize, format: Format) -> Result<Tensor> {
+        let buffer = device.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
         Ok(Tensor { format, ..Tensor::in_buffer(buffer, 0, rows, cols) })
     }
 
@@ -176,9 +176,9 @@ impl Tensor {
     }
 
     /// The numbers, row by row. Pooled tensors hold what the last plan left there: for tests.
-    pub async fn download(&self, gpu: &Gpu) -> Result<Vec<f32>> {
+    pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
         let Some(buffer) = self.buffer() else { return Ok(Vec::new()) };
-        let bytes = gpu.read(&buffer, self.offset, self.bytes()).await?;
+        let bytes = device.read(&buffer, self.offset, self.bytes()).await?;
         let padded: Vec<f32> = match self.format {
             Format::F32 => bytemuck::pod_collect_to_vec(&bytes),
             Format::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes)
@@ -191,20 +191,20 @@ impl Tensor {
     }
 
     /// Fills the tensor; `values` has rows x cols numbers, cols a multiple of 4.
-    pub fn upload(&self, gpu: &Gpu, values: &[f32]) {
-        self.upload_at(gpu, 0, values);
+    pub fn upload(&self, device: &Device, values: &[f32]) {
+        self.upload_at(device, 0, values);
     }
 
     /// Fills numbers `first…` of the tensor; in f16 they are rounded to the nearest, and an even number of them starts
     /// at an even place.
-    pub fn upload_at(&self, gpu: &Gpu, first: usize, values: &[f32]) {
+    pub fn upload_at(&self, device: &Device, first: usize, values: &[f32]) {
         let Some(buffer) = self.buffer() else { return };
         let at = self.offset + first as u64 * self.format.bytes();
         match self.format {
-            Format::F32 => gpu.write(&buffer, at, bytemuck::cast_slice(values)),
+            Format::F32 => device.write(&buffer, at, bytemuck::cast_slice(values)),
             Format::F16 => {
                 let halves: Vec<u16> = values.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
-                gpu.write(&buffer, at, bytemuck::cast_slice(&halves));
+                device.write(&buffer, at, bytemuck::cast_slice(&halves));
             }
         }
     }

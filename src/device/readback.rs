@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::device::{Buffer, Gpu, Usage};
+use super::card::{Buffer, Device, Usage};
 use crate::error::{Error, Result};
 
 type Answer = std::result::Result<(), wgpu::BufferAsyncError>;
@@ -51,10 +51,10 @@ pub struct Ticket {
     busy: Option<Rc<Cell<bool>>>,
 }
 
-impl Gpu {
+impl Device {
     /// Copies a range into `staging`, which must be unmapped, and starts to map it. Nothing waits yet.
     pub fn start_read(&self, buffer: &Buffer, offset: u64, staging: &Rc<Buffer>, bytes: u64) -> Ticket {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.raw.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, Some(bytes));
         let submission = self.queue.submit([encoder.finish()]);
         let signal = Signal::default();
@@ -67,7 +67,7 @@ impl Gpu {
     pub async fn finish_read(&self, ticket: Ticket) -> Result<Vec<u8>> {
         let lost = || Error::DeviceLost { reason: "a read was dropped".to_string() };
         #[cfg(not(target_arch = "wasm32"))]
-        self.device
+        self.raw
             .poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None })
             .map_err(|_| lost())?;
         let _ = &ticket.submission;
@@ -93,7 +93,7 @@ impl Gpu {
         let sender = signal.clone();
         self.queue.on_submitted_work_done(move || sender.send(Ok(())));
         #[cfg(not(target_arch = "wasm32"))]
-        self.device
+        self.raw
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
         let _ = signal.await;
@@ -121,20 +121,20 @@ pub struct Ring {
 }
 
 impl Ring {
-    pub fn new(gpu: &Gpu, bytes: u64) -> Result<Ring> {
-        let slot = |_| Ok((gpu.buffer("ring", bytes, Usage::Staging)?, Rc::new(Cell::new(false))));
+    pub fn new(device: &Device, bytes: u64) -> Result<Ring> {
+        let slot = |_| Ok((device.buffer("ring", bytes, Usage::Staging)?, Rc::new(Cell::new(false))));
         Ok(Ring { slots: (0..4).map(slot).collect::<Result<_>>()?, next: 0 })
     }
 
     /// Starts to read the first `bytes` of `buffer`. Answers `None` while the slot in turn is still unread: the caller
     /// has too many in flight.
-    pub fn start(&mut self, gpu: &Gpu, buffer: &Buffer, bytes: u64) -> Option<Ticket> {
+    pub fn start(&mut self, device: &Device, buffer: &Buffer, bytes: u64) -> Option<Ticket> {
         let (staging, busy) = &self.slots[self.next];
         if busy.replace(true) {
             return None;
         }
         self.next = (self.next + 1) % self.slots.len();
-        let mut ticket = gpu.start_read(buffer, 0, staging, bytes);
+        let mut ticket = device.start_read(buffer, 0, staging, bytes);
         ticket.busy = Some(busy.clone());
         Some(ticket)
     }
