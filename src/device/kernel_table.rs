@@ -33,6 +33,7 @@ const KERNELS: &[(&str, &[&[&str]])] = &[
     ("gather_rows_forward", &[&[]]),
     ("gather_rows_backward", &[&[]]),
     ("add", &[&[]]),
+    ("bias", &[&[]]),
     ("dropout", &[&[]]),
     ("rms_norm_forward", &[&["tiled"], &["direct"]]),
     ("rms_norm_backward", &[&["tiled"], &["direct"]]),

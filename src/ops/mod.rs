@@ -4,6 +4,7 @@
 mod adamw;
 mod add;
 mod attention;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;
@@ -15,6 +16,7 @@ mod swiglu;
 pub use adamw::{UpdateBuffers, update};
 pub use add::add;
 pub use attention::{Cache, Heads, attention};
+pub use bias::bias;
 pub use cross_entropy::{Chunks, cross_entropy, gather_rows};
 pub use dropout::dropout;
 pub use embed::embed;

@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const REFERENCES: &[(&str, &str)] = &[
     ("adamw", "adamw"),
     ("add", "add"),
+    ("bias", "bias"),
     ("attention_backward_kv", "attention"),
     ("attention_backward_q", "attention"),
     ("attention_forward", "attention"),

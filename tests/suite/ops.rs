@@ -3,6 +3,7 @@
 mod adamw;
 mod add;
 mod attention;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;

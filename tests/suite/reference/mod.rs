@@ -7,6 +7,7 @@
 mod adamw;
 mod add;
 mod attention;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;
@@ -20,6 +21,7 @@ mod swiglu;
 pub use adamw::{AdamW, Schedule, adamw_step, clip_coefficient, global_norm, learning_rate};
 pub use add::{add_backward, add_forward};
 pub use attention::{AttentionShape, attention_backward, attention_forward};
+pub use bias::bias_forward;
 pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward};
 pub use dropout::{MaskOf, dropout_factors};
 pub use embed::embed_forward;
