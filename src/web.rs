@@ -16,7 +16,7 @@ use crate::adapter::{Adapter, AdapterFiles};
 use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::model::{Logits, Storage, Target, Transformer};
+use crate::model::{Logits, Storage, Transformer};
 use crate::plan::Progress;
 use crate::run::{
     self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks,
@@ -97,7 +97,7 @@ impl Engine {
         to_js(&serde_json::json!({
             "name": self.base.name,
             "sha256": self.base.sha256,
-            "modelType": config.model_type,
+            "modelType": config.family.model_type,
             "parameters": config.parameters(),
             "vocabulary": config.vocabulary,
             "context": config.context,
@@ -268,8 +268,8 @@ impl Engine {
     #[wasm_bindgen(js_name = setAdapter)]
     pub fn set_adapter(&self, config: String, weights: Vec<u8>) -> Js<()> {
         let files = AdapterFiles { config, weights };
-        let spec = files.spec().map_err(js_error)?;
-        let targets = spec.targets().into_iter().map(Target::name).collect();
+        let spec = files.spec(&self.base.model.config).map_err(js_error)?;
+        let targets = spec.target_names(&self.base.model.config);
         self.load(Kept {
             step: 0,
             loss: None,
@@ -310,7 +310,7 @@ impl Engine {
     /// beside it, with new plans.
     fn load(&self, mut kept: Kept) -> Js<()> {
         let files = kept.files.adapter().map_err(js_error)?.clone();
-        let spec = files.spec().map_err(js_error)?;
+        let spec = files.spec(&self.base.model.config).map_err(js_error)?;
         let idle = self.generator.borrow().as_ref().is_none_or(|generator| Rc::strong_count(generator) == 1);
         let mut loaded = self.loaded.borrow_mut();
         if let Some(loaded) = loaded.as_mut().filter(|loaded| idle && loaded.adapter.has_room_for(&spec)) {

@@ -7,7 +7,7 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::files::safetensors::{self, Header};
-use tabtune::model::{self, Config, llama};
+use tabtune::model::{Config, Role};
 use tabtune::run::Checkpoint;
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
 
@@ -64,15 +64,16 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
     static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {
         let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
                         "num_hidden_layers": 2, "vocab_size": 4}"#;
-        let names = (0..2)
-            .flat_map(|layer| model::Target::ALL.map(|target| format!("{}.weight", llama::module(layer, target))));
-        let tensors: Vec<_> = names.map(|name| (name, vec![4, 4], NUMBERS.as_slice())).collect();
-        (Config::parse(json).expect("a model"), safetensors::write(&tensors, &[]))
+        let config = Config::parse(json).expect("a model");
+        let linears = config.tensors().into_iter().filter(|spec| matches!(spec.role, Role::Weight(..)));
+        let tensors: Vec<_> = linears.map(|spec| (spec.name, spec.shape, NUMBERS.as_slice())).collect();
+        let base = safetensors::write(&tensors, &[]);
+        (config, base)
     });
 
     let (config, weights) = parts(bytes);
     let files = AdapterFiles { config: String::from_utf8_lossy(config).into_owned(), weights: weights.to_vec() };
-    let spec = files.spec()?;
+    let spec = files.spec(&BASE.0)?;
     assert!(spec.sites().iter().all(|site| site.rank > 0 && site.scale() >= 0.0));
 
     let (config, base) = &*BASE;

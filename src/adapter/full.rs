@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::{ALIGNMENT, Params};
+use super::flat::{ALIGNMENT, Params, part, part_mut};
 use crate::device::{Tensor, Usage};
 use crate::error::{Error, Result};
 use crate::model::{Target, Transformer};
@@ -14,21 +14,21 @@ use crate::ops::Param;
 pub struct Full {
     params: Params,
     /// In the order of the model.
-    places: Vec<(usize, Target, Range<usize>)>,
+    matrices: Vec<(usize, Target, Range<usize>)>,
 }
 
 impl Full {
     /// Room for every block linear of `model`. Errors: `GpuLimit` for a model whose linears do not fit one binding.
     pub fn new(model: &Transformer) -> Result<Full> {
         let device = &model.device;
-        let mut places = Vec::new();
+        let mut matrices = Vec::new();
         let mut end: usize = 0;
         for (layer, block) in model.blocks.iter().enumerate() {
             for (&target, linear) in &block.linears {
                 let numbers = linear.weight.rows.saturating_mul(linear.weight.cols);
                 let start = end;
                 end = start.saturating_add(numbers);
-                places.push((layer, target, start..end));
+                matrices.push((layer, target, start..end));
                 end = end.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
             }
         }
@@ -43,7 +43,7 @@ impl Full {
         let buffer = |label| device.buffer(label, bytes, Usage::Storage);
         Ok(Full {
             params: Params { p: buffer("trained matrices")?, g: buffer("their gradient")?, length: end },
-            places,
+            matrices,
         })
     }
 
@@ -54,13 +54,9 @@ impl Full {
     /// Where training starts: the base's own matrices.
     pub async fn initial(&self, model: &Transformer) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.params.length];
-        for (layer, target, range) in &self.places {
-            let Some(linear) = model.blocks.get(*layer).and_then(|block| block.linears.get(target)) else { continue };
-            let mut values = Vec::with_capacity(range.len());
-            for slab in linear.weight.slabs.iter() {
-                values.extend(slab.tensor.download(&model.device).await?);
-            }
-            flat.get_mut(range.clone()).unwrap_or_default().iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        for (layer, target, range) in &self.matrices {
+            let own = model.linear(*layer, *target).weight.download(&model.device).await?;
+            part_mut(&mut flat, range).copy_from_slice(&own);
         }
         Ok(flat)
     }
@@ -68,29 +64,25 @@ impl Full {
     /// A model that reads the trained matrices instead of its own, and shares the rest.
     pub fn attach(&self, model: &Transformer) -> Transformer {
         let mut model = model.clone();
-        for (layer, target, range) in &self.places {
-            if let Some(linear) = model.blocks.get_mut(*layer).and_then(|block| block.linears.get_mut(target)) {
-                let (rows, cols) = (linear.weight.rows, linear.weight.cols);
-                let offset = (range.start as u64).saturating_mul(4);
-                let tensor = |buffer: &Rc<_>| Tensor::in_buffer(Rc::clone(buffer), offset, rows, cols);
-                linear.lora = None;
-                linear.trained = Some(Param { value: tensor(&self.params.p), grad: tensor(&self.params.g) });
-            }
+        for (layer, target, range) in &self.matrices {
+            let linear = model.linear_mut(*layer, *target);
+            let (rows, cols) = (linear.weight.rows, linear.weight.cols);
+            let offset = (range.start as u64).saturating_mul(4);
+            let tensor = |buffer: &Rc<_>| Tensor::in_buffer(Rc::clone(buffer), offset, rows, cols);
+            linear.lora = None;
+            linear.trained = Some(Param { value: tensor(&self.params.p), grad: tensor(&self.params.g) });
         }
         model
     }
 
     /// Trained numbers.
     pub fn parameters(&self) -> usize {
-        self.places.iter().map(|(.., range)| range.len()).sum()
+        self.matrices.iter().map(|(.., range)| range.len()).sum()
     }
 
-    /// A whole checkpoint in f32: `model` with `flat`, which is in this layout, in the place of its linears.
+    /// A whole checkpoint in f32: `model` with `flat`, which is in this layout, instead of its linears.
     pub async fn checkpoint(&self, model: &Transformer, flat: &[f32]) -> Result<Vec<u8>> {
-        let linears = self
-            .places
-            .iter()
-            .map(|(layer, target, range)| (*layer, *target, flat.get(range.clone()).unwrap_or_default()));
-        model.checkpoint(linears).await
+        let trained = self.matrices.iter().map(|(layer, target, range)| ((*layer, *target), part(flat, range)));
+        model.checkpoint(&trained.collect()).await
     }
 }

@@ -8,7 +8,7 @@ use crate::device::Tensor;
 use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::files::safetensors::{Entry, encode, to_f32};
-use crate::model::{Config, Linear, Transformer, llama};
+use crate::model::{Config, TensorSpec, Transformer};
 use crate::ops::{Slab, Weight};
 
 /// Most bytes of a checkpoint in host memory at a time, but for a row that is longer.
@@ -28,10 +28,8 @@ impl Adapter {
             linear.lora = None;
         }
         for pair in &pairs {
-            let linear =
-                merged.blocks.get_mut(pair.site.layer).and_then(|block| block.linears.get_mut(&pair.site.target));
-            let Some(Linear { weight, .. }) = linear else { continue };
-            pair.check(weight.rows, weight.cols)?;
+            pair.check(&model.config)?;
+            let weight = &mut merged.linear_mut(pair.site.layer, pair.site.target).weight;
             let mut slabs = Vec::with_capacity(weight.slabs.len());
             for slab in weight.slabs.iter() {
                 let values = slab.tensor.download(&device).await?;
@@ -62,18 +60,17 @@ impl AdapterFiles {
         base: &Source,
         write: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let pairs = self.pairs()?;
+        let pairs = self.pairs(config)?;
         let header = base.header().await?;
         let mut merges = Vec::with_capacity(pairs.len());
         for pair in &pairs {
-            let name = format!("{}.weight", llama::module(pair.site.layer, pair.site.target));
-            let (rows, cols) = pair.site.target.shape(config);
-            pair.check(rows, cols)?;
+            pair.check(config)?;
+            let TensorSpec { name, shape, .. } = config.weight(pair.site.layer, pair.site.target);
             let entry = header
                 .get(&name)
                 .ok_or_else(|| Error::TensorMissing { name: name.clone(), file: base.name.clone() })?;
-            if entry.shape != [rows, cols] {
-                return Err(Error::TensorShape { name, expected: vec![rows, cols], found: entry.shape.clone() });
+            if entry.shape != shape {
+                return Err(Error::TensorShape { name, expected: shape, found: entry.shape.clone() });
             }
             merges.push((entry, pair));
         }

@@ -6,15 +6,16 @@
 //! site's scale goes into its B. Of an adapter with one rank and one scale every tensor is written as it is.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde_json::json;
 
 use super::peft_config::PeftConfig;
-use super::{Adapter, AdapterSpec, Matrix, Pair, SiteSpec};
+use super::{Adapter, AdapterSpec, HostMatrix, Pair, SiteSpec};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Entry, Header, to_f32, write};
-use crate::model::{Config, Target, llama};
+use crate::model::{Config, Family, Target};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
@@ -43,7 +44,7 @@ impl AdapterFiles {
             "r": spec.rank(),
             "lora_alpha": if spec.alpha().fract() == 0.0 { json!(spec.alpha() as u64) } else { json!(spec.alpha()) },
             "lora_dropout": 0.0,
-            "target_modules": target_modules(&spec, adapter.layers),
+            "target_modules": target_modules(&spec, &adapter.config),
             "fan_in_fan_out": false,
             "bias": "none",
             "modules_to_save": null,
@@ -61,23 +62,23 @@ impl AdapterFiles {
         let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
             .iter()
             .flat_map(|pair| {
-                [("A", &pair.a), ("B", &pair.b)]
-                    .map(|(which, m)| (pair.key(which), vec![m.rows, m.cols], m.values.as_slice()))
+                [("A", &pair.a), ("B", &pair.b)].map(|(which, m)| {
+                    (key(adapter.config.family, &pair.site, which), vec![m.rows, m.cols], m.values.as_slice())
+                })
             })
             .collect();
         let metadata = [
             ("format".to_string(), "pt".to_string()),
             ("producer".to_string(), concat!("tabtune ", env!("CARGO_PKG_VERSION")).to_string()),
         ];
-        let config = serde_json::to_string_pretty(&config).unwrap_or_default();
-        AdapterFiles { config, weights: write(&tensors, &metadata) }
+        AdapterFiles { config: format!("{config:#}"), weights: write(&tensors, &metadata) }
     }
 
     /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but
     /// plain LoRA is refused by name. Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`,
     /// `TensorNotFinite`, `Safetensors`.
     pub fn load(&self, device: &Device, config: &Config) -> Result<(Adapter, Vec<f32>)> {
-        let pairs = self.pairs()?;
+        let pairs = self.pairs(config)?;
         let adapter =
             Adapter::new(device, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
         let flat = adapter.flat(&pairs)?;
@@ -91,15 +92,15 @@ impl AdapterFiles {
     }
 
     /// Linears, ranks and alphas as the files say them. Errors: as `load`.
-    pub fn spec(&self) -> Result<AdapterSpec> {
+    pub fn spec(&self, config: &Config) -> Result<AdapterSpec> {
         Ok(AdapterSpec::from_sites(
-            sites(&self.config, &self.header()?)?.into_iter().map(|(site, _, _)| site).collect(),
+            sites(&self.config, &self.header()?, config.family)?.into_iter().map(|(site, _, _)| site).collect(),
         ))
     }
 
     /// The parameters in the layout of `adapter`, which must be of the files' linears, ranks and alphas.
     pub fn parameters(&self, adapter: &Adapter) -> Result<Vec<f32>> {
-        let pairs = self.pairs()?;
+        let pairs = self.pairs(&adapter.config)?;
         if !pairs.iter().map(|pair| &pair.site).eq(adapter.spec.sites()) {
             return Err(Error::AdapterMismatch {
                 reason: "its linears, ranks or alphas are not those of this run".to_string(),
@@ -109,45 +110,47 @@ impl AdapterFiles {
     }
 
     /// A and B of every site, in the order of the model.
-    pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
+    pub(super) fn pairs(&self, config: &Config) -> Result<Vec<Pair>> {
         let header = self.header()?;
         let pair = |(site, a, b)| Ok(Pair { site, a: self.matrix(a)?, b: self.matrix(b)? });
-        sites(&self.config, &header)?.into_iter().map(pair).collect()
+        sites(&self.config, &header, config.family)?.into_iter().map(pair).collect()
     }
 
     fn header(&self) -> Result<Header> {
         let bytes = &self.weights;
         let short =
             || Error::Safetensors { file: WEIGHTS.to_string(), reason: "it is shorter than 8 bytes".to_string() };
-        let (first8, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
+        let (first8, _) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
         let length = Header::length(first8, bytes.len() as u64, WEIGHTS)?;
         if length > LONGEST_HEADER {
             let reason = format!("its header claims {length} bytes, at most {LONGEST_HEADER} are read of an adapter");
             return Err(Error::Safetensors { file: WEIGHTS.to_string(), reason });
         }
-        let length = length as usize;
-        Header::parse(rest.get(..length).unwrap_or_default(), bytes.len() as u64, WEIGHTS)
+        let end = (length as usize).saturating_add(8);
+        Header::parse(self.bytes(8..end), bytes.len() as u64, WEIGHTS)
     }
 
-    fn matrix(&self, entry: &Entry) -> Result<Matrix> {
+    /// A range that the header, which is checked against the file's length, says is there.
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        let length = self.weights.len();
+        let bytes = self.weights.get(range.clone());
+        bytes.unwrap_or_else(|| unreachable!("{range:?} is outside the {length} bytes of the adapter"))
+    }
+
+    fn matrix(&self, entry: &Entry) -> Result<HostMatrix> {
         let [rows, cols] = two(entry)?;
         let mut values = Vec::new();
-        to_f32(
-            entry.dtype,
-            self.weights.get(entry.begin as usize..entry.end as usize).unwrap_or_default(),
-            &mut values,
-        );
+        to_f32(entry.dtype, self.bytes(entry.begin as usize..entry.end as usize), &mut values);
         if values.iter().any(|x| !x.is_finite()) {
             return Err(Error::TensorNotFinite { name: entry.name.clone() });
         }
-        Ok(Matrix { rows, cols, values })
+        Ok(HostMatrix { rows, cols, values })
     }
 }
 
-impl Pair {
-    fn key(&self, which: &str) -> String {
-        format!("{PREFIX}{}.lora_{which}.weight", llama::module(self.site.layer, self.site.target))
-    }
+/// PEFT's name of an A or B.
+fn key(family: &Family, site: &SiteSpec, which: &str) -> String {
+    format!("{PREFIX}{}.lora_{which}.weight", family.module(site.layer, site.target))
 }
 
 /// The pair with the rank and the scale of `site`: the same B A, times the same scale.
@@ -162,27 +165,27 @@ fn folded(pair: Pair, site: &SiteSpec) -> Pair {
     });
     Pair {
         site: *site,
-        a: Matrix { rows: site.rank, ..a },
-        b: Matrix { rows: b.rows, cols: site.rank, values: values.collect() },
+        a: HostMatrix { rows: site.rank, ..a },
+        b: HostMatrix { rows: b.rows, cols: site.rank, values: values.collect() },
     }
 }
 
 /// The last parts of the names where every layer has the same linears, else whole paths; PEFT and its readers know
 /// both.
-fn target_modules(spec: &AdapterSpec, layers: usize) -> Vec<String> {
+fn target_modules(spec: &AdapterSpec, config: &Config) -> Vec<String> {
     let targets = spec.targets();
-    if spec.sites().len() == targets.len().saturating_mul(layers) {
-        return targets.iter().map(|target| target.name().to_string()).collect();
+    if spec.sites().len() == targets.len().saturating_mul(config.layers) {
+        return targets.iter().map(|target| config.family.name(*target).to_string()).collect();
     }
-    spec.sites().iter().map(|site| llama::module(site.layer, site.target)).collect()
+    spec.sites().iter().map(|site| config.family.module(site.layer, site.target)).collect()
 }
 
 /// Every site with the entries of its A and its B, in the order of the model, once config and tensors agree.
-fn sites<'a>(config: &str, header: &'a Header) -> Result<Vec<(SiteSpec, &'a Entry, &'a Entry)>> {
+fn sites<'a>(config: &str, header: &'a Header, family: &Family) -> Result<Vec<(SiteSpec, &'a Entry, &'a Entry)>> {
     let config = PeftConfig::parse(config)?;
     let mut found: BTreeMap<(usize, Target), [Option<&Entry>; 2]> = BTreeMap::new();
     for entry in &header.entries {
-        let (layer, target, which) = parse_key(&entry.name)?;
+        let (layer, target, which) = parse_key(&entry.name, family)?;
         let [a, b] = found.entry((layer, target)).or_default();
         let place = if which == 'A' { a } else { b };
         if place.replace(entry).is_some() {
@@ -195,14 +198,14 @@ fn sites<'a>(config: &str, header: &'a Header) -> Result<Vec<(SiteSpec, &'a Entr
     let mut sites = Vec::with_capacity(found.len());
     for ((layer, target), [a, b]) in found {
         let missing = |which: &str| Error::TensorMissing {
-            name: format!("{PREFIX}{}.lora_{which}.weight", llama::module(layer, target)),
+            name: format!("{PREFIX}{}.lora_{which}.weight", family.module(layer, target)),
             file: WEIGHTS.to_string(),
         };
         let (a, b) = (a.ok_or_else(|| missing("A"))?, b.ok_or_else(|| missing("B"))?);
-        if !config.adapts(layer, target)? {
+        if !config.adapts(&family.module(layer, target))? {
             return Err(wrong(format!("tensor `{}` is of a linear that adapter_config.json does not adapt", a.name)));
         }
-        let site = config.site(layer, target)?;
+        let site = config.site(layer, target, &family.module(layer, target))?;
         for (entry, rank) in [(a, two(a)?[0]), (b, two(b)?[1])] {
             if rank != site.rank {
                 let reason = format!(
@@ -228,7 +231,7 @@ fn two(entry: &Entry) -> Result<[usize; 2]> {
 
 /// Layer, linear, and `A` or `B`, from the name of a tensor. A name with the adapter's own (`.default`) in it is
 /// accepted, as PEFT does.
-fn parse_key(name: &str) -> Result<(usize, Target, char)> {
+fn parse_key(name: &str, family: &Family) -> Result<(usize, Target, char)> {
     let beyond = [
         ("lora_magnitude_vector", "DoRA"),
         ("lora_embedding_", "LoRA on the embedding"),
@@ -246,8 +249,8 @@ fn parse_key(name: &str) -> Result<(usize, Target, char)> {
         a.or_else(|| path.strip_suffix(".lora_B").map(|module| (module, 'B')))
     });
     let site =
-        parts.and_then(|(module, which)| llama::parse_module(module).map(|(layer, target)| (layer, target, which)));
+        parts.and_then(|(module, which)| family.parse_module(module).map(|(layer, target)| (layer, target, which)));
     site.ok_or_else(|| Error::AdapterMismatch {
-        reason: format!("tensor `{name}` belongs to no linear of a Llama model"),
+        reason: format!("tensor `{name}` belongs to no linear of a {} model", family.model_type),
     })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::spec::{MOST_RANK, SiteSpec, is_alpha};
 use crate::error::{Error, Result};
 use crate::files::safetensors::Pairs;
-use crate::model::{Target, llama};
+use crate::model::Target;
 
 const CONFIG: &str = "adapter_config.json";
 /// Bounds on what a file can make the reader do.
@@ -100,27 +100,25 @@ impl PeftConfig {
         })
     }
 
-    /// Whether the linear is adapted.
-    pub fn adapts(&self, layer: usize, target: Target) -> Result<bool> {
-        let module = llama::module(layer, target);
-        if self.excluded.has(&module)? {
+    /// Whether the linear at this path is adapted.
+    pub fn adapts(&self, module: &str) -> Result<bool> {
+        if self.excluded.has(module)? {
             return Ok(false);
         }
         let in_layer = match (&self.targets, &self.layers) {
-            (Modules::Named(names), Some(layers)) if !names.contains(&module) => {
-                let number = self.layer_number(&module)?;
+            (Modules::Named(names), Some(layers)) if !names.iter().any(|name| name == module) => {
+                let number = self.layer_number(module)?;
                 number.is_some_and(|number| layers.contains(&number))
             }
             _ => true,
         };
-        Ok(in_layer && self.targets.has(&module)?)
+        Ok(in_layer && self.targets.has(module)?)
     }
 
     /// Rank and alpha of a linear.
-    pub fn site(&self, layer: usize, target: Target) -> Result<SiteSpec> {
-        let module = llama::module(layer, target);
-        let rank = first_match(&self.rank_pattern, &module)?.map_or(self.rank, |rank| rank as usize);
-        let alpha = first_match(&self.alpha_pattern, &module)?.unwrap_or(self.alpha);
+    pub fn site(&self, layer: usize, target: Target, module: &str) -> Result<SiteSpec> {
+        let rank = first_match(&self.rank_pattern, module)?.map_or(self.rank, |rank| rank as usize);
+        let alpha = first_match(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
         // rsLoRA scales with alpha / sqrt(rank) (Kalajdzievski 2023); as an alpha of plain LoRA that is alpha ·
         // sqrt(rank).
         let alpha = if self.rslora { alpha * (rank as f64).sqrt() } else { alpha };

@@ -1,7 +1,7 @@
 //! What to adapt and how, site by site: a site is one linear of one layer.
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Target, llama};
+use crate::model::{Config, Target};
 
 /// The largest rank of an adapter, in files and in settings.
 pub const MOST_RANK: usize = 256;
@@ -49,7 +49,7 @@ impl AdapterSpec {
         let setting = |name: &str, value: String, expected: String| {
             Err(Error::Setting { name: name.to_string(), value, expected })
         };
-        let targets = Target::parse_list(targets)?;
+        let targets = config.family.parse_targets(targets)?;
         let most =
             targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
         if rank == 0 || rank > most.min(MOST_RANK) {
@@ -74,10 +74,15 @@ impl AdapterSpec {
     /// model has, and can be computed.
     pub(super) fn check(&self, config: &Config) -> Result<()> {
         let refuse = |site: &SiteSpec, why: String| {
-            let reason = format!("it adapts `{}`, {why}", llama::module(site.layer, site.target));
+            let reason = format!("it adapts `{}`, {why}", config.family.module(site.layer, site.target));
             Err(Error::AdapterMismatch { reason })
         };
         for site in &self.sites {
+            if !config.family.targets().any(|target| target == site.target) {
+                return Err(Error::AdapterMismatch {
+                    reason: format!("it adapts {:?}, the model has no such linear", site.target),
+                });
+            }
             if site.layer >= config.layers {
                 return refuse(site, format!("the model has {} layers", config.layers));
             }
@@ -103,6 +108,11 @@ impl AdapterSpec {
         targets
     }
 
+    /// Their names, as `target_modules` spells them.
+    pub fn target_names(&self, config: &Config) -> Vec<&'static str> {
+        self.targets().into_iter().map(|target| config.family.name(target)).collect()
+    }
+
     /// The largest rank.
     pub fn rank(&self) -> usize {
         self.sites.iter().map(|site| site.rank).max().unwrap_or(0)
@@ -118,6 +128,15 @@ impl AdapterSpec {
     /// Every site has the one rank and the one alpha.
     pub fn is_uniform(&self) -> bool {
         self.sites.iter().all(|site| (site.rank, site.alpha) == (self.rank(), self.alpha()))
+    }
+
+    /// Numbers in all A and B of a model of this config.
+    pub fn parameters(&self, config: &Config) -> usize {
+        let numbers = |site: &SiteSpec| {
+            let (rows, cols) = site.target.shape(config);
+            site.rank.saturating_mul(rows.saturating_add(cols))
+        };
+        self.sites.iter().map(numbers).sum()
     }
 
     /// The same sites with one rank and one alpha: what an export names.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use super::linear::{Linear, Target};
+use super::tensors::Norm;
 use crate::device::Tensor;
 use crate::ops::{Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
 use crate::plan::{Recorder, Var};
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Block {
-    pub input_norm: Tensor,
-    pub post_attention_norm: Tensor,
+    pub norms: BTreeMap<Norm, Tensor>,
     pub linears: BTreeMap<Target, Linear>,
 }
 
@@ -25,9 +25,10 @@ impl Block {
         batch: usize,
         cache: Option<&Cache>,
     ) -> Var {
+        let norm = |rec: &mut Recorder, norm: Norm, x: &Var| rms_norm(rec, x, &self.norms[&norm], config.norm_eps);
         let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
 
-        let h = rms_norm(rec, &x, &self.input_norm, config.rms_norm_eps);
+        let h = norm(rec, Norm::Attention, &x);
         let q = linear(rec, Target::Q, &h);
         let k = linear(rec, Target::K, &h);
         let v = linear(rec, Target::V, &h);
@@ -39,7 +40,7 @@ impl Block {
         let x = add(rec, &x, &o);
         drop(o);
 
-        let h = rms_norm(rec, &x, &self.post_attention_norm, config.rms_norm_eps);
+        let h = norm(rec, Norm::Mlp, &x);
         let gate = linear(rec, Target::Gate, &h);
         let up = linear(rec, Target::Up, &h);
         drop(h);

@@ -1,4 +1,5 @@
-//! What a family's config.json says, as data. Unknown model types and features end in an error that names them.
+//! What a family's config.json says, as data. Unknown model types and features end in an error that names them; so do
+//! fields that are data already and that the engine does not compute yet.
 
 #![deny(
     clippy::unwrap_used,
@@ -11,18 +12,22 @@
 
 use serde_json::Value;
 
-use super::llama;
+use super::family::Family;
+use super::fields::Fields;
+use super::linear::Target;
 use crate::error::{Error, Result};
 use crate::ops::Heads;
 
-/// 60 GB in f32: more than any graphics adapter that this engine could use has.
+/// 60 GB in f32: more than any device that this engine could use has.
 const MOST_PARAMETERS: u64 = 15_000_000_000;
 /// Positions times head size: the tables of rope hold as many numbers, 128 MiB each half at most.
 const MOST_ANGLES: usize = 1 << 26;
 
+/// A model's shape and everything in which families differ. The fields from `norm` on have the value that Llama gives
+/// them unless a family's file says otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    pub model_type: String,
+    pub family: &'static Family,
     pub vocabulary: usize,
     pub hidden: usize,
     pub intermediate: usize,
@@ -30,46 +35,138 @@ pub struct Config {
     pub heads: Heads,
     /// Most tokens of a sequence.
     pub context: usize,
-    pub rms_norm_eps: f32,
-    pub rope_theta: f64,
     /// The embedding table is the output head too.
     pub tied: bool,
+    pub norm: NormKind,
+    pub norm_eps: f32,
+    /// Each head of q and k is normalised before rope (Qwen3).
+    pub head_norms: bool,
+    /// What attention and the MLP return is normalised before it is added (Gemma).
+    pub output_norms: bool,
+    pub biases: Biases,
+    pub activation: Activation,
+    /// Positions are rows of a learned table that is added to the embedding (GPT-2).
+    pub learned_positions: bool,
+    /// How layers differ: layer i is like `pattern[i % pattern.len()]`.
+    pub pattern: Vec<Layer>,
+    /// Factor of the embedding (Gemma).
+    pub embedding_scale: f64,
+    /// Factor of the scores; `None` is 1 / sqrt(head size).
+    pub query_scale: Option<f64>,
+    pub layout: Layout,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// x / rms(x) · w.
+    Rms,
+    /// x / rms(x) · (1 + w).
+    RmsPlusOne,
+    /// (x - mean(x)) / std(x) · w, plus a bias if there is one.
+    LayerNorm { bias: bool },
+}
+
+/// The activation of the MLP. The gated ones have three matrices (gate, up, down), the other two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// silu(gate) · up.
+    SwiGlu,
+    /// gelu(gate) · up, by the tanh approximation.
+    GeGluTanh,
+    /// gelu(up), by the tanh approximation.
+    GeluTanh,
+}
+
+/// Which linears add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Biases {
+    pub qkv: bool,
+    pub o: bool,
+    pub mlp: bool,
+}
+
+impl Biases {
+    pub fn has(self, target: Target) -> bool {
+        match target {
+            Target::Q | Target::K | Target::V => self.qkv,
+            Target::O => self.o,
+            Target::Gate | Target::Up | Target::Down => self.mlp,
+        }
+    }
+}
+
+/// What may differ from layer to layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Layer {
+    /// A token sees this many tokens, itself included; `None`: all before it.
+    pub window: Option<usize>,
+    /// `None`: attention knows no positions (every fourth layer of SmolLM3).
+    pub rope: Option<Rope>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rope {
+    /// The base of the frequencies.
+    pub theta: f64,
+    pub scaling: RopeScaling,
+    /// The part of a head's numbers that is rotated.
+    pub fraction: f64,
+}
+
+/// How frequencies are stretched for a longer context, by `rope_type` (transformers, `modeling_rope_utils.py`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    None,
+    Linear { factor: f64 },
+    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_context: usize },
+    Yarn { factor: f64, original_context: usize },
+}
+
+/// How a checkpoint lays out its linears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// q, k and v are one matrix (`c_attn`, `qkv_proj`).
+    pub fused_qkv: bool,
+    /// gate and up are one matrix (`gate_up_proj`).
+    pub fused_gate_up: bool,
+    /// Matrices are [in, out] (GPT-2's Conv1D).
+    pub transposed: bool,
 }
 
 impl Config {
-    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `UnsupportedField`.
+    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `UnsupportedField`, `NotYet`.
     pub fn parse(json: &[u8]) -> Result<Config> {
         let invalid = |reason: String| Error::Config { field: "(file)".to_string(), reason };
         let value: Value = serde_json::from_slice(json).map_err(|e| invalid(e.to_string()))?;
         if !value.is_object() {
             return Err(invalid("expected a JSON object".to_string()));
         }
-        let model_type = value.get("model_type").and_then(Value::as_str).unwrap_or("(none)");
-        match model_type {
-            "llama" => llama::config(&Fields(&value)),
-            other => Err(Error::UnsupportedModel { model_type: other.to_string() }),
-        }
+        let family = Family::of(value.get("model_type").and_then(Value::as_str).unwrap_or("(none)"))?;
+        let config = (family.config)(&Fields(&value))?;
+        config.check_size()?;
+        config.check_computed()?;
+        Ok(config)
     }
 
+    /// What differs in layer `layer` from others.
+    pub fn layer(&self, layer: usize) -> Layer {
+        let same = self.pattern.iter().cycle().nth(layer);
+        let Some(same) = same else { unreachable!("the pattern of layers is empty") };
+        *same
+    }
+
+    /// Numbers in all tensors of a checkpoint.
     pub fn parameters(&self) -> usize {
         self.count_parameters().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
     }
 
     fn count_parameters(&self) -> Option<u64> {
-        let size = |n: usize| u64::try_from(n).ok();
-        let product = |a: u64, b: u64| a.checked_mul(b);
-        let sum = |terms: &[u64]| terms.iter().try_fold(0u64, |sum, term| sum.checked_add(*term));
-        let (hidden, head) = (size(self.hidden)?, size(self.heads.size)?);
-        let (query, key) = (product(size(self.heads.query)?, head)?, product(size(self.heads.key)?, head)?);
-        let across = sum(&[product(2, query)?, product(2, key)?, product(3, size(self.intermediate)?)?, 2])?;
-        let blocks = product(size(self.layers)?, product(hidden, across)?)?;
-        let tables = product(if self.tied { 1 } else { 2 }, product(size(self.vocabulary)?, hidden)?)?;
-        sum(&[blocks, hidden, tables])
+        self.tensors().iter().try_fold(0u64, |sum, tensor| sum.checked_add(tensor.numbers()?))
     }
 
-    /// Refuses a model that no file of this kind holds, and tables of positions that no adapter takes, before anything
+    /// Refuses a model that no file of this kind holds, and tables of positions that no device takes, before anything
     /// is read or allocated.
-    pub(super) fn check_size(&self) -> Result<()> {
+    fn check_size(&self) -> Result<()> {
         let too_large = |field: &str, reason: String| Err(Error::Config { field: field.to_string(), reason });
         match self.count_parameters() {
             Some(count) if count <= MOST_PARAMETERS => {}
@@ -89,70 +186,35 @@ impl Config {
             ),
         }
     }
-}
 
-/// Typed access to config.json.
-pub(super) struct Fields<'a>(pub &'a Value);
-
-impl Fields<'_> {
-    fn invalid(field: &str, reason: &str) -> Error {
-        Error::Config { field: field.to_string(), reason: reason.to_string() }
-    }
-
-    pub fn unsupported(field: &str, value: &Value) -> Error {
-        Error::UnsupportedField { field: field.to_string(), value: value.to_string() }
-    }
-
-    /// The value, unless it is missing or null.
-    pub fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    /// A whole number from 1 to `most`.
-    pub fn count(&self, field: &str, most: u64) -> Result<usize> {
-        self.count_or(field, most, None)
-    }
-
-    pub fn count_or(&self, field: &str, most: u64, default: Option<usize>) -> Result<usize> {
-        match (self.get(field), default) {
-            (None, Some(default)) => Ok(default),
-            (None, None) => Err(Self::invalid(field, "it is missing")),
-            (Some(value), _) => match value.as_u64() {
-                Some(n) if (1..=most).contains(&n) => Ok(n as usize),
-                _ => Err(Self::invalid(field, &format!("expected a whole number from 1 to {most}, found {value}"))),
-            },
+    /// Refuses what is data already and is not computed yet. Every field is named, so that a new one is not forgotten.
+    pub fn check_computed(&self) -> Result<()> {
+        let Config { family: _, vocabulary: _, hidden: _, intermediate: _, layers: _, heads: _, context: _, .. } = self;
+        let Config { tied: _, norm, norm_eps: _, head_norms, output_norms, biases: _, activation, .. } = self;
+        let Config { learned_positions, pattern, embedding_scale, query_scale, layout, .. } = self;
+        let first = self.layer(0);
+        let scaled = |layer: &Layer| layer.rope.is_some_and(|rope| rope.scaling != RopeScaling::None);
+        let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
+        let absent = [
+            (*norm != NormKind::Rms, "a norm other than RMS norm"),
+            (*head_norms, "`q_norm` and `k_norm`"),
+            (*output_norms, "norms after attention and MLP"),
+            (*activation != Activation::SwiGlu, "an activation other than SwiGLU (`hidden_act`)"),
+            (*learned_positions, "learned positions"),
+            (pattern.iter().any(|layer| layer.window.is_some()), "`sliding_window`"),
+            (pattern.iter().any(|layer| layer.rope.is_none()), "layers without rope"),
+            (pattern.iter().any(scaled), "`rope_scaling` (`rope_parameters`)"),
+            (pattern.iter().any(partly), "`partial_rotary_factor`"),
+            (pattern.iter().any(|layer| layer.rope != first.rope), "several bases of rope"),
+            (*embedding_scale != 1.0, "a scaled embedding"),
+            (query_scale.is_some(), "`query_pre_attn_scalar`"),
+            (layout.fused_qkv, "q, k and v in one matrix"),
+            (layout.fused_gate_up, "gate and up in one matrix"),
+            (layout.transposed, "matrices stored as [in, out]"),
+        ];
+        match absent.iter().find(|(is_wanted, _)| *is_wanted) {
+            Some((_, what)) => Err(Error::NotYet { what: format!("config.json: {what}") }),
+            None => Ok(()),
         }
-    }
-
-    /// A positive finite number.
-    pub fn number_or(&self, field: &str, default: f64) -> Result<f64> {
-        match self.get(field) {
-            None => Ok(default),
-            Some(value) => match value.as_f64() {
-                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
-                _ => Err(Self::invalid(field, &format!("expected a positive number, found {value}"))),
-            },
-        }
-    }
-
-    pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
-        match self.get(field) {
-            None => Ok(default),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {value}")))
-            }
-        }
-    }
-
-    /// Refuses a feature unless it is absent or has the one value that the engine computes.
-    pub fn only(&self, field: &str, supported: &Value) -> Result<()> {
-        match self.get(field) {
-            Some(value) if value != supported => Err(Self::unsupported(field, value)),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {
-        if good { Ok(()) } else { Err(Self::invalid(field, reason)) }
     }
 }

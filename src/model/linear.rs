@@ -1,12 +1,11 @@
-//! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + s (x Aᵀ) Bᵀ (Hu et al. 2021).
+//! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021).
 
 use super::config::Config;
 use crate::device::Tensor;
-use crate::error::{Error, Result};
-use crate::ops::{Matrix, Param, Weight, dropout, project};
+use crate::ops::{Matrix, Param, Weight, bias, dropout, project};
 use crate::plan::{Recorder, Var};
 
-/// The linears of a block, by PEFT's names.
+/// The linears of a block. What a checkpoint calls them is its family's affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Target {
     Q,
@@ -19,43 +18,12 @@ pub enum Target {
 }
 
 impl Target {
+    /// In the order of a block.
     pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
-    pub const ATTENTION: [Target; 4] = [Target::Q, Target::K, Target::V, Target::O];
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Target::Q => "q_proj",
-            Target::K => "k_proj",
-            Target::V => "v_proj",
-            Target::O => "o_proj",
-            Target::Gate => "gate_proj",
-            Target::Up => "up_proj",
-            Target::Down => "down_proj",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Target> {
-        Target::ALL.into_iter().find(|target| target.name() == name)
-    }
-
-    /// `all-linear`, `attention`, or names such as `q_proj,v_proj`, in the order of the block. Errors: `Setting`.
-    pub fn parse_list(names: &str) -> Result<Vec<Target>> {
-        let unknown = || Error::Setting {
-            name: "targets".to_string(),
-            value: names.to_string(),
-            expected: "all-linear, attention, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
-                .to_string(),
-        };
-        let mut list = match names {
-            "all-linear" => Target::ALL.to_vec(),
-            "attention" => Target::ATTENTION.to_vec(),
-            names => {
-                names.split(',').map(|name| Target::parse(name.trim())).collect::<Option<_>>().ok_or_else(unknown)?
-            }
-        };
-        list.sort();
-        list.dedup();
-        Ok(list)
+    /// Of attention, not of the MLP.
+    pub fn is_attention(self) -> bool {
+        matches!(self, Target::Q | Target::K | Target::V | Target::O)
     }
 
     /// (out, in) of the matrix.
@@ -85,6 +53,8 @@ pub struct Lora {
 #[derive(Clone)]
 pub struct Linear {
     pub weight: Weight,
+    /// [out], frozen.
+    pub bias: Option<Tensor>,
     /// What is trained in the place of `weight`: full fine-tuning.
     pub trained: Option<Param>,
     pub lora: Option<Lora>,
@@ -93,7 +63,10 @@ pub struct Linear {
 impl Linear {
     pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
         let w = self.trained.as_ref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
-        let y = project(rec, None, x, w, None);
+        let mut y = project(rec, None, x, w, None);
+        if let Some(b) = &self.bias {
+            y = bias(rec, y, b);
+        }
         let Some(lora) = &self.lora else { return y };
         let kept = if lora.dropout { &dropout(rec, x, &lora.site) } else { x };
         let z = project(rec, None, kept, Matrix::Trained(&lora.a), None);

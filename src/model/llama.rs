@@ -1,4 +1,4 @@
-//! Llama, and the models that share its config.json (SmolLM2, TinyLlama): fields and tensor names.
+//! Llama, and the models that share its config.json (SmolLM2, TinyLlama).
 
 #![deny(
     clippy::unwrap_used,
@@ -11,15 +11,37 @@
 
 use serde_json::{Value, json};
 
-use super::config::{Config, Fields};
+use super::config::{Activation, Biases, Config, Layer, Layout, NormKind, Rope, RopeScaling};
+use super::family::Family;
+use super::fields::Fields;
 use super::linear::Target;
+use super::tensors::Norm;
 use crate::error::Result;
 use crate::ops::Heads;
 
-pub(super) fn config(fields: &Fields) -> Result<Config> {
+pub static FAMILY: Family = Family {
+    model_type: "llama",
+    config,
+    embedding: "model.embed_tokens",
+    final_norm: "model.norm",
+    head: "lm_head",
+    blocks: "model.layers",
+    norms: &[(Norm::Attention, "input_layernorm"), (Norm::Mlp, "post_attention_layernorm")],
+    linears: &[
+        (Target::Q, "self_attn.q_proj"),
+        (Target::K, "self_attn.k_proj"),
+        (Target::V, "self_attn.v_proj"),
+        (Target::O, "self_attn.o_proj"),
+        (Target::Gate, "mlp.gate_proj"),
+        (Target::Up, "mlp.up_proj"),
+        (Target::Down, "mlp.down_proj"),
+    ],
+    // The frequencies of rope.
+    computed: &[".self_attn.rotary_emb.inv_freq"],
+};
+
+fn config(fields: &Fields) -> Result<Config> {
     fields.only("hidden_act", &json!("silu"))?;
-    fields.only("attention_bias", &json!(false))?;
-    fields.only("mlp_bias", &json!(false))?;
     fields.only("quantization_config", &Value::Null)?;
     let hidden = fields.count("hidden_size", 16_384)?;
     let query = fields.count("num_attention_heads", 256)?;
@@ -36,67 +58,66 @@ pub(super) fn config(fields: &Fields) -> Result<Config> {
     )?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
-    let config = Config {
-        model_type: "llama".to_string(),
+    let attention_bias = fields.flag_or("attention_bias", false)?;
+    Ok(Config {
+        family: &FAMILY,
         vocabulary: fields.count("vocab_size", 1_000_000)?,
         hidden,
         intermediate,
         layers: fields.count("num_hidden_layers", 128)?,
         heads: Heads { query, key, size },
         context: fields.count_or("max_position_embeddings", 1 << 20, Some(2048))?,
-        rms_norm_eps: fields.number_or("rms_norm_eps", 1e-6)? as f32,
-        rope_theta: rope_theta(fields)?,
         tied: fields.flag_or("tie_word_embeddings", false)?,
-    };
-    config.check_size()?;
-    Ok(config)
+        norm: NormKind::Rms,
+        norm_eps: fields.number_or("rms_norm_eps", 1e-6)? as f32,
+        head_norms: false,
+        output_norms: false,
+        biases: Biases { qkv: attention_bias, o: attention_bias, mlp: fields.flag_or("mlp_bias", false)? },
+        activation: Activation::SwiGlu,
+        learned_positions: false,
+        pattern: vec![Layer { window: None, rope: Some(rope(fields)?) }],
+        embedding_scale: 1.0,
+        query_scale: None,
+        layout: Layout::default(),
+    })
 }
 
 /// transformers 5 writes `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`; both are read.
-fn rope_theta(fields: &Fields) -> Result<f64> {
-    for (name, field) in ["rope_scaling", "rope_parameters"].iter().filter_map(|name| Some((*name, fields.get(name)?)))
-    {
+fn rope(fields: &Fields) -> Result<Rope> {
+    let (mut scaling, mut fraction) = (RopeScaling::None, 1.0);
+    let both = ["rope_scaling", "rope_parameters"];
+    for (name, field) in both.iter().filter_map(|name| Some((*name, fields.get(name)?))) {
         let kind = field.get("rope_type").or_else(|| field.get("type")).and_then(Value::as_str);
-        if kind.is_some_and(|kind| kind != "default") || (kind.is_none() && name == "rope_scaling") {
-            return Err(Fields::unsupported(name, field));
+        match kind {
+            Some("default") => {}
+            None if name == "rope_parameters" => {}
+            _ => scaling = rope_scaling(name, kind, field)?,
         }
-        Fields(field).only("partial_rotary_factor", &json!(1.0))?;
+        fraction = Fields(field).number_or("partial_rotary_factor", fraction)?;
     }
-    match fields.get("rope_parameters") {
+    let theta = match fields.get("rope_parameters") {
         Some(parameters) if parameters.get("rope_theta").is_some() => {
-            Fields(parameters).number_or("rope_theta", 10_000.0)
+            Fields(parameters).number_or("rope_theta", 10_000.0)?
         }
-        _ => fields.number_or("rope_theta", 10_000.0),
-    }
-}
-
-pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
-pub(super) const FINAL_NORM: &str = "model.norm.weight";
-pub(super) const HEAD: &str = "lm_head.weight";
-
-pub(super) fn norm(layer: usize, which: &str) -> String {
-    format!("model.layers.{layer}.{which}.weight")
-}
-
-/// What older checkpoints hold besides: the frequencies of rope, which are computed, and the head of a model whose
-/// table is its head.
-pub(super) fn is_redundant(name: &str) -> bool {
-    name == HEAD || name.ends_with(".self_attn.rotary_emb.inv_freq")
-}
-
-/// The module path of a linear, as PEFT's keys and `target_modules` spell it.
-pub fn module(layer: usize, target: Target) -> String {
-    let part = match target {
-        Target::Q | Target::K | Target::V | Target::O => "self_attn",
-        Target::Gate | Target::Up | Target::Down => "mlp",
+        _ => fields.number_or("rope_theta", 10_000.0)?,
     };
-    format!("model.layers.{layer}.{part}.{}", target.name())
+    Ok(Rope { theta, scaling, fraction })
 }
 
-/// The inverse of `module`.
-pub fn parse_module(path: &str) -> Option<(usize, Target)> {
-    let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
-    let (layer, target) = (layer.parse().ok()?, Target::parse(rest.rsplit('.').next()?)?);
-    // Not `007`, not the linear's name in another part of the block.
-    (module(layer, target) == path).then_some((layer, target))
+fn rope_scaling(name: &str, kind: Option<&str>, field: &Value) -> Result<RopeScaling> {
+    let parameters = Fields(field);
+    let original_context = || parameters.count("original_max_position_embeddings", 1 << 20);
+    match kind {
+        Some("linear") => Ok(RopeScaling::Linear { factor: parameters.number("factor")? }),
+        Some("llama3") => Ok(RopeScaling::Llama3 {
+            factor: parameters.number("factor")?,
+            low_freq_factor: parameters.number("low_freq_factor")?,
+            high_freq_factor: parameters.number("high_freq_factor")?,
+            original_context: original_context()?,
+        }),
+        Some("yarn") => {
+            Ok(RopeScaling::Yarn { factor: parameters.number("factor")?, original_context: original_context()? })
+        }
+        _ => Err(Fields::unsupported(name, field)),
+    }
 }

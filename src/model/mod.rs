@@ -1,14 +1,22 @@
 //! The frozen transformer: structs that own weights and call ops. Families differ by data in `Config` and by a file of
-//! names.
+//! names and data each.
 
 pub mod block;
 pub mod config;
+pub mod family;
+mod fields;
 pub mod linear;
-pub mod llama;
+mod llama;
+pub mod load;
 pub mod logits;
+mod save;
+pub mod tensors;
 pub mod transformer;
 
 pub use config::Config;
+pub use family::Family;
 pub use linear::{Linear, Lora, Target};
+pub use load::Storage;
 pub use logits::Logits;
-pub use transformer::{Storage, Transformer};
+pub use tensors::{Norm, Role, TensorSpec};
+pub use transformer::Transformer;

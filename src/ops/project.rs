@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::device::{Shape, Tensor};
+use crate::device::{Device, Shape, Tensor};
+use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
 /// A frozen matrix [rows, cols], cut into slabs of rows that fit the adapter's largest binding. Each slab says how its
@@ -12,6 +13,22 @@ pub struct Weight {
     pub rows: usize,
     pub cols: usize,
     pub slabs: Rc<Vec<Slab>>,
+}
+
+impl Weight {
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.slabs.iter().map(|slab| slab.tensor.bytes()).sum()
+    }
+
+    /// The numbers, row by row.
+    pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(self.rows * self.cols);
+        for slab in self.slabs.iter() {
+            values.extend(slab.tensor.download(device).await?);
+        }
+        Ok(values)
+    }
 }
 
 /// Rows `first…` of a weight.

@@ -11,7 +11,7 @@ use tabtune::error::{Error, Result};
 use tabtune::files::Source;
 use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::Generator;
-use tabtune::model::{Config, Logits, Storage, Target, Transformer, llama};
+use tabtune::model::{Config, Logits, Storage, Target, Transformer};
 use tabtune::random::SplitMix64;
 use tabtune::run::{self, Control, Settings};
 
@@ -43,7 +43,7 @@ fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let (mut ranks, mut alphas) = (serde_json::Map::new(), serde_json::Map::new());
     let (_, _, r, lora_alpha) = sites[0];
     for &(layer, target, rank, alpha) in sites {
-        let (module, (rows, cols)) = (llama::module(layer, target), target.shape(&config));
+        let (module, (rows, cols)) = (config.family.module(layer, target), target.shape(&config));
         tensors.push((
             format!("base_model.model.{module}.lora_A.weight"),
             vec![rank, cols],
@@ -61,7 +61,7 @@ fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
             alphas.insert(module, json!(alpha));
         }
     }
-    let modules: Vec<String> = sites.iter().map(|site| llama::module(site.0, site.1)).collect();
+    let modules: Vec<String> = sites.iter().map(|site| tiny_config().family.module(site.0, site.1)).collect();
     let config = json!({ "peft_type": "LORA", "r": r, "lora_alpha": lora_alpha, "use_rslora": rslora, "target_modules": modules,
         "rank_pattern": ranks, "alpha_pattern": alphas });
     let tensors: Vec<_> =
@@ -136,8 +136,13 @@ fn edited(files: &AdapterFiles, field: &str, value: Value) -> AdapterFiles {
     AdapterFiles { config: config.to_string(), ..files.clone() }
 }
 
+/// The names are those of any Llama model.
+fn spec(files: &AdapterFiles) -> tabtune::error::Result<AdapterSpec> {
+    files.spec(&tiny_config())
+}
+
 fn refusal(files: &AdapterFiles) -> Error {
-    files.spec().expect_err(&files.config)
+    spec(files).expect_err(&files.config)
 }
 
 crate::device_tests! {
@@ -149,7 +154,7 @@ crate::device_tests! {
             let out = export(&device, &files);
             assert_eq!(tensors(&out), tensors(&files), "seed {seed}");
             let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
-            let (found, expected) = (out.spec().expect("a spec"), files.spec().expect("a spec"));
+            let (found, expected) = (spec(&out).expect("a spec"), spec(&files).expect("a spec"));
             assert!(
                 found.is_uniform() && found.rank() == expected.rank() && near(found.alpha(), expected.alpha()),
                 "seed {seed}"
@@ -179,13 +184,13 @@ crate::device_tests! {
             let (r, alpha) = (config["r"].as_f64().expect("r"), config["lora_alpha"].as_f64().expect("alpha"));
             let found = deltas(&out, |_| alpha / r);
             let expected = deltas(&files, |module| {
-                let of = |site: &&Site| module.ends_with(&llama::module(site.0, site.1));
+                let of = |site: &&Site| module.ends_with(&tiny_config().family.module(site.0, site.1));
                 let (_, _, rank, alpha) = sites.iter().find(of).expect("a site");
                 alpha / if rslora { (*rank as f64).sqrt() } else { *rank as f64 }
             });
             assert!(found.keys().eq(expected.keys()), "seed {seed}");
             // A checkpoint keeps a spec as JSON.
-            let spec = files.spec().expect("a spec");
+            let spec = spec(&files).expect("a spec");
             let kept: AdapterSpec = serde_json::from_str(&serde_json::to_string(&spec).expect("JSON")).expect("a spec");
             assert_eq!(kept, spec, "seed {seed}");
             for (module, expected) in &expected {
@@ -277,7 +282,7 @@ crate::device_tests! {
                 let made = (device.pipeline_count(), device.buffer_count());
                 adapter.swap(&device, files).expect("room for it");
                 assert_eq!((device.pipeline_count(), device.buffer_count()), made, "nothing is made");
-                assert_eq!(adapter.spec, files.spec().expect("a spec"));
+                assert_eq!(adapter.spec, spec(&files).expect("a spec"));
                 let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
                 let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
                 let (_, fresh) = attached(&device, &base, files).await;
@@ -350,7 +355,7 @@ crate::device_tests! {
         let settings = Settings { rank: 8, eval_every: 4, ..tiny_settings(&base) };
         let (_, kept) = whole_run(&base, &settings, Some(&init)).await;
         let kept = kept.expect("an adapter");
-        let spec = kept.files.adapter().expect("an adapter").spec().expect("a spec");
+        let spec = spec(kept.files.adapter().expect("an adapter")).expect("a spec");
         assert!(spec.is_uniform() && spec.rank() == 8 && kept.rank == 8 && kept.alpha == spec.alpha());
         assert!(
             spec.sites().iter().map(|site| (site.layer, site.target)).eq(sites.iter().map(|site| (site.0, site.1)))
@@ -380,7 +385,7 @@ crate::device_tests! {
 
     async fn what_is_more_than_plain_lora_is_refused_by_name() {
         let files = files(&[(0, Target::Q, 4, 8.0), (1, Target::Up, 4, 8.0)], false, 20);
-        assert!(files.spec().is_ok());
+        assert!(spec(&files).is_ok());
         let features = [
             ("use_dora", json!(true)),
             ("modules_to_save", json!(["lm_head"])),
@@ -404,7 +409,7 @@ crate::device_tests! {
             ("lora_dropout", json!(0.1)),
             ("modules_to_save", json!(null)),
         ] {
-            assert_eq!(edited(&files, harmless.0, harmless.1).spec(), files.spec());
+            assert_eq!(spec(&edited(&files, harmless.0, harmless.1)), spec(&files));
         }
         let q = "base_model.model.model.layers.0.self_attn.q_proj";
         for name in [
@@ -438,16 +443,16 @@ crate::device_tests! {
 
         // The same linears in all the ways that PEFT knows.
         let same = |targets: Value| {
-            assert_eq!(edited(&files, "target_modules", targets.clone()).spec(), files.spec(), "{targets}")
+            assert_eq!(spec(&edited(&files, "target_modules", targets.clone())), spec(&files), "{targets}")
         };
         same(json!("all-linear"));
         same(json!(["self_attn.q_proj", "up_proj", "down_proj"]));
         same(json!(r"model\.layers\.\d\.(self_attn|mlp)\.(q|up)_proj"));
         let suffixes = edited(&files, "target_modules", json!(["q_proj", "up_proj"]));
         let layers = |layers: Value| edited(&suffixes, "layers_to_transform", layers);
-        assert_eq!(layers(json!([0, 1])).spec(), files.spec());
-        assert_eq!(layers(json!([])).spec(), files.spec());
-        assert_eq!(edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"])).spec(), files.spec());
+        assert_eq!(spec(&layers(json!([0, 1]))), spec(&files));
+        assert_eq!(spec(&layers(json!([]))), spec(&files));
+        assert_eq!(spec(&edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"]))), spec(&files));
         for (files, module) in [
             (layers(json!(1)), q),
             (layers(json!([0])), up),
@@ -456,7 +461,7 @@ crate::device_tests! {
             assert!(matches!(refusal(&files), Error::Adapter { reason, .. } if reason.contains(module)));
         }
         // Whole paths are not held to the layers, which are for suffixes.
-        assert_eq!(edited(&files, "layers_to_transform", json!([1])).spec(), files.spec());
+        assert_eq!(spec(&edited(&files, "layers_to_transform", json!([1]))), spec(&files));
 
         let mut left = tensors(&files);
         left.remove(&format!("base_model.model.{up}.lora_B.weight"));
@@ -526,7 +531,10 @@ crate::device_tests! {
             json!([site(1, 4, 1.0), good]),
         ] {
             let spec: AdapterSpec = serde_json::from_value(json!({ "sites": sites })).expect("a spec");
-            assert!(matches!(Adapter::new(&device, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })), "{sites}");
+            assert!(
+                matches!(Adapter::new(&device, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })),
+                "{sites}"
+            );
         }
         let config = Config { layers: 1, ..tiny_config() };
         let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&device, &config);

@@ -228,8 +228,15 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
     let configs = [
         ("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "unsupported_model", "mamba"),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "unsupported_field", "hidden_act"),
-        ("\"attention_bias\": false", "\"attention_bias\": true", "unsupported_field", "attention_bias"),
-        ("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "unsupported_field", "rope_parameters"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"spiral\"", "unsupported_field", "rope_parameters"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\", \"factor\": 2.0", "not_yet", "rope_parameters"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "config", "factor"),
+        (
+            "\"rope_type\": \"default\"",
+            "\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5",
+            "not_yet",
+            "partial_rotary_factor",
+        ),
         ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "config", "num_key_value_heads"),
         ("\"hidden_size\": 32", "\"hidden_size\": -1", "config", "hidden_size"),
         ("\"vocab_size\": 96,", "", "config", "vocab_size"),

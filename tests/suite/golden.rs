@@ -54,6 +54,7 @@ pub const CASES: &[Case] = cases![
     "llama-patterns" on "llama-odd",
     "llama-layer-1" on "llama",
     "llama-regex" on "llama-tied",
+    "llama-biases" on "llama-biases",
 ];
 
 #[derive(Deserialize)]

@@ -361,7 +361,8 @@ crate::device_tests! {
         let config = Config::parse(include_bytes!("../../www/public/base/config.json")).expect("a config");
         let source =
             Source::memory("model.safetensors", include_bytes!("../../www/public/base/model.safetensors").to_vec());
-        let base = Transformer::load(&device, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
+        let base =
+            Transformer::load(&device, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a model");
         decoding_equals_forward(&base, &[1, 63, 64, 65, 255]).await;
     }
 

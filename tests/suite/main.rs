@@ -14,6 +14,7 @@ mod house;
 mod laws;
 #[cfg(not(target_arch = "wasm32"))]
 mod limits;
+mod model;
 mod ops;
 mod plans;
 mod random_models;

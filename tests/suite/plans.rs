@@ -26,22 +26,11 @@ const ONE_LAYER: &[u8] =
 /// A model whose weights are all zero: plans depend on shapes alone.
 async fn zeros(device: &Rc<Device>, config: &[u8]) -> Transformer {
     let config = Config::parse(config).expect("a config");
-    let mut shapes = vec![
-        ("model.embed_tokens.weight".to_string(), vec![config.vocabulary, config.hidden]),
-        ("model.norm.weight".to_string(), vec![config.hidden]),
-    ];
-    for layer in 0..config.layers {
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
-            shapes.push((format!("model.layers.{layer}.{norm}.weight"), vec![config.hidden]));
-        }
-        for target in Target::ALL {
-            let (rows, cols) = target.shape(&config);
-            shapes.push((format!("{}.weight", tabtune::model::llama::module(layer, target)), vec![rows, cols]));
-        }
-    }
-    let zeros = vec![0.0; shapes.iter().map(|(_, shape)| shape.iter().product()).max().unwrap_or(0)];
+    let specs = config.tensors();
+    let numbers = |shape: &[usize]| shape.iter().product::<usize>();
+    let zeros = vec![0.0; specs.iter().map(|spec| numbers(&spec.shape)).max().unwrap_or(0)];
     let tensors: Vec<_> =
-        shapes.into_iter().map(|(name, shape)| (name, shape.clone(), &zeros[..shape.iter().product()])).collect();
+        specs.into_iter().map(|spec| (spec.name, spec.shape.clone(), &zeros[..numbers(&spec.shape)])).collect();
     Transformer::load(device, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {})
         .await
         .expect("a model")

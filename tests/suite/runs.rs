@@ -8,7 +8,6 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
 use tabtune::files::safetensors::{Entry, Header, to_f32};
-use tabtune::model::Target;
 use tabtune::run::checkpoint::State;
 use tabtune::run::{
     self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase,
@@ -176,7 +175,8 @@ crate::device_tests! {
     /// "12 of 34" is true: every kernel that is compiled was counted before, and compiled once.
     async fn compiling_is_told_kernel_by_kernel_and_ends_at_its_total() {
         // A device of its own, which has compiled nothing yet.
-        let device = Device::new(DeviceOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
+        let device =
+            Device::new(DeviceOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
         let base = tiny_base(&device).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let mut told = Vec::new();
@@ -258,8 +258,8 @@ crate::device_tests! {
                 Files::Adapter(files) => {
                     let config: serde_json::Value = serde_json::from_str(&files.config).expect("JSON");
                     assert_eq!((&config["r"], config["lora_alpha"].as_f64()), (&serde_json::json!(rank), Some(alpha)));
-                    let spec = files.spec().expect("a spec");
-                    let names: Vec<&str> = spec.targets().into_iter().map(Target::name).collect();
+                    let spec = files.spec(&base.model.config).expect("a spec");
+                    let names: Vec<&str> = spec.target_names(&base.model.config);
                     assert_eq!((kept.rank, kept.alpha, &kept.targets), (rank, alpha, &names));
                     numbers(&files.weights, &|_| true)
                 }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::generate::{Generator, Sampling};
-use tabtune::model::{Storage, Target};
+use tabtune::model::Storage;
 use tabtune::run::{self, Base, Control, MOST_HELD_OUT, MOST_ROWS, Settings, evaluate, evaluator};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 
@@ -266,7 +266,7 @@ async fn info(args: InfoArgs) -> Result<()> {
         lines.push(format!(
             "{}: {} of {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
             base.name,
-            config.model_type,
+            config.family.model_type,
             config.parameters(),
             config.layers,
             config.hidden,
@@ -288,7 +288,7 @@ async fn info(args: InfoArgs) -> Result<()> {
     }
     if let Some(dir) = &args.adapter {
         let (adapter, _) = files::read_adapter(dir)?.load(&base.model.device, config)?;
-        let targets: Vec<&str> = adapter.spec.targets().into_iter().map(Target::name).collect();
+        let targets: Vec<&str> = adapter.spec.target_names(config);
         lines.push(format!(
             "{}: LoRA of {} {}, alpha {}, on {} linears ({}); {} parameters",
             dir.display(),

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
-use tabtune::model::{Config, Target};
+use tabtune::model::Config;
 use tabtune::run::{
     self, Checkpoint, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish,
 };
@@ -165,17 +165,18 @@ impl TrainArgs {
     /// Rank, alpha and targets come from the adapter that a run starts from; a flag may repeat them, not contradict
     /// them.
     fn follow(&self, init: &AdapterFiles, config: &Config, settings: &mut Settings) -> Result<()> {
-        let spec = init.spec()?;
+        let spec = init.spec(config)?;
         let every_site = |same: &dyn Fn(&SiteSpec) -> bool| spec.sites().iter().all(same);
         let covers = |asked: &String| {
-            let asked = Target::parse_list(asked).unwrap_or_default();
-            asked == spec.targets() && spec.sites().len() == asked.len() * config.layers
+            config
+                .family
+                .parse_targets(asked)
+                .is_ok_and(|asked| asked == spec.targets() && spec.sites().len() == asked.len() * config.layers)
         };
         let contradicts = self.rank.is_some_and(|rank| !every_site(&|site| site.rank == rank))
             || self.alpha.is_some_and(|alpha| !every_site(&|site| site.alpha == alpha))
             || self.targets.as_ref().is_some_and(|asked| !covers(asked));
-        let targets: Vec<&str> = spec.targets().into_iter().map(Target::name).collect();
-        let targets = targets.join(",");
+        let targets = spec.target_names(config).join(",");
         if contradicts {
             let several = if spec.is_uniform() { "" } else { " at most, by site" };
             let linears = spec.sites().len();

@@ -4,7 +4,6 @@ use super::{PROBE_TOKENS, Run};
 use crate::adapter::ExportCheck;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
-use crate::model::Target;
 use crate::plan::Progress;
 use crate::run::checkpoint::{Checkpoint, Losses, State};
 use crate::run::learner::{Files, Learner};
@@ -95,7 +94,7 @@ impl Run<'_> {
             loss,
             rank: spec.rank(),
             alpha: spec.alpha(),
-            targets: spec.targets().into_iter().map(Target::name).collect(),
+            targets: spec.target_names(&self.base.model.config),
             parameters: self.learner.parameters(),
         };
         (self.hooks.keep)(&kept);

@@ -1,0 +1,105 @@
+//! A family: how its config.json reads and what Hugging Face calls its tensors. Each is one file of data beside this one.
+
+use std::fmt;
+
+use super::config::Config;
+use super::fields::Fields;
+use super::linear::Target;
+use super::llama;
+use super::tensors::Norm;
+use crate::error::{Error, Result};
+
+/// Every family that can be loaded.
+const FAMILIES: [&Family; 1] = [&llama::FAMILY];
+
+pub struct Family {
+    /// `model_type` in config.json.
+    pub model_type: &'static str,
+    /// Reads the rest of config.json.
+    pub config: fn(&Fields) -> Result<Config>,
+    /// Modules outside the blocks.
+    pub embedding: &'static str,
+    pub final_norm: &'static str,
+    pub head: &'static str,
+    /// What comes before the number of a block.
+    pub blocks: &'static str,
+    /// Modules of a block, by their paths in it, in the order of a checkpoint.
+    pub norms: &'static [(Norm, &'static str)],
+    pub linears: &'static [(Target, &'static str)],
+    /// Endings of tensors that some checkpoints hold although the engine computes them.
+    pub computed: &'static [&'static str],
+}
+
+impl Family {
+    /// Errors: `UnsupportedModel`.
+    pub fn of(model_type: &str) -> Result<&'static Family> {
+        let family = FAMILIES.into_iter().find(|family| family.model_type == model_type);
+        family.ok_or_else(|| Error::UnsupportedModel { model_type: model_type.to_string() })
+    }
+
+    /// The linears of a block, in its order.
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        self.linears.iter().map(|(target, _)| *target)
+    }
+
+    /// The last part of a linear's path, as `target_modules` spells it: `q_proj`.
+    pub fn name(&self, target: Target) -> &'static str {
+        let path = self.path(target);
+        path.rsplit('.').next().unwrap_or(path)
+    }
+
+    /// The inverse of `name`.
+    pub fn target(&self, name: &str) -> Option<Target> {
+        self.targets().find(|target| self.name(*target) == name)
+    }
+
+    /// `all-linear`, `attention`, or names such as `q_proj,v_proj`, in the order of the block. Errors: `Setting`.
+    pub fn parse_targets(&self, names: &str) -> Result<Vec<Target>> {
+        let named = |name: &str| self.target(name.trim());
+        let targets: Option<Vec<Target>> = match names {
+            "all-linear" => Some(self.targets().collect()),
+            "attention" => Some(self.targets().filter(|target| target.is_attention()).collect()),
+            names => names.split(',').map(named).collect(),
+        };
+        let Some(mut targets) = targets else {
+            let known: Vec<&str> = self.targets().map(|target| self.name(target)).collect();
+            let expected = format!("all-linear, attention, or some of {}", known.join(", "));
+            return Err(Error::Setting { name: "targets".to_string(), value: names.to_string(), expected });
+        };
+        targets.sort();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// The path of a linear, as PEFT's keys and `target_modules` spell it.
+    pub fn module(&self, layer: usize, target: Target) -> String {
+        format!("{}.{layer}.{}", self.blocks, self.path(target))
+    }
+
+    /// The inverse of `module`.
+    pub fn parse_module(&self, path: &str) -> Option<(usize, Target)> {
+        let (layer, rest) = path.strip_prefix(self.blocks)?.strip_prefix('.')?.split_once('.')?;
+        let (target, _) = self.linears.iter().find(|(_, path)| *path == rest)?;
+        let layer = layer.parse().ok()?;
+        // Not `007`.
+        (self.module(layer, *target) == path).then_some((layer, *target))
+    }
+
+    fn path(&self, target: Target) -> &'static str {
+        let found = self.linears.iter().find(|(other, _)| *other == target);
+        let Some((_, path)) = found else { unreachable!("{target:?} is no linear of the family {}", self.model_type) };
+        path
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.model_type)
+    }
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Family) -> bool {
+        self.model_type == other.model_type
+    }
+}

@@ -1,0 +1,87 @@
+//! Typed access to config.json, with the ranges that each kind of field may have.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "config.json comes from anywhere"
+)]
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// A JSON object of fields.
+pub struct Fields<'a>(pub &'a Value);
+
+impl Fields<'_> {
+    fn invalid(field: &str, reason: &str) -> Error {
+        Error::Config { field: field.to_string(), reason: reason.to_string() }
+    }
+
+    pub fn unsupported(field: &str, value: &Value) -> Error {
+        Error::UnsupportedField { field: field.to_string(), value: value.to_string() }
+    }
+
+    /// The value, unless it is missing or null.
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A whole number from 1 to `most`.
+    pub fn count(&self, field: &str, most: u64) -> Result<usize> {
+        self.count_or(field, most, None)
+    }
+
+    pub fn count_or(&self, field: &str, most: u64, default: Option<usize>) -> Result<usize> {
+        match (self.get(field), default) {
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(Self::invalid(field, "it is missing")),
+            (Some(value), _) => match value.as_u64() {
+                Some(n) if (1..=most).contains(&n) => Ok(n as usize),
+                _ => Err(Self::invalid(field, &format!("expected a whole number from 1 to {most}, found {value}"))),
+            },
+        }
+    }
+
+    /// A positive finite number.
+    pub fn number(&self, field: &str) -> Result<f64> {
+        match self.get(field) {
+            None => Err(Self::invalid(field, "it is missing")),
+            Some(_) => self.number_or(field, 1.0),
+        }
+    }
+
+    pub fn number_or(&self, field: &str, default: f64) -> Result<f64> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(value) => match value.as_f64() {
+                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
+                _ => Err(Self::invalid(field, &format!("expected a positive number, found {value}"))),
+            },
+        }
+    }
+
+    pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(value) => {
+                value.as_bool().ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {value}")))
+            }
+        }
+    }
+
+    /// Refuses a feature unless it is absent or has the one value that the engine computes.
+    pub fn only(&self, field: &str, supported: &Value) -> Result<()> {
+        match self.get(field) {
+            Some(value) if value != supported => Err(Self::unsupported(field, value)),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {
+        if good { Ok(()) } else { Err(Self::invalid(field, reason)) }
+    }
+}

@@ -1,0 +1,211 @@
+//! Loading a checkpoint: every tensor of the one list, checked before anything is allocated, streamed to the device in
+//! pieces.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use super::block::Block;
+use super::config::Config;
+use super::linear::Linear;
+use super::tensors::{Role, TensorSpec};
+use super::transformer::{Tables, Transformer};
+use crate::device::{Device, Format, Tensor};
+use crate::error::{Error, Result};
+use crate::files::Source;
+use crate::files::safetensors::{Dtype, Header, to_f32};
+use crate::ops::{Slab, Weight};
+
+/// Most bytes of a checkpoint that are read at a time, and that wait for the device to take them.
+const PIECE: u64 = 4 << 20;
+const QUEUED: u64 = 64 << 20;
+const LARGEST_F16: f32 = 65504.0;
+
+/// How frozen matrices are stored on the device. Norms and biases are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// f16 for what the file holds in f16, which loses nothing, f32 for the rest.
+    #[default]
+    #[serde(rename = "auto")]
+    AsFile,
+    F32,
+    /// Half the memory; numbers of f32 and bf16 files are rounded.
+    F16,
+}
+
+impl Storage {
+    /// `auto`, `f32` or `f16`. Errors: `Setting`.
+    pub fn parse(name: &str) -> Result<Storage> {
+        match name {
+            "auto" => Ok(Storage::AsFile),
+            "f32" => Ok(Storage::F32),
+            "f16" => Ok(Storage::F16),
+            other => Err(Error::Setting {
+                name: "weights".to_string(),
+                value: other.to_string(),
+                expected: "auto, f32 or f16".to_string(),
+            }),
+        }
+    }
+
+    fn format(self, dtype: Dtype) -> Format {
+        match (self, dtype) {
+            (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
+            _ => Format::F32,
+        }
+    }
+}
+
+impl Transformer {
+    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
+    pub async fn load(
+        device: &Rc<Device>,
+        config: Config,
+        source: &Source,
+        storage: Storage,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Transformer> {
+        let header = source.header().await?;
+        let specs = config.tensors();
+        check(&specs, &config, &header, &source.name)?;
+        let mut loader = Loader { device, source, header, storage, done: 0, queued: 0, progress };
+        let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
+        for spec in &specs {
+            match *spec.shape {
+                [rows, cols] => drop(matrices.insert(spec.role, loader.matrix(spec, rows, cols).await?)),
+                [n] => drop(vectors.insert(spec.role, loader.vector(spec, n).await?)),
+                _ => unreachable!("`{}` of shape {:?} is neither a matrix nor a vector", spec.name, spec.shape),
+            }
+        }
+
+        let mut matrix = |role: Role| matrices.remove(&role).unwrap_or_else(|| missing(role));
+        let mut vector = |role: Role| vectors.remove(&role).unwrap_or_else(|| missing(role));
+        let family = config.family;
+        let blocks = (0..config.layers).map(|layer| Block {
+            norms: family.norms.iter().map(|(norm, _)| (*norm, vector(Role::Norm(layer, *norm)))).collect(),
+            linears: family
+                .targets()
+                .map(|target| {
+                    let bias = config.biases.has(target).then(|| vector(Role::Bias(layer, target)));
+                    (target, Linear { weight: matrix(Role::Weight(layer, target)), bias, trained: None, lora: None })
+                })
+                .collect(),
+        });
+        let blocks = blocks.collect();
+        let tables = Tables {
+            embedding: matrix(Role::Embedding),
+            norm: vector(Role::FinalNorm),
+            head: (!config.tied).then(|| matrix(Role::Head)),
+        };
+        Transformer::new(device, config, tables, blocks)
+    }
+}
+
+fn missing<T>(role: Role) -> T {
+    unreachable!("the list of tensors lacks {role:?}")
+}
+
+/// Compares every name and shape with what the config implies.
+fn check(specs: &[TensorSpec], config: &Config, header: &Header, file: &str) -> Result<()> {
+    for TensorSpec { name, shape, .. } in specs {
+        let entry = header.get(name);
+        let entry = entry.ok_or_else(|| Error::TensorMissing { name: name.clone(), file: file.to_string() })?;
+        if entry.shape != *shape {
+            let (expected, found) = (shape.clone(), entry.shape.clone());
+            return Err(Error::TensorShape { name: name.clone(), expected, found });
+        }
+    }
+    // A bias or the scale of a quantised weight is a part of the model: without it the numbers would be wrong, and
+    // nobody would know.
+    let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let is_known = |name: &str| names.contains(name) || config.is_redundant(name);
+    match header.entries.iter().find(|entry| !is_known(&entry.name)) {
+        Some(entry) => Err(Error::TensorUnknown { name: entry.name.clone(), file: file.to_string() }),
+        None => Ok(()),
+    }
+}
+
+struct Loader<'a> {
+    device: &'a Rc<Device>,
+    source: &'a Source,
+    header: Header,
+    storage: Storage,
+    done: u64,
+    /// Bytes since the last flush.
+    queued: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Loader<'_> {
+    async fn vector(&mut self, spec: &TensorSpec, n: usize) -> Result<Tensor> {
+        let tensor = Tensor::owned(self.device, &spec.name, 1, n)?;
+        self.stream(spec, 1, n, &[Slab { first: 0, tensor: tensor.clone() }]).await?;
+        Ok(tensor)
+    }
+
+    /// A matrix in slabs of rows, each within the device's binding limit.
+    async fn matrix(&mut self, spec: &TensorSpec, rows: usize, cols: usize) -> Result<Weight> {
+        let dtype = self.header.get(&spec.name).map_or(Dtype::F32, |entry| entry.dtype);
+        let format = self.storage.format(dtype);
+        // As if in f32, so that a weight is cut alike however it is stored.
+        let limit = self.device.max_binding;
+        let most = (limit / (cols as u64 * 4)) as usize;
+        if most < 4 {
+            let (what, needed) = (format!("four rows of `{}`", spec.name), cols as u64 * 16);
+            return Err(Error::GpuLimit { what, needed, limit });
+        }
+        let size = if most >= rows { rows } else { most / 4 * 4 };
+        let mut slabs = Vec::new();
+        for first in (0..rows).step_by(size) {
+            let tensor = Tensor::stored(self.device, &spec.name, size.min(rows - first), cols, format)?;
+            slabs.push(Slab { first, tensor });
+        }
+        self.stream(spec, rows, cols, &slabs).await?;
+        Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
+    }
+
+    async fn stream(&mut self, spec: &TensorSpec, rows: usize, cols: usize, slabs: &[Slab]) -> Result<()> {
+        let name = &spec.name;
+        let Some(entry) = self.header.get(name) else { unreachable!("`{name}` was checked and is gone") };
+        let (dtype, begin) = (entry.dtype, entry.begin);
+        let row_bytes = (entry.end - begin) / rows as u64;
+        let rows_per_piece = (PIECE / row_bytes.max(1)).max(1) as usize;
+        let mut values = Vec::new();
+        for slab in slabs {
+            for first in (0..slab.tensor.rows).step_by(rows_per_piece) {
+                let count = rows_per_piece.min(slab.tensor.rows - first);
+                let at = begin + (slab.first + first) as u64 * row_bytes;
+                let bytes = self.source.read(at, count as u64 * row_bytes).await?;
+                values.clear();
+                to_f32(dtype, &bytes, &mut values);
+                check_range(name, &values, slab.tensor.format)?;
+                slab.tensor.upload_at(self.device, first * cols, &values);
+                self.count(bytes.len() as u64).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells how far loading is, and lets the device take what is queued.
+    async fn count(&mut self, bytes: u64) -> Result<()> {
+        self.done += bytes;
+        self.queued += bytes;
+        if self.queued >= QUEUED {
+            self.device.flush().await?;
+            self.queued = 0;
+        }
+        (self.progress)(self.done, self.source.bytes);
+        Ok(())
+    }
+}
+
+fn check_range(name: &str, values: &[f32], format: Format) -> Result<()> {
+    if values.iter().any(|x| !x.is_finite()) {
+        return Err(Error::TensorNotFinite { name: name.to_string() });
+    }
+    if format == Format::F16 && values.iter().any(|x| x.abs() > LARGEST_F16) {
+        let expected = format!("f32, because tensor `{name}` holds numbers beyond {LARGEST_F16}");
+        return Err(Error::Setting { name: "weights".to_string(), value: "f16".to_string(), expected });
+    }
+    Ok(())
+}

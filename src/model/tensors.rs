@@ -1,0 +1,92 @@
+//! The one list of what a checkpoint holds: loading, checking, counting and writing all go through it.
+
+use super::config::Config;
+use super::linear::Target;
+
+/// Where a norm of a block acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Norm {
+    /// On what enters attention.
+    Attention,
+    /// On what enters the MLP.
+    Mlp,
+}
+
+/// What a tensor is to the model. Blocks are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// [V, C]: a row per token; of a tied model also the head.
+    Embedding,
+    /// [C].
+    Norm(usize, Norm),
+    /// [out, in].
+    Weight(usize, Target),
+    /// [out].
+    Bias(usize, Target),
+    /// [C].
+    FinalNorm,
+    /// [V, C].
+    Head,
+}
+
+/// A tensor as a checkpoint of this model names and shapes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub role: Role,
+}
+
+impl TensorSpec {
+    /// `None` beyond what u64 counts.
+    pub fn numbers(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, n| product.checked_mul(*n as u64))
+    }
+}
+
+impl Config {
+    /// Every tensor of a checkpoint of this model.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let family = self.family;
+        let table = vec![self.vocabulary, self.hidden];
+        let mut tensors = Vec::new();
+        let mut add = |module: &str, which: &str, shape: Vec<usize>, role: Role| {
+            tensors.push(TensorSpec { name: format!("{module}.{which}"), shape, role });
+        };
+        add(family.embedding, "weight", table.clone(), Role::Embedding);
+        for layer in 0..self.layers {
+            for (norm, path) in family.norms {
+                let module = format!("{}.{layer}.{path}", family.blocks);
+                add(&module, "weight", vec![self.hidden], Role::Norm(layer, *norm));
+            }
+            for target in family.targets() {
+                let module = family.module(layer, target);
+                let (rows, cols) = target.shape(self);
+                add(&module, "weight", vec![rows, cols], Role::Weight(layer, target));
+                if self.biases.has(target) {
+                    add(&module, "bias", vec![rows], Role::Bias(layer, target));
+                }
+            }
+        }
+        add(family.final_norm, "weight", vec![self.hidden], Role::FinalNorm);
+        if !self.tied {
+            add(family.head, "weight", table, Role::Head);
+        }
+        tensors
+    }
+
+    /// The tensor of a linear's matrix.
+    pub fn weight(&self, layer: usize, target: Target) -> TensorSpec {
+        let (rows, cols) = target.shape(self);
+        let name = format!("{}.weight", self.family.module(layer, target));
+        TensorSpec { name, shape: vec![rows, cols], role: Role::Weight(layer, target) }
+    }
+
+    /// Whether a checkpoint may hold this tensor although the model does not read it: what the engine computes, and the
+    /// head of a model whose embedding is its head.
+    pub fn is_redundant(&self, name: &str) -> bool {
+        let family = self.family;
+        let is_head = name.strip_prefix(family.head).is_some_and(|rest| rest == ".weight");
+        is_head || family.computed.iter().any(|ending| name.ends_with(ending))
+    }
+}
