@@ -23,7 +23,9 @@ pub enum Error {
     DataLine { name: String, line: usize, reason: String },
     #[error("`{name}`: {reason}")]
     DataFormat { name: String, reason: String },
-    #[error("`{name}`, line {line}: the model has no chat template, so it is not known how it reads a conversation")]
+    #[error(
+        "`{name}`, line {line}: the model has no chat template, so conversations cannot be written the way it reads them"
+    )]
     NoChatTemplate { name: String, line: usize },
     #[error("`{name}`, line {line}: the model's chat template refuses this conversation: {reason}")]
     Conversation { name: String, line: usize, reason: String },
@@ -36,7 +38,7 @@ pub enum Error {
     TensorShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` is missing from `{file}`")]
     TensorMissing { name: String, file: String },
-    #[error("`{file}`: tensor `{name}` is no part of the model that config.json describes")]
+    #[error("`{file}` holds tensor `{name}`, which the model in config.json does not have")]
     TensorUnknown { name: String, file: String },
     #[error("tensor `{name}` holds a number that is not finite")]
     TensorNotFinite { name: String },
@@ -64,22 +66,26 @@ pub enum Error {
     #[error("{reason}")]
     Usage { reason: String },
 
-    #[error("no graphics adapter can be used: {reason}")]
+    #[error("no graphics card can be used: {reason}")]
     NoGpu { reason: String },
-    #[error("{what} needs {needed} bytes, the graphics adapter allows {limit}")]
+    #[error("{what} needs {needed} bytes, the graphics card allows {limit}")]
     GpuLimit { what: String, needed: u64, limit: u64 },
-    #[error("the graphics adapter refused a plan: {reason}")]
+    #[error("the graphics card refused a plan: {reason}")]
     GpuRefused { reason: String },
-    #[error("the graphics adapter was lost: {reason}")]
+    #[error("the graphics card was lost: {reason}")]
     DeviceLost { reason: String },
     #[error("step {step}: the loss or the gradient is not a finite number")]
     NonFinite { step: u32 },
-    #[error("the exported adapter does not compute what the trained one does: row {row}, {expected} became {found}")]
+    #[error(
+        "the exported adapter does not compute what the trained one does: logit {row} is {found} instead of {expected}"
+    )]
     ExportCheck { row: usize, expected: f32, found: f32 },
-    #[error("the checkpoint cannot be used: {reason}")]
-    Checkpoint { reason: String },
+    #[error("the run cannot be resumed: {reason}")]
+    RunState { reason: String },
     #[error("`{path}`: {reason}")]
     Io { path: String, reason: String },
+    #[error("something is wrong inside tabtune: {what}")]
+    Internal { what: String },
 }
 
 impl Error {
@@ -117,8 +123,9 @@ impl Error {
             Error::DeviceLost { .. } => "device_lost",
             Error::NonFinite { .. } => "non_finite",
             Error::ExportCheck { .. } => "export_check",
-            Error::Checkpoint { .. } => "checkpoint",
+            Error::RunState { .. } => "run_state",
             Error::Io { .. } => "io",
+            Error::Internal { .. } => "internal",
         }
     }
 
@@ -130,14 +137,17 @@ impl Error {
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
             Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
             Error::DataLine { .. } => {
-                "Mend or remove that line: in .jsonl every line is one JSON object with \"text\", \"prompt\" and \"completion\", or \"messages\"; in .csv it has as many fields as the first."
+                "Correct or remove that line. In .jsonl every line is one JSON object with \"text\", \"prompt\" and \
+                 \"completion\", or \"messages\"; in .csv every line has as many fields as the first."
             }
             Error::DataFormat { .. } => "Use .txt, .md, .jsonl or .csv files as the documentation describes them.",
             Error::NoChatTemplate { .. } => {
-                "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in tokenizer_config.json), or write each line as \"prompt\" and \"completion\"."
+                "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in \
+                 tokenizer_config.json), or write each line as \"prompt\" and \"completion\"."
             }
             Error::Conversation { .. } => {
-                "Change that line so that roles and their order are as this model expects them (some take no system message, most want user and assistant in turn), or remove it."
+                "Change the roles or their order in that line to what this model expects (some take no system message, \
+                 most want user and assistant to alternate), or remove the line."
             }
             Error::ChatTemplate { .. } => {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."
@@ -155,25 +165,28 @@ impl Error {
             Error::UnsupportedField { .. } => "Use a model without this feature.",
             Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
             Error::UnsupportedAdapter { .. } => {
-                "Use an adapter that was trained as plain LoRA on linears; merge this one with PEFT if it is needed."
+                "Use an adapter that was trained as plain LoRA on linears, or merge this one into its base with PEFT."
             }
             Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
             Error::Setting { .. } => "Change this setting and start again.",
             Error::PromptTooLong { .. } => "Shorten the prompt.",
             Error::Usage { .. } => "`tabtune help` lists the commands and their options.",
-            Error::NotYet { .. } => "Leave this option out for now.",
+            Error::NotYet { .. } => "For now, leave this option out or use a model without this feature.",
             Error::NoGpu { .. } => {
-                "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a graphics card)."
+                "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a \
+                 graphics card)."
             }
             Error::GpuLimit { .. } => "Use a smaller batch, a shorter sequence length or a smaller model.",
             Error::GpuRefused { .. } => "Use a smaller batch or a shorter sequence length; if it persists, report it.",
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
             Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",
-            Error::Checkpoint { .. } => {
-                "Resume with the model and the text that the run began with, or begin anew; the kept adapter can be trained on."
+            Error::RunState { .. } => {
+                "Resume with the model and the text that the run began with, or start a new run from the adapter that \
+                 it kept."
             }
             Error::Io { .. } => "Check that the path exists and may be read or written.",
+            Error::Internal { .. } => "Please report this with what you did.",
         }
     }
 }

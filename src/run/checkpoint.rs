@@ -102,7 +102,7 @@ impl Checkpoint {
 
     /// Errors: `Checkpoint`, `Safetensors` for a file that is cut short.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint> {
-        let wrong = |reason: &str| Error::Checkpoint { reason: reason.to_string() };
+        let wrong = |reason: &str| Error::RunState { reason: reason.to_string() };
         let first8: [u8; 8] = bytes
             .get(..8)
             .and_then(|first| first.try_into().ok())
@@ -147,7 +147,7 @@ impl Checkpoint {
 
     /// Refuses to go on with another model or other rows.
     pub fn check(&self, base_sha256: &str, data_sha256: &str, length: usize) -> Result<()> {
-        let wrong = |reason: &str| Err(Error::Checkpoint { reason: reason.to_string() });
+        let wrong = |reason: &str| Err(Error::RunState { reason: reason.to_string() });
         if self.state.base_sha256 != base_sha256 {
             return wrong("it was made with another base model");
         }

@@ -203,7 +203,7 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
             json!({ "dtype": "F32", "shape": [0], "data_offsets": [end, end] });
     });
     let files: [(&str, &[u8], &str, &[&str]); 11] = [
-        ("model.safetensors", &with_bias, "tensor_unknown", &["q_proj.bias", "no part of the model"]),
+        ("model.safetensors", &with_bias, "tensor_unknown", &["q_proj.bias", "does not have"]),
         ("model.safetensors", &weights[..weights.len() - 100], "safetensors", &["model.safetensors"]),
         ("model.safetensors", &weights[..5], "safetensors", &["8 bytes"]),
         ("model.safetensors", &overlapping, "safetensors", &["overlaps"]),
@@ -503,7 +503,7 @@ fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
     refused(&train(&data, &out, &["--resume", "nowhere"]), "io", &["nowhere"]);
-    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "checkpoint", &["holds none"]);
+    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "run_state", &["holds none"]);
     refused(&train(&data, &out, &["--dropout", "1"]), "setting", &["dropout", "below 1"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
     refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);

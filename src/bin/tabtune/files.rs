@@ -182,7 +182,7 @@ pub fn read_checkpoint(dir: &Path) -> Result<Checkpoint> {
     let path = dir.join(CHECKPOINT);
     if dir.is_dir() && !path.exists() {
         let reason = format!("`{}` holds none: its run has come to its end, or saved nothing yet", dir.display());
-        return Err(Error::Checkpoint { reason });
+        return Err(Error::RunState { reason });
     }
     Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
 }
