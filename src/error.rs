@@ -46,8 +46,8 @@ pub enum Error {
     Tokenizer { reason: String },
     #[error("config.json, field `{field}`: {reason}")]
     Config { field: String, reason: String },
-    #[error("model type `{model_type}` is not supported")]
-    UnsupportedModel { model_type: String },
+    #[error("model type `{model_type}` is not supported; supported: {supported}")]
+    UnsupportedModel { model_type: String, supported: String },
     #[error("config.json: `{field}` = {value} is not supported")]
     UnsupportedField { field: String, value: String },
     #[error("`{file}`: {reason}")]
@@ -161,7 +161,7 @@ impl Error {
             }
             Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
             Error::Config { .. } => "Use the config.json that came with the model.",
-            Error::UnsupportedModel { .. } => "Use a model of the Llama architecture (model_type \"llama\").",
+            Error::UnsupportedModel { .. } => "Use a model whose config.json has one of these as its model_type.",
             Error::UnsupportedField { .. } => "Use a model without this feature.",
             Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
             Error::UnsupportedAdapter { .. } => {

@@ -2,15 +2,12 @@
 
 use std::fmt;
 
+use super::FAMILIES;
 use super::config::Config;
 use super::fields::Fields;
 use super::linear::Target;
-use super::llama;
 use super::tensors::Norm;
 use crate::error::{Error, Result};
-
-/// Every family that can be loaded.
-const FAMILIES: [&Family; 1] = [&llama::FAMILY];
 
 pub struct Family {
     /// `model_type` in config.json.
@@ -34,7 +31,10 @@ impl Family {
     /// Errors: `UnsupportedModel`.
     pub fn of(model_type: &str) -> Result<&'static Family> {
         let family = FAMILIES.into_iter().find(|family| family.model_type == model_type);
-        family.ok_or_else(|| Error::UnsupportedModel { model_type: model_type.to_string() })
+        family.ok_or_else(|| {
+            let supported: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
+            Error::UnsupportedModel { model_type: model_type.to_string(), supported: supported.join(", ") }
+        })
     }
 
     /// The linears of a block, in its order.

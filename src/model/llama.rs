@@ -41,6 +41,11 @@ pub static FAMILY: Family = Family {
 };
 
 fn config(fields: &Fields) -> Result<Config> {
+    read(fields, &FAMILY)
+}
+
+/// The fields that most families share.
+pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
     fields.only("hidden_act", &json!("silu"))?;
     fields.only("quantization_config", &Value::Null)?;
     let hidden = fields.count("hidden_size", 16_384)?;
@@ -60,7 +65,7 @@ fn config(fields: &Fields) -> Result<Config> {
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
     let attention_bias = fields.flag_or("attention_bias", false)?;
     Ok(Config {
-        family: &FAMILY,
+        family,
         vocabulary: fields.count("vocab_size", 1_000_000)?,
         hidden,
         intermediate,

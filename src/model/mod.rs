@@ -13,6 +13,9 @@ mod save;
 pub mod tensors;
 pub mod transformer;
 
+/// Every family that can be loaded.
+const FAMILIES: [&Family; 1] = [&llama::FAMILY];
+
 pub use config::Config;
 pub use family::Family;
 pub use linear::{Linear, Lora, Target};

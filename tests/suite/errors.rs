@@ -27,7 +27,7 @@ fn examples() -> Vec<Error> {
         Error::TensorNotFinite { name: s("model.norm.weight") },
         Error::Tokenizer { reason: s("it has 50257 tokens, the model knows 49152") },
         Error::Config { field: s("hidden_size"), reason: s("supported are multiples of 4") },
-        Error::UnsupportedModel { model_type: s("mamba") },
+        Error::UnsupportedModel { model_type: s("mamba"), supported: s("llama") },
         Error::UnsupportedField { field: s("hidden_act"), value: s("\"gelu\"") },
         Error::Adapter { file: s("adapter_config.json"), reason: s("`peft_type` is missing") },
         Error::UnsupportedAdapter { feature: s("`use_dora` = true") },
