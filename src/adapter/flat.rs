@@ -1,5 +1,5 @@
-//! Flat storage: every matrix that a run trains lies in one buffer, each beginning at a multiple of 256 bytes, so that
-//! clipping and AdamW are a few dispatches and saving is one read.
+//! Flat storage: one buffer holds every matrix that a run trains, each at a multiple of 256 bytes. Clipping and AdamW then
+//! take a few dispatches, and saving takes one read.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::model::Config;
 /// Every matrix begins at a multiple of this many numbers, which is 256 bytes.
 pub(super) const ALIGNMENT: usize = 64;
 
-/// Everything that a run trains, in one flat buffer, its gradients in another, and how many numbers each holds.
+/// Everything that a run trains in one flat buffer, the gradients in another, and how many numbers each holds.
 #[derive(Clone)]
 pub struct Params {
     pub p: Rc<Buffer>,
@@ -19,9 +19,9 @@ pub struct Params {
     pub length: usize,
 }
 
-/// Where one site's A [rank, cols] and B [rows, rank] are in the flat buffers, in numbers. This rank is the planned
-/// one: a multiple of four, and at least the site's. The padding is zero and stays zero, because each of its gradients
-/// has a zero factor.
+/// Where one site's A [rank, cols] and B [rows, rank] are in the flat buffers, in numbers. This is the planned rank: a
+/// multiple of four that is at least the site's. The padding is zero and stays zero, because each of its gradients has a
+/// zero factor.
 pub(super) struct SiteRanges {
     pub rank: usize,
     pub rows: usize,
@@ -31,7 +31,7 @@ pub(super) struct SiteRanges {
 }
 
 impl SiteRanges {
-    /// The first ranges at or behind `start`; `None` if it is beyond what can be counted.
+    /// The first ranges at or after `start`; `None` if they are beyond what can be counted.
     pub fn after(start: usize, site: &SiteSpec, config: &Config) -> Option<SiteRanges> {
         let (rows, cols) = site.target.shape(config);
         let rank = site.rank.checked_next_multiple_of(4)?;
@@ -45,7 +45,7 @@ impl SiteRanges {
     }
 }
 
-/// The numbers of one matrix. Ranges are made together with the buffer that they are of, so one that does not fit is a bug.
+/// The numbers of one matrix. Ranges are made together with their buffer, so one that does not fit is a bug.
 pub(super) fn part<'a>(flat: &'a [f32], range: &Range<usize>) -> &'a [f32] {
     let length = flat.len();
     let Some(part) = flat.get(range.clone()) else { unreachable!("{range:?} is outside the {length} flat numbers") };

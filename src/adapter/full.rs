@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{Target, Transformer};
 use crate::ops::Param;
 
-/// The trained matrices on the device, in one flat buffer, and their gradients beside them.
+/// The trained matrices on the device in one flat buffer, and their gradients in another.
 pub struct Full {
     params: Params,
     /// In the order of the model.
@@ -18,7 +18,7 @@ pub struct Full {
 }
 
 impl Full {
-    /// Room for every block linear of `model`. Errors: `GpuLimit` for a model whose linears do not fit one binding.
+    /// Makes room for every linear of the blocks of `model`. Errors: `GpuLimit` for a model whose linears do not fit one binding.
     pub fn new(model: &Transformer) -> Result<Full> {
         let device = &model.device;
         let mut matrices = Vec::new();
@@ -75,7 +75,7 @@ impl Full {
         model
     }
 
-    /// Trained numbers.
+    /// How many numbers are trained.
     pub fn parameters(&self) -> usize {
         self.matrices.iter().map(|(.., range)| range.len()).sum()
     }

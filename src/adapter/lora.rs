@@ -15,7 +15,7 @@ use crate::random::SplitMix64;
 /// Bytes from one site's uniform to the next.
 const SITE_BYTES: usize = 256;
 
-/// The parameters of an adapter on the device, and the gradients beside them.
+/// The parameters of an adapter on the device, and their gradients.
 pub struct Adapter {
     pub spec: AdapterSpec,
     pub p: Rc<Buffer>,
@@ -29,7 +29,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Room for an adapter whose parameters are all zero. Errors: `AdapterMismatch` for a layer that the model does not
+    /// Makes room for an adapter; its parameters are zero. Errors: `AdapterMismatch` for a layer that the model does not
     /// have, `GpuLimit`.
     pub fn new(device: &Device, config: &Config, spec: AdapterSpec) -> Result<Adapter> {
         spec.check(config)?;
@@ -111,16 +111,15 @@ impl Adapter {
         spec.sites().len() == self.ranges.len() && spec.sites().iter().zip(self.sites()).all(fits)
     }
 
-    /// Puts another adapter in the place of this one: every plan that was recorded with it now computes the other. A
-    /// smaller rank is padded with zeros, and the scales are data, so nothing is recorded or compiled. On an error
-    /// nothing has changed.
+    /// Replaces this adapter with another: every plan that was recorded with it now computes the new one. A smaller rank
+    /// is padded with zeros and the scales are data, so nothing is recorded or compiled. On an error nothing changes.
     ///
-    /// Errors: `AdapterMismatch` if there is no room for it, and whatever the files have wrong.
+    /// Errors: `AdapterMismatch` if there is no room for it, and those of `AdapterFiles::load`.
     pub fn swap(&mut self, device: &Device, files: &AdapterFiles) -> Result<()> {
         let pairs = files.pairs(&self.config)?;
         let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
         if !self.has_room_for(&spec) {
-            let reason = "it has other linears or a larger rank than what it would take the place of".to_string();
+            let reason = "it has other linears or a larger rank than the adapter that it would replace".to_string();
             return Err(Error::AdapterMismatch { reason });
         }
         let flat = self.flat(&pairs)?;
@@ -144,7 +143,7 @@ impl Adapter {
         Ok(bytemuck::pod_collect_to_vec(&device.read(&self.p, 0, (self.length as u64).saturating_mul(4)).await?))
     }
 
-    /// Trained numbers, padding not counted.
+    /// How many numbers are trained, padding not counted.
     pub fn parameters(&self) -> usize {
         self.spec.parameters(&self.config)
     }
@@ -170,8 +169,8 @@ impl Adapter {
         self.sites().map(pair).collect()
     }
 
-    /// The inverse of `pairs`, which are of this adapter's linears in its order, with ranks up to the planned ones.
-    /// Errors: `AdapterMismatch`.
+    /// The inverse of `pairs`. The linears must be this adapter's, in its order, with at most the planned ranks. Errors:
+    /// `AdapterMismatch`.
     pub(super) fn flat(&self, pairs: &[Pair]) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.length];
         for (pair, ranges) in pairs.iter().zip(&self.ranges) {

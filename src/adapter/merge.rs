@@ -11,15 +11,15 @@ use crate::files::safetensors::{Entry, encode, to_f32};
 use crate::model::{Config, TensorSpec, Transformer};
 use crate::ops::{Slab, Weight};
 
-/// Most bytes of a checkpoint in host memory at a time, but for a row that is longer.
+/// The most bytes of a checkpoint in host memory at a time, except for a row that is longer.
 const PIECE: u64 = 4 << 20;
 /// Rows of a matrix on the device that are summed at a time.
 const ROWS: usize = 64;
 
 impl Adapter {
-    /// A model that computes what `model` does with this adapter, without its dispatches. `model` keeps its own weights
-    /// and is what unmerging goes back to, bit for bit; until the merged one is dropped, both are on the device. The
-    /// sums stay in f32 where the base is stored in f16, so that nothing of the adapter is rounded away.
+    /// A model that computes what `model` computes with this adapter, but without the adapter's dispatches. `model` keeps
+    /// its own weights, so unmerging means going back to it, bit for bit; both are on the device until the merged one is
+    /// dropped. The sums are f32 even where the base is stored in f16, so nothing of the adapter is rounded away.
     pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
         let device = model.device.clone();
         let pairs = self.pairs(&self.read(&device).await?);
@@ -50,10 +50,10 @@ impl Adapter {
 }
 
 impl AdapterFiles {
-    /// Writes the checkpoint `base` with this adapter merged into it: the same header, names, order and number formats,
-    /// and the same bytes but for those of the adapted linears, each rounded once to its format (to the nearest, ties
+    /// Writes the checkpoint `base` with this adapter merged into it. Header, names, order and number formats stay the
+    /// same; only the bytes of the adapted linears change, each number rounded once to its format (to the nearest, ties
     /// to even). Errors: those of `load`; `TensorShape`, `TensorMissing` and `TensorNotFinite` for the base; `Adapter`
-    /// where a sum is beyond its format; whatever `write` answers.
+    /// where a sum is beyond its format; those of `write`.
     pub async fn merge(
         &self,
         config: &Config,

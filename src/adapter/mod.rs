@@ -1,5 +1,5 @@
-//! LoRA adapters: which linears, what rank, and the flat buffers that hold every A and B of a model. A linear is named by
-//! (layer, target) here; what a checkpoint or PEFT calls it is its family's affair.
+//! LoRA adapters: which linears, what rank, and the flat buffers that hold every A and B of a model. Here a linear is a
+//! (layer, target); its family knows what a checkpoint or PEFT calls it.
 
 #![deny(
     clippy::unwrap_used,

@@ -1,9 +1,9 @@
 //! PEFT's two files: `adapter_config.json` and `adapter_model.safetensors`, out and in.
 //!
-//! Names and shapes of the tensors say which linears are adapted and with what rank; the config must agree, because
-//! where it does not, PEFT drops tensors without a word. What is written has one rank and one scale and neither
-//! patterns nor rsLoRA, which several readers overlook: smaller ranks are padded with zeros, and what is left of a
-//! site's scale goes into its B. Of an adapter with one rank and one scale every tensor is written as it is.
+//! The names and shapes of the tensors say which linears are adapted and with what rank. The config must agree: where it
+//! does not, PEFT drops tensors silently. Several readers overlook patterns and rsLoRA, so the files written here have one
+//! rank and one scale: smaller ranks are padded with zeros, and the rest of a site's scale goes into its B. If all sites
+//! have the same rank and scale, every tensor is written as it is.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,8 +19,7 @@ use crate::model::{Config, Family, Target};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
-/// The longest header of an adapter that is read, in bytes: room for every linear of the largest model several times
-/// over.
+/// The longest header of an adapter that is read, in bytes: several times what every linear of the largest model needs.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.
@@ -34,7 +33,7 @@ impl AdapterFiles {
     /// The files of `adapter` with parameters `flat`, made for the base model `base`.
     pub fn new(adapter: &Adapter, flat: &[f32], base: &str) -> AdapterFiles {
         let spec = adapter.spec.folded();
-        // Written in full, so that older readers, which know other defaults, compute the same.
+        // Every field is written, so that older readers with other defaults compute the same.
         let config = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -74,8 +73,8 @@ impl AdapterFiles {
         AdapterFiles { config: format!("{config:#}"), weights: write(&tensors, &metadata) }
     }
 
-    /// Loads the files for a model: an adapter of their linears, ranks and scales, and its parameters. Anything but
-    /// plain LoRA is refused by name. Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`,
+    /// Loads the files for a model: an adapter with their linears, ranks and scales, and its parameters. Anything other
+    /// than plain LoRA is refused by name. Errors: `Adapter`, `UnsupportedAdapter`, `AdapterMismatch`, `TensorMissing`,
     /// `TensorNotFinite`, `Safetensors`.
     pub fn load(&self, device: &Device, config: &Config) -> Result<(Adapter, Vec<f32>)> {
         let pairs = self.pairs(config)?;
@@ -91,19 +90,19 @@ impl AdapterFiles {
         sha2::Sha256::digest(&self.weights).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Linears, ranks and alphas as the files say them. Errors: as `load`.
+    /// The linears, ranks and alphas of the files. Errors: as `load`.
     pub fn spec(&self, config: &Config) -> Result<AdapterSpec> {
         Ok(AdapterSpec::from_sites(
             sites(&self.config, &self.header()?, config.family)?.into_iter().map(|(site, _, _)| site).collect(),
         ))
     }
 
-    /// The parameters in the layout of `adapter`, which must be of the files' linears, ranks and alphas.
+    /// The parameters in the layout of `adapter`, which must have the files' linears, ranks and alphas.
     pub fn parameters(&self, adapter: &Adapter) -> Result<Vec<f32>> {
         let pairs = self.pairs(&adapter.config)?;
         if !pairs.iter().map(|pair| &pair.site).eq(adapter.spec.sites()) {
             return Err(Error::AdapterMismatch {
-                reason: "its linears, ranks or alphas are not those of this run".to_string(),
+                reason: "its linears, ranks or alphas differ from those of this run".to_string(),
             });
         }
         adapter.flat(&pairs)
@@ -170,8 +169,7 @@ fn folded(pair: Pair, site: &SiteSpec) -> Pair {
     }
 }
 
-/// The last parts of the names where every layer has the same linears, else whole paths; PEFT and its readers know
-/// both.
+/// The last part of each name if every layer has the same linears, else whole paths. PEFT and its readers accept both.
 fn target_modules(spec: &AdapterSpec, config: &Config) -> Vec<String> {
     let targets = spec.targets();
     if spec.sites().len() == targets.len().saturating_mul(config.layers) {
@@ -189,7 +187,7 @@ fn sites<'a>(config: &str, header: &'a Header, family: &Family) -> Result<Vec<(S
         let [a, b] = found.entry((layer, target)).or_default();
         let place = if which == 'A' { a } else { b };
         if place.replace(entry).is_some() {
-            return Err(wrong(format!("tensor `{}` is there twice", entry.name)));
+            return Err(wrong(format!("tensor `{}` appears twice", entry.name)));
         }
     }
     if found.is_empty() {
@@ -203,7 +201,10 @@ fn sites<'a>(config: &str, header: &'a Header, family: &Family) -> Result<Vec<(S
         };
         let (a, b) = (a.ok_or_else(|| missing("A"))?, b.ok_or_else(|| missing("B"))?);
         if !config.adapts(&family.module(layer, target))? {
-            return Err(wrong(format!("tensor `{}` is of a linear that adapter_config.json does not adapt", a.name)));
+            return Err(wrong(format!(
+                "tensor `{}` belongs to a linear that adapter_config.json does not adapt",
+                a.name
+            )));
         }
         let site = config.site(layer, target, &family.module(layer, target))?;
         for (entry, rank) in [(a, two(a)?[0]), (b, two(b)?[1])] {
@@ -229,8 +230,8 @@ fn two(entry: &Entry) -> Result<[usize; 2]> {
     shape.map_err(|_| wrong(format!("tensor `{}` of shape {:?} is not a matrix", entry.name, entry.shape)))
 }
 
-/// Layer, linear, and `A` or `B`, from the name of a tensor. A name with the adapter's own (`.default`) in it is
-/// accepted, as PEFT does.
+/// Layer, linear, and `A` or `B`, from the name of a tensor. As in PEFT, the name may contain the adapter's own
+/// (`.default`).
 fn parse_key(name: &str, family: &Family) -> Result<(usize, Target, char)> {
     let beyond = [
         ("lora_magnitude_vector", "DoRA"),

@@ -1,5 +1,5 @@
-//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. What is more
-//! than plain LoRA is refused by name.
+//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. Anything beyond
+//! plain LoRA is refused by name.
 
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use crate::files::safetensors::Pairs;
 use crate::model::Target;
 
 const CONFIG: &str = "adapter_config.json";
-/// Bounds on what a file can make the reader do.
+/// Limits on the work that a file can ask for.
 const LONGEST_CONFIG: usize = 1 << 20;
 const LONGEST_REGEX: usize = 4096;
 const MOST_PATTERNS: usize = 1024;
 const MOST_BACKTRACKS: usize = 20_000;
 
-/// What each of these asks for is not (only) x Aᵀ Bᵀ on a linear, or changes the base's weights.
+/// Each of these asks for something other than x Aᵀ Bᵀ on a linear, or changes the base's weights.
 const BEYOND_PLAIN_LORA: [&str; 16] = [
     "use_dora",
     "modules_to_save",
@@ -44,7 +44,7 @@ pub(super) struct PeftConfig {
     alpha_pattern: Vec<(Regex, f64)>,
     targets: Modules,
     excluded: Modules,
-    /// Of targets given as suffixes, only those in these layers; `None`: in all.
+    /// Restricts targets given as suffixes to these layers; `None`: all layers.
     layers: Option<Vec<u64>>,
     layers_pattern: Vec<Regex>,
 }
@@ -53,7 +53,7 @@ pub(super) struct PeftConfig {
 enum Modules {
     AllLinear,
     Matching(Regex),
-    /// Whole paths or last parts of them.
+    /// Whole paths, or their last parts.
     Named(Vec<String>),
 }
 
@@ -64,7 +64,7 @@ impl PeftConfig {
             return Err(wrong(format!("it has {} bytes, at most {LONGEST_CONFIG} are read", json.len())));
         }
         let value: Value = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
-        // Read once more because the order of patterns counts, and a `Value` does not keep it.
+        // Read a second time because the order of patterns matters and a `Value` does not keep it.
         let patterns: Patterns = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
         match value.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {}
@@ -92,7 +92,7 @@ impl PeftConfig {
                 rank(*x as u64).is_some_and(|r| r as f64 == *x)
             })?,
             alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, |alpha| is_alpha(*alpha))?,
-            // PEFT's choice for Llama where the file names none.
+            // PEFT's default for Llama.
             targets: targets.unwrap_or_else(|| Modules::Named(vec!["q_proj".to_string(), "v_proj".to_string()])),
             excluded: modules(&value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
             layers,
@@ -119,13 +119,12 @@ impl PeftConfig {
     pub fn site(&self, layer: usize, target: Target, module: &str) -> Result<SiteSpec> {
         let rank = first_match(&self.rank_pattern, module)?.map_or(self.rank, |rank| rank as usize);
         let alpha = first_match(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
-        // rsLoRA scales with alpha / sqrt(rank) (Kalajdzievski 2023); as an alpha of plain LoRA that is alpha ·
-        // sqrt(rank).
+        // rsLoRA scales by alpha / sqrt(rank) (Kalajdzievski 2023), which is plain LoRA with alpha · sqrt(rank).
         let alpha = if self.rslora { alpha * (rank as f64).sqrt() } else { alpha };
         Ok(SiteSpec { layer, target, rank, alpha })
     }
 
-    /// The number that stands behind the first of the patterns that the path has.
+    /// The number that follows the first pattern found in the path.
     fn layer_number(&self, module: &str) -> Result<Option<u64>> {
         for regex in &self.layers_pattern {
             let found = regex.captures(module).map_err(|e| wrong(format!("`layers_pattern`: {e}")))?;
@@ -164,7 +163,7 @@ fn rank(rank: u64) -> Option<usize> {
     usize::try_from(rank).ok().filter(|rank| (1..=MOST_RANK).contains(rank))
 }
 
-/// A field that says something: not null, false, empty or "none".
+/// The value of a field unless it is null, false, empty or "none".
 fn set<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
     let nothing = [Value::Null, json!(false), json!({}), json!([]), json!(""), json!("none")];
     value.get(field).filter(|value| !nothing.contains(value))
@@ -174,7 +173,7 @@ fn refuse_more_than_plain_lora(value: &Value) -> Result<()> {
     if let Some((field, found)) = BEYOND_PLAIN_LORA.iter().find_map(|field| Some((field, set(value, field)?))) {
         return Err(Error::UnsupportedAdapter { feature: format!("`{field}` = {found}") });
     }
-    // PiSSA, OLoRA, CorDA and LoftQ take something out of the base's weights, which the file does not hold.
+    // PiSSA, OLoRA, CorDA and LoftQ subtract something from the base's weights that the file does not hold.
     let keeps_the_base = ["gaussian", "eva", "orthogonal"];
     match value.get("init_lora_weights").and_then(Value::as_str) {
         Some(init) if !keeps_the_base.contains(&init) => {
@@ -231,8 +230,7 @@ fn layers_pattern(value: &Value) -> Result<Vec<Regex>> {
     patterns.iter().map(|pattern| regex(field, &format!(r"\A(?:|.*?\.){pattern}\.(?P<idx>\d+)\."))).collect()
 }
 
-/// rank_pattern and alpha_pattern: numbers by an expression that the end of a module's path matches, the first that
-/// does.
+/// rank_pattern and alpha_pattern: each key is an expression for the end of a module's path; the first match counts.
 fn pattern(field: &str, pairs: Option<Pairs<f64>>, good: impl Fn(&f64) -> bool) -> Result<Vec<(Regex, f64)>> {
     let pairs = pairs.map_or(Vec::new(), |pairs| pairs.0);
     if pairs.len() > MOST_PATTERNS {

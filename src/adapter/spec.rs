@@ -1,4 +1,4 @@
-//! What to adapt and how, site by site: a site is one linear of one layer.
+//! Which linears to adapt and how, site by site. A site is one linear of one layer.
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Target};
@@ -6,14 +6,13 @@ use crate::model::{Config, Target};
 /// The largest rank of an adapter, in files and in settings.
 pub const MOST_RANK: usize = 256;
 
-/// A positive number that kernels, which compute in f32, can hold.
+/// Whether it is a positive number in f32, in which kernels compute.
 pub(super) fn is_alpha(alpha: f64) -> bool {
     let alpha = alpha as f32;
     alpha.is_finite() && alpha > 0.0
 }
 
-/// One adapted linear. The scale of B A is alpha / rank; what other conventions scale by is written as an alpha of this
-/// one.
+/// One adapted linear. The scale of B A is alpha / rank; other conventions are converted to an alpha of this one.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SiteSpec {
     pub layer: usize,
@@ -27,7 +26,7 @@ impl SiteSpec {
         self.alpha / self.rank as f64
     }
 
-    /// Which linear it is: sites of two adapters with the same key are of the same linear.
+    /// Identifies the linear: sites of two adapters with the same key adapt the same one.
     pub fn key(&self) -> (usize, Target) {
         (self.layer, self.target)
     }
@@ -70,8 +69,8 @@ impl AdapterSpec {
         AdapterSpec { sites }
     }
 
-    /// A spec can come from a file. Errors: `AdapterMismatch` unless every site is there once, of a layer that the
-    /// model has, and can be computed.
+    /// Checks a spec, which can come from a file. Errors: `AdapterMismatch` unless every site appears once, adapts a linear
+    /// that the model has, and can be computed.
     pub(super) fn check(&self, config: &Config) -> Result<()> {
         let refuse = |site: &SiteSpec, why: String| {
             let reason = format!("it adapts `{}`, {why}", config.family.module(site.layer, site.target));
@@ -100,7 +99,7 @@ impl AdapterSpec {
         &self.sites
     }
 
-    /// The linears that are adapted in some layer.
+    /// The linears that are adapted in at least one layer.
     pub fn targets(&self) -> Vec<Target> {
         let mut targets: Vec<Target> = self.sites.iter().map(|site| site.target).collect();
         targets.sort();
@@ -118,14 +117,14 @@ impl AdapterSpec {
         self.sites.iter().map(|site| site.rank).max().unwrap_or(0)
     }
 
-    /// With `rank`, the largest scale. Where all sites are alike it is their alpha.
+    /// The alpha that gives the largest scale with `rank`. If all sites are alike it is their alpha.
     pub fn alpha(&self) -> f64 {
         let largest = self.sites.iter().max_by(|a, b| a.scale().total_cmp(&b.scale()));
         largest
             .map_or(0.0, |site| if site.rank == self.rank() { site.alpha } else { site.scale() * self.rank() as f64 })
     }
 
-    /// Every site has the one rank and the one alpha.
+    /// Whether all sites have the same rank and alpha.
     pub fn is_uniform(&self) -> bool {
         self.sites.iter().all(|site| (site.rank, site.alpha) == (self.rank(), self.alpha()))
     }
@@ -139,7 +138,7 @@ impl AdapterSpec {
         self.sites.iter().map(numbers).sum()
     }
 
-    /// The same sites with one rank and one alpha: what an export names.
+    /// The same sites with one rank and one alpha, as an export names them.
     pub fn folded(&self) -> AdapterSpec {
         let (rank, alpha) = (self.rank(), self.alpha());
         AdapterSpec { sites: self.sites.iter().map(|site| SiteSpec { rank, alpha, ..*site }).collect() }

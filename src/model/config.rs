@@ -18,9 +18,9 @@ use super::linear::Target;
 use crate::error::{Error, Result};
 use crate::ops::Heads;
 
-/// 60 GB in f32: more than any device that this engine could use has.
+/// 60 GB in f32, which is more than any device that can run this engine has.
 const MOST_PARAMETERS: u64 = 15_000_000_000;
-/// Positions times head size: the tables of rope hold as many numbers, 128 MiB each half at most.
+/// Positions times head size. Rope's tables hold this many numbers, at most 128 MiB for each half.
 const MOST_ANGLES: usize = 1 << 26;
 
 /// A model's shape and everything in which families differ. The fields from `norm` on have the value that Llama gives
@@ -33,7 +33,7 @@ pub struct Config {
     pub intermediate: usize,
     pub layers: usize,
     pub heads: Heads,
-    /// Most tokens of a sequence.
+    /// The longest sequence, in tokens.
     pub context: usize,
     /// The embedding table is the output head too.
     pub tied: bool,
@@ -148,14 +148,14 @@ impl Config {
         Ok(config)
     }
 
-    /// What differs in layer `layer` from others.
+    /// What is particular to a layer.
     pub fn layer(&self, layer: usize) -> Layer {
         let same = self.pattern.iter().cycle().nth(layer);
         let Some(same) = same else { unreachable!("the pattern of layers is empty") };
         *same
     }
 
-    /// Numbers in all tensors of a checkpoint.
+    /// How many numbers a checkpoint holds.
     pub fn parameters(&self) -> usize {
         self.count_parameters().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
     }
@@ -164,8 +164,8 @@ impl Config {
         self.tensors().iter().try_fold(0u64, |sum, tensor| sum.checked_add(tensor.numbers()?))
     }
 
-    /// Refuses a model that no file of this kind holds, and tables of positions that no device takes, before anything
-    /// is read or allocated.
+    /// Refuses a model too large to exist, and tables of positions too large for any device, before anything is read or
+    /// allocated.
     fn check_size(&self) -> Result<()> {
         let too_large = |field: &str, reason: String| Err(Error::Config { field: field.to_string(), reason });
         match self.count_parameters() {
@@ -187,7 +187,7 @@ impl Config {
         }
     }
 
-    /// Refuses what is data already and is not computed yet. Every field is named, so that a new one is not forgotten.
+    /// Refuses what is data already but is not computed yet. Every field is named here, so a new one cannot be forgotten.
     pub fn check_computed(&self) -> Result<()> {
         let Config { family: _, vocabulary: _, hidden: _, intermediate: _, layers: _, heads: _, context: _, .. } = self;
         let Config { tied: _, norm, norm_eps: _, head_norms, output_norms, biases: _, activation, .. } = self;

@@ -1,4 +1,5 @@
-//! A family: how its config.json reads and what Hugging Face calls its tensors. Each is one file of data beside this one.
+//! A family of models: how to read its config.json, and what Hugging Face calls its tensors. Each family is a file of
+//! data next to this one.
 
 use std::fmt;
 
@@ -18,12 +19,12 @@ pub struct Family {
     pub embedding: &'static str,
     pub final_norm: &'static str,
     pub head: &'static str,
-    /// What comes before the number of a block.
+    /// The path in front of a block's number.
     pub blocks: &'static str,
     /// Modules of a block, by their paths in it, in the order of a checkpoint.
     pub norms: &'static [(Norm, &'static str)],
     pub linears: &'static [(Target, &'static str)],
-    /// Endings of tensors that some checkpoints hold although the engine computes them.
+    /// Endings of tensors that some checkpoints hold and that the engine computes itself.
     pub computed: &'static [&'static str],
 }
 

@@ -5,7 +5,7 @@ use crate::device::Tensor;
 use crate::ops::{Matrix, Param, Weight, bias, dropout, project};
 use crate::plan::{Recorder, Var};
 
-/// The linears of a block. What a checkpoint calls them is its family's affair.
+/// The linears of a block. The family knows what a checkpoint calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Target {
     Q,
@@ -21,7 +21,7 @@ impl Target {
     /// In the order of a block.
     pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
-    /// Of attention, not of the MLP.
+    /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {
         matches!(self, Target::Q | Target::K | Target::V | Target::O)
     }
@@ -46,7 +46,7 @@ pub struct Lora {
     pub a: Param,
     pub b: Param,
     pub site: Tensor,
-    /// What enters A passes through dropout: in plans that train with it.
+    /// In plans that train with dropout, it acts on the input of A.
     pub dropout: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Linear {
     pub weight: Weight,
     /// [out], frozen.
     pub bias: Option<Tensor>,
-    /// What is trained in the place of `weight`: full fine-tuning.
+    /// The matrix that full fine-tuning trains instead of `weight`.
     pub trained: Option<Param>,
     pub lora: Option<Lora>,
 }

@@ -1,4 +1,4 @@
-//! Loading a checkpoint: every tensor of the one list, checked before anything is allocated, streamed to the device in
+//! Loading a checkpoint: every tensor of the list is checked before anything is allocated, then streamed to the device in
 //! pieces.
 
 use std::collections::{HashMap, HashSet};
@@ -15,7 +15,7 @@ use crate::files::Source;
 use crate::files::safetensors::{Dtype, Header, to_f32};
 use crate::ops::{Slab, Weight};
 
-/// Most bytes of a checkpoint that are read at a time, and that wait for the device to take them.
+/// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
 const PIECE: u64 = 4 << 20;
 const QUEUED: u64 = 64 << 20;
 const LARGEST_F16: f32 = 65504.0;
@@ -24,7 +24,7 @@ const LARGEST_F16: f32 = 65504.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// f16 for what the file holds in f16, which loses nothing, f32 for the rest.
+    /// f16 for tensors that the file holds in f16, which loses nothing, and f32 for the rest.
     #[default]
     #[serde(rename = "auto")]
     AsFile,
@@ -115,8 +115,7 @@ fn check(specs: &[TensorSpec], config: &Config, header: &Header, file: &str) -> 
             return Err(Error::TensorShape { name: name.clone(), expected, found });
         }
     }
-    // A bias or the scale of a quantised weight is a part of the model: without it the numbers would be wrong, and
-    // nobody would know.
+    // A bias or the scale of a quantised weight is part of the model: without it the numbers would be silently wrong.
     let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let is_known = |name: &str| names.contains(name) || config.is_redundant(name);
     match header.entries.iter().find(|entry| !is_known(&entry.name)) {
@@ -147,7 +146,7 @@ impl Loader<'_> {
     async fn matrix(&mut self, spec: &TensorSpec, rows: usize, cols: usize) -> Result<Weight> {
         let dtype = self.header.get(&spec.name).map_or(Dtype::F32, |entry| entry.dtype);
         let format = self.storage.format(dtype);
-        // As if in f32, so that a weight is cut alike however it is stored.
+        // Cut as if it were f32, so that the slabs do not depend on the format.
         let limit = self.device.max_binding;
         let most = (limit / (cols as u64 * 4)) as usize;
         if most < 4 {
@@ -186,7 +185,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Tells how far loading is, and lets the device take what is queued.
+    /// Reports how far loading has come, and lets the device take what is queued.
     async fn count(&mut self, bytes: u64) -> Result<()> {
         self.done += bytes;
         self.queued += bytes;

@@ -1,4 +1,4 @@
-//! Writing the tensors of a model as a checkpoint, and counting their bytes: the one list again.
+//! Writing a model's tensors as a checkpoint, and counting their bytes on the device.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::files::safetensors::write;
 use crate::ops::Weight;
 
-/// A tensor where it lies on the device.
+/// A tensor on the device.
 enum Loaded<'a> {
     Matrix(&'a Weight),
     Vector(&'a Tensor),
@@ -31,7 +31,7 @@ impl Transformer {
         }
     }
 
-    /// The bytes of a checkpoint in f32, with other numbers instead of some linears' own.
+    /// The bytes of a checkpoint in f32. `linears` replaces the numbers of some linears.
     pub async fn checkpoint(&self, linears: &HashMap<(usize, Target), &[f32]>) -> Result<Vec<u8>> {
         let specs = self.config.tensors();
         let mut own = Vec::with_capacity(specs.len());

@@ -1,4 +1,4 @@
-//! The one list of what a checkpoint holds: loading, checking, counting and writing all go through it.
+//! The one list of what a checkpoint holds. Loading, checking, counting, merging and writing all go through it.
 
 use super::config::Config;
 use super::linear::Target;
@@ -82,8 +82,8 @@ impl Config {
         TensorSpec { name, shape: vec![rows, cols], role: Role::Weight(layer, target) }
     }
 
-    /// Whether a checkpoint may hold this tensor although the model does not read it: what the engine computes, and the
-    /// head of a model whose embedding is its head.
+    /// Whether a checkpoint may hold this tensor although the model does not read it: the engine computes it, or it is
+    /// the head of a model whose embedding is its head.
     pub fn is_redundant(&self, name: &str) -> bool {
         let family = self.family;
         let is_head = name.strip_prefix(family.head).is_some_and(|rest| rest == ".weight");

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
 
-/// What stands outside the blocks.
+/// The tensors outside the blocks.
 #[derive(Clone)]
 pub struct Tables {
     pub embedding: Weight,
@@ -19,7 +19,7 @@ pub struct Tables {
     pub head: Option<Weight>,
 }
 
-/// Cheap to clone: clones share the frozen weights and differ in the adapters attached.
+/// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
 #[derive(Clone)]
 pub struct Transformer {
     pub config: Config,
@@ -33,7 +33,7 @@ pub struct Transformer {
 
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
-        // One for all layers: the config was refused otherwise.
+        // One table serves all layers: a config that needs several is refused.
         let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
         let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
         Ok(Transformer { config, device: device.clone(), pool: Pool::default(), blocks, tables, rope })
@@ -43,7 +43,7 @@ impl Transformer {
         self.tables.head.as_ref().unwrap_or(&self.tables.embedding)
     }
 
-    /// A linear of a block. It is there: adapters are checked against the config first.
+    /// A linear of a block, which exists: adapters are checked against the config first.
     pub fn linear(&self, layer: usize, target: Target) -> &Linear {
         let linear = self.blocks.get(layer).and_then(|block| block.linears.get(&target));
         linear.unwrap_or_else(|| unreachable!("the model has no {target:?} in layer {layer}"))
