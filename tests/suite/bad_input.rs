@@ -330,20 +330,21 @@ fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
         config.to_string()
     };
     // 10^12 bytes in weights, in tables of positions, and the most that every field may be.
-    let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80, "num_attention_heads": 128 });
+    let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80,
+        "num_attention_heads": 128 });
     let long = json!({ "max_position_embeddings": 1048576, "num_attention_heads": 2, "head_dim": 128 });
-    let most = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 128, "vocab_size": 1000000,
-        "num_attention_heads": 256, "num_key_value_heads": 256, "head_dim": 128, "max_position_embeddings": 1048576 });
+    let most = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 128,
+        "vocab_size": 1000000, "num_attention_heads": 256, "num_key_value_heads": 256, "head_dim": 128,
+        "max_position_embeddings": 1048576 });
     for (fields, word) in [(wide, "parameters"), (long, "max_position_embeddings"), (most, "parameters")] {
         let error = Config::parse(with(fields).as_bytes()).expect_err("it is too large");
         assert!(error.code() == "config" && error.to_string().contains(word), "{error}");
     }
     // What could be true of some model is compared with this file before anything is made: 10^10 bytes, and a kilobyte.
     let start = Instant::now();
-    folder.file(
-        "model/config.json",
-        with(json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10, "num_attention_heads": 32 })),
-    );
+    let large = json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10,
+        "num_attention_heads": 32 });
+    folder.file("model/config.json", with(large));
     refused(&["info", "--model", &model], "tensor_shape", &["4096"]);
     assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
 }
