@@ -11,6 +11,10 @@ PYTHON := $(CACHE)/venv/bin/python
 GGUF := $(CACHE)/models/SmolLM2-135M-Instruct.Q4_1.gguf
 SMOLLM2 := $(CACHE)/models/smollm2-135m
 BINDGEN_OUT := www/worker/wasm
+BINDGEN := wasm-bindgen --target web --out-dir $(BINDGEN_OUT) --out-name tabtune
+BASE := www/public/base
+TEXT_SAMPLE := www/public/samples/captain.txt
+DEBUG := $(TARGET)/debug/tabtune
 WITH_BROWSER = CHROMIUM="$$(tools/setup.sh browser-path)"
 WEB := --target wasm32-unknown-unknown
 export PYTHONDONTWRITEBYTECODE := 1
@@ -24,20 +28,24 @@ demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir]: train on a text in 
 demo: $(if $(HEADLESS),demo-text) setup-build $(if $(HEADLESS),setup-browser) wasm page
 ifdef HEADLESS
 	@mkdir -p "$(or $(OUT),artefacts/demo)"
-	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); $(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
+	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); \
+	$(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
 else
 	@npm --prefix www run demo
 endif
 .PHONY: demo
 
 demo-text:
-	@[ -f "$(TEXT)" ] || { echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; exit 2; }
+	@[ -f "$(TEXT)" ] || { \
+		echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; \
+		exit 2; \
+	}
 .PHONY: demo-text
 
 wasm: ## build the engine for the page
 	@cargo build --profile web $(WEB) --lib
 	@wasm=$(TARGET)/wasm32-unknown-unknown/web/tabtune.wasm; \
-	if [ ! $(BINDGEN_OUT)/tabtune_bg.wasm -nt $$wasm ]; then wasm-bindgen --target web --out-dir $(BINDGEN_OUT) --out-name tabtune $$wasm; fi
+	if [ ! $(BINDGEN_OUT)/tabtune_bg.wasm -nt $$wasm ]; then $(BINDGEN) $$wasm; fi
 .PHONY: wasm
 
 page: ## build the page into www/dist
@@ -45,7 +53,8 @@ page: ## build the page into www/dist
 .PHONY: page
 
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
-test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models test-native test-wasm test-page test-parity
+test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
+test: test-native test-wasm test-page test-parity
 .PHONY: test
 
 test-native:
@@ -63,7 +72,8 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts parity-smollm2
+test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts
+test-parity: parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -76,66 +86,73 @@ parity-fixtures:
 .PHONY: parity-fixtures
 
 parity-page:
-	$(PYTHON) tests/parity/check_adapter.py --base www/public/base --adapter artefacts/tabtune-adapter.zip --probe artefacts/probe.json
+	$(PYTHON) tests/parity/check_adapter.py --base $(BASE) \
+		--adapter artefacts/tabtune-adapter.zip --probe artefacts/probe.json
 .PHONY: parity-page
 
 # Built as `cargo test` builds it, so that nothing is compiled twice.
 parity-run:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_run.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/parity
+	$(PYTHON) tests/parity/check_run.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) --out artefacts/parity
 .PHONY: parity-run
 
 parity-full:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_full.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --data www/public/samples/captain.txt --out artefacts/full
+	$(PYTHON) tests/parity/check_full.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) --out artefacts/full
 .PHONY: parity-full
 
 parity-merge:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_merge.py --tabtune $(TARGET)/debug/tabtune --base www/public/base --out artefacts/merge
+	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --out artefacts/merge
 .PHONY: parity-merge
 
 # The run that is killed three times here is killed twenty times in `make test-slow`.
 parity-interrupts:
 	cargo test --no-run
-	python3 tests/parity/check_interrupts.py --tabtune $(TARGET)/debug/tabtune --data www/public/samples/captain.txt --out artefacts/interrupts --kills $(or $(KILLS),3)
+	python3 tests/parity/check_interrupts.py --tabtune $(DEBUG) --data $(TEXT_SAMPLE) --out artefacts/interrupts \
+		--kills $(or $(KILLS),3)
 .PHONY: parity-interrupts
 
-test-slow: ## run what takes too long for every day: twenty kills; the page's whole run; SmolLM2-135M beside PEFT, natively and in Chromium
+test-slow: ## run the tests that take half an hour: SmolLM2-135M beside PEFT and in Chromium, twenty kills, a whole run
 test-slow: setup-build setup-browser setup-vulkan setup-python setup-models $(SMOLLM2)/model.safetensors wasm page
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release
-	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
+		--data $(TEXT_SAMPLE) --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
 	$(WITH_BROWSER) STEPS=150 ONLY=main_job npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
 
 # One step of the real model, and 40 tokens of text, where its weights could be fetched.
 parity-smollm2:
-	@if [ -f "$(GGUF)" ]; then $(MAKE) $(SMOLLM2)/model.safetensors && \
-		$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/debug/tabtune --model $(SMOLLM2) --data www/public/samples/captain.txt --out artefacts/smollm2 --steps 1; \
+	@if [ -f "$(GGUF)" ]; then \
+		[ -f "$(SMOLLM2)/model.safetensors" ] || $(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"; \
+		$(PYTHON) tests/parity/check_smollm2.py --tabtune $(DEBUG) --model $(SMOLLM2) \
+			--data $(TEXT_SAMPLE) --out artefacts/smollm2 --steps 1; \
 	else echo "NOT TESTED: SmolLM2-135M, whose weights could not be fetched"; fi
 .PHONY: parity-smollm2
 
 $(SMOLLM2)/model.safetensors:
 	$(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"
 
-fuzz: ## let fuzzers look for files that break a reader: FUZZ_SECONDS (600) for each reader
+fuzz: ## let fuzzers look for files that break a reader, FUZZ_SECONDS (600) for each reader
 fuzz: setup-fuzz $(addprefix fuzz-,adapter checkpoint config documents safetensors tokenizer)
 .PHONY: fuzz
 
-# With the package's versions of everything, and without a sanitizer: nothing in src is unsafe, so what there is to find are panics, overflows (checked
-# in this build), broken promises, and inputs that take seconds or hundreds of megabytes. What is found lies in fuzz/artifacts.
+# With the package's versions of everything, and without a sanitizer: nothing in src is unsafe, so what there is to find
+# are panics, overflows (checked in this build), broken promises, and inputs that take seconds or hundreds of megabytes.
+# What is found is in fuzz/artifacts.
 fuzz-%: fuzz/Cargo.lock
 	mkdir -p fuzz/corpus/$*
 	cargo +nightly fuzz run --sanitizer none $* fuzz/corpus/$* fuzz/seeds/$* -- \
-		-max_total_time=$(or $(FUZZ_SECONDS),600) -dict=fuzz/words.dict -timeout=10 -report_slow_units=1 -rss_limit_mb=600 -print_final_stats=1
+		-max_total_time=$(or $(FUZZ_SECONDS),600) -dict=fuzz/words.dict -timeout=10 -report_slow_units=1 \
+		-rss_limit_mb=600 -print_final_stats=1
 
 fuzz/Cargo.lock: Cargo.lock
 	cp $< $@
 
 # The shaders and what only a browser runs are not counted.
-coverage: ## how much of src the native suite runs
+coverage: ## measure how much of src the native suite runs
 coverage: setup-build setup-vulkan setup-coverage
 	cargo llvm-cov --ignore-filename-regex '(registry/|src/web|tests/)' --summary-only
 .PHONY: coverage
@@ -148,8 +165,9 @@ bench: setup-vulkan
 release: ## build the page with the smallest wasm
 release: setup-build
 	cargo build --profile web-release $(WEB) --lib
-	wasm-bindgen --target web --out-dir $(BINDGEN_OUT) --out-name tabtune $(TARGET)/wasm32-unknown-unknown/web-release/tabtune.wasm
-	npm exec --yes --package=binaryen@132.0.0 -- wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
+	$(BINDGEN) $(TARGET)/wasm32-unknown-unknown/web-release/tabtune.wasm
+	npm exec --yes --package=binaryen@132.0.0 -- \
+		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
 	npm --prefix www run build
 .PHONY: release
 

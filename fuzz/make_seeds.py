@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzzers: small files of every shape that is read, each of which must be accepted (tests/suite/fuzz.rs)."""
+"""Writes the seeds of the fuzzers: small files of every shape that is read.
+
+Each of them must be accepted (tests/suite/fuzz.rs).
+"""
 
 import json
 import pathlib
@@ -37,7 +40,12 @@ def f16(*numbers):
 def seed_safetensors():
     seed("safetensors", "empty", safetensors([]))
     seed("safetensors", "metadata", safetensors([], {"format": "pt", "é": "\n"}))
-    types = [("a", "F32", [1, 2], f32(1, -2)), ("b", "F16", [3], f16(1, 2, 3)), ("c.weight", "BF16", [], b"\x80\x3f"), ("d", "F32", [0, 7], b"")]
+    types = [
+        ("a", "F32", [1, 2], f32(1, -2)),
+        ("b", "F16", [3], f16(1, 2, 3)),
+        ("c.weight", "BF16", [], b"\x80\x3f"),
+        ("d", "F32", [0, 7], b""),
+    ]
     seed("safetensors", "types", safetensors(types, {"format": "pt"}))
     claimed = {"a": {"dtype": "BF16", "shape": [1 << 20, 1 << 20], "data_offsets": [0, 1 << 41]}}
     text = json.dumps(claimed).encode()
@@ -57,15 +65,46 @@ def seed_adapter():
         values = (f16 if dtype == "F16" else f32)(*[0.5] * 4 * rank)
         prefix = "base_model.model.model.layers."
         shapes = [("A", [rank, 4]), ("B", [4, rank])]
-        tensors = [(f"{prefix}{site}.lora_{which}{infix}.weight", dtype, shape, values) for site in sites for which, shape in shapes]
+        tensors = [
+            (f"{prefix}{site}.lora_{which}{infix}.weight", dtype, shape, values)
+            for site in sites
+            for which, shape in shapes
+        ]
         seed("adapter", name, json.dumps(config).encode() + b"\0" + safetensors(tensors))
 
     q, k, up = "0.self_attn.q_proj", "1.self_attn.k_proj", "1.mlp.up_proj"
     adapter("plain", {"target_modules": ["q_proj"]}, [q])
-    adapter("pattern", {"target_modules": "all-linear", "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"^model\\.layers\\.0\\..*": 3}, "r": 7, "use_rslora": True}, [q], rank=2)
-    adapter("regex", {"target_modules": ".*\\.(k|up)_proj", "exclude_modules": ["q_proj"]}, [k, up], dtype="F16", infix=".default")
-    adapter("layers", {"target_modules": ["k_proj", "up_proj"], "layers_to_transform": [1], "layers_pattern": "layers"}, [k, up])
-    nothing = {"bias": "none", "modules_to_save": None, "fan_in_fan_out": False, "use_dora": False, "init_lora_weights": "gaussian"}
+    adapter(
+        "pattern",
+        {
+            "target_modules": "all-linear",
+            "rank_pattern": {"q_proj": 2},
+            "alpha_pattern": {"^model\\.layers\\.0\\..*": 3},
+            "r": 7,
+            "use_rslora": True,
+        },
+        [q],
+        rank=2,
+    )
+    adapter(
+        "regex",
+        {"target_modules": ".*\\.(k|up)_proj", "exclude_modules": ["q_proj"]},
+        [k, up],
+        dtype="F16",
+        infix=".default",
+    )
+    adapter(
+        "layers",
+        {"target_modules": ["k_proj", "up_proj"], "layers_to_transform": [1], "layers_pattern": "layers"},
+        [k, up],
+    )
+    nothing = {
+        "bias": "none",
+        "modules_to_save": None,
+        "fan_in_fan_out": False,
+        "use_dora": False,
+        "init_lora_weights": "gaussian",
+    }
     adapter("nothing-more", {"target_modules": ["q_proj"], **nothing}, [q], rank=3)
 
 
@@ -73,56 +112,166 @@ def seed_documents():
     lines = [
         {"text": "Once é upon\n"},
         {"prompt": "2 + 2 =", "completion": " 4"},
-        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "tools": None},
-        {"messages": [{"role": "user", "content": "f"}, {"role": "assistant", "content": "", "tool_calls": [{"f": [1, 2.5e-3, True]}]}], "tools": [{"name": "f"}]},
+        {
+            "messages": [
+                {"role": "system", "content": "s"},
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "Ho"},
+            ],
+            "tools": None,
+        },
+        {
+            "messages": [
+                {"role": "user", "content": "f"},
+                {"role": "assistant", "content": "", "tool_calls": [{"f": [1, 2.5e-3, True]}]},
+            ],
+            "tools": [{"name": "f"}],
+        },
     ]
     seed("documents", "jsonl", "\ufeff" + "\r\n\n".join(json.dumps(line) for line in lines))
     for number, line in enumerate(lines, 1):
         seed("documents", f"line-{number}", json.dumps(line, ensure_ascii=False) + "\n")
-    seed("documents", "pairs", "\ufeffid, prompt ,completion\n1,\"a \"\"b\"\", c\",d\n\n2,\"two\nlines\",e\r\n")
+    seed("documents", "pairs", '\ufeffid, prompt ,completion\n1,"a ""b"", c",d\n\n2,"two\nlines",e\r\n')
     seed("documents", "texts", "text,x\r\nOne two three four,1\r\n")
 
 
 def seed_tokenizer():
     def tokenizer(name, model, text, **more):
-        seed("tokenizer", name, json.dumps({**more, "model": {"type": "BPE", **model}}, ensure_ascii=False).encode() + b"\0" + text.encode())
+        seed(
+            "tokenizer",
+            name,
+            json.dumps({**more, "model": {"type": "BPE", **model}}, ensure_ascii=False).encode()
+            + b"\0"
+            + text.encode(),
+        )
 
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     words = ["H", "e", "l", "o", "Ġ", "Ċ", "w", "r", "d", "!", "Ã", "©", "2", "ll", "He", "Ġw", "Hell", "Ġwo"]
     merges = [["l", "l"], ["H", "e"], ["Ġ", "w"], ["He", "ll"], ["Ġw", "o"]]
     model = {"vocab": {word: number for number, word in enumerate(words)}, "merges": merges}
-    added = [{"id": len(words) + i, "content": content, "special": i == 0, "normalized": i == 1} for i, content in enumerate(["<s>", "lo w"])]
+    added = [
+        {"id": len(words) + i, "content": content, "special": i == 0, "normalized": i == 1}
+        for i, content in enumerate(["<s>", "lo w"])
+    ]
     digits = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level]}
     tokenizer("gpt2", model, "Hello world", pre_tokenizer=byte_level, decoder=byte_level)
-    tokenizer("smollm2", {**model, "merges": [" ".join(merge) for merge in merges]}, "22 é", pre_tokenizer=digits, decoder=byte_level, added_tokens=added[:1])
-    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [len(words)]}}}
+    tokenizer(
+        "smollm2",
+        {**model, "merges": [" ".join(merge) for merge in merges]},
+        "22 é",
+        pre_tokenizer=digits,
+        decoder=byte_level,
+        added_tokens=added[:1],
+    )
+    template = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+        "special_tokens": {"<s>": {"ids": [len(words)]}},
+    }
     for name, digit in [("llama3", "{1,3}"), ("qwen", "")]:
-        regex = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + digit + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        regex = (
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+            + digit
+            + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        )
         split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
         before = {"type": "Sequence", "pretokenizers": [split, {**byte_level, "use_regex": False}]}
         after = {"type": "Sequence", "processors": [byte_level, template]}
-        tokenizer(name, {**model, "ignore_merges": True}, "Hell<s>lo w\r\n", normalizer={"type": "NFC"}, pre_tokenizer=before, post_processor=after, decoder=byte_level, added_tokens=added)
+        tokenizer(
+            name,
+            {**model, "ignore_merges": True},
+            "Hell<s>lo w\r\n",
+            normalizer={"type": "NFC"},
+            pre_tokenizer=before,
+            post_processor=after,
+            decoder=byte_level,
+            added_tokens=added,
+        )
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in b"\n\xc3\xa9"), "▁", "H", "i", "▁H", "Hi"]
     spaces = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
     tokenizer(
         "llama2",
-        {"vocab": {piece: number for number, piece in enumerate(pieces)}, "merges": ["▁ H", "H i"], "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True},
+        {
+            "vocab": {piece: number for number, piece in enumerate(pieces)},
+            "merges": ["▁ H", "H i"],
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+            "byte_fallback": True,
+        },
         " Hi é\n",
-        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        normalizer={
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            ],
+        },
         post_processor={**template, "special_tokens": {"<s>": {"ids": [1]}}},
-        decoder={"type": "Sequence", "decoders": [spaces, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        decoder={
+            "type": "Sequence",
+            "decoders": [
+                spaces,
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
         added_tokens=[{"id": 1, "content": "<s>", "special": True, "lstrip": True}],
     )
-    tokenizer("metaspace", {**model, "vocab": {"▁": 0, "H": 1}, "merges": []}, " H", pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}, decoder=byte_level)
+    tokenizer(
+        "metaspace",
+        {**model, "vocab": {"▁": 0, "H": 1}, "merges": []},
+        " H",
+        pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+        decoder=byte_level,
+    )
 
 
 def seed_checkpoint():
-    settings = {"seqLen": 16, "batch": 2, "accumulate": 1, "method": "lora", "rank": 1, "alpha": 2.0, "targets": "q_proj", "lr": 0.01, "schedule": "linear"}
-    settings |= {"warmup": 0.05, "steps": 4, "clip": 1.0, "weightDecay": 0.0, "dropout": 0.0, "holdout": 0.1, "evalEvery": 0, "patience": 0}
+    settings = {
+        "seqLen": 16,
+        "batch": 2,
+        "accumulate": 1,
+        "method": "lora",
+        "rank": 1,
+        "alpha": 2.0,
+        "targets": "q_proj",
+        "lr": 0.01,
+        "schedule": "linear",
+    }
+    settings |= {
+        "warmup": 0.05,
+        "steps": 4,
+        "clip": 1.0,
+        "weightDecay": 0.0,
+        "dropout": 0.0,
+        "holdout": 0.1,
+        "evalEvery": 0,
+        "patience": 0,
+    }
     settings |= {"sampleEvery": 0, "prompt": "", "maxTokens": 4, "seed": 7, "shuffle": True}
     site = {"layer": 0, "target": "Q", "rank": 1, "alpha": 2.0}
-    config = {"type": "config", "base": "tiny", "baseSha256": "ab", "version": "0.1.0", "adapter": "none", "rows": 3, "heldOut": 1, "parameters": 8, "settings": settings}
-    step = {"type": "step", "step": 1, "loss": 3.5, "gradNorm": 0.25, "lr": 1e-3, "tokens": 32, "tokensPerSecond": 10.5, "etaMs": 1e3}
+    config = {
+        "type": "config",
+        "base": "tiny",
+        "baseSha256": "ab",
+        "version": "0.1.0",
+        "adapter": "none",
+        "rows": 3,
+        "heldOut": 1,
+        "parameters": 8,
+        "settings": settings,
+    }
+    step = {
+        "type": "step",
+        "step": 1,
+        "loss": 3.5,
+        "gradNorm": 0.25,
+        "lr": 1e-3,
+        "tokens": 32,
+        "tokensPerSecond": 10.5,
+        "etaMs": 1e3,
+    }
     events = [
         config,
         {"type": "phase", "phase": "training", "done": 0, "total": 4},
@@ -134,7 +283,16 @@ def seed_checkpoint():
         {"type": "done", "step": 4, "baseLoss": 4.0, "bestLoss": None, "bestStep": 0, "reason": "early_stop"},
     ]
     losses = {"base": 4.0, "start": 4.0, "best": None, "bestStep": 0, "lastStep": 0, "sinceBest": 0, "lastSample": 0}
-    state = {"form": 1, "step": 1, "updates": 1, "settings": settings, "spec": {"sites": [site]}, "baseSha256": "ab", "dataSha256": "cd", "losses": losses}
+    state = {
+        "form": 1,
+        "step": 1,
+        "updates": 1,
+        "settings": settings,
+        "spec": {"sites": [site]},
+        "baseSha256": "ab",
+        "dataSha256": "cd",
+        "losses": losses,
+    }
     for name, extra, said in [("fresh", [], []), ("best", ["best"], events)]:
         tensors = [(tensor, "F32", [2], f32(0.5, -1)) for tensor in [*extra, "m", "p", "v"]]
         seed("checkpoint", name, safetensors(tensors, {"tabtune": json.dumps({**state, "events": said})}))

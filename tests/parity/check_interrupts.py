@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Runs that are stopped or killed go on as if nothing had happened.
+"""Runs that are stopped or killed can be resumed as if nothing had happened.
 
-A run is stopped with SIGINT and taken up again; another is killed (SIGKILL) at random moments, again and again, and taken up each time. Every file it
-leaves must be readable at each of these moments, and the losses of all steps must be those of a run that nobody touched, bit for bit.
+A run is stopped with SIGINT and resumed; another is killed (SIGKILL) at random moments, again and again, and resumed
+each time. Every file it leaves must be readable at each of these moments, and the losses of all steps must be those of
+a run that nobody interrupted, bit for bit.
 
-    check_interrupts.py --tabtune target/debug/tabtune --data www/public/samples/captain.txt --out artefacts/interrupts [--kills 3] [--seed 0]
+    check_interrupts.py --tabtune target/debug/tabtune --data www/public/samples/captain.txt \\
+        --out artefacts/interrupts [--kills 3] [--seed 0]
 """
 
 import argparse
@@ -17,10 +19,29 @@ import subprocess
 import time
 from pathlib import Path
 
-FLAGS = ["--rank", 2, "--targets", "q_proj,v_proj", "--batch", 2, "--seq-len", 32, "--eval-every", 20, "--dropout", 0.1, "--seed", 5, "--weights", "f16"]
+FLAGS = [
+    "--rank",
+    2,
+    "--targets",
+    "q_proj,v_proj",
+    "--batch",
+    2,
+    "--seq-len",
+    32,
+    "--eval-every",
+    20,
+    "--dropout",
+    0.1,
+    "--seed",
+    5,
+    "--weights",
+    "f16",
+]
 
 # A killed run gets about ten steps further each time, and its start takes some seconds.
 STEPS_PER_KILL, LONGEST_LIFE = 13, 6
+
+RUN_STATE = "run_state.safetensors"
 
 passed = failed = 0
 
@@ -36,7 +57,7 @@ def check(name: str, good: bool, found: object = "") -> None:
 
 
 def command(args, out: Path, log: Path, resume: bool) -> list[str]:
-    words = [args.tabtune, "train", "--data", args.data, "--out", out, "--log", log, "--checkpoint-every", 0]
+    words = [args.tabtune, "train", "--data", args.data, "--out", out, "--log", log, "--save-every", 0]
     words += ["--resume", out] if resume else ["--steps", steps(args), *FLAGS]
     return [str(word) for word in words]
 
@@ -60,7 +81,9 @@ def whole(path: Path) -> bool:
 
 
 def readable(out: Path) -> bool:
-    return all(whole(path) for path in out.glob("*.safetensors")) and all(json.loads(path.read_text()) for path in out.glob("*.json"))
+    return all(whole(path) for path in out.glob("*.safetensors")) and all(
+        json.loads(path.read_text()) for path in out.glob("*.json")
+    )
 
 
 def run(args, name: str, resume: bool = False, end=None) -> tuple[Path, Path, int]:
@@ -97,18 +120,30 @@ def main() -> None:
     out, log, status = run(args, "untouched")
     lasting = time.time() - begun
     expected = losses(log)
-    check("a run that nobody touches ends well", status == 0 and len(expected) == steps(args), f"status {status}, {len(expected)} steps, {lasting:.1f} s")
-    check("it leaves no checkpoint", not (out / "checkpoint.safetensors").exists())
+    check(
+        "a run that nobody touches ends well",
+        status == 0 and len(expected) == steps(args),
+        f"status {status}, {len(expected)} steps, {lasting:.1f} s",
+    )
+    check("it leaves no run state", not (out / RUN_STATE).exists())
     adapter = (out / "adapter_model.safetensors").read_bytes()
 
     out, log, status = run(args, "stopped", end=at_step(9, signal.SIGINT))
     done = len(losses(log))
-    check("SIGINT stops within two steps and keeps the adapter", status == 0 and done <= 12 and (out / "adapter_model.safetensors").exists(), f"status {status}, {done} steps")
+    check(
+        "SIGINT stops within two steps and keeps the adapter",
+        status == 0 and done <= 12 and (out / "adapter_model.safetensors").exists(),
+        f"status {status}, {done} steps",
+    )
     check("the log says so", events(log)[-1].get("reason") == "stopped", events(log)[-1])
     other = subprocess.run([*command(args, out, log, resume=True), "--weights", "f32"], capture_output=True, text=True)
-    check("other weights are refused, and the log stays", other.returncode == 2 and len(losses(log)) == done, other.stderr.splitlines()[-1:])
+    check(
+        "other weights are refused, and the log stays",
+        other.returncode == 2 and len(losses(log)) == done,
+        other.stderr.splitlines()[-1:],
+    )
     out, log, status = run(args, "stopped", resume=True)
-    check("taken up again, its losses are those of the untouched run", status == 0 and losses(log) == expected)
+    check("resumed, its losses are those of the untouched run", status == 0 and losses(log) == expected)
     check("and so is its adapter, byte for byte", (out / "adapter_model.safetensors").read_bytes() == adapter)
 
     kills, resume, status = 0, False, None
@@ -125,8 +160,12 @@ def main() -> None:
             break
         kills += 1
         good = readable(out) if out.exists() else True
-        check(f"killed after {delay:.2f} s: every file is readable", good, f"{len(before)} steps before, {len(losses(log))} now")
-        resume = (out / "checkpoint.safetensors").exists()
+        check(
+            f"killed after {delay:.2f} s: every file is readable",
+            good,
+            f"{len(before)} steps before, {len(losses(log))} now",
+        )
+        resume = (out / RUN_STATE).exists()
     if status != 0:
         out, log, status = run(args, "killed", resume=resume)
     check(f"killed {kills} times, its losses are those of the untouched run", status == 0 and losses(log) == expected)

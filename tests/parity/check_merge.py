@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Merges adapters with the command line, loads the checkpoints into transformers, and compares with PEFT's merge_and_unload.
+"""Merges adapters with the command line, loads the checkpoints into transformers, and compares with PEFT's own merge.
 
-    cargo build && python tests/parity/check_merge.py --tabtune target/debug/tabtune --base www/public/base --out artefacts/merge
+    cargo build && python tests/parity/check_merge.py --tabtune target/debug/tabtune --base www/public/base \\
+        --out artefacts/merge
 
-The adapters are those of tests/fixtures, which PEFT wrote (ranks and scales by site, one layer, an expression; bases in f32,
-f16 and bf16), and one on the base the page ships. The last line is `N passed, N failed`.
+PEFT's is `merge_and_unload`. The adapters are those of tests/fixtures, which PEFT wrote (ranks and scales by site, one
+layer, an expression; bases in f32, f16 and bf16), and one on the base the page ships. The last line is
+`N passed, N failed`.
 """
+
 import argparse
 import os
 import shutil
@@ -21,7 +24,14 @@ from check_run import first_adapter, tabtune
 from recipe import load_base, read_json
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
-CASES = ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-tied-all-linear", "llama-wide-head-rank-3"]
+CASES = [
+    "llama-all-linear",
+    "llama-patterns",
+    "llama-layer-1",
+    "llama-regex",
+    "llama-tied-all-linear",
+    "llama-wide-head-rank-3",
+]
 WEIGHTS = "model.safetensors"
 LOGITS_TOLERANCE = 1e-4
 # PyTorch rounds f64 to f32 on its way to f16 and bf16, which is another number once in some 10,000.
@@ -48,7 +58,11 @@ def merged_tensors(folder, model):
 def compare(checks, label, program, base, adapter, out):
     shutil.rmtree(out, ignore_errors=True)
     tabtune(program, "merge", "--model", base, "--adapter", adapter, "--out", out)
-    checks.add(f"{label}: the base's header", header_of(os.path.join(base, WEIGHTS)) == header_of(os.path.join(out, WEIGHTS)), "names, order, formats")
+    checks.add(
+        f"{label}: the base's header",
+        header_of(os.path.join(base, WEIGHTS)) == header_of(os.path.join(out, WEIGHTS)),
+        "names, order, formats",
+    )
     with open(os.path.join(base, "config.json"), "rb") as before, open(os.path.join(out, "config.json"), "rb") as after:
         checks.add(f"{label}: the base's config", before.read() == after.read(), "byte for byte")
 
@@ -58,8 +72,11 @@ def compare(checks, label, program, base, adapter, out):
     differ = sum((found[name] != tensor).sum().item() for name, tensor in expected.items())
     count = sum(tensor.numel() for tensor in expected.values())
     allowed = 0 if stored == {"torch.float32"} else ROUNDED_TWICE * count
-    checks.add(f"{label}: W + scale B A, rounded once", found.keys() == expected.keys() and differ <= allowed,
-               f"{differ} of {count} numbers differ, {stored}")
+    checks.add(
+        f"{label}: W + scale B A, rounded once",
+        found.keys() == expected.keys() and differ <= allowed,
+        f"{differ} of {count} numbers differ, {stored}",
+    )
 
     vocabulary = read_json(os.path.join(base, "config.json"))["vocab_size"]
     ids = torch.randint(0, vocabulary, (2, 32), generator=torch.Generator().manual_seed(3))
@@ -67,7 +84,11 @@ def compare(checks, label, program, base, adapter, out):
         tuned, merged = model(input_ids=ids).logits, load_base(out)(input_ids=ids).logits
         unloaded = model.merge_and_unload()(input_ids=ids).logits
         untouched = load_base(base)(input_ids=ids).logits
-    checks.add(f"{label}: the adapter does something", (merged - untouched).abs().max() > 1e-3, f"{(merged - untouched).abs().max():.2g}")
+    checks.add(
+        f"{label}: the adapter does something",
+        (merged - untouched).abs().max() > 1e-3,
+        f"{(merged - untouched).abs().max():.2g}",
+    )
     if stored == {"torch.float32"}:
         far = (merged - unloaded).abs().max().item()
         checks.add(f"{label}: logits of PEFT's merge_and_unload", far <= LOGITS_TOLERANCE, f"max difference {far:.1e}")

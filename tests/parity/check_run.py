@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the command line and PEFT side by side, from the same adapter over the same rows, and compares number for number.
+"""Runs the command line and PEFT side by side, from one adapter over the same rows, and compares number for number.
 
-    cargo build && python tests/parity/check_run.py --tabtune target/debug/tabtune --base www/public/base \
+    cargo build && python tests/parity/check_run.py --tabtune target/debug/tabtune --base www/public/base \\
         --data www/public/samples/captain.txt --out artefacts/parity
 
-Twice: on a small random model, where float32 leaves room for nothing but the order of additions, and on the base the page
-ships. That one has sharp attention and large activations: two float32 implementations of PyTorch's own (eager and fused
-attention) differ by 5e-4 in its logits and by 2e-3 of the largest element in its gradients, and drift apart as AdamW
-divides by the gradient's size. So it is followed for three steps only, with tolerances of that order.
+Twice: on a small random model, where float32 leaves room for nothing but the order of additions, and on the base that
+the page ships. That one has sharp attention and large activations: two float32 implementations of PyTorch's own (eager
+and fused attention) differ by 5e-4 in its logits and by 2e-3 of the largest element in its gradients, and drift apart
+as AdamW divides by the gradient's size. So it is followed for three steps only, with tolerances of that order.
 The last line is `N passed, N failed`.
 """
+
 import argparse
 import json
 import os
@@ -48,8 +49,15 @@ def tabtune(program, *arguments):
 
 ALL_LINEAR = dict(r=4, lora_alpha=8, target_modules="all-linear")
 # Ranks and scales by site; what the engine keeps of it has one rank and one scale and must compute the same.
-PATTERNS = dict(r=4, lora_alpha=8, use_rslora=True, target_modules=["q_proj", "v_proj", "down_proj"], layers_to_transform=[1],
-                rank_pattern={"down_proj": 6, "q_proj": 2}, alpha_pattern={"v_proj": 3})
+PATTERNS = dict(
+    r=4,
+    lora_alpha=8,
+    use_rslora=True,
+    target_modules=["q_proj", "v_proj", "down_proj"],
+    layers_to_transform=[1],
+    rank_pattern={"down_proj": 6, "q_proj": 2},
+    alpha_pattern={"v_proj": 3},
+)
 
 
 def first_adapter(base, config=ALL_LINEAR):
@@ -77,7 +85,9 @@ def train_in_torch(model, rows, steps, every):
         start = start + BATCH if start + BATCH < len(train_inputs) else 0
         if step % every == 0:
             evaluations[step] = mean_loss(model, held_inputs, held_targets, BATCH)
-            adapters[step] = {k: v.clone() for k, v in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+            adapters[step] = {
+                k: v.clone() for k, v in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+            }
     return taken, evaluations, adapters
 
 
@@ -92,36 +102,91 @@ def compare(checks, label, program, base, text, out, steps, every, tolerance, co
     model.save_pretrained(first, save_embedding_layers=False)
     inputs, targets = rows_of(ids_of(base, text), SEQ_LEN)
     count = len(inputs) - held_out_rows(len(inputs), HOLDOUT)
-    taken, evaluations, adapters = train_in_torch(model, (inputs[:count], targets[:count], inputs[count:], targets[count:]), steps, every)
+    taken, evaluations, adapters = train_in_torch(
+        model, (inputs[:count], targets[:count], inputs[count:], targets[count:]), steps, every
+    )
 
-    tabtune(program, "train", "--model", base, "--data", text, "--init", first, "--out", kept, "--log", log, "--no-shuffle",
-            "--steps", steps, "--batch", BATCH, "--seq-len", SEQ_LEN, "--lr", RATE, "--schedule", "linear", "--warmup", WARMUP,
-            "--clip", 1, "--weight-decay", 0, "--holdout", HOLDOUT, "--eval-every", every)
+    tabtune(
+        program,
+        "train",
+        "--model",
+        base,
+        "--data",
+        text,
+        "--init",
+        first,
+        "--out",
+        kept,
+        "--log",
+        log,
+        "--no-shuffle",
+        "--steps",
+        steps,
+        "--batch",
+        BATCH,
+        "--seq-len",
+        SEQ_LEN,
+        "--lr",
+        RATE,
+        "--schedule",
+        "linear",
+        "--warmup",
+        WARMUP,
+        "--clip",
+        1,
+        "--weight-decay",
+        0,
+        "--holdout",
+        HOLDOUT,
+        "--eval-every",
+        every,
+    )
     with open(log, encoding="utf-8") as file:
         events = [json.loads(line) for line in file]
     logged = [(e["lr"], e["loss"], e["gradNorm"]) for e in events if e["type"] == "step"]
     held_out = {e["step"]: e["loss"] for e in events if e["type"] == "eval"}
 
     checks.add(f"{label}: as many steps", len(logged) == steps, f"{len(logged)} of {steps}")
-    for index, (name, allowed) in enumerate([("learning rates", 1e-5), ("losses of the steps", tolerance.loss), ("gradient norms", tolerance.norm)]):
+    for index, (name, allowed) in enumerate(
+        [("learning rates", 1e-5), ("losses of the steps", tolerance.loss), ("gradient norms", tolerance.norm)]
+    ):
         far = [relative(found[index], expected[index]) for found, expected in zip(logged, taken)]
         worst = far.index(max(far))
-        checks.add(f"{label}: {name}", far[worst] <= allowed,
-                   f"furthest {far[worst]:.1e} at step {worst + 1}: PyTorch {taken[worst][index]:.6f}, the engine {logged[worst][index]:.6f}")
+        checks.add(
+            f"{label}: {name}",
+            far[worst] <= allowed,
+            f"furthest {far[worst]:.1e} at step {worst + 1}: "
+            f"PyTorch {taken[worst][index]:.6f}, the engine {logged[worst][index]:.6f}",
+        )
     for step, expected in evaluations.items():
         found = held_out.get(step, float("nan"))
-        checks.add(f"{label}: held-out loss at step {step}", relative(found, expected) <= tolerance.loss, f"PyTorch {expected:.6f}, the engine {found:.6f}")
+        checks.add(
+            f"{label}: held-out loss at step {step}",
+            relative(found, expected) <= tolerance.loss,
+            f"PyTorch {expected:.6f}, the engine {found:.6f}",
+        )
 
     best = min((step for step in evaluations if step), key=evaluations.get)
     done = events[-1]
-    checks.add(f"{label}: the best step", done["type"] == "done" and done["bestStep"] == best, f"PyTorch {best}, the engine {done.get('bestStep')}")
+    checks.add(
+        f"{label}: the best step",
+        done["type"] == "done" and done["bestStep"] == best,
+        f"PyTorch {best}, the engine {done.get('bestStep')}",
+    )
 
     check_kept(checks, label, program, base, text, kept, (inputs, targets), held_out[best], tolerance)
     if config != ALL_LINEAR:
         return
-    begun, found, expected = (flat(adapter) for adapter in (load_file(os.path.join(first, WEIGHTS)), load_file(os.path.join(kept, WEIGHTS)), adapters[best]))
-    far = ((found - expected).norm() / (expected - begun).norm()).item() if len(found) == len(expected) else float("nan")
-    checks.add(f"{label}: what training changed in the adapter", far <= tolerance.change, f"relative difference {far:.1e}")
+    begun, found, expected = (
+        flat(adapter)
+        for adapter in (load_file(os.path.join(first, WEIGHTS)), load_file(os.path.join(kept, WEIGHTS)), adapters[best])
+    )
+    far = (
+        ((found - expected).norm() / (expected - begun).norm()).item() if len(found) == len(expected) else float("nan")
+    )
+    checks.add(
+        f"{label}: what training changed in the adapter", far <= tolerance.change, f"relative difference {far:.1e}"
+    )
 
 
 def flat(adapter):
@@ -134,25 +199,50 @@ def check_kept(checks, label, program, base, text, kept, rows, best_loss, tolera
     check_tensors(checks, model, kept)
     held = held_out_rows(len(rows[0]), HOLDOUT)
     loss = mean_loss(model, rows[0][-held:], rows[1][-held:], BATCH)
-    checks.add(f"{label}: PEFT's held-out loss of the kept adapter", relative(best_loss, loss) <= tolerance.loss,
-               f"PyTorch {loss:.6f}, the engine while it trained {best_loss:.6f}")
+    checks.add(
+        f"{label}: PEFT's held-out loss of the kept adapter",
+        relative(best_loss, loss) <= tolerance.loss,
+        f"PyTorch {loss:.6f}, the engine while it trained {best_loss:.6f}",
+    )
     for name, adapter in [("base", []), ("kept adapter", ["--adapter", kept])]:
-        report = json.loads(tabtune(program, "eval", "--model", base, "--data", text, "--seq-len", SEQ_LEN, "--batch", BATCH, "--json", *adapter))
+        report = json.loads(
+            tabtune(
+                program,
+                "eval",
+                "--model",
+                base,
+                "--data",
+                text,
+                "--seq-len",
+                SEQ_LEN,
+                "--batch",
+                BATCH,
+                "--json",
+                *adapter,
+            )
+        )
         if adapter:
             loss = mean_loss(model, *rows, BATCH)
         else:
             with model.disable_adapter():
                 loss = mean_loss(model, *rows, BATCH)
         tokens = (rows[1] >= 0).sum().item()
-        checks.add(f"{label}: eval of the {name}", relative(report["loss"], loss) <= tolerance.loss and report["tokens"] == tokens,
-                   f"PyTorch {loss:.6f} over {tokens} tokens, the engine {report['loss']:.6f} over {report['tokens']}")
+        checks.add(
+            f"{label}: eval of the {name}",
+            relative(report["loss"], loss) <= tolerance.loss and report["tokens"] == tokens,
+            f"PyTorch {loss:.6f} over {tokens} tokens, the engine {report['loss']:.6f} over {report['tokens']}",
+        )
 
 
 def small_model(folder, base):
     """A random model of a few hundred thousand parameters that shares the base's tokenizer."""
     with open(os.path.join(base, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
-    make_model(folder, MODELS["llama-tied"] | {key: config[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")}, seed=5)
+    make_model(
+        folder,
+        MODELS["llama-tied"] | {key: config[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")},
+        seed=5,
+    )
     for name in TOKENIZER_FILES:
         shutil.copy(os.path.join(base, name), folder)
 
@@ -168,14 +258,48 @@ def main():
 
     os.makedirs(options.out, exist_ok=True)
     text = os.path.join(options.out, "text.txt")
-    with open(options.data, encoding="utf-8", newline="") as file, open(text, "w", encoding="utf-8", newline="") as part:
+    with (
+        open(options.data, encoding="utf-8", newline="") as file,
+        open(text, "w", encoding="utf-8", newline="") as part,
+    ):
         part.write(file.read(CHARACTERS))
     small = os.path.join(options.out, "model")
     small_model(small, options.base)
     checks = Checks()
-    compare(checks, "small", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-4))
-    compare(checks, "patterns", options.tabtune, small, text, options.out, steps=14, every=7, tolerance=Tolerance(1e-5, 1e-4, 1e-4), config=PATTERNS)
-    compare(checks, "base", options.tabtune, options.base, text, options.out, steps=3, every=3, tolerance=Tolerance(1e-3, 2e-2, 0.2))
+    compare(
+        checks,
+        "small",
+        options.tabtune,
+        small,
+        text,
+        options.out,
+        steps=14,
+        every=7,
+        tolerance=Tolerance(1e-5, 1e-4, 1e-4),
+    )
+    compare(
+        checks,
+        "patterns",
+        options.tabtune,
+        small,
+        text,
+        options.out,
+        steps=14,
+        every=7,
+        tolerance=Tolerance(1e-5, 1e-4, 1e-4),
+        config=PATTERNS,
+    )
+    compare(
+        checks,
+        "base",
+        options.tabtune,
+        options.base,
+        text,
+        options.out,
+        steps=3,
+        every=3,
+        tolerance=Tolerance(1e-3, 2e-2, 0.2),
+    )
     checks.close()
 
 

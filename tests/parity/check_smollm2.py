@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""SmolLM2-135M: the command line beside PEFT, on real text. Takes many minutes on a software adapter.
+"""SmolLM2-135M: the command line beside PEFT, on real text. Takes many minutes without a graphics card.
 
     check_smollm2.py --tabtune target/release/tabtune --model DIR --data TEXT --out DIR [--steps 10] [--pairs FILE.csv]
 
-From one adapter over the same rows: the losses of the steps, with the frozen weights in f32 and in f16 (the file holds f16, so both compute the same
-numbers), and 40 tokens of greedy text, with and without the adapter. `--pairs` names a table of E2E NLG (columns mr and ref): the held-out loss on some of its
-rows before and after 30 steps. `--page` leaves what tests/browser/real_model.mjs repeats in Chromium. The last line is `N passed, N failed`.
+From one adapter over the same rows: the losses of the steps, with the frozen weights in f32 and in f16 (the file holds
+f16, so both compute the same numbers), and 40 tokens of greedy text, with and without the adapter. `--pairs` names a
+table of E2E NLG (columns mr and ref): the held-out loss on some of its rows before and after 30 steps. `--page` leaves
+what tests/browser/real_model.mjs repeats in Chromium. The last line is `N passed, N failed`.
 """
+
 import argparse
 import csv
 import json
@@ -32,7 +34,9 @@ def tabtune(program, *arguments):
     start = time.time()
     done = subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"`tabtune {' '.join(map(str, arguments))}` ended with status {done.returncode}:\n{done.stderr}")
+        raise SystemExit(
+            f"`tabtune {' '.join(map(str, arguments))}` ended with status {done.returncode}:\n{done.stderr}"
+        )
     print(f"tabtune {arguments[0]}: {time.time() - start:.0f} s", flush=True)
     return done.stdout
 
@@ -40,7 +44,9 @@ def tabtune(program, *arguments):
 def adapter_for(model, folder):
     """A LoRA on all linears with a B that is not zero, so that the first step moves A too."""
     torch.manual_seed(2)
-    tuned = get_peft_model(load_base(model), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")).eval()
+    tuned = get_peft_model(
+        load_base(model), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    ).eval()
     with torch.no_grad():
         for name, parameter in tuned.named_parameters():
             if "lora_B" in name:
@@ -63,8 +69,38 @@ def train_in_torch(model, inputs, targets, steps):
 
 def train(program, model, first, data, out, steps, seq_len, weights, *more):
     log = out + ".events.jsonl"
-    tabtune(program, "train", "--model", model, "--weights", weights, "--init", first, "--data", data, "--out", out, "--log", log, "--no-shuffle",
-            "--batch", 1, "--seq-len", seq_len, "--steps", steps, "--lr", RATE, "--warmup", WARMUP, "--schedule", "linear", "--eval-every", steps, *more)
+    tabtune(
+        program,
+        "train",
+        "--model",
+        model,
+        "--weights",
+        weights,
+        "--init",
+        first,
+        "--data",
+        data,
+        "--out",
+        out,
+        "--log",
+        log,
+        "--no-shuffle",
+        "--batch",
+        1,
+        "--seq-len",
+        seq_len,
+        "--steps",
+        steps,
+        "--lr",
+        RATE,
+        "--warmup",
+        WARMUP,
+        "--schedule",
+        "linear",
+        "--eval-every",
+        steps,
+        *more,
+    )
     with open(log, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
@@ -81,7 +117,18 @@ def compare_steps(checks, options, first):
     inputs, targets = rows_of(ids_of(options.model, text), SEQ_LEN)
     expected = train_in_torch(tuned_by(options.model, first), inputs, targets, options.steps)
     for weights in ("f32", "f16"):
-        events = train(options.tabtune, options.model, first, text, os.path.join(options.out, weights), options.steps, SEQ_LEN, weights, "--holdout", 0)
+        events = train(
+            options.tabtune,
+            options.model,
+            first,
+            text,
+            os.path.join(options.out, weights),
+            options.steps,
+            SEQ_LEN,
+            weights,
+            "--holdout",
+            0,
+        )
         steps = [event for event in events if event["type"] == "step"]
         for name, index, allowed in (("loss", 0, 1e-3), ("gradNorm", 1, 1e-2)):
             far = furthest([step[name] for step in steps], [step[index] for step in expected])
@@ -95,7 +142,10 @@ def leave_for_page(options, first):
     shutil.copytree(options.model, wide)
     weights = os.path.join(wide, "model.safetensors")
     save_file({tensor: values.float() for tensor, values in load_file(weights).items()}, weights, {"format": "pt"})
-    with open(options.data, encoding="utf-8") as file, open(os.path.join(options.out, text), "w", encoding="utf-8") as part:
+    with (
+        open(options.data, encoding="utf-8") as file,
+        open(os.path.join(options.out, text), "w", encoding="utf-8") as part,
+    ):
         part.write(file.read(4 * SEQ_LEN * (PAGE_STEPS + 2)))
     inputs, targets = rows_of(ids_of(options.model, os.path.join(options.out, text)), SEQ_LEN)
     steps = train_in_torch(tuned_by(options.model, first), inputs, targets, PAGE_STEPS)
@@ -108,8 +158,16 @@ def leave_for_page(options, first):
         "adapter": os.path.basename(first),
         "text": text,
         "settings": {
-            "batch": 1, "seqLen": SEQ_LEN, "steps": PAGE_STEPS, "lr": RATE, "warmup": WARMUP, "schedule": "linear", "shuffle": False, "holdout": 0,
-            "sampleEvery": PAGE_STEPS, "maxTokens": 4,
+            "batch": 1,
+            "seqLen": SEQ_LEN,
+            "steps": PAGE_STEPS,
+            "lr": RATE,
+            "warmup": WARMUP,
+            "schedule": "linear",
+            "shuffle": False,
+            "holdout": 0,
+            "sampleEvery": PAGE_STEPS,
+            "maxTokens": 4,
         },
         "steps": [{"loss": loss, "gradNorm": norm} for loss, norm in steps],
     }
@@ -122,10 +180,24 @@ def compare_text(checks, options, first):
     ids = torch.tensor([tokenizer.encode(PROMPT).ids])
     model = tuned_by(options.model, first)
     for name, flags in (("base", []), ("adapter", ["--adapter", first])):
-        with torch.no_grad(), (model.disable_adapter() if not flags else torch.no_grad()):
-            new = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)[0, ids.shape[1]:]
+        with torch.no_grad(), model.disable_adapter() if not flags else torch.no_grad():
+            new = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False
+            )[0, ids.shape[1] :]
         expected = tokenizer.decode(new.tolist(), skip_special_tokens=True)
-        found = tabtune(options.tabtune, "generate", "--model", options.model, "--prompt", PROMPT, "--temperature", 0, "--max-tokens", TOKENS, *flags)
+        found = tabtune(
+            options.tabtune,
+            "generate",
+            "--model",
+            options.model,
+            "--prompt",
+            PROMPT,
+            "--temperature",
+            0,
+            "--max-tokens",
+            TOKENS,
+            *flags,
+        )
         checks.add(f"{TOKENS} greedy tokens of the {name}", found == expected, repr(found))
 
 
@@ -148,7 +220,7 @@ def pairs(options):
         ids = (prompt + tokenizer.encode(pair["completion"], add_special_tokens=False).ids + [end])[: PAIR_LEN + 1]
         missing = PAIR_LEN + 1 - len(ids)
         inputs.append((ids + [0] * missing)[:PAIR_LEN])
-        targets.append(([IGNORED] * (len(prompt) - 1) + ids[len(prompt):] + [IGNORED] * missing)[:PAIR_LEN])
+        targets.append(([IGNORED] * (len(prompt) - 1) + ids[len(prompt) :] + [IGNORED] * missing)[:PAIR_LEN])
     return path, torch.tensor(inputs), torch.tensor(targets)
 
 
@@ -162,10 +234,25 @@ def compare_pairs(checks, options, first):
     after = mean_loss(model, *held, 4)
     # A fraction whose share of the rows is HELD_OUT, whatever the rounding.
     share = (HELD_OUT + 0.5) / len(inputs)
-    events = train(options.tabtune, options.model, first, path, os.path.join(options.out, "pairs"), PAIR_STEPS, PAIR_LEN, "auto", "--holdout", share)
+    events = train(
+        options.tabtune,
+        options.model,
+        first,
+        path,
+        os.path.join(options.out, "pairs"),
+        PAIR_STEPS,
+        PAIR_LEN,
+        "auto",
+        "--holdout",
+        share,
+    )
     found = [event["loss"] for event in events if event["type"] == "eval"]
     for name, expected, loss in (("before", before, found[0]), ("after", after, found[-1])):
-        checks.add(f"E2E, held-out loss {name} {PAIR_STEPS} steps", abs(loss - expected) <= 1e-3, f"PyTorch {expected:.5f}, the engine {loss:.5f}")
+        checks.add(
+            f"E2E, held-out loss {name} {PAIR_STEPS} steps",
+            abs(loss - expected) <= 1e-3,
+            f"PyTorch {expected:.5f}, the engine {loss:.5f}",
+        )
 
 
 def main():

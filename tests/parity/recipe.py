@@ -1,4 +1,5 @@
-"""The engine's recipe in PyTorch: text to rows, the schedule, the loss and the steps, for the scripts beside this file."""
+"""The engine's recipe in PyTorch: text to rows, the schedule, the loss and the steps. The scripts here share it."""
+
 import json
 import math
 import os

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Held-out loss of PEFT's LoRA over a run, for several learning rates: how the defaults of the page were chosen.
 
-    python tests/parity/sweep.py --base www/public/base --data www/public/samples/NAME.txt --lr 2e-3,5e-3,1e-2 --batch 4 --seq-len 64
+    python tests/parity/sweep.py --base www/public/base --data www/public/samples/NAME.txt \\
+        --lr 2e-3,5e-3,1e-2 --batch 4 --seq-len 64
 
-Rows, schedule and loss are the engine's (recipe.py): the last tenth of the rows, at most 64, is held out before the rows
-are shuffled once per epoch; AdamW without weight decay, the gradient norm clipped at 1, the learning rate rising over the
-first 5 % of the steps. One line is printed per learning rate and seed, with the held-out loss (nats per token) at step 0
-and at every tenth of the run, and the step of the lowest.
+Rows, schedule and loss are the engine's (recipe.py): the last tenth of the rows, at most 64, is held out before the
+rows are shuffled once per epoch; AdamW without weight decay, the gradient norm clipped at 1, the learning rate rising
+over the first 5 % of the steps. One line is printed per learning rate and seed, with the held-out loss (nats per token)
+at step 0 and at every tenth of the run, and the step of the lowest.
 """
+
 import argparse
 import time
 
@@ -62,15 +64,23 @@ def main():
     if kept == len(inputs):
         raise SystemExit("nothing is held out: give a longer text or a larger --holdout")
     rows = (inputs[:kept], targets[:kept], inputs[kept:], targets[kept:])
-    print(f"{options.data}: {len(ids)} tokens, {kept} rows to train on, {len(inputs) - kept} held out; "
-          f"batch {options.batch} x {options.seq_len}, {options.steps} steps, rank {options.rank}, alpha {options.alpha:g}", flush=True)
+    print(
+        f"{options.data}: {len(ids)} tokens, {kept} rows to train on, {len(inputs) - kept} held out; "
+        f"batch {options.batch} x {options.seq_len}, {options.steps} steps, "
+        f"rank {options.rank}, alpha {options.alpha:g}",
+        flush=True,
+    )
     for peak in map(float, options.lr.split(",")):
         for seed in map(int, options.seeds.split(",")):
             begun = time.time()
             losses = run(options, rows, peak, seed)
             best_step, best = min(losses[1:], key=lambda at: at[1])
             path = " ".join(f"{step}:{loss:.3f}" for step, loss in losses)
-            print(f"lr {peak:g} seed {seed}: {losses[0][1]:.3f} -> {best:.3f} (step {best_step})  {path}  {time.time() - begun:.0f} s", flush=True)
+            print(
+                f"lr {peak:g} seed {seed}: {losses[0][1]:.3f} -> {best:.3f} (step {best_step})  {path}  "
+                f"{time.time() - begun:.0f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

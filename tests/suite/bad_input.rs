@@ -1,8 +1,9 @@
 //! Bad input, by name, and what good input gives: the library, and the command line as a person calls it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -336,20 +337,21 @@ fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
         config.to_string()
     };
     // 10^12 bytes in weights, in tables of positions, and the most that every field may be.
-    let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80, "num_attention_heads": 128 });
+    let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80,
+        "num_attention_heads": 128 });
     let long = json!({ "max_position_embeddings": 1048576, "num_attention_heads": 2, "head_dim": 128 });
-    let most = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 128, "vocab_size": 1000000,
-        "num_attention_heads": 256, "num_key_value_heads": 256, "head_dim": 128, "max_position_embeddings": 1048576 });
+    let most = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 128,
+        "vocab_size": 1000000, "num_attention_heads": 256, "num_key_value_heads": 256, "head_dim": 128,
+        "max_position_embeddings": 1048576 });
     for (fields, word) in [(wide, "parameters"), (long, "max_position_embeddings"), (most, "parameters")] {
         let error = Config::parse(with(fields).as_bytes()).expect_err("it is too large");
         assert!(error.code() == "config" && error.to_string().contains(word), "{error}");
     }
     // What could be true of some model is compared with this file before anything is made: 10^10 bytes, and a kilobyte.
     let start = Instant::now();
-    folder.file(
-        "model/config.json",
-        with(json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10, "num_attention_heads": 32 })),
-    );
+    let large = json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10,
+        "num_attention_heads": 32 });
+    folder.file("model/config.json", with(large));
     refused(&["info", "--model", &model], "tensor_shape", &["4096"]);
     assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
 }
@@ -447,6 +449,83 @@ fn what_a_run_cannot_write_is_found_before_it_trains_and_a_text_is_never_written
 }
 
 #[test]
+fn a_run_whose_loss_is_not_finite_keeps_the_last_finite_adapter_and_exits_3() {
+    let folder = Folder::new("not-finite");
+    let (model, data) = (folder.model("model"), folder.file("text.txt", text()));
+    let (out, log) = (folder.path("out"), folder.path("run.jsonl"));
+    // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
+    let name = |which: &str| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{which}.weight");
+    let (a, b) = (vec![0.0; 4 * 32], vec![1e30; 32 * 4]);
+    let weights = write(&[(name("A"), vec![4, 32], &a), (name("B"), vec![32, 4], &b)], &[]);
+    let config = json!({
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "layers_to_transform": [0],
+    });
+    folder.file("init/adapter_config.json", config.to_string());
+    folder.file("init/adapter_model.safetensors", &weights);
+    let init = folder.path("init");
+    let args = train(&data, &out, &["--model", &model, "--init", &init, "--log", &log, "--save-every", "0"]);
+    let (status, printed, err) = tabtune(&args);
+    assert_eq!((status, printed.as_str()), (3, ""), "{err}");
+    let said: Vec<&str> = err.lines().filter(|line| line.contains("non_finite")).collect();
+    assert_eq!(said.len(), 1, "{err}");
+    for word in ["error[non_finite]: step 1:", "not a finite number", "adapter of step 0 is kept", &out, "--lr"] {
+        assert!(said[0].contains(word), "no `{word}` in {err}");
+    }
+    assert!(err.ends_with(&format!("{}\n", said[0])), "it is the last line: {err}");
+    let kept = fs::read(format!("{out}/adapter_model.safetensors")).expect("an adapter");
+    let values =
+        |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize..].to_vec();
+    assert_eq!(values(&kept), values(&weights), "the adapter is the one before the step");
+    let end = fs::read_to_string(&log).expect("a log").lines().last().map(str::to_string).expect("a line");
+    assert!(end.contains("\"reason\":\"non_finite\""), "{end}");
+    assert!(!Path::new(&format!("{out}/run_state.safetensors")).exists(), "there is nothing to resume");
+}
+
+#[test]
+fn a_run_state_under_its_old_name_is_resumed_and_goes_with_its_run() {
+    let folder = Folder::new("old-name");
+    let (model, data, out) = (folder.model("model"), folder.file("text.txt", text()), folder.path("out"));
+    let (old, new) = (format!("{out}/checkpoint.safetensors"), format!("{out}/run_state.safetensors"));
+    let start = ["train", "--data", &data, "--out", &out, "--model", &model, "--checkpoint-every", "0"];
+    let run = ["--batch", "2", "--seq-len", "16", "--steps", "200", "--eval-every", "10"];
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_tabtune"))
+        .args([&start[..], &run].concat())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let said = BufReader::new(killed.stderr.take().expect("standard error")).lines();
+    let said = said.map_while(|line| line.ok()).find(|line| line.starts_with("step 20: "));
+    killed.kill().expect("the run goes on");
+    killed.wait().expect("it has ended");
+    assert!(said.is_some() && Path::new(&new).exists(), "a state is saved after every step: {said:?}");
+
+    fs::rename(&new, &old).expect("a run state");
+    let (status, _, err) = tabtune(&[&start[..], &["--resume", &out]].concat());
+    assert!(status == 0 && err.contains("200 steps"), "{err}");
+    assert!(!Path::new(&old).exists() && !Path::new(&new).exists(), "a run that has ended leaves no state");
+    refused(&[&start[..], &["--resume", &out]].concat(), "run_state", &["no run state"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_runtime_folder_standard_error_stays_empty() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    for empty in [false, true] {
+        let mut info = Command::new(env!("CARGO_BIN_EXE_tabtune"));
+        info.args(["info", "--data", readme]).env_remove("XDG_RUNTIME_DIR");
+        if empty {
+            info.env("XDG_RUNTIME_DIR", "");
+        }
+        let output = info.output().expect("the binary runs");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_result_that_cannot_be_written_is_an_error() {
     let folder = Folder::new("full");
@@ -503,7 +582,7 @@ fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
     refused(&train(&data, &out, &["--resume", "nowhere"]), "io", &["nowhere"]);
-    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "run_state", &["holds none"]);
+    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "run_state", &["no run state"]);
     refused(&train(&data, &out, &["--dropout", "1"]), "setting", &["dropout", "below 1"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
     refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);

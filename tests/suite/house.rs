@@ -129,8 +129,10 @@ fn imports_run_one_way() {
             .iter()
             .find(|(name, _)| *name == from)
             .unwrap_or_else(|| panic!("{path}: no room `{from}` in the import rule"));
+        // In the binary `crate` is the binary itself.
+        let library = if from == "bin" { "tabtune::" } else { "crate::" };
         for (number, line) in code(text) {
-            for to in [named_after(line, "crate::"), named_after(line, "tabtune::")].concat() {
+            for to in named_after(line, library) {
                 edges += 1;
                 if to != from && !allowed.contains(&to) {
                     wrong.push(format!("{path}:{number}: `{from}` may not name `{to}`"));
@@ -223,4 +225,36 @@ fn the_rules_see_what_they_are_there_for() {
     assert!(named_after("use my_crate::run;", "crate::").is_empty());
     assert!(has_word("let x: wgpu::Buffer;", "wgpu") && !has_word("let wgpus = 1;", "wgpu"));
     assert_eq!(code("a // b\n// c").map(|(_, line)| line).collect::<Vec<_>>(), ["a ", ""]);
+}
+
+/// The ending of a file's name, or the whole name.
+const WRITTEN_BY_HAND: &[&str] = &["rs", "wesl", "ts", "tsx", "css", "mjs", "py", "sh", "Makefile"];
+/// What is downloaded or generated. The base's files are left as they were published, too.
+const NOT_OURS: &[&str] = &[".git", "artefacts", "dist", "node_modules", "target", "wasm"];
+const WIDEST: usize = 120;
+
+#[test]
+fn lines_are_at_most_120_wide() {
+    let (mut wrong, mut files) = (Vec::new(), 0);
+    let mut folders = vec![PathBuf::from(ROOT)];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            if path.is_dir() && !NOT_OURS.contains(&name.as_ref()) && !path.ends_with("www/public/base") {
+                folders.push(path);
+                continue;
+            }
+            let ending = path.extension().map_or(name.clone(), |ending| ending.to_string_lossy());
+            if !path.is_file() || !WRITTEN_BY_HAND.contains(&ending.as_ref()) {
+                continue;
+            }
+            files += 1;
+            let text = fs::read_to_string(&path).expect("text");
+            let wide = text.lines().zip(1..).filter(|(line, _)| line.chars().count() > WIDEST);
+            wrong.extend(wide.map(|(_, number)| format!("{}:{number}", path.display())));
+        }
+    }
+    assert!(files > 200, "only {files} files were found");
+    wrong.sort();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

@@ -46,7 +46,10 @@ fn check_with_oracle(bytes: &[u8]) {
 
 #[test]
 fn a_header_gives_sorted_entries_with_absolute_offsets() {
-    let header = r#"{"b":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}"#;
+    let header = concat!(
+        r#"{"b":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"__metadata__":{"format":"pt"},"#,
+        r#""a":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}"#
+    );
     let bytes = file(header, 16);
     let parsed = parse(&bytes).unwrap();
     let begin = 8 + header.len() as u64;
@@ -73,7 +76,10 @@ fn header_lengths_are_refused_beyond_the_file_and_beyond_the_limit() {
 
 #[test]
 fn offsets_beyond_four_gibibytes_are_right() {
-    let header = r#"{"a":{"dtype":"F32","shape":[2147483648],"data_offsets":[0,8589934592]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[8589934592,8589934594]}}"#;
+    let header = concat!(
+        r#"{"a":{"dtype":"F32","shape":[2147483648],"data_offsets":[0,8589934592]},"#,
+        r#""b":{"dtype":"BF16","shape":[1],"data_offsets":[8589934592,8589934594]}}"#
+    );
     let begin = 8 + header.len() as u64;
     let parsed = Header::parse(header.as_bytes(), begin + 8_589_934_594, FILE).unwrap();
     assert_eq!(parsed.get("b").unwrap().begin, begin + 8_589_934_592);
@@ -185,8 +191,11 @@ proptest! {
         tensors in prop::collection::btree_map("\\PC{1,12}", prop::collection::vec(-1e3f32..1e3, 0..20), 0..8),
         metadata in prop::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..3),
     ) {
-        let tensors: Vec<(String, Vec<usize>, &[f32])> =
-            tensors.iter().filter(|(name, _)| *name != "__metadata__").map(|(n, v)| (n.clone(), vec![v.len()], v.as_slice())).collect();
+        let tensors: Vec<(String, Vec<usize>, &[f32])> = tensors
+            .iter()
+            .filter(|(name, _)| *name != "__metadata__")
+            .map(|(name, values)| (name.clone(), vec![values.len()], values.as_slice()))
+            .collect();
         let metadata: Vec<_> = metadata.into_iter().collect();
         let bytes = write(&tensors, &metadata);
         check_with_oracle(&bytes);
@@ -212,7 +221,8 @@ proptest! {
         cut in 0usize..400, at in 0usize..300, byte in any::<u8>(), shape in prop::collection::vec(0usize..4, 0..4),
     ) {
         let numbers = vec![1.5; shape.iter().product()];
-        let bytes = write(&[("x.weight".to_owned(), shape, &numbers), ("y".to_owned(), vec![3], &[1.0, 2.0, 3.0])], &[("format".into(), "pt".into())]);
+        let tensors = [("x.weight".to_owned(), shape, &numbers[..]), ("y".to_owned(), vec![3], &[1.0, 2.0, 3.0])];
+        let bytes = write(&tensors, &[("format".into(), "pt".into())]);
         let truncated = &bytes[..cut.min(bytes.len())];
         prop_assert_eq!(parse(truncated).is_ok(), truncated.len() == bytes.len());
         let mut flipped = bytes.clone();
@@ -223,7 +233,13 @@ proptest! {
 
     #[test]
     fn random_layouts_agree_with_the_crate(
-        tensors in prop::collection::vec(("[ab]", prop::sample::select(vec!["F32", "F16", "BF16", "F64"]), prop::collection::vec(0u64..3, 0..3), 0u64..12, 0u64..12), 0..3),
+        tensors in prop::collection::vec((
+            "[ab]",
+            prop::sample::select(vec!["F32", "F16", "BF16", "F64"]),
+            prop::collection::vec(0u64..3, 0..3),
+            0u64..12,
+            0u64..12,
+        ), 0..3),
         data in 0usize..24,
     ) {
         let fields: Vec<String> = tensors.iter().map(|(name, dtype, shape, begin, end)| {

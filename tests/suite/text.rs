@@ -325,7 +325,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_token_but_the_first_is_a_target_once(words in prop::collection::vec(1usize..30, 1..4), seq_len in 1usize..12) {
+    fn every_token_but_the_first_is_a_target_once(
+        words in prop::collection::vec(1usize..30, 1..4), seq_len in 1usize..12,
+    ) {
         let texts: Vec<String> = words.iter().map(|n| "word ".repeat(*n)).collect();
         let documents: Vec<Document> = texts.iter().map(|text| document("a.txt", text)).collect();
         let all: Vec<u32> = texts.iter().flat_map(|text| [ids(text), vec![EOS]].concat()).collect();
@@ -336,7 +338,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_rows_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,40}", name in "a\\.(txt|jsonl|csv)") {
+    fn any_bytes_are_rows_or_an_error(
+        bytes in prop::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,40}", name in "a\\.(txt|jsonl|csv)",
+    ) {
         let _ = rows(&TOKENIZER, &[Document { name: name.clone(), bytes }], 3);
         let _ = rows(&TOKENIZER, &[document(&name, &text)], 3);
     }

@@ -84,7 +84,7 @@ pub async fn bench() -> Result<()> {
 /// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing
 /// the files is part of both.
 async fn swap() -> Result<()> {
-    let base = super::files::load_base(None, Storage::default()).await?;
+    let base = crate::base::load(None, Storage::default()).await?;
     let (device, config) = (&base.model.device, &base.model.config);
     let adapter = Adapter::new(device, config, Settings::defaults(config, device.software).check(config)?)?;
     let files: Vec<AdapterFiles> =
@@ -114,7 +114,7 @@ async fn swap() -> Result<()> {
 /// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast
 /// it is.
 async fn step() -> Result<()> {
-    let base = super::files::load_base(None, Storage::default()).await?;
+    let base = crate::base::load(None, Storage::default()).await?;
     let (device, config) = (&base.model.device, &base.model.config);
     let settings = Settings::defaults(config, device.software);
     let adapter = Adapter::new(device, config, settings.check(config)?)?;

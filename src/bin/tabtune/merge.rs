@@ -1,53 +1,70 @@
-//! `tabtune merge`: a checkpoint with an adapter merged into it, streamed from folder to folder. No graphics adapter is
-//! needed.
+//! `tabtune merge`: a checkpoint with an adapter merged into it, streamed from folder to folder. No device is needed.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tabtune::error::{Error, Result};
+use clap::Args;
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::model::Config;
 
-use super::files;
+use crate::base::COPIED;
+use crate::cli::setting;
+use crate::files::{io, read_adapter};
 
 const WEIGHTS: &str = "model.safetensors";
+const PART: &str = "model.safetensors.part";
 
-pub async fn merge(model: &Path, adapter: &Path, out: &Path) -> Result<()> {
-    let adapter = files::read_adapter(adapter)?;
+#[derive(Args)]
+pub struct MergeArgs {
+    /// The base, a Hugging Face checkpoint.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// An adapter of that model.
+    #[arg(long, value_name = "DIR")]
+    adapter: PathBuf,
+    /// A folder that is empty or does not exist yet.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub async fn merge(args: &MergeArgs) -> Result<()> {
+    let (model, out) = (&args.model, &args.out);
+    let adapter = read_adapter(&args.adapter)?;
     let path = model.join("config.json");
-    let config = Config::parse(&fs::read(&path).map_err(|e| files::io(&path, e))?)?;
+    let config = Config::parse(&fs::read(&path).map_err(|e| io(&path, e))?)?;
     let base = Source::file(&model.join(WEIGHTS))?;
     if fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some()) {
-        let expected = "a folder that is empty or does not exist yet".to_string();
-        return Err(Error::Setting { name: "out".to_string(), value: out.display().to_string(), expected });
+        return Err(setting("out", out.display(), "a folder that is empty or does not exist yet"));
     }
-    fs::create_dir_all(out).map_err(|e| files::io(out, e))?;
-
-    // The weights get their name last, so that a folder with that name in it is a whole checkpoint.
-    let part = out.join(format!("{WEIGHTS}.part"));
-    let done = async {
-        let failed = |e| files::io(&part, e);
-        let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
-        adapter.merge(&config, &base, &mut |bytes| file.write_all(bytes).map_err(failed)).await?;
-        file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
-        for name in files::COPIED.iter().filter(|name| model.join(name).is_file()) {
-            fs::copy(model.join(name), out.join(name)).map_err(|e| files::io(&out.join(name), e))?;
-        }
-        let path = out.join(WEIGHTS);
-        fs::rename(&part, &path).map_err(|e| files::io(&path, e))
-    };
-    let done = done.await;
-    match &done {
+    fs::create_dir_all(out).map_err(|e| io(out, e))?;
+    let written = write(&adapter, &config, &base, model, out).await;
+    match &written {
         Ok(()) => eprintln!("merged checkpoint written to {}", out.display()),
-        // The folder was empty before, so everything in it is half of something.
-        Err(_) => {
-            for name in files::COPIED {
-                let _ = fs::remove_file(out.join(name));
-            }
-            let _ = fs::remove_file(&part);
-            let _ = fs::remove_dir(out);
-        }
+        Err(_) => clear(out),
     }
-    done
+    written
+}
+
+/// The weights get their name last, so that a folder with a file of that name is a whole checkpoint.
+async fn write(adapter: &AdapterFiles, config: &Config, base: &Source, model: &Path, out: &Path) -> Result<()> {
+    let (path, part) = (out.join(WEIGHTS), out.join(PART));
+    let failed = |e| io(&part, e);
+    let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
+    adapter.merge(config, base, &mut |bytes| file.write_all(bytes).map_err(failed)).await?;
+    file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
+    for name in COPIED.iter().filter(|name| model.join(name).is_file()) {
+        fs::copy(model.join(name), out.join(name)).map_err(|e| io(&out.join(name), e))?;
+    }
+    fs::rename(&part, &path).map_err(|e| io(&path, e))
+}
+
+/// The folder was empty before, so everything in it is half of something.
+fn clear(out: &Path) {
+    for name in COPIED.iter().chain([&PART]) {
+        let _ = fs::remove_file(out.join(name));
+    }
+    let _ = fs::remove_dir(out);
 }

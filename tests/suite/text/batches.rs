@@ -38,7 +38,9 @@ proptest! {
     }
 
     #[test]
-    fn a_micro_batch_lists_its_targets_in_order(masks in prop::collection::vec(prop::collection::vec(any::<bool>(), 5), 0..4), missing in 0usize..3) {
+    fn a_micro_batch_lists_its_targets_in_order(
+        masks in prop::collection::vec(prop::collection::vec(any::<bool>(), 5), 0..4), missing in 0usize..3,
+    ) {
         let made: Vec<Row> = masks.iter().enumerate().map(|(b, mask)| Row {
             ids: (0..6).map(|t| (100 * b + t + 1) as u32).collect(),
             labels: mask.clone(),

@@ -9,7 +9,8 @@ use tabtune::text::{Dataset, DatasetOptions, PAGE_LIMIT, Rows, Tokenizer, Tokeni
 use super::conformance::conversation;
 use super::{BASE_JSON, document, ids, labels, padded};
 
-const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
+const CHATML: &str = "{% for m in messages %}\
+                      {{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 /// The embedded tokenizer, which knows ChatML's tokens, with a template.
@@ -173,7 +174,9 @@ fn the_file_wins_over_the_configuration_and_default_over_other_names() {
 
 #[test]
 fn jinja_is_read_as_transformers_reads_it() {
-    let messages = json!([{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}}]);
+    let messages = json!([
+        {"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}},
+    ]);
     let cases = [
         // Blocks are trimmed on both sides, a line end at the end of the file is dropped.
         ("  {% if true %}\n  a\n  {% endif %}\nb\n", "  a\nb"),
@@ -181,7 +184,8 @@ fn jinja_is_read_as_transformers_reads_it() {
         ("{{ messages[0].content.split('H')[1] }}{{ messages[-1].role.startswith('us') }}", "i True"),
         ("{{ none }}{{ true }}{{ missing }}{{ messages[0].missing }}", "NoneTrue"),
         (
-            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 3 %}{% break %}{% endif %}\
+             {{ i }}{% endfor %}",
             "02",
         ),
         ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
@@ -189,7 +193,8 @@ fn jinja_is_read_as_transformers_reads_it() {
         ("{{ messages[0].zebra | tojson }}", "[1, 2.0, 1e-07, 1e+16, null, true]"),
         (
             "{{ messages[0] | tojson }}",
-            "{\"role\": \"user\", \"content\": \" Hi \", \"zebra\": [1, 2.0, 1e-07, 1e+16, null, true], \"apple\": {\"é\\\"\": \"<&>'\"}}",
+            "{\"role\": \"user\", \"content\": \" Hi \", \"zebra\": [1, 2.0, 1e-07, 1e+16, null, true], \
+              \"apple\": {\"é\\\"\": \"<&>'\"}}",
         ),
         ("{{ messages[0].apple | tojson(indent=2) }}", "{\n  \"é\\\"\": \"<&>'\"\n}"),
         ("{{ tools is none }}{{ documents is none }}{{ tools is defined }}", "TrueTrueTrue"),
@@ -197,7 +202,10 @@ fn jinja_is_read_as_transformers_reads_it() {
     ];
     for (source, expected) in cases {
         // Python reads keys in the order of the file; serde_json's `json!` sorts them, so this line is written by hand.
-        let line = r#"{"messages": [{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}}]}"#;
+        let line = concat!(
+            r#"{"messages": [{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "#,
+            r#""apple": {"é\"": "<&>'"}}]}"#
+        );
         let parsed: Value = serde_json::from_str(line).unwrap();
         assert_eq!(parsed["messages"], messages);
         let document = document("a.jsonl", line).read().unwrap();
@@ -222,7 +230,8 @@ fn a_turn_is_found_whatever_the_template_does_to_it() {
     let lines =
         "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %}{{ '\n' }}{% endif %}{% endfor %}";
     assert_eq!(said(lines, chat.clone()), ["A friend.", "Thank you."]);
-    let lines = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    let lines = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}{% endfor %}\
+                 {% if add_generation_prompt %}assistant: {% endif %}";
     assert_eq!(said(lines, chat.clone()), ["A friend.\n", "Thank you.\n"]);
     // Words are changed, earlier turns are left out, everything is.
     assert_eq!(
@@ -239,11 +248,14 @@ fn a_turn_is_found_whatever_the_template_does_to_it() {
 
 #[test]
 fn calls_of_tools_are_said_too() {
-    let source = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>{% if m.tool_calls %}{% for c in m.tool_calls %}\
-                  [{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}{% else %}{{ m.content }}{% endif %}</{{ m.role }}>\n{% endfor %}\
+    let source = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>\
+                  {% if m.tool_calls %}{% for c in m.tool_calls %}\
+                  [{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}\
+                  {% else %}{{ m.content }}{% endif %}</{{ m.role }}>\n{% endfor %}\
                   {% if add_generation_prompt %}<assistant>{% endif %}";
     let line = r#"{"tools": [{"name": "add"}], "messages": [{"role": "user", "content": "1+2?"},
-        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "add", "arguments": {"b": 2, "a": 1}}}]},
+        {"role": "assistant", "content": null,
+            "tool_calls": [{"function": {"name": "add", "arguments": {"b": 2, "a": 1}}}]},
         {"role": "tool", "content": "3"}, {"role": "assistant", "content": "Three."}]}"#
         .replace('\n', "");
     let tokenizer = with_template(source);

@@ -184,7 +184,8 @@ fn nearly() -> impl Strategy<Value = Value> {
     })
 }
 
-const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}\
+const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n\
+                      {{ m['content'] | trim }}<|im_end|>\n{% endfor %}\
                       {{ tools | tojson }}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// Pieces that templates are made of.
@@ -229,24 +230,29 @@ proptest! {
     #[test]
     fn any_record_is_a_row_or_an_error(record in nearly(), messages in nearly()) {
         thread_local!(static CHAT: Tokenizer = with_template(CHATML));
-        let lines = [record.to_string(), json!({"messages": messages}).to_string(), json!({"messages": [messages]}).to_string()];
-        for line in lines {
-            let found = CHAT.with(|tokenizer| rows(tokenizer, &[document("a.jsonl", &line)], 7));
+        for line in [record, json!({"messages": messages}), json!({"messages": [messages]})] {
+            let found = CHAT.with(|tokenizer| rows(tokenizer, &[document("a.jsonl", &line.to_string())], 7));
             if let Ok(found) = found {
-                prop_assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.labels.len() == 7 && row.tokens <= 7));
+                let fits = |row: &Row| row.ids.len() == 8 && row.labels.len() == 7 && row.tokens <= 7;
+                prop_assert!(found.rows.iter().all(fits));
             }
         }
     }
 
     #[test]
-    fn any_table_is_rows_or_an_error(cells in prop::collection::vec("[a-z\",\r\n é]{0,8}|text|prompt|completion", 0..20)) {
+    fn any_table_is_rows_or_an_error(
+        cells in prop::collection::vec("[a-z\",\r\n é]{0,8}|text|prompt|completion", 0..20),
+    ) {
         let _ = rows(&TOKENIZER, &[document("a.csv", &cells.join(","))], 3);
         let _ = rows(&TOKENIZER, &[document("a.csv", &format!("text,prompt,completion\n{}", cells.join(",")))], 3);
     }
 
     #[test]
-    fn any_template_is_a_text_or_an_error(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..14), noise in "\\PC{0,10}") {
-        let messages = conversation(&json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]));
+    fn any_template_is_a_text_or_an_error(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..14), noise in "\\PC{0,10}",
+    ) {
+        let turns = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]);
+        let messages = conversation(&turns);
         for source in [pieces.concat(), format!("{}{noise}", pieces.concat()), noise] {
             if let Some(Ok(template)) = ChatTemplate::new(Some(source.as_bytes()), ChatConfig::default())
                 && let Ok(text) = template.text(&messages, false)

@@ -7,7 +7,10 @@ use tabtune::text::*;
 
 use super::{BASE_JSON, CONFIG, EOS, TOKENIZER, document, ids, json_line, labels, oracle, padded, tokenizer_of, with};
 
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|",
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+);
 
 /// White space of all kinds, punctuation that takes line ends, digits, marks, contractions, special tokens.
 const NASTY: [&str; 30] = [
@@ -95,7 +98,8 @@ fn long_texts_are_cut_and_give_the_ids_of_one_call() {
 #[test]
 fn unrecognised_pre_tokenizers_are_not_cut_and_still_right() {
     let spaced = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
-    let strips = json!([{"id": 0, "content": "<|endoftext|>", "single_word": false, "lstrip": true, "rstrip": true, "normalized": false, "special": true}]);
+    let strips = json!([{"id": 0, "content": "<|endoftext|>", "single_word": false, "lstrip": true, "rstrip": true,
+        "normalized": false, "special": true}]);
     for json in [with(&[("/pre_tokenizer", spaced)]), with(&[("/added_tokens", strips)])] {
         let text = "one\ntwo <|endoftext|> three \n<|endoftext|>\n";
         let expected = oracle(&json).encode(text, false).unwrap();
@@ -106,9 +110,11 @@ fn unrecognised_pre_tokenizers_are_not_cut_and_still_right() {
 #[test]
 fn the_post_processor_adds_its_tokens_once() {
     let template = json!({"type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "</s>", "type_id": 0}}],
         "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
-        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}, "</s>": {"id": "</s>", "ids": [2, 0], "tokens": ["</s>", "x"]}}});
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
+            "</s>": {"id": "</s>", "ids": [2, 0], "tokens": ["</s>", "x"]}}});
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false});
     for processor in [template.clone(), json!({"type": "Sequence", "processors": [byte_level, template]})] {
         let json = with(&[("/post_processor", processor)]);
@@ -134,7 +140,8 @@ fn the_post_processor_adds_its_tokens_once() {
 fn truncation_and_padding_in_the_file_do_not_touch_a_text() {
     let mut json = BASE_JSON.clone();
     json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 5});
-    json["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": 0, "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
+    json["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": 0, "pad_id": 0,
+        "pad_type_id": 0, "pad_token": "x"});
     assert_eq!(tokenizer_of(&json).unwrap().encode("one two three four", true).unwrap(), ids("one two three four"));
 }
 
@@ -195,11 +202,22 @@ fn byte_fallback() -> Tokenizer {
     for (at, token) in ["▁", "a", "b", "▁a", "é"].iter().enumerate() {
         vocab.insert(token.to_string(), json!(258 + at));
     }
+    let normalizers = json!([
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ]);
+    let decoders = json!([
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ]);
     tokenizer_of(&json!({
         "added_tokens": [{"id": 1, "content": "<s>", "special": true}],
-        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
-        "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-        "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab, "merges": ["▁ a"]},
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "decoder": {"type": "Sequence", "decoders": decoders},
+        "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab,
+            "merges": ["▁ a"]},
     }))
     .unwrap()
 }
@@ -332,7 +350,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn pieces_give_the_ids_of_one_call(parts in prop::collection::vec(prop::sample::select(&NASTY[..]), 0..60), bytes in 0usize..6) {
+    fn pieces_give_the_ids_of_one_call(
+        parts in prop::collection::vec(prop::sample::select(&NASTY[..]), 0..60), bytes in 0usize..6,
+    ) {
         thread_local!(static ALL: Vec<(Tokenizer, tokenizers::Tokenizer)> = recognised());
         let text = parts.concat();
         ALL.with(|all| for (tokenizer, oracle) in all {
@@ -342,7 +362,9 @@ proptest! {
     }
 
     #[test]
-    fn streaming_gives_the_text_of_all_ids(base in prop::collection::vec(0u32..4200, 0..40), bytes in prop::collection::vec(1u32..264, 0..40)) {
+    fn streaming_gives_the_text_of_all_ids(
+        base in prop::collection::vec(0u32..4200, 0..40), bytes in prop::collection::vec(1u32..264, 0..40),
+    ) {
         thread_local!(static FALLBACK: Tokenizer = byte_fallback());
         check_stream(&TOKENIZER, &base);
         check_stream(&TOKENIZER, &bytes);
@@ -352,14 +374,21 @@ proptest! {
     #[test]
     fn damaged_tokenizers_are_errors_or_tokenizers(at: prop::sample::Index, byte: u8, cut: bool) {
         thread_local!(static SMALL: Vec<u8> = {
-            let vocab: serde_json::Map<_, _> = ["a", "b", "ab", "Ġ", "Ġa"].iter().enumerate().map(|(i, t)| (t.to_string(), json!(i))).collect();
+            let vocab = json!({"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġa": 4});
             let model = json!({"type": "BPE", "vocab": vocab, "merges": [["a", "b"], ["Ġ", "a"]]});
-            with(&[("/model", model), ("/added_tokens", json!([{"id": 5, "content": "<s>", "special": true}]))]).to_string().into_bytes()
+            let added = json!([{"id": 5, "content": "<s>", "special": true}]);
+            with(&[("/model", model), ("/added_tokens", added)]).to_string().into_bytes()
         });
         let mut json = SMALL.with(Vec::clone);
         let at = at.index(json.len());
         if cut { json.truncate(at) } else { json[at] = byte }
-        let files = TokenizerFiles { tokenizer: &json, tokenizer_config: None, generation_config: None, chat_template: None, config: CONFIG };
+        let files = TokenizerFiles {
+            tokenizer: &json,
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template: None,
+            config: CONFIG,
+        };
         if let Ok(tokenizer) = Tokenizer::from_files(&files) {
             let ids = tokenizer.encode("ab a<s> é", true);
             prop_assert!(ids.map_or(true, |ids| tokenizer.decode(&ids).is_ok()));

@@ -1,0 +1,86 @@
+//! The base: a checkpoint's folder, or the model that the binary carries, as the page does.
+
+use std::path::Path;
+
+use tabtune::device::{Device, DeviceOptions};
+use tabtune::error::Result;
+use tabtune::files::Source;
+use tabtune::model::Storage;
+use tabtune::run::{Base, BaseFiles};
+
+use crate::files::{io, write_whole};
+
+const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
+const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
+const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
+const WEIGHTS: &[u8] = include_bytes!("../../../www/public/base/model.safetensors");
+
+/// The files of a checkpoint besides its weights. A new checkpoint gets those that its base has.
+pub const COPIED: [&str; 10] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+];
+
+/// Loads a checkpoint's folder, or the embedded base.
+pub async fn load(model: Option<&Path>, storage: Storage) -> Result<Base> {
+    let device = Device::new(DeviceOptions::default()).await?;
+    if let Some(dir) = model {
+        return Base::open(&device, dir, storage).await;
+    }
+    let files = BaseFiles {
+        tokenizer: TOKENIZER,
+        tokenizer_config: Some(TOKENIZER_CONFIG),
+        generation_config: None,
+        chat_template: None,
+        config: CONFIG,
+    };
+    let weights = Source::memory("model.safetensors", WEIGHTS.to_vec());
+    Base::load(&device, "tabtune/story-2m", &files, &weights, storage, &mut |_, _| {}).await
+}
+
+/// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.
+pub fn write(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
+    for name in COPIED {
+        let bytes = match base {
+            Some(base) => copied(&base.join(name))?,
+            None => embedded(name).map(<[u8]>::to_vec),
+        };
+        if let Some(bytes) = bytes {
+            write_whole(dir, name, &if name == "config.json" { in_f32(&bytes) } else { bytes })?;
+        }
+    }
+    write_whole(dir, "model.safetensors", weights)
+}
+
+fn copied(path: &Path) -> Result<Option<Vec<u8>>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    std::fs::read(path).map(Some).map_err(|e| io(path, e))
+}
+
+fn embedded(name: &str) -> Option<&'static [u8]> {
+    match name {
+        "config.json" => Some(CONFIG),
+        "tokenizer.json" => Some(TOKENIZER),
+        "tokenizer_config.json" => Some(TOKENIZER_CONFIG),
+        _ => None,
+    }
+}
+
+/// A config.json whose weights are now in f32. It has been parsed before, so it is a JSON object.
+fn in_f32(config: &[u8]) -> Vec<u8> {
+    let mut config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(config).expect("the config of a loaded base is a JSON object");
+    config.remove("dtype");
+    config.insert("torch_dtype".to_string(), "float32".into());
+    serde_json::to_vec_pretty(&config).expect("a JSON object can be written")
+}

@@ -1,0 +1,98 @@
+//! `tabtune info`: what a model, an adapter or a text is.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args};
+use tabtune::error::Result;
+use tabtune::run::{self, Base, MOST_HELD_OUT, Settings};
+use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+
+use crate::cli::ModelArgs;
+use crate::terminal::print;
+use crate::{files, preview};
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["model", "adapter", "data"]))]
+pub struct InfoArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// PEFT's two files.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Texts: how many rows they make, and the first rows token by token.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+}
+
+pub async fn info(args: InfoArgs) -> Result<()> {
+    let base = args.model.load().await?;
+    // Printed at the end, so that an error leaves standard output empty.
+    let mut lines = Vec::new();
+    if args.model.model.is_some() {
+        lines.extend(about_model(&base));
+    }
+    if let Some(dir) = &args.adapter {
+        lines.push(about_adapter(&base, dir)?);
+    }
+    if !args.data.is_empty() {
+        lines.extend(about_text(&base, &args.data)?);
+    }
+    lines.push(String::new());
+    print(&lines.join("\n"))
+}
+
+fn about_model(base: &Base) -> [String; 3] {
+    let (config, device) = (&base.model.config, &base.model.device);
+    let settings = Settings::defaults(config, device.software);
+    let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
+    let a_run = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank})");
+    [
+        format!(
+            "{}: {} with {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
+            base.name,
+            config.family.model_type,
+            config.parameters(),
+            config.layers,
+            config.hidden,
+            config.vocabulary,
+            config.context
+        ),
+        format!("weights on the device: {} bytes; device: {}", base.model.weight_bytes(), device.name),
+        match run::memory(base, &settings) {
+            Ok(bytes) => format!("device memory of {a_run}: about {bytes} bytes"),
+            Err(error) => format!("{a_run} is not possible: {error}"),
+        },
+    ]
+}
+
+fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
+    let (adapter, _) = files::read_adapter(dir)?.load(&base.model.device, &base.model.config)?;
+    let targets = adapter.spec.target_names(&base.model.config);
+    Ok(format!(
+        "{}: LoRA with {} {}, alpha {}, on {} linears ({}); {} parameters",
+        dir.display(),
+        if adapter.spec.is_uniform() { "rank" } else { "several ranks and scales, largest rank" },
+        adapter.spec.rank(),
+        adapter.spec.alpha(),
+        adapter.spec.sites().len(),
+        targets.join(", "),
+        adapter.parameters()
+    ))
+}
+
+fn about_text(base: &Base, paths: &[PathBuf]) -> Result<Vec<String>> {
+    let settings = Settings::defaults(&base.model.config, base.model.device.software);
+    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
+    let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(paths)?, None, &options)?;
+    data.hold_out_at_most(MOST_HELD_OUT);
+    let counts = format!(
+        "{} characters, {} tokens, {} rows of {} to train on, {} held out",
+        data.characters,
+        data.tokens,
+        data.rows.len(),
+        settings.seq_len,
+        data.held_out.len()
+    );
+    let warnings = data.warnings.iter().map(|warning| format!("warning[{}]: {}", warning.code, warning.message));
+    Ok(std::iter::once(counts).chain(warnings).chain(preview::lines(&base.tokenizer, &data.rows)).collect())
+}

@@ -1,0 +1,13 @@
+//! Results on standard output.
+
+use std::io::Write as _;
+
+use tabtune::error::{Error, Result};
+
+/// Writes a result at once. A full disk or a reader that has gone is an error like any other, not a panic as with
+/// `print!`.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| Error::Io { path: "standard output".to_string(), reason: e.to_string() })
+}

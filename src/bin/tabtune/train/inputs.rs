@@ -1,0 +1,108 @@
+//! What a run reads: texts, the adapter it starts from, the state it resumes; and the checks of its paths.
+
+use tabtune::adapter::AdapterFiles;
+use tabtune::error::{Error, Result};
+use tabtune::model::Storage;
+use tabtune::run::{Base, CHECKPOINT_EVERY_MS, Checkpoint, Method, Settings, Start};
+use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::text::formats::Document;
+
+use super::flags::TrainArgs;
+use crate::cli::setting;
+use crate::files::{read_adapter, read_documents, read_run_state, same_file};
+
+pub struct Inputs {
+    pub init: Option<AdapterFiles>,
+    pub resumed: Option<Checkpoint>,
+    documents: Vec<Document>,
+    eval_documents: Option<Vec<Document>>,
+}
+
+impl Inputs {
+    pub fn read(args: &TrainArgs) -> Result<Inputs> {
+        Ok(Inputs {
+            init: args.init.as_deref().map(read_adapter).transpose()?,
+            resumed: args.resume.as_deref().map(read_run_state).transpose()?,
+            documents: read_documents(&args.data)?,
+            eval_documents: args
+                .eval_data
+                .as_ref()
+                .map(|path| read_documents(std::slice::from_ref(path)))
+                .transpose()?,
+        })
+    }
+
+    /// How the run that goes on stored its weights.
+    pub fn storage(&self) -> Storage {
+        self.resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default()
+    }
+
+    /// The settings that the flags change.
+    pub fn usual_settings(&self, base: &Base) -> Settings {
+        match &self.resumed {
+            Some(state) => state.state.settings.clone(),
+            None => Settings::defaults(&base.model.config, base.model.device.software),
+        }
+    }
+
+    pub fn dataset(&self, base: &Base, settings: &Settings) -> Result<Dataset> {
+        let options =
+            DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
+        let eval_documents = self.eval_documents.as_deref();
+        let mut data = Dataset::from_documents(&base.tokenizer, &self.documents, eval_documents, &options)?;
+        if let Some(most) = settings.holdout_at_most {
+            data.hold_out_at_most(most);
+        }
+        Ok(data)
+    }
+
+    /// Refuses flags that would change a run that goes on.
+    pub fn check(&self, settings: &Settings, storage: Storage) -> Result<()> {
+        match &self.resumed {
+            Some(state) if state.state.settings != *settings || storage != self.storage() => {
+                let reason = "--resume continues a run with its own settings: leave out the flags that change them";
+                Err(Error::Usage { reason: reason.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn start(&mut self) -> Start<'_> {
+        match (self.resumed.take(), &self.init) {
+            (Some(state), _) => Start::Checkpoint(Box::new(state)),
+            (None, Some(files)) => Start::Adapter(files),
+            (None, None) => Start::Fresh,
+        }
+    }
+}
+
+impl TrainArgs {
+    pub fn check_numbers(&self) -> Result<()> {
+        if let Some(epochs) = self.epochs.filter(|epochs| !(epochs.is_finite() && *epochs > 0.0)) {
+            return Err(setting("epochs", epochs, "a positive number"));
+        }
+        if let Some(seconds) = self.save_every.filter(|seconds| seconds.is_nan() || *seconds < 0.0) {
+            return Err(setting("save-every", seconds, "a number of seconds, at least 0"));
+        }
+        Ok(())
+    }
+
+    /// Refuses to write over what is read.
+    pub fn check_paths(&self, method: Method) -> Result<()> {
+        let mut texts = self.data.iter().chain(&self.eval_data);
+        if let Some(log) = self.log.as_ref().filter(|log| texts.any(|text| same_file(log, text))) {
+            return Err(setting("log", log.display(), "another file than the text, which it would replace"));
+        }
+        if let (Method::Full, Some(model)) = (method, &self.model.model)
+            && same_file(model, &self.out)
+        {
+            let expected = "another folder than --model, whose files it would replace";
+            return Err(setting("out", self.out.display(), expected));
+        }
+        Ok(())
+    }
+
+    pub fn save_every_ms(&self) -> f64 {
+        self.save_every.map_or(CHECKPOINT_EVERY_MS, |seconds| seconds * 1000.0)
+    }
+}

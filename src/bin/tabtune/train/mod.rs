@@ -1,0 +1,73 @@
+//! `tabtune train`: flags to settings, events to the terminal and a log, adapters and run states to a folder.
+
+mod flags;
+mod inputs;
+mod outputs;
+mod screen;
+mod settings;
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tabtune::error::Result;
+use tabtune::run::{self, Base, CheckpointHook, Clock, Control, Hooks, Kept, Settings, Start, Wish};
+use tabtune::text::dataset::Dataset;
+
+pub use flags::TrainArgs;
+use inputs::Inputs;
+use outputs::Outputs;
+
+pub async fn train(args: TrainArgs) -> Result<ExitCode> {
+    args.check_numbers()?;
+    let mut inputs = Inputs::read(&args)?;
+    let base = args.model.load_stored(inputs.storage()).await?;
+    let config = &base.model.config;
+
+    let mut settings = args.settings(inputs.usual_settings(&base), inputs.init.as_ref(), config)?;
+    args.check_paths(settings.method)?;
+    let data = inputs.dataset(&base, &settings)?;
+    let resumed_steps = inputs.resumed.as_ref().map(|state| state.state.settings.steps);
+    settings.steps = args.steps(&settings, data.rows.len(), resumed_steps);
+    settings.check(config)?;
+    inputs.check(&settings, base.storage)?;
+
+    let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
+    let kept = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
+    outputs.finish(kept, base.model.device.peak_bytes())
+}
+
+/// Trains until the end or Ctrl-C.
+async fn run(
+    base: &Base,
+    data: &Dataset,
+    settings: &Settings,
+    start: Start<'_>,
+    outputs: &Outputs,
+    every_ms: f64,
+) -> Result<Option<Kept>> {
+    let control = Control::default();
+    stop_on_interrupt(&control);
+    let begun = Instant::now();
+    let clock: Clock = Rc::new(move || begun.elapsed().as_secs_f64() * 1000.0);
+    let hooks = Hooks {
+        emit: &mut |event| outputs.event(&event),
+        keep: &mut |kept| outputs.keep(kept),
+        checkpoint: Some(CheckpointHook { every_ms, save: &mut |bytes| outputs.save(&bytes) }),
+    };
+    run::train(base, data, settings, start, &control, &clock, hooks).await
+}
+
+/// The first Ctrl-C stops after the step under way and keeps the adapter; the second ends the process at once.
+fn stop_on_interrupt(control: &Control) {
+    let control = control.clone();
+    let handler = move || {
+        if control.wish() == Wish::Stop {
+            std::process::exit(130);
+        }
+        control.set(Wish::Stop);
+        eprintln!("stopping after this step; press Ctrl-C again to end at once");
+    };
+    // Without a handler Ctrl-C ends the process, as it always did; the last run state is on disk.
+    let _ = ctrlc::set_handler(handler);
+}

@@ -1,0 +1,135 @@
+//! What a run writes: the log, the kept adapter or checkpoint, the run state, and the exit status.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tabtune::error::{Error, Result};
+use tabtune::run::{DoneReason, Event, Files, Kept};
+
+use super::flags::TrainArgs;
+use super::screen::Screen;
+use crate::cli::NOT_FINITE;
+use crate::files::{OutFolder, io, remove_run_state, write_adapter, write_run_state};
+
+/// The hooks of a run share it, so it is written to through `&self`.
+pub struct Outputs {
+    folder: OutFolder,
+    /// The folder of the base, whose tokenizer a whole checkpoint needs.
+    base: Option<PathBuf>,
+    log: Option<(PathBuf, File)>,
+    screen: Screen,
+    /// Does the run continue another one, whose log and run state it takes over?
+    resumes: bool,
+    saved: Cell<bool>,
+    ended: Cell<Option<(u32, DoneReason)>>,
+    failed: RefCell<Failed>,
+}
+
+/// What could not be written. An adapter or a run state that was written later makes up for one that was not; a line
+/// of the log is missing for good.
+#[derive(Default)]
+struct Failed {
+    kept: Option<Error>,
+    run_state: Option<Error>,
+    log: Option<Error>,
+}
+
+impl Outputs {
+    /// Makes and opens what will be written, and changes nothing yet: a run that is refused leaves the log and the run
+    /// state of another as they are.
+    pub fn open(args: &TrainArgs, steps: u32, resumes: bool) -> Result<Outputs> {
+        let folder = OutFolder::make(&args.out)?;
+        let open = |path: &PathBuf| {
+            let file = File::options().append(true).create(true).open(path).map_err(|e| io(path, e))?;
+            Ok((path.clone(), file))
+        };
+        Ok(Outputs {
+            folder,
+            base: args.model.model.clone(),
+            log: args.log.as_ref().map(open).transpose()?,
+            screen: Screen::new(steps),
+            resumes,
+            saved: Cell::default(),
+            ended: Cell::default(),
+            failed: RefCell::default(),
+        })
+    }
+
+    fn out(&self) -> &Path {
+        &self.folder.path
+    }
+
+    pub fn event(&self, event: &Event) {
+        self.screen.show(event);
+        let failed = &mut *self.failed.borrow_mut();
+        match event {
+            // From here on the run is not refused any more.
+            Event::Config { .. } => {
+                if let Some((path, file)) = &self.log {
+                    failed.log = file.set_len(0).err().map(|e| io(path, e));
+                }
+                if !self.resumes {
+                    failed.run_state = remove_run_state(self.out()).err();
+                }
+            }
+            Event::Done { step, reason, .. } => self.ended.set(Some((*step, *reason))),
+            _ => {}
+        }
+        if let Some((path, file)) = &self.log {
+            let line = serde_json::to_string(event).expect("an event is JSON");
+            if let Err(error) = writeln!(&mut &*file, "{line}") {
+                failed.log.get_or_insert(io(path, error));
+            }
+        }
+    }
+
+    pub fn keep(&self, kept: &Kept) {
+        let written = match &kept.files {
+            Files::Adapter(files) => write_adapter(self.out(), files),
+            Files::Checkpoint(weights) => crate::base::write(self.out(), self.base.as_deref(), weights),
+        };
+        self.failed.borrow_mut().kept = written.err();
+    }
+
+    pub fn save(&self, run_state: &[u8]) {
+        self.failed.borrow_mut().run_state = write_run_state(self.out(), run_state).err();
+        self.saved.set(true);
+    }
+
+    /// Reports how the run ended. Errors: what could not be written.
+    pub fn finish(self, kept: Option<Kept>, peak_bytes: u64) -> Result<ExitCode> {
+        self.screen.close();
+        eprintln!("device memory at its peak: {peak_bytes} bytes");
+        let Failed { kept: not_kept, run_state, log } = self.failed.take();
+        if let Some(error) = not_kept.or(run_state).or(log) {
+            return Err(error);
+        }
+        let (step, reason) = self.ended.get().expect("a run reports its end before it returns");
+        let out = self.out().display();
+        if reason != DoneReason::Stopped {
+            remove_run_state(self.out())?;
+        } else if self.saved.get() || self.resumes {
+            eprintln!("stopped; `--resume {out}` with the same data continues from here");
+        } else {
+            eprintln!("stopped before the first step");
+        }
+        let kept = kept.map(|kept| {
+            let what = if matches!(kept.files, Files::Adapter(_)) { "adapter" } else { "checkpoint" };
+            format!("{what} of step {}", kept.step)
+        });
+        if reason == DoneReason::NonFinite {
+            let error = Error::NonFinite { step: step + 1 };
+            let kept = kept.map_or("nothing is kept".to_string(), |kept| format!("the {kept} is kept in {out}"));
+            let (code, advice) = (error.code(), "Try a learning rate three times lower (--lr).");
+            eprintln!("error[{code}]: {error}, so the run ended there; {kept}. {advice}");
+            return Ok(ExitCode::from(NOT_FINITE));
+        }
+        if let Some(kept) = kept {
+            eprintln!("{kept} written to {out}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
