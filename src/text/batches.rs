@@ -1,5 +1,4 @@
-//! Which rows a step takes, as a pure function of (seed, step), and the form in which the device receives
-//! them.
+//! Which rows a step takes, as a pure function of (seed, step), and the form in which the device receives them.
 
 use super::dataset::Row;
 use crate::random::SplitMix64;

@@ -1,5 +1,5 @@
-//! The files people bring: plain text, JSON Lines and CSV, read as text or examples. It knows nothing
-//! about tokens.
+//! The files people bring: plain text, JSON Lines and CSV, read as text or examples. It knows nothing about
+//! tokens.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! From text to the input of a training step: bytes → documents → examples → token ids → rows → batches. All of it
-//! runs on the CPU.
+//! From text to the input of a training step: bytes → documents → examples → token ids → rows → batches. All of it runs
+//! on the CPU.
 //!
 //! `formats` reads a file as text or examples, `chat` renders conversations the way the model expects them, `tokenizer`
 //! turns text into ids, `dataset` lays ids out as rows with labels, `batches` picks the rows of a step and packs them

@@ -1,5 +1,5 @@
-//! Rows as people see them: token by token, with the labels marked. A wrong mask is the mistake that is
-//! hardest to notice.
+//! Rows as people see them: token by token, with the labels marked. A wrong mask is the mistake that is hardest to
+//! notice.
 
 use super::dataset::Row;
 use super::tokenizer::Tokenizer;

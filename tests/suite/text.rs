@@ -1,5 +1,5 @@
-//! From text to batches, checked against the documented rules and the `tokenizers` crate as the oracle. The tokenizer is
-//! the embedded model's; others are derived from it.
+//! From text to batches, checked against the documented rules and the `tokenizers` crate as the oracle. The tokenizer
+//! is the embedded model's; others are derived from it.
 
 mod batches;
 mod chat;

@@ -1,6 +1,6 @@
-//! Published models compared with Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks. The
-//! expected values are in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from package
-//! registries; if they could not be fetched, these tests say so and pass.
+//! Published models compared with Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks.
+//! The expected values are in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from
+//! package registries; if they could not be fetched, these tests say so and pass.
 
 use std::io::Write as _;
 use std::path::PathBuf;
