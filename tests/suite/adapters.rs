@@ -282,7 +282,7 @@ crate::device_tests! {
                 let made = (device.pipeline_count(), device.buffer_count());
                 adapter.swap(&device, files).expect("room for it");
                 assert_eq!((device.pipeline_count(), device.buffer_count()), made, "no pipeline or buffer is created");
-                assert_eq!(adapter.spec, spec(&files).expect("a spec"));
+                assert_eq!(adapter.spec, spec(files).expect("a spec"));
                 let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
                 let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
                 let (_, fresh) = attached(&device, &base, files).await;
