@@ -1,7 +1,7 @@
-//! The generator behind every random choice, on u64 throughout so that wasm32 and 64-bit machines agree.
+//! The generator behind every random choice. It uses u64 throughout, so that wasm32 and 64-bit machines agree.
 
-/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014), with the constants of Java's
-/// SplittableRandom.
+/// SplitMix64 of Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014), with the constants of
+/// Java's SplittableRandom.
 pub struct SplitMix64(pub u64);
 
 impl SplitMix64 {

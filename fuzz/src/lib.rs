@@ -120,7 +120,7 @@ pub fn tokenizer(bytes: &[u8]) -> Result<()> {
         let ids = tokenizer.encode(text, true)?;
         assert!(ids.iter().all(|id| (*id as usize) < tokenizer.size()), "{ids:?}");
         tokenizer.decode(&ids)?;
-        let (placed, places) = tokenizer.encode_with_places(text)?;
+        let (placed, places) = tokenizer.encode_with_offsets(text)?;
         assert_eq!(placed, tokenizer.encode(text, false)?);
         assert_eq!(placed.len(), places.len());
         assert_eq!(placed, tokenizer.encode_in_pieces(text, false, 1)?, "in pieces");

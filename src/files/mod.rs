@@ -1,4 +1,5 @@
-//! Files of tensors: where their bytes come from, and the safetensors format. Nothing here knows a model or a device.
+//! Files of tensors: where their bytes come from, and the safetensors format. Nothing here knows about models or
+//! devices.
 
 pub mod safetensors;
 pub mod source;

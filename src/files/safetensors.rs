@@ -1,11 +1,11 @@
 //! The safetensors format: its header, checked before anything is allocated, and a writer.
 //!
 //! A file is eight bytes (the header's length, little-endian), the header (one JSON object) and the data. The header
-//! names each tensor with its type, its shape and its range in the data. Everything is counted in `u64` bytes, so that
-//! offsets beyond 4 GiB are right on wasm32 too. A file comes from anywhere, so the rules are stricter than the
-//! format's: no name twice, no gap, no overlap, no byte left over, at most [`MOST_TENSORS`] tensors in at most
-//! [`LONGEST_HEADER`] bytes. This module knows no model: whoever reads a tensor compares its shape with what
-//! `config.json` implies.
+//! names each tensor with its type, its shape and its range in the data. Everything is counted in `u64` bytes, so
+//! offsets beyond 4 GiB are correct on wasm32 too. A file comes from anywhere, so the rules are stricter than the
+//! format's: no duplicate names, no gaps, no overlaps, no bytes left over, at most [`MOST_TENSORS`] tensors and a
+//! header of at most [`LONGEST_HEADER`] bytes. This module knows nothing about models: whoever reads a tensor compares
+//! its shape with what `config.json` implies.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>.
 
@@ -24,9 +24,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
 
-/// The longest header that is read, in bytes.
+/// The maximum size of a header, in bytes.
 pub const LONGEST_HEADER: u64 = 16 << 20;
-/// The most tensors one file may hold.
+/// The maximum number of tensors in a file.
 pub const MOST_TENSORS: usize = 20_000;
 
 /// A number format that can be read.
@@ -38,7 +38,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes of one number.
+    /// Bytes per number.
     pub fn bytes(self) -> u64 {
         match self {
             Dtype::F32 => 4,
@@ -53,12 +53,12 @@ pub struct Entry {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Offset in the file, not in its data.
+    /// Offsets are from the start of the file, not of its data.
     pub begin: u64,
     pub end: u64,
 }
 
-/// What a file holds.
+/// What a file contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Sorted by name.
@@ -72,15 +72,15 @@ impl Header {
     pub fn length(first8: &[u8; 8], file_bytes: u64, file: &str) -> Result<u64> {
         let length = u64::from_le_bytes(*first8);
         if length > LONGEST_HEADER {
-            return Err(refusal(file, format!("its header claims {length} bytes, at most {LONGEST_HEADER} are read")));
+            return Err(refusal(file, format!("its header claims {length} bytes; the limit is {LONGEST_HEADER}")));
         }
         if length.saturating_add(8) > file_bytes {
-            return Err(refusal(file, format!("its header claims {length} bytes, the file has {file_bytes} in all")));
+            return Err(refusal(file, format!("its header claims {length} bytes, but the file has only {file_bytes}")));
         }
         Ok(length)
     }
 
-    /// Reads the header, `json`, of a file of `file_bytes` bytes. The data need not be there yet.
+    /// Parses the header, `json`, of a file of `file_bytes` bytes. The data need not have been read.
     pub fn parse(json: &[u8], file_bytes: u64, file: &str) -> Result<Header> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(|e| refusal(file, e.to_string()))?;
         let data_begin = (json.len() as u64).saturating_add(8);
@@ -129,8 +129,8 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
     }
 }
 
-/// Appends numbers in the format `dtype`, each rounded to the nearest (ties to even). False if one of them is not
-/// finite in it.
+/// Appends `numbers` in the format `dtype`, each rounded to nearest (ties to even). Returns false if one of them is not
+/// finite in that format.
 pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
     let mut finite = true;
     for &x in numbers {
@@ -155,7 +155,7 @@ pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
     finite
 }
 
-/// A whole file of F32 tensors (name, shape, numbers). Header and data are sorted by name, so equal tensors give equal
+/// Writes a file of F32 tensors (name, shape, numbers). Header and data are sorted by name, so equal tensors give equal
 /// bytes; the header is padded with spaces so that the data begins at a multiple of eight.
 pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, String)]) -> Vec<u8> {
     let mut sorted: Vec<_> = tensors.iter().collect();
@@ -192,10 +192,10 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
     file
 }
 
-/// The key of the header that is not a tensor.
+/// The key of the header that does not name a tensor.
 const METADATA: &str = "__metadata__";
 
-/// The header as its JSON says it, nothing checked but the number of tensors.
+/// The header as it is in the JSON, with nothing checked except the number of tensors.
 struct RawHeader {
     tensors: Vec<(String, RawTensor)>,
     metadata: Vec<(String, String)>,
@@ -215,7 +215,7 @@ impl RawTensor {
             "F32" => Dtype::F32,
             "F16" => Dtype::F16,
             "BF16" => Dtype::BF16,
-            other => return Err(format!("tensor `{name}` has the type {other}; F32, F16 and BF16 can be read")),
+            other => return Err(format!("tensor `{name}` has the type {other}; only F32, F16 and BF16 are supported")),
         };
         let (begin, end) = self.data_offsets;
         let bytes = self.shape.iter().try_fold(dtype.bytes(), |bytes, n| bytes.checked_mul(*n));
@@ -231,7 +231,7 @@ impl RawTensor {
     }
 }
 
-/// A JSON object as a list: its order counts, and a name given twice is seen.
+/// A JSON object as a list, which keeps the order and any duplicate names.
 pub(crate) struct Pairs<T>(pub Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {

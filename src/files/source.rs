@@ -1,5 +1,5 @@
-//! Where a checkpoint's bytes come from: a file, memory, a blob, a server. Only ranges are asked for, so a model is
-//! never in host memory as a whole.
+//! Where a checkpoint's bytes come from: a file, memory, a blob or a server. Only ranges are read, so a whole model is
+//! never in host memory.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// `read(offset, length)` answers exactly `length` bytes or an error.
+    /// `read(offset, length)` returns exactly `length` bytes or an error.
     pub fn new(name: &str, bytes: u64, read: Read) -> Source {
         Source { name: name.to_string(), bytes, read }
     }
@@ -27,9 +27,9 @@ impl Source {
         let read = move |offset: u64, length: u64| {
             let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
             let part = range.and_then(|(from, to)| bytes.get(from..to)).map(<[u8]>::to_vec);
-            let answer = part
-                .ok_or_else(|| Error::Io { path: "memory".to_string(), reason: "a range past the end".to_string() });
-            Box::pin(std::future::ready(answer)) as Pin<Box<dyn Future<Output = _>>>
+            let result = part
+                .ok_or_else(|| Error::Io { path: "memory".to_string(), reason: "a range past its end".to_string() });
+            Box::pin(std::future::ready(result)) as Pin<Box<dyn Future<Output = _>>>
         };
         Source::new(name, length, Box::new(read))
     }
@@ -56,7 +56,7 @@ impl Source {
         Ok(Source::new(&name, bytes, Box::new(read)))
     }
 
-    /// The SHA-256 of the whole, in hexadecimal.
+    /// The SHA-256 of all bytes, in hexadecimal.
     pub async fn sha256(&self) -> Result<String> {
         use sha2::Digest;
         let mut hash = sha2::Sha256::new();
@@ -66,7 +66,7 @@ impl Source {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The header of a safetensors file. Errors: `Safetensors`, `Io`.
+    /// Reads the header of a safetensors file. Errors: `Safetensors`, `Io`.
     pub async fn header(&self) -> Result<Header> {
         let first8: [u8; 8] = self.read(0, 8.min(self.bytes)).await?.try_into().map_err(|_| Error::Safetensors {
             file: self.name.clone(),
@@ -80,14 +80,14 @@ impl Source {
         if offset.checked_add(length).is_none_or(|end| end > self.bytes) {
             return Err(Error::Safetensors {
                 file: self.name.clone(),
-                reason: "it ends before its data does".to_string(),
+                reason: "it ends before its data is complete".to_string(),
             });
         }
         let part = (self.read)(offset, length).await?;
         if part.len() as u64 != length {
             return Err(Error::Io {
                 path: self.name.clone(),
-                reason: format!("{} of {length} bytes could be read", part.len()),
+                reason: format!("expected {length} bytes, but read {}", part.len()),
             });
         }
         Ok(part)

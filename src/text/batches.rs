@@ -1,22 +1,21 @@
-//! Which rows a step takes, as a pure function of (seed, step), and the form in which the GPU gets them.
+//! Which rows a step takes, as a pure function of (seed, step), and the form in which the device receives them.
 
 use super::dataset::Row;
 use crate::random::SplitMix64;
 
-/// The order of the data. An epoch is each row once; its last batch may be smaller.
+/// The order of the data. An epoch uses each row once; its last batch may be smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batches {
-    /// How many rows there are.
     pub rows: usize,
-    /// How many of them a step takes.
+    /// Rows per step.
     pub batch: usize,
     pub seed: u64,
-    /// File order if not.
+    /// If false, rows stay in file order.
     pub shuffle: bool,
 }
 
 impl Batches {
-    /// The rows of a step, counted from 0.
+    /// The indices of the rows that `step` takes; steps count from 0.
     pub fn indices(&self, step: u32) -> Vec<usize> {
         let steps = self.steps_per_epoch();
         let (Some(epoch), Some(at)) = (step.checked_div(steps), step.checked_rem(steps)) else { return Vec::new() };
@@ -30,40 +29,41 @@ impl Batches {
     }
 }
 
-/// The order of `rows` rows in an epoch: Fisher-Yates from the last place down, place i changing with place
-/// floor(random·(i+1) / 2⁶⁴), on SplitMix64 begun at (the first number of SplitMix64 begun at `seed`) xor `epoch`.
+/// The order of `rows` rows in an epoch: a Fisher-Yates shuffle from the last index down to 1 that swaps index i with
+/// floor(random·(i+1) / 2⁶⁴). The random numbers come from SplitMix64, seeded with `epoch` xor the first number of
+/// SplitMix64 seeded with `seed`.
 fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
     let mut random = SplitMix64(SplitMix64(seed).next_u64() ^ u64::from(epoch));
     let mut order: Vec<usize> = (0..rows).collect();
-    for place in (1..rows).rev() {
-        // A product of two u64 fits.
-        let other = u128::from(random.next_u64()).wrapping_mul((place as u128).wrapping_add(1)) >> 64;
-        order.swap(place, other as usize);
+    for i in (1..rows).rev() {
+        // The product of two u64 fits in a u128.
+        let other = u128::from(random.next_u64()).wrapping_mul((i as u128).wrapping_add(1)) >> 64;
+        order.swap(i, other as usize);
     }
     order
 }
 
-/// What one micro-batch of B rows of T tokens sends to the GPU. Token t of row b stands at b·T + t, its "place".
+/// What one micro-batch of B rows of T tokens sends to the device. Token t of row b has position b·T + t.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MicroBatch {
-    /// [B·T] the inputs.
+    /// [B·T] input ids.
     pub tokens: Vec<u32>,
-    /// [B·T] the id to predict at each place, 0 where there is no label.
+    /// [B·T] the id to predict at each position, 0 where there is no label.
     pub labels: Vec<u32>,
-    /// [B·T] the places with a label in order, then zeros.
+    /// [B·T] the positions that have a label, in order, then zeros.
     pub rows: Vec<u32>,
-    /// [B·T] the inverse: where in `rows` a place stands, [`NO_SLOT`](Self::NO_SLOT) if it has no label.
+    /// [B·T] the inverse: the index of each position in `rows`, [`NO_SLOT`](Self::NO_SLOT) if it has no label.
     pub slot_of_row: Vec<u32>,
-    /// How many places have a label.
+    /// Number of positions that have a label.
     pub labelled: u32,
-    /// How many inputs are tokens rather than padding.
+    /// Number of inputs that are tokens, not padding.
     pub real_tokens: u32,
 }
 
 impl MicroBatch {
     pub const NO_SLOT: u32 = u32::MAX;
 
-    /// At most `batch` rows of T = `seq_len`; rows missing at the end are filled with rows that have no label.
+    /// Packs at most `batch` rows of T = `seq_len`. Missing rows at the end are filled with rows that have no label.
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
         let mut micro = MicroBatch {
             tokens: vec![],
@@ -82,15 +82,15 @@ impl MicroBatch {
             micro.real_tokens = micro.real_tokens.saturating_add(row.tokens as u32);
         }
         micro.labelled = micro.rows.len() as u32;
-        let places = batch.saturating_mul(seq_len);
+        let positions = batch.saturating_mul(seq_len);
         for list in [&mut micro.tokens, &mut micro.labels, &mut micro.rows] {
-            list.resize(places, 0);
+            list.resize(positions, 0);
         }
-        micro.slot_of_row.resize(places, Self::NO_SLOT);
+        micro.slot_of_row.resize(positions, Self::NO_SLOT);
         micro
     }
 
-    /// One more place.
+    /// Appends one position.
     fn push(&mut self, id: u32, label: Option<u32>) {
         self.slot_of_row.push(label.map_or(Self::NO_SLOT, |_| self.rows.len() as u32));
         self.rows.extend(label.map(|_| self.tokens.len() as u32));

@@ -1,9 +1,9 @@
-//! Chat templates, rendered as transformers' `apply_chat_template` renders them. A template is a program in Jinja that
-//! comes with the model; minijinja runs it, within bounds, since it comes from anywhere.
+//! Chat templates, rendered as transformers' `apply_chat_template` renders them. A template is a Jinja program that
+//! comes with the model. Models come from anywhere, so minijinja runs it within limits.
 //!
-//! As there: blocks are trimmed, filters and methods are Python's, `tojson` is `json.dumps`, `strftime_now` is today's
-//! date and `raise_exception` refuses a conversation. The rendered text holds its special tokens already: encode it
-//! without adding them again. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
+//! As in transformers, blocks are trimmed, filters and methods are Python's, `tojson` is `json.dumps`, `strftime_now`
+//! is today's date and `raise_exception` refuses a conversation. The rendered text already contains its special tokens,
+//! so it is encoded without adding them. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
 
 mod json;
 mod turns;
@@ -17,28 +17,28 @@ use serde::Deserialize;
 
 use super::formats::Conversation;
 
-/// The longest template, in bytes; published ones have at most 20,000.
+/// The maximum size of a template, in bytes; published ones have at most 20,000.
 const LONGEST_TEMPLATE: usize = 256 << 10;
-/// How many instructions a template may take for a conversation, and more for each of its messages. Published ones take
-/// about a hundred for a message.
+/// How many instructions a template may execute for a conversation, and how many more for each message. Published
+/// templates need about a hundred per message.
 const FUEL: u64 = 200_000;
-const FUEL_OF_A_MESSAGE: u64 = 5_000;
-/// How deep macros may call each other. A page has a megabyte of stack.
+const FUEL_PER_MESSAGE: u64 = 5_000;
+/// How deep macro calls may nest. A page has one megabyte of stack.
 const DEEPEST_CALL: usize = 100;
-/// The longest rendering, in bytes.
+/// The maximum size of a rendering, in bytes.
 const LONGEST_TEXT: usize = 16 << 20;
 
-/// The name a folder gives the template among several.
+/// The name of the template to use if tokenizer_config.json has several.
 const DEFAULT: &str = "default";
 
-/// A compiled template and what it may name beside the conversation.
+/// A compiled template and the variables it may use besides the conversation.
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    /// Special tokens first of all.
+    /// The special tokens, and those that `set` adds.
     variables: BTreeMap<String, Value>,
 }
 
-/// What tokenizer_config.json says of conversations.
+/// The part of tokenizer_config.json that concerns conversations.
 #[derive(Deserialize, Default)]
 pub struct ChatConfig {
     chat_template: Option<Templates>,
@@ -60,8 +60,8 @@ struct Named {
 }
 
 impl ChatTemplate {
-    /// The template of a folder: `file` (chat_template.jinja) wins over tokenizer_config.json's. None if it has none;
-    /// an error in words if it cannot be used.
+    /// Compiles the template of a model's folder: `file` (chat_template.jinja) takes precedence over `config`. Returns
+    /// None if there is no template, and the reason if it cannot be used.
     pub fn new(file: Option<&[u8]>, config: ChatConfig) -> Option<Result<ChatTemplate, String>> {
         let source = match (file, config.chat_template) {
             (Some(file), _) => match std::str::from_utf8(file) {
@@ -77,13 +77,13 @@ impl ChatTemplate {
         Some(environment(&source).map(|environment| ChatTemplate { environment, variables: specials.collect() }))
     }
 
-    /// Sets a variable that the template may look at, as a keyword of `apply_chat_template` does: `enable_thinking`.
+    /// Sets a variable of the template, as a keyword argument of `apply_chat_template` does: `enable_thinking`.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// The text of `messages`, with what comes before an answer if `add_generation_prompt`. The error says in words why
-    /// the template refuses them.
+    /// Renders `messages`, followed by what precedes an answer if `add_generation_prompt` is set. The error is the
+    /// reason why the template refuses them.
     fn render(&self, messages: &[Value], tools: Option<&Value>, add_generation_prompt: bool) -> Result<String, String> {
         let mut context = self.variables.clone();
         context.insert("messages".to_owned(), Value::from(messages.to_vec()));
@@ -91,22 +91,22 @@ impl ChatTemplate {
         context.insert("documents".to_owned(), Value::from(()));
         context.insert("add_generation_prompt".to_owned(), Value::from(add_generation_prompt));
 
-        // Copying an environment copies references to its templates and functions.
+        // Cloning an environment copies only references to its templates and functions.
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(FUEL.saturating_add(FUEL_OF_A_MESSAGE.saturating_mul(messages.len() as u64))));
+        environment.set_fuel(Some(FUEL.saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64))));
         let mut text = Bounded(Vec::new());
         let template = environment.get_template(DEFAULT).map_err(|e| explain(&e))?;
         template.render_captured_to(Value::from_iter(context), &mut text).map_err(|e| explain(&e))?;
         String::from_utf8(text.0).map_err(|e| e.to_string())
     }
 
-    /// The text of a whole conversation.
+    /// Renders a whole conversation.
     pub fn text(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, String> {
         self.render(&conversation.messages, conversation.tools.as_ref(), add_generation_prompt)
     }
 }
 
-/// `bos_token`, `eos_token` and the like: a string, or an object with its `content`.
+/// `bos_token`, `eos_token` and so on: a string, or an object whose `content` is the string.
 fn special_token(key: &str, value: &serde_json::Value) -> Option<Value> {
     let content = value.as_str().or_else(|| value.get("content")?.as_str())?;
     key.ends_with("_token").then(|| Value::from(content))
@@ -114,7 +114,7 @@ fn special_token(key: &str, value: &serde_json::Value) -> Option<Value> {
 
 fn environment(source: &str) -> Result<Environment<'static>, String> {
     if source.len() > LONGEST_TEMPLATE {
-        return Err(format!("it has {} bytes, at most {LONGEST_TEMPLATE} are read", source.len()));
+        return Err(format!("it has {} bytes; the limit is {LONGEST_TEMPLATE}", source.len()));
     }
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
@@ -131,8 +131,8 @@ fn environment(source: &str) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// `{% generation %}` marks what the assistant says; transformers reads it, but it renders as nothing. `{% if true %}`
-/// does the same to the white space around it.
+/// `{% generation %}` marks what the assistant says: transformers reads it, but it renders as nothing. `{% if true %}`
+/// has the same effect on the white space around it.
 fn without_generation_tags(source: &str) -> String {
     let mut parts = source.split("{%");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -149,7 +149,7 @@ fn without_generation_tags(source: &str) -> String {
     plain
 }
 
-/// `{{ true }}` is `True` in Python.
+/// Writes values as Python does: `{{ true }}` becomes `True`.
 fn write_as_python(out: &mut Output, state: &State, value: &Value) -> Result<(), minijinja::Error> {
     let value = match bool::try_from(value.clone()) {
         Ok(truth) if value.kind() == minijinja::value::ValueKind::Bool => {
@@ -161,7 +161,7 @@ fn write_as_python(out: &mut Output, state: &State, value: &Value) -> Result<(),
     minijinja::escape_formatter(out, state, value)
 }
 
-/// The local date and time in the format of `strftime`.
+/// The local date and time, in a `strftime` format.
 fn today(format: &str, _options: Kwargs) -> Result<String, minijinja::Error> {
     let items = chrono::format::StrftimeItems::new(format).parse().map_err(|e| raised(format!("strftime_now: {e}")))?;
     Ok(chrono::Local::now().format_with_items(items.iter()).to_string())
@@ -171,19 +171,19 @@ fn raised(message: String) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, message)
 }
 
-/// A template's own words, or the engine's with the line of the template.
+/// The template's own message, or minijinja's, which names the line of the template.
 fn explain(error: &minijinja::Error) -> String {
     super::shortened(match (error.kind(), error.detail()) {
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
         (ErrorKind::OutOfFuel, _) => {
-            "it takes more instructions than a chat template should; it may never end".to_owned()
+            "it takes more instructions than a chat template should, so it may never end".to_owned()
         }
-        (ErrorKind::WriteFailure, _) => format!("its text is longer than {LONGEST_TEXT} bytes"),
+        (ErrorKind::WriteFailure, _) => format!("the rendered text is longer than {LONGEST_TEXT} bytes"),
         _ => error.to_string(),
     })
 }
 
-/// A text that stops growing at the limit.
+/// A buffer that refuses to grow beyond [`LONGEST_TEXT`].
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {

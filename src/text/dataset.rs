@@ -1,5 +1,6 @@
-//! Rows: what a step trains on. A row is T+1 token ids, the first T of them inputs, the last T labels; a label that
-//! is masked or padding carries no loss. Rows are laid out so that a run can be repeated in PyTorch number for number.
+//! Rows: what a step trains on. A row has T+1 token ids: the first T are inputs, and those of the last T that carry
+//! loss are labels. Masked tokens and padding carry no loss. Rows are laid out so that a run can be repeated in PyTorch
+//! number for number.
 
 use std::ops::Range;
 
@@ -7,32 +8,33 @@ use super::formats::{Content, Conversation, Document, Example};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
-/// The most bytes of text that are read in a page, and natively.
+/// The maximum size of the text, in bytes: in a page, and natively.
 pub const PAGE_LIMIT: u64 = 8_000_000;
 pub const NATIVE_LIMIT: u64 = 64_000_000;
 
-/// Stands where a row has no token. It never carries loss, and no token before it sees it.
+/// Fills a row after its last token. It never carries loss, and no token before it sees it.
 const PAD: u32 = 0;
 
-/// Tokens per character from which on a text counts as unknown to its tokenizer: above one, characters fall apart into
-/// bytes. Measured with the embedded tokenizer: English 0.3, German and French 0.5, Czech 0.7, code 0.6, tables of
-/// digits 1.0, Russian 1.8, Greek 1.9, Chinese 2.9, Japanese 3.0; with GPT-2's: Russian and Greek 1.1, Japanese 1.4.
+/// A text with at least this many tokens per character is in a language that the tokenizer does not know: above one,
+/// characters fall apart into bytes. Measured with the embedded tokenizer: English 0.3, German and French 0.5, Czech
+/// 0.7, code 0.6, tables of digits 1.0, Russian 1.8, Greek 1.9, Chinese 2.9, Japanese 3.0; with GPT-2's: Russian and
+/// Greek 1.1, Japanese 1.4.
 const UNKNOWN_FROM: f64 = 1.05;
 
-/// T+1 ids and which of the last T carry loss.
+/// T+1 ids, and which of the last T are labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// T+1 ids, padded on the right.
     pub ids: Vec<u32>,
-    /// T flags: does label t, which is `ids[t + 1]`, carry loss?
+    /// T flags: whether `ids[t + 1]` is a label, that is, carries loss.
     pub labels: Vec<bool>,
-    /// How many of the T inputs are tokens rather than padding.
+    /// How many of the T inputs are tokens, not padding.
     pub tokens: usize,
 }
 
 impl Row {
-    /// The first T+1 of `ids`; labels are those that `is_label` names by their place, save the very first id, which
-    /// nothing predicts.
+    /// Takes the first T+1 of `ids`. `is_label` says by index which of them are labels; the first id never is one,
+    /// since nothing predicts it.
     fn new(ids: &[u32], seq_len: usize, is_label: impl Fn(usize) -> bool) -> Row {
         let length = seq_len.saturating_add(1);
         let real = ids.len().min(length);
@@ -47,20 +49,22 @@ impl Row {
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub rows: Vec<Row>,
-    /// Of all texts, and the tokens they gave, special ones and ends of text not counted.
+    /// Characters of all texts.
     pub characters: usize,
+    /// Their tokens, without those that the post-processor adds and without end-of-text tokens.
     pub tokens: usize,
-    /// How many examples were longer than a row.
+    /// Number of examples that were longer than a row.
     pub cut: usize,
 }
 
 /// Lays documents out as rows of T = `seq_len` inputs.
 ///
-/// Plain texts follow each other, each with the end-of-text token after it, in windows of T+1 ids with stride T; the
-/// last window is padded, so every id but the very first is a label exactly once. They stand where the first of them
-/// stands. An example is one row: a text with all its ids as labels, or a prompt without and its completion with; both
-/// end in the end-of-text token, if the tokenizer has one. A conversation is what the chat template makes of it, its
-/// labels are what the assistant says. What is longer than a row is cut on the right.
+/// Plain texts are joined, each followed by the end-of-text token, and split into windows of T+1 ids with stride T. The
+/// last window is padded, so every id except the very first is a label exactly once. These rows go where the first
+/// plain text is in the file order. An example is one row. All ids of a text are labels; of a prompt and its
+/// completion, only those of the completion are. Both end with the end-of-text token, if the tokenizer has one. A
+/// conversation is rendered by the chat template, and its labels are what the assistant says. Examples that are longer
+/// than a row are cut on the right.
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
         return Err(Error::Setting {
@@ -124,7 +128,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The template writes every special token itself. A token is a label if it holds any of what the assistant says.
+    /// The template writes every special token itself. A token is a label if the assistant says any part of it.
     fn conversation(
         &mut self,
         tokenizer: &Tokenizer,
@@ -139,13 +143,13 @@ impl Rows {
             Some(Ok(template)) => template,
         };
         let text = template.text(conversation, false).map_err(|reason| Error::Conversation { name, line, reason })?;
-        let (ids, places) = tokenizer.encode_with_places(&text)?;
+        let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
         self.count(&text, ids.len());
 
-        let horizon = places.get(seq_len).map_or(text.len(), |place| place.end);
-        let spoken = template.spoken(conversation, &text, horizon);
-        let is_said = |place: &Range<usize>| spoken.iter().any(|turn| place.start < turn.end && turn.start < place.end);
-        Ok(self.cut(&ids, seq_len, |at| places.get(at).is_some_and(is_said)))
+        let horizon = offsets.get(seq_len).map_or(text.len(), |token| token.end);
+        let spans = template.assistant_spans(conversation, &text, horizon);
+        let is_said = |token: &Range<usize>| spans.iter().any(|span| token.start < span.end && span.start < token.end);
+        Ok(self.cut(&ids, seq_len, |at| offsets.get(at).is_some_and(is_said)))
     }
 
     fn cut(&mut self, ids: &[u32], seq_len: usize, is_label: impl Fn(usize) -> bool) -> Row {
@@ -153,7 +157,7 @@ impl Rows {
         Row::new(ids, seq_len, is_label)
     }
 
-    /// Encodes and counts.
+    /// Encodes `text` and counts its characters and tokens.
     fn encode(&mut self, tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
         let ids = tokenizer.encode(text, special)?;
         self.count(text, ids.len().saturating_sub(if special { tokenizer.specials() } else { 0 }));
@@ -166,7 +170,7 @@ impl Rows {
     }
 }
 
-/// Something to tell, though the run goes on.
+/// Something the user should know although the run continues.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Warning {
     pub code: &'static str,
@@ -176,9 +180,9 @@ pub struct Warning {
 pub struct DatasetOptions {
     /// T.
     pub seq_len: usize,
-    /// The part of the rows to hold out, in [0, 1). Without meaning where held-out documents are given.
+    /// The fraction of the rows to hold out, in [0, 1). It is ignored if held-out documents are given.
     pub holdout: f64,
-    /// For all documents together, in bytes.
+    /// The maximum size of all documents together, in bytes.
     pub limit_bytes: u64,
 }
 
@@ -187,15 +191,15 @@ pub struct DatasetOptions {
 pub struct Dataset {
     pub rows: Vec<Row>,
     pub held_out: Vec<Row>,
-    /// Of the documents to train on, held-out rows included; tokens without special ones and ends of text.
+    /// Counts of the documents to train on, including the rows held out from them, as in [`Rows`].
     pub characters: usize,
     pub tokens: usize,
     pub warnings: Vec<Warning>,
 }
 
 impl Dataset {
-    /// Rows to train on and held-out rows: those of `eval_documents`, else the last floor(f·rows) in file order, at
-    /// least one if f > 0 and there are two.
+    /// Lays out rows to train on and held-out rows. The held-out rows are those of `eval_documents` if given, otherwise
+    /// the last floor(f·rows) in file order, where f is `holdout`, and at least one if f > 0 and there are two rows.
     pub fn from_documents(
         tokenizer: &Tokenizer,
         documents: &[Document],
@@ -203,7 +207,7 @@ impl Dataset {
         options: &DatasetOptions,
     ) -> Result<Dataset> {
         if !(0.0..1.0).contains(&options.holdout) {
-            let (name, expected) = ("holdout".to_owned(), "a part, at least 0 and below 1".to_owned());
+            let (name, expected) = ("holdout".to_owned(), "a fraction, at least 0 and below 1".to_owned());
             return Err(Error::Setting { name, value: options.holdout.to_string(), expected });
         }
         let sizes = documents.iter().chain(eval_documents.unwrap_or_default()).map(|d| d.bytes.len() as u64);
@@ -225,38 +229,41 @@ impl Dataset {
             Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
         if dataset.labels() == 0 {
             let name = documents.first().map_or(String::new(), |d| d.name.clone());
-            let reason =
-                format!("no row of {} tokens has a label: prompts fill them, or no assistant speaks", options.seq_len);
+            let reason = format!(
+                "no row of {} tokens has a label to learn from: prompts fill the rows, or the assistant says nothing",
+                options.seq_len
+            );
             return Err(Error::DataFormat { name, reason });
         }
         Ok(dataset)
     }
 
-    /// Gives held-out rows beyond the last `most` back to training. They were the last rows in file order, so both
-    /// parts are as if fewer had been held out.
+    /// Keeps the last `most` held-out rows and moves the others back to training. Held-out rows are the last in file
+    /// order, so both sets are the same as if fewer rows had been held out.
     pub fn hold_out_at_most(&mut self, most: usize) {
         let surplus = self.held_out.len().saturating_sub(most);
         self.rows.extend(self.held_out.drain(..surplus));
     }
 
-    /// How many labels the rows to train on have.
+    /// Number of labels in the rows to train on.
     pub fn labels(&self) -> usize {
         self.rows.iter().map(|row| row.labels.iter().filter(|t| **t).count()).sum()
     }
 }
 
-/// Refuses more than `limit` bytes. Lengths are known before a file is read, so ask first.
+/// Returns an error for more than `limit` bytes. A file's size is known before it is read, so call this first.
 pub fn check_size(bytes: u64, limit: u64) -> Result<()> {
     if bytes > limit { Err(Error::TextTooLarge { bytes, limit }) } else { Ok(()) }
 }
 
-fn held_out_rows(rows: usize, part: f64) -> usize {
-    if part == 0.0 || rows < 2 { 0 } else { ((part * rows as f64) as usize).max(1) }
+fn held_out_rows(rows: usize, fraction: f64) -> usize {
+    if fraction == 0.0 || rows < 2 { 0 } else { ((fraction * rows as f64) as usize).max(1) }
 }
 
 fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {
     let message = format!(
-        "{cut} of {examples} examples are longer than {} tokens and lose their end; a longer sequence keeps more",
+        "{cut} of {examples} examples are longer than {} tokens and were cut at the end; a longer sequence \
+         length keeps more of them",
         seq_len.saturating_add(1)
     );
     (cut > 0).then_some(Warning { code: "rows_cut", message })
@@ -265,7 +272,8 @@ fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {
 fn unknown_language(tokens: usize, characters: usize) -> Option<Warning> {
     let rate = tokens as f64 / characters as f64;
     let message = format!(
-        "the model's tokenizer hardly knows this text: {rate:.1} tokens for each character, English takes 0.2 to 0.3; expect little of the result"
+        "the model's tokenizer does not know this kind of text well: it needs {rate:.1} tokens for each character, \
+         where English needs 0.2 to 0.3; expect poor results"
     );
     (rate >= UNKNOWN_FROM).then_some(Warning { code: "unknown_language", message })
 }

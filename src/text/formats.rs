@@ -1,4 +1,5 @@
-//! The files people bring: plain text, JSON Lines and CSV, read into texts or examples. Knows nothing of tokens.
+//! The files people bring: plain text, JSON Lines and CSV, read as text or examples. It knows nothing about
+//! tokens.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +7,19 @@ use minijinja::value::{Value, ValueKind};
 
 use crate::error::{Error, Result};
 
-/// A file: its name, whose ending says what it is, and its bytes.
+/// A file: its name, whose extension determines the format, and its bytes.
 #[derive(Debug, Clone)]
 pub struct Document {
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// What a document holds.
+/// What a document contains.
 #[derive(Debug, PartialEq)]
 pub enum Content {
-    /// Running text, one piece of a longer one: `.txt`, `.md` and any ending that is not known.
+    /// Running text, which is joined with that of other files: `.txt`, `.md` and any unknown extension.
     Text(String),
-    /// `.jsonl`, `.json` and `.csv`: examples, each on its own.
+    /// Independent examples: `.jsonl`, `.json` and `.csv`.
     Examples(Vec<Example>),
 }
 
@@ -29,18 +30,18 @@ pub enum Example {
     Conversation(Conversation),
 }
 
-/// What a chat template is rendered with: values as they came, their keys in order.
+/// The input of a chat template. Values are unchanged, and keys keep the order of the file.
 #[derive(Debug, PartialEq)]
 pub struct Conversation {
-    /// Objects with a `role`, at least one.
+    /// At least one object with a `role`.
     pub messages: Vec<Value>,
     pub tools: Option<Value>,
-    /// The line it stands on, from 1.
+    /// The line of the file, from 1.
     pub line: usize,
 }
 
 impl Conversation {
-    /// Does the assistant say this message?
+    /// Whether the assistant says this message.
     pub fn is_assistant(&self, message: usize) -> bool {
         self.messages.get(message).and_then(role).as_deref() == Some("assistant")
     }
@@ -51,11 +52,11 @@ fn role(message: &Value) -> Option<String> {
 }
 
 impl Document {
-    /// Errors: `text_not_utf8`, `data_line` with the number of the line (from 1), `data_format`.
+    /// Errors: `text_not_utf8`, `data_line` with the line number (from 1), `data_format`.
     pub fn read(&self) -> Result<Content> {
         let text = self.text()?;
-        let ending = self.name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-        match ending.as_deref() {
+        let extension = self.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        match extension.as_deref() {
             Some("jsonl" | "json") => self.read_json_lines(text).map(Content::Examples),
             Some("csv") => self.read_csv(text).map(Content::Examples),
             _ => Ok(Content::Text(text.to_owned())),
@@ -69,7 +70,7 @@ impl Document {
         Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 
-    /// One JSON object on each line; blank lines are skipped.
+    /// Reads one JSON object per line and skips blank lines.
     fn read_json_lines(&self, text: &str) -> Result<Vec<Example>> {
         let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
         let read = |(number, line)| {
@@ -79,14 +80,14 @@ impl Document {
         lines.map(|(number, line)| read((number, line)).map_err(|reason| self.broken(number, reason))).collect()
     }
 
-    /// A header that names `text`, or `prompt` and `completion`; other columns are ignored.
+    /// Needs a header with the column `text`, or `prompt` and `completion`. Other columns are ignored.
     fn read_csv(&self, text: &str) -> Result<Vec<Example>> {
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
         let header = reader.headers().map_err(|e| self.broken_csv(text, &e))?;
         let column = |name: &str| header.iter().position(|field| field.trim() == name);
         let (whole, prompt, completion) = (column("text"), column("prompt"), column("completion"));
         if whole.is_none() && (prompt.is_none() || completion.is_none()) {
-            let reason = "its first line names neither `text` nor `prompt` and `completion`".to_owned();
+            let reason = "the first line must name the column `text`, or `prompt` and `completion`".to_owned();
             return Err(Error::DataFormat { name: self.name.clone(), reason });
         }
 
@@ -103,14 +104,14 @@ impl Document {
     }
 
     fn broken_csv(&self, text: &str, error: &csv::Error) -> Error {
-        // The reader counts the blank lines before a record as part of it.
+        // The reader counts blank lines before a record as part of the record.
         let begin = error.position().map_or(0, |p| p.byte() as usize);
         let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| matches!(c, '\r' | '\n'));
         let line =
             error.position().map_or(1, |p| p.line() as usize).saturating_add(blank.filter(|c| *c == '\n').count());
         match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                self.broken(line, format!("{len} fields, the first line has {expected_len}"))
+                self.broken(line, format!("expected {expected_len} fields, as in the first line, but found {len}"))
             }
             _ => self.broken(line, error.to_string()),
         }
@@ -121,7 +122,7 @@ impl Document {
     }
 }
 
-/// An example by the keys of its record: `text`, else `prompt` and `completion`, else `messages`.
+/// The keys of a record decide what it is: `text`, otherwise `prompt` and `completion`, otherwise `messages`.
 fn example_of(mut fields: BTreeMap<String, Value>, line: usize) -> Result<Example, String> {
     let mut take = |key: &str| match fields.remove(key) {
         None => Ok(None),
@@ -140,11 +141,13 @@ fn example_of(mut fields: BTreeMap<String, Value>, line: usize) -> Result<Exampl
             let tools = fields.remove("tools").filter(|tools| !tools.is_none());
             Ok(Example::Conversation(Conversation { messages: messages_of(&messages)?, tools, line }))
         }
-        (None, None, None) => Err("none of `text`, `prompt` and `completion`, or `messages`".to_owned()),
+        (None, None, None) => {
+            Err("expected `text`, or `prompt` and `completion`, or `messages`, but found none of them".to_owned())
+        }
     }
 }
 
-/// The content is the chat template's affair: some take lists, or none where tools are called.
+/// Checks roles only. Content is up to the chat template: some accept lists, or no content for a tool call.
 fn messages_of(value: &Value) -> Result<Vec<Value>, String> {
     let list = (value.kind() == ValueKind::Seq).then(|| value.try_iter().ok()).flatten();
     let messages: Vec<Value> = list.ok_or("`messages` is not a list")?.collect();
@@ -155,7 +158,7 @@ fn messages_of(value: &Value) -> Result<Vec<Value>, String> {
     }
 }
 
-/// serde_json counts lines too, but it was given only one.
+/// serde_json also reports a line number, which is useless because it only ever sees one line.
 fn in_one_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();

@@ -1,9 +1,10 @@
-//! From text to the numbers of a step: bytes → documents → examples → token ids → rows → batches. All on the CPU.
+//! From text to the input of a training step: bytes → documents → examples → token ids → rows → batches. All of it runs
+//! on the CPU.
 //!
-//! `formats` reads a file into text or examples, `chat` renders conversations as the model expects them, `tokenizer`
-//! turns text into ids, `dataset` lays ids out as rows with their labels, `batches` says which rows a step takes and
-//! in which form the GPU gets them, `preview` shows rows to people. A run can be repeated elsewhere number for number,
-//! so each of these says exactly what it does. Nothing here knows of a model or of a device.
+//! `formats` reads a file as text or examples, `chat` renders conversations the way the model expects them, `tokenizer`
+//! turns text into ids, `dataset` lays ids out as rows with labels, `batches` picks the rows of a step and packs them
+//! for the device, `preview` shows rows to people. Another program must be able to repeat a run number for number, so
+//! each module documents exactly what it does. Nothing here knows about models or devices.
 
 #![deny(
     clippy::unwrap_used,
@@ -26,7 +27,7 @@ pub use formats::Document;
 pub use preview::{PreviewRow, PreviewToken, preview};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
 
-/// Words of an error, cut where they repeat a long part of a file.
+/// The message of an error, cut short because it may repeat a long part of a file.
 fn shortened(reason: String) -> String {
     const LONGEST: usize = 300;
     match reason.char_indices().nth(LONGEST) {

@@ -1,4 +1,5 @@
-//! Rows as people see them: token by token, with what is learnt from. A wrong mask is the quietest mistake of a run.
+//! Rows as people see them: token by token, with the labels marked. A wrong mask is the mistake that is hardest to
+//! notice.
 
 use super::dataset::Row;
 use super::tokenizer::Tokenizer;
@@ -11,16 +12,16 @@ pub struct PreviewRow {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PreviewToken {
-    /// As a person reads it; a part of a character shows as U+FFFD.
+    /// As people read it; an incomplete character shows as U+FFFD.
     pub text: String,
-    /// Does it carry loss as a label?
+    /// Whether it is a label, that is, carries loss.
     pub trained: bool,
 }
 
 /// The first `most` rows.
 pub fn preview(tokenizer: &Tokenizer, rows: &[Row], most: usize) -> Vec<PreviewRow> {
     let show = |row: &Row| {
-        // The first id of a row is an input only; label t is id t + 1.
+        // The first id of a row is only an input; flag t belongs to id t + 1.
         let trained: Vec<bool> = std::iter::once(false).chain(row.labels.iter().copied()).collect();
         let real =
             trained.iter().rposition(|trained| *trained).map_or(0, |last| last.saturating_add(1)).max(row.tokens);

@@ -1,4 +1,4 @@
-//! Text to token ids and back. The arithmetic is the `tokenizers` crate's; this module adds what a run needs beyond it:
+//! Text to token ids and back. The `tokenizers` crate does the tokenization; this module adds what else a run needs:
 //! which ids end a text, bounded memory for long texts, and text that appears piece by piece while ids are generated.
 
 mod cut;
@@ -13,31 +13,31 @@ use super::chat::{ChatConfig, ChatTemplate};
 use crate::error::{Error, Result};
 use json::Parts;
 
-/// The least bytes of a piece of a long text.
+/// The minimum size of a piece of a long text, in bytes.
 const PIECE: usize = 32 << 10;
 
-/// The files of a model's folder that say how its text is read, each as it is on disk.
+/// The files in a model's folder that define how it reads text, each as the bytes on disk.
 pub struct TokenizerFiles<'a> {
     pub tokenizer: &'a [u8],
     pub tokenizer_config: Option<&'a [u8]>,
     pub generation_config: Option<&'a [u8]>,
-    /// chat_template.jinja, which wins over the template of tokenizer_config.json.
+    /// chat_template.jinja, which takes precedence over the template in tokenizer_config.json.
     pub chat_template: Option<&'a [u8]>,
     pub config: &'a [u8],
 }
 
 pub struct Tokenizer {
     parts: Parts,
-    /// The first is written at the end of a text.
+    /// The ids that end a text. The first one is appended to training texts.
     ends: Vec<u32>,
-    /// Ids at or above it have no embedding.
+    /// Ids from this one on have no embedding.
     vocabulary: usize,
-    /// What is wrong with it is an error when a conversation needs it, not before.
+    /// A broken template is an error only when a conversation needs it.
     chat: Option<Result<ChatTemplate, String>>,
 }
 
 impl Tokenizer {
-    /// A file that is not understood is an error of the kind `tokenizer`, or `config` for `config.json`.
+    /// A file that cannot be read is a `tokenizer` error, or a `config` error if it is config.json.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
         let parts = json::read(files.tokenizer).map_err(refusal)?;
         let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
@@ -60,15 +60,15 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The ids of `text`; with `special` between those that the tokenizer's post-processor adds.
+    /// Returns the ids of `text`, including those that the tokenizer's post-processor adds if `special` is set.
     ///
-    /// Where the way the tokenizer cuts text is known, a long text is encoded in pieces that give the same ids: one
-    /// call needs about 150 bytes of memory per byte of text.
+    /// One call of the crate needs about 150 bytes of memory per byte of text. If it is known how the tokenizer splits
+    /// text, a long text is therefore encoded in pieces that give the same ids.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         self.encode_in_pieces(text, special, PIECE)
     }
 
-    /// The same in pieces of at least `bytes` bytes, for a test of that promise.
+    /// Like `encode`, but in pieces of at least `bytes` bytes, so that a test can check that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
         let mut ids = if special { self.parts.before.clone() } else { Vec::new() };
         for piece in self.pieces(text, bytes) {
@@ -82,23 +82,23 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The ids of `text`, none added, and the bytes of `text` that each stands for.
-    pub fn encode_with_places(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
-        let (mut ids, mut places) = (Vec::new(), Vec::new());
+    /// Returns the ids of `text`, without special tokens, and the byte range of `text` that each id covers.
+    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let (mut ids, mut offsets) = (Vec::new(), Vec::new());
         let mut begin = 0_usize;
         for piece in self.pieces(text, PIECE) {
             let encoding = self.parts.inner.encode(piece, false).map_err(|e| refusal(e.to_string()))?;
             ids.extend(encoding.get_ids());
-            places.extend(
+            offsets.extend(
                 encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)),
             );
             begin = begin.saturating_add(piece.len());
         }
         self.check(&ids)?;
-        Ok((ids, places))
+        Ok((ids, offsets))
     }
 
-    /// `text` in pieces of at least `bytes` bytes that give its ids.
+    /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole.
     fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = &'a str> {
         let mut rest = Some(text);
         std::iter::from_fn(move || {
@@ -110,24 +110,26 @@ impl Tokenizer {
         })
     }
 
-    /// The chat template of the model, what is wrong with it, or none.
+    /// The model's chat template, or why it cannot be used; None if the model has none.
     pub fn chat_template(&self) -> Option<&Result<ChatTemplate, String>> {
         self.chat.as_ref()
     }
 
     fn check(&self, ids: &[u32]) -> Result<()> {
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
-            Some(id) => Err(refusal(format!("it has the token {id}, the model has {} of them", self.vocabulary))),
+            Some(id) => {
+                Err(refusal(format!("it has the token {id}, but the model has only {} tokens", self.vocabulary)))
+            }
             None => Ok(()),
         }
     }
 
-    /// The text of `ids` without special tokens. Bytes that are no text become U+FFFD, ids that are no token nothing.
+    /// Returns the text of `ids`, without special tokens. Invalid UTF-8 becomes U+FFFD, and unknown ids are skipped.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.parts.inner.decode(ids, true).map_err(|e| refusal(e.to_string()))
     }
 
-    /// One token as a person reads it, special ones included. A part of a character shows as U+FFFD.
+    /// One token as people read it, including special tokens. An incomplete character shows as U+FFFD.
     pub fn piece(&self, id: u32) -> String {
         if !self.parts.byte_level {
             return self.parts.inner.id_to_token(id).unwrap_or_default().replace('▁', " ");
@@ -135,18 +137,18 @@ impl Tokenizer {
         self.parts.inner.decode(&[id], false).unwrap_or_default()
     }
 
-    /// The number of ids, added tokens included: the highest plus one.
+    /// The number of ids, including added tokens: the highest id plus one.
     pub fn size(&self) -> usize {
         self.parts.size
     }
 
-    /// The token that is written at the end of a text: the `eos_token` of tokenizer_config.json, else the first
-    /// `eos_token_id` of generation_config.json, else that of config.json.
+    /// The token to write at the end of a text: the `eos_token` of tokenizer_config.json, otherwise the first
+    /// `eos_token_id` of generation_config.json, otherwise the first one of config.json.
     pub fn eos(&self) -> Option<u32> {
         self.ends.first().copied()
     }
 
-    /// Does this token end a generated text? Any of the three files may name several.
+    /// Whether this token ends a generated text. All end tokens that the three files name count.
     pub fn is_stop(&self, id: u32) -> bool {
         self.ends.contains(&id)
     }
@@ -156,8 +158,8 @@ impl Tokenizer {
         self.parts.before.len().saturating_add(self.parts.after.len())
     }
 
-    /// May the text up to this token change with the next one? A byte such as `<0xE2>` reads as its whole run does, and
-    /// tokens without text do not end a run.
+    /// Whether the next token may change the text up to this one. A byte such as `<0xE2>` is decoded together with the
+    /// whole run of bytes around it, and tokens without text do not end a run.
     fn is_open(&self, id: u32) -> bool {
         if self.parts.byte_level {
             return false;
@@ -170,11 +172,11 @@ impl Tokenizer {
     }
 }
 
-/// Text that appears while ids are generated. The pieces together are `decode` of all ids, U+FFFD included.
+/// Decodes ids to text while they are generated. The pieces together equal `decode` of all ids, including any U+FFFD.
 pub struct StreamDecoder<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,
-    /// How many bytes of the text of `ids` were handed out.
+    /// How many bytes of the text of `ids` have been returned.
     sent: usize,
 }
 
@@ -183,8 +185,8 @@ impl<'a> StreamDecoder<'a> {
         StreamDecoder { tokenizer, ids: Vec::new(), sent: 0 }
     }
 
-    /// The text that is final now, which may be none: a character may need several tokens. U+FFFD at the end is held
-    /// back, since the next token may turn it into a character.
+    /// Returns the text that has become final, possibly none, since a character may need several tokens. A U+FFFD at
+    /// the end is held back because the next token may complete the character.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);
         if self.tokenizer.is_open(id) {
@@ -201,7 +203,7 @@ impl<'a> StreamDecoder<'a> {
         Ok(piece)
     }
 
-    /// What was held back.
+    /// Returns the text that was held back.
     pub fn finish(self) -> Result<String> {
         let text = self.tokenizer.decode(&self.ids)?;
         Ok(text.get(self.sent..).unwrap_or_default().to_owned())

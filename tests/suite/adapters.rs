@@ -1,5 +1,5 @@
 //! Adapters in and out: PEFT's rules for what a file means, round trips with random specs, merging, and swapping
-//! without a new plan. Patterns, expressions and layers are held to PEFT's own numbers in `golden.rs`.
+//! without a new plan. `golden.rs` compares patterns, expressions and layers with PEFT's own numbers.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,20 +22,20 @@ use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
 const LAYERS: usize = 2;
 
-/// A site of an adapter that a test makes: layer, linear, rank, PEFT's alpha.
+/// A site of a test's adapter: layer, linear, rank, PEFT's alpha.
 type Site = (usize, Target, usize, f64);
 
 fn tiny_config() -> Config {
     Config::parse(include_bytes!("../fixtures/models/llama/config.json")).expect("a config")
 }
 
-/// Numbers that no two adapters share, of a size that changes logits.
+/// Numbers that differ between adapters and are large enough to change logits.
 fn numbers(random: &mut SplitMix64, n: usize) -> Vec<f32> {
     (0..n).map(|_| (random.unit() - 0.5) as f32).collect()
 }
 
-/// PEFT's files for sites of the small model, written without the library's exporter: the rank and alpha of the first
-/// site are the config's, those that differ stand in patterns by whole path.
+/// PEFT's files for sites of the small model, written without the library's exporter. The config has the rank and alpha
+/// of the first site; ranks and alphas that differ are in patterns by whole path.
 fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let config = tiny_config();
     let mut random = SplitMix64(seed);
@@ -85,7 +85,7 @@ fn random_sites(random: &mut SplitMix64, uniform: bool) -> Vec<Site> {
     if sites.is_empty() { vec![(1, Target::Down, rank, alpha)] } else { sites }
 }
 
-/// Name → (shape, numbers) of an adapter's tensors.
+/// The tensors of an adapter: name → (shape, numbers).
 fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let bytes = &files.weights;
     let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter")
@@ -99,7 +99,7 @@ fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     header.entries.iter().map(read).collect()
 }
 
-/// scale · B A in f64 by PEFT's rules, with the sites' own ranks and alphas.
+/// scale · B A in f64, by PEFT's rules and with each site's own rank and alpha.
 fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String, Vec<f32>> {
     let tensors = tensors(files);
     let a_of = |name: &String| name.strip_suffix(".lora_A.weight").map(str::to_string);
@@ -136,7 +136,7 @@ fn edited(files: &AdapterFiles, field: &str, value: Value) -> AdapterFiles {
     AdapterFiles { config: config.to_string(), ..files.clone() }
 }
 
-/// The names are those of any Llama model.
+/// The spec of an adapter for the small model, whose names are those of any Llama model.
 fn spec(files: &AdapterFiles) -> tabtune::error::Result<AdapterSpec> {
     files.spec(&tiny_config())
 }
@@ -189,14 +189,14 @@ crate::device_tests! {
                 alpha / if rslora { (*rank as f64).sqrt() } else { *rank as f64 }
             });
             assert!(found.keys().eq(expected.keys()), "seed {seed}");
-            // A checkpoint keeps a spec as JSON.
+            // A run state keeps a spec as JSON.
             let spec = spec(&files).expect("a spec");
             let kept: AdapterSpec = serde_json::from_str(&serde_json::to_string(&spec).expect("JSON")).expect("a spec");
             assert_eq!(kept, spec, "seed {seed}");
             for (module, expected) in &expected {
                 close(&format!("seed {seed}, {module}"), &found[module], expected, 1e-6);
             }
-            assert_eq!(export(&device, &out), out, "seed {seed}: what was written once stays as it is");
+            assert_eq!(export(&device, &out), out, "seed {seed}: a second export changes nothing");
         }
     }
 
@@ -213,9 +213,9 @@ crate::device_tests! {
                 let merged = adapter.merge(&base).await.expect("a merged model");
                 let found = logits(&merged, &sequence, 2, 1.0).await;
                 close(&format!("{name} {shape:?}"), &found, &expected, 1e-5);
-                assert_ne!(found, before, "{name}: merging does something");
+                assert_ne!(found, before, "{name}: merging changes the logits");
                 same_bits(name, &logits(&base, &sequence, 2, 1.0).await, &before);
-                // Merging a model that has adapters attached takes its weights, not them.
+                // Merging into a model that has adapters attached uses its weights and ignores those adapters.
                 same_bits(
                     name,
                     &logits(&adapter.merge(&model).await.expect("a model"), &sequence, 2, 1.0).await,
@@ -254,7 +254,7 @@ crate::device_tests! {
         }
     }
 
-    async fn a_swapped_adapter_computes_what_a_fresh_one_does_with_the_plans_that_are_there() {
+    async fn a_swapped_adapter_computes_what_a_fresh_one_does_with_the_existing_plans() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
             let base = case("llama-all-linear").model(&device).await;
@@ -281,8 +281,8 @@ crate::device_tests! {
             for (n, files) in others.iter().enumerate() {
                 let made = (device.pipeline_count(), device.buffer_count());
                 adapter.swap(&device, files).expect("room for it");
-                assert_eq!((device.pipeline_count(), device.buffer_count()), made, "nothing is made");
-                assert_eq!(adapter.spec, spec(&files).expect("a spec"));
+                assert_eq!((device.pipeline_count(), device.buffer_count()), made, "no pipeline or buffer is created");
+                assert_eq!(adapter.spec, spec(files).expect("a spec"));
                 let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
                 let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
                 let (_, fresh) = attached(&device, &base, files).await;
@@ -312,7 +312,7 @@ crate::device_tests! {
         }
     }
 
-    /// As PEFT begins: Kaiming's uniform distribution with a = sqrt(5), which is ±1/sqrt(in), for A; zeros for B.
+    /// As in PEFT: A is Kaiming uniform with a = sqrt(5), which is uniform in ±1/sqrt(in), and B is zero.
     async fn a_fresh_adapter_is_uniform_in_a_and_zero_in_b() {
         let device = device(Shape::Direct).await;
         for (rank, targets) in [(8, "all-linear"), (5, "q_proj,down_proj")] {
@@ -328,7 +328,7 @@ crate::device_tests! {
                 units.extend(a.values.iter().map(|x| f64::from(*x) * (a.cols as f64).sqrt()));
                 trained += a.values.len();
             }
-            assert_eq!(flat.iter().filter(|x| **x != 0.0).count(), trained, "what pads the matrices is zero");
+            assert_eq!(flat.iter().filter(|x| **x != 0.0).count(), trained, "the padding of the matrices is zero");
             // Moments and quarters of the uniform distribution on ±1, within five standard deviations.
             let n = units.len() as f64;
             let mean = |f: &dyn Fn(f64) -> f64| units.iter().map(|x| f(*x)).sum::<f64>() / n;
@@ -363,10 +363,10 @@ crate::device_tests! {
         assert_ne!(
             tensors(kept.files.adapter().expect("an adapter")),
             tensors(&export(&base.model.device, &init)),
-            "it was trained"
+            "the adapter was trained"
         );
 
-        // The run measured the adapter with its own ranks and scales; the files have one.
+        // The run measured the adapter with each site's own rank and scale; the files have only one.
         let expected = kept.loss.expect("an evaluation better than the start");
         let data = tiny_data(&base, &settings);
         let mut evaluator = run::evaluator(
@@ -383,7 +383,7 @@ crate::device_tests! {
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");
     }
 
-    async fn what_is_more_than_plain_lora_is_refused_by_name() {
+    async fn anything_beyond_plain_lora_is_refused_by_name() {
         let files = files(&[(0, Target::Q, 4, 8.0), (1, Target::Up, 4, 8.0)], false, 20);
         assert!(spec(&files).is_ok());
         let features = [
@@ -441,7 +441,7 @@ crate::device_tests! {
         names(("exclude_modules", json!([up])), up);
         names(("exclude_modules", json!(".*q_.*")), q);
 
-        // The same linears in all the ways that PEFT knows.
+        // The same linears, given in every way that PEFT supports.
         let same = |targets: Value| {
             assert_eq!(spec(&edited(&files, "target_modules", targets.clone())), spec(&files), "{targets}")
         };
@@ -460,7 +460,7 @@ crate::device_tests! {
         ] {
             assert!(matches!(refusal(&files), Error::Adapter { reason, .. } if reason.contains(module)));
         }
-        // Whole paths are not held to the layers, which are for suffixes.
+        // `layers_to_transform` restricts suffixes, not whole paths.
         assert_eq!(spec(&edited(&files, "layers_to_transform", json!([1]))), spec(&files));
 
         let mut left = tensors(&files);
@@ -475,7 +475,7 @@ crate::device_tests! {
         assert!(matches!(refusal(&AdapterFiles { weights: write(&[], &[]), ..files.clone() }), Error::Adapter { .. }));
     }
 
-    async fn a_config_that_makes_no_sense_is_an_error_and_soon() {
+    async fn a_config_that_makes_no_sense_is_an_error_soon() {
         let files = files(&[(0, Target::Q, 4, 8.0)], false, 22);
         let fields = [
             ("r", json!(0)),
@@ -493,7 +493,7 @@ crate::device_tests! {
             ("target_modules", json!([7])),
             ("layers_to_transform", json!([-1])),
             ("layers_to_transform", json!("1")),
-            // Where backtracking would take as long as the universe has existed.
+            // Backtracking on this one would take as long as the universe has existed.
             ("target_modules", json!(r"(?=((.*)*)*\2z)((.*)*)*q")),
             ("target_modules", json!("a".repeat(5000))),
             ("exclude_modules", json!("(.{1000}){1000}{1000}")),

@@ -1,4 +1,5 @@
-//! Bad input, by name, and what good input gives: the library, and the command line as a person calls it.
+//! Bad input, which is refused by name, and what good input gives: in the library, and on the command line as a person
+//! uses it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -17,7 +18,7 @@ const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www/public/base");
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 const SHORT: [&str; 6] = ["--batch", "2", "--seq-len", "16", "--steps", "3"];
 
-/// A folder of its own for a test, removed at its end.
+/// A folder for one test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -71,9 +72,12 @@ fn refused(args: &[&str], code: &str, words: &[&str]) {
     let message: Vec<&str> = err.lines().skip_while(|line| !line.starts_with("error[")).collect();
     assert_eq!(err.matches("error[").count(), 1, "{args:?}: {err}");
     assert!(message[0].starts_with(&format!("error[{code}]: ")), "{args:?}: {err}");
-    assert!(message.len() == 2 && message[1].ends_with('.'), "{args:?}: one line says what, one what to do: {err}");
+    assert!(
+        message.len() == 2 && message[1].ends_with('.'),
+        "{args:?}: one line should say what is wrong, one what to do: {err}"
+    );
     for word in words {
-        assert!(message[0].contains(word), "{args:?}: no `{word}` in {err}");
+        assert!(message[0].contains(word), "{args:?}: `{word}` is missing in {err}");
     }
 }
 
@@ -89,7 +93,7 @@ fn succeeded(args: &[&str]) -> String {
     out
 }
 
-/// `tabtune train` with a text and an output folder, cut short, and `more`.
+/// The arguments of a short `tabtune train` with a text, an output folder and `more`.
 fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--data", data, "--out", out][..], &SHORT, more].concat()
 }
@@ -136,10 +140,10 @@ fn texts_that_cannot_be_used_are_refused_by_name() {
 }
 
 #[test]
-fn a_text_too_large_is_refused_before_it_is_read() {
+fn a_text_that_is_too_large_is_refused_before_it_is_read() {
     let folder = Folder::new("large");
     let path = folder.file("large.txt", "");
-    // A sparse file: it takes no space, and reading it would take a while.
+    // A sparse file takes no space, but reading it would take a while.
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100_000_000)).expect("a sparse file");
     let start = Instant::now();
     refused(&train(&path, &folder.path("out"), &[]), "text_too_large", &["100000000", "64000000"]);
@@ -149,7 +153,7 @@ fn a_text_too_large_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn a_language_that_the_base_has_never_seen_is_a_warning() {
+fn a_language_that_the_base_has_never_seen_gives_a_warning() {
     let line = "船は朝の港を出て、静かな海を渡って行きました。".repeat(40);
     let options = DatasetOptions { seq_len: 16, holdout: 0.1, limit_bytes: PAGE_LIMIT };
     let warnings = |text: &str| {
@@ -287,7 +291,7 @@ fn adapters_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn merging_writes_the_base_s_layout_and_never_over_something() {
+fn merging_keeps_the_layout_of_the_base_and_never_overwrites_anything() {
     let folder = Folder::new("merge");
     let (model, out) = (folder.model("model"), folder.path("out"));
     folder.file("model/generation_config.json", "{\"eos_token_id\": 2}");
@@ -312,16 +316,16 @@ fn merging_writes_the_base_s_layout_and_never_over_something() {
     };
     let (merged, attached) = (loss(&["--model", &out]), loss(&["--model", &model, "--adapter", &adapter]));
     assert!((merged / attached - 1.0).abs() < 1e-6, "{merged} is not {attached}");
-    assert!((loss(&["--model", &model]) - merged).abs() > 1e-4, "the adapter does something");
+    assert!((loss(&["--model", &model]) - merged).abs() > 1e-4, "the adapter changes the loss");
 
     refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &out], "setting", &["out", "empty"]);
     refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &model], "setting", &["out", "empty"]);
     refused(&["merge", "--model", &model, "--adapter", &adapter, "--out", &data], "setting", &["out", "empty"]);
-    assert_eq!(read(&out), after, "nothing was written over");
+    assert_eq!(read(&out), after, "nothing was overwritten");
     let other = format!("{FIXTURES}/cases/llama-odd-rank-5");
     let none = folder.path("none");
     refused(&["merge", "--model", &model, "--adapter", &other, "--out", &none], "adapter_mismatch", &["self_attn"]);
-    assert!(!Path::new(&none).exists(), "a refused merge leaves nothing");
+    assert!(!Path::new(&none).exists(), "a refused merge leaves nothing behind");
     refused_usage(&["merge", "--adapter", &adapter, "--out", &none], "--model");
 }
 
@@ -336,7 +340,7 @@ fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
         fields.as_object().expect("fields").iter().for_each(|(field, value)| config[field] = value.clone());
         config.to_string()
     };
-    // 10^12 bytes in weights, in tables of positions, and the most that every field may be.
+    // 10^12 bytes of weights, 10^12 bytes of position tables, and the maximum of every field.
     let wide = json!({ "hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80,
         "num_attention_heads": 128 });
     let long = json!({ "max_position_embeddings": 1048576, "num_attention_heads": 2, "head_dim": 128 });
@@ -347,7 +351,7 @@ fn a_config_that_asks_for_a_terabyte_is_refused_before_anything_is_allocated() {
         let error = Config::parse(with(fields).as_bytes()).expect_err("it is too large");
         assert!(error.code() == "config" && error.to_string().contains(word), "{error}");
     }
-    // What could be true of some model is compared with this file before anything is made: 10^10 bytes, and a kilobyte.
+    // A model of 10^10 bytes is plausible, so this config is compared with the small file before anything is allocated.
     let start = Instant::now();
     let large = json!({ "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 10,
         "num_attention_heads": 32 });
@@ -431,7 +435,7 @@ fn settings_out_of_range_are_refused_by_name() {
 }
 
 #[test]
-fn what_a_run_cannot_write_is_found_before_it_trains_and_a_text_is_never_written_over() {
+fn a_run_that_cannot_write_fails_before_it_trains_and_never_overwrites_a_text() {
     let folder = Folder::new("written");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
     let file = folder.file("file", "mine");
@@ -445,7 +449,7 @@ fn what_a_run_cannot_write_is_found_before_it_trains_and_a_text_is_never_written
         assert_eq!(fs::read_to_string(text_file).expect("a text"), text());
     }
     assert_eq!(fs::read_to_string(&file).expect("a file"), "mine");
-    assert!(!Path::new(&out).exists(), "a refused run leaves nothing");
+    assert!(!Path::new(&out).exists(), "a refused run leaves nothing behind");
 }
 
 #[test]
@@ -545,14 +549,14 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn an_evaluation_tells_what_it_leaves_out() {
+fn an_evaluation_reports_what_it_leaves_out() {
     let folder = Folder::new("left-out");
     let long = json!({ "text": "sea ".repeat(40) }).to_string();
     let data = folder.file("lines.jsonl", format!("{long}\n{{\"text\": \"boat\"}}\n"));
     let eval = ["eval", "--data", &data, "--seq-len", "16", "--json"];
     let (status, out, err) = tabtune(&eval);
     assert!(status == 0 && err.contains("warning[rows_cut]: 1 of 2"), "{err}");
-    // The sixteen of the long line, and those of the short one with its end.
+    // Sixteen labels of the long line, and those of the short line with its end-of-text token.
     let object: Value = serde_json::from_str(&out).expect("one JSON object");
     let short = tokenizer().encode("boat", true).expect("ids").len();
     assert_eq!(object["tokens"], json!(16 + short), "{object}");
@@ -562,10 +566,10 @@ fn an_evaluation_tells_what_it_leaves_out() {
 }
 
 #[test]
-fn the_memory_that_info_tells_is_what_a_run_takes() {
+fn the_memory_that_info_reports_is_what_a_run_takes() {
     let folder = Folder::new("memory");
     let (data, model) = (folder.file("text.txt", text()), folder.model("model"));
-    let told = succeeded(&["info", "--model", &model]);
+    let info = succeeded(&["info", "--model", &model]);
     let number = |text: &str, before: &str| -> f64 {
         let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no `{before}` in {text}"));
         rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
@@ -573,8 +577,8 @@ fn the_memory_that_info_tells_is_what_a_run_takes() {
     let (status, _, err) =
         tabtune(&["train", "--data", &data, "--out", &folder.path("out"), "--model", &model, "--steps", "1"]);
     assert_eq!(status, 0, "{err}");
-    let (told, taken) = (number(&told, "): about "), number(&err, "memory at its peak: "));
-    assert!((told / taken - 1.0).abs() < 0.05, "{told} is not {taken}");
+    let (reported, taken) = (number(&info, "): about "), number(&err, "memory at its peak: "));
+    assert!((reported / taken - 1.0).abs() < 0.05, "{reported} is not {taken}");
 }
 
 #[test]
@@ -600,7 +604,7 @@ fn wrong_usage_exits_2() {
     }
 }
 
-/// The fields of an event, in the order in which product.md tells them.
+/// The fields of an event, in the order in which product.md lists them.
 fn fields(kind: &str) -> Option<&'static [&'static str]> {
     match kind {
         "phase" => Some(&["phase", "done", "total"]),
@@ -632,7 +636,7 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
         "--log",
         &log,
     ];
-    assert_eq!(succeeded(&train(&data, &out, &samples)), "", "a run has no result on standard output");
+    assert_eq!(succeeded(&train(&data, &out, &samples)), "", "a run writes nothing to standard output");
 
     let mut names: Vec<_> =
         fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
@@ -674,7 +678,10 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let greedy = ["generate", "--prompt", "The cook", "--adapter", &out, "--temperature", "0", "--max-tokens", "12"];
     let once = succeeded(&greedy);
     assert_eq!(succeeded(&greedy), once);
-    assert!(!once.trim().is_empty() && !once.contains("The cook"), "what was generated, without the prompt: {once}");
+    assert!(
+        !once.trim().is_empty() && !once.contains("The cook"),
+        "expected the generated text without the prompt: {once}"
+    );
 
     let config = &events[0];
     assert_eq!(
@@ -682,7 +689,7 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
         (&json!("auto"), &Value::Null, Some(64))
     );
 
-    // Nothing better than the start was found: the last adapter is kept, and the loss that is told is its.
+    // Nothing better than the start was found, so the last adapter is kept and its loss is reported.
     let worse = folder.path("worse");
     succeeded(&train(
         &data,

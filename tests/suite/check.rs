@@ -1,4 +1,4 @@
-//! What every suite compares with, and how it gets a device.
+//! The comparisons that every suite uses, and how it gets a device.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use tabtune::device::{Device, DeviceOptions, Shape};
 
 pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 
-/// The shapes in which whole models are tried. Compiling kernels with work-group memory costs a software adapter in a
-/// browser seconds each, so there whole models run in the other shape; the tests of the ops run both.
+/// The shapes in which whole models are tested. A browser's software device needs seconds for each kernel with
+/// work-group memory, so there whole models run only in the other shape; the tests of the ops run both.
 pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
 
 thread_local! {
-    /// One device per shape in a browser, where all tests share a thread, so that a kernel is compiled once. Natively a
-    /// device must not outlive its thread's other locals, and each test has its own.
+    /// In a browser all tests share a thread and one device per shape, so that a kernel is compiled once. Natively a
+    /// device must not outlive its thread's other locals, so each test has its own.
     static DEVICES: RefCell<Vec<Rc<Device>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -24,14 +24,15 @@ pub async fn device(shape: Shape) -> Rc<Device> {
     if let Some(device) = known {
         return device;
     }
-    let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await.expect("an adapter");
+    let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await.expect("a device");
     if cfg!(target_arch = "wasm32") {
         DEVICES.with_borrow_mut(|devices| devices.push(device.clone()));
     }
     device
 }
 
-/// Every number within `tolerance` of the largest of the reference; the worst one is named.
+/// Checks that every number is within `tolerance` of the reference, relative to its largest number. A failure names the
+/// worst one.
 pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
     close64(what, found, &expected, tolerance);

@@ -1,4 +1,4 @@
-//! The table of all errors in the documentation is what the enum says.
+//! The documentation's table of all errors must match the enum.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tabtune::error::Error;
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/error.md");
 const ENUM: &str = include_str!("../../src/error.rs");
 
-/// One of each, in the order of the enum, with the numbers that a reader of the table sees.
+/// One example of each variant, in the order of the enum, as the reader of the table sees it.
 fn examples() -> Vec<Error> {
     let s = str::to_string;
     vec![
@@ -58,7 +58,7 @@ fn table() -> String {
 }
 
 #[test]
-fn the_table_of_errors_is_what_the_enum_says() {
+fn the_table_of_errors_matches_the_enum() {
     let examples = examples();
     let variants = ENUM.lines().filter(|line| line.trim_start().starts_with("#[error(")).count();
     assert_eq!(examples.len(), variants, "every variant of the enum has an example here");

@@ -1,4 +1,4 @@
-//! What the fuzzers begin with, and what they found, through the functions that they call.
+//! The seeds and the findings of the fuzzers, run through the functions that the fuzzers call.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-/// Every file of a target in `fuzz/<kind>`, read in time, and how that ended.
+/// Runs every file in `fuzz/<kind>` of every target, which must end in time, and returns the results.
 fn replay(kind: &str) -> Vec<(PathBuf, tabtune::error::Result<()>)> {
     let mut replayed = Vec::new();
     for (name, target) in targets::TARGETS {
@@ -39,8 +39,8 @@ fn every_seed_of_the_fuzzers_is_accepted() {
     }
 }
 
-/// Each of these once ended in a panic, took too long, or broke a promise that its target checks.
+/// Each finding once panicked, took too long, or broke a promise that its target checks.
 #[test]
-fn nothing_that_the_fuzzers_found_happens_again() {
+fn no_finding_of_the_fuzzers_happens_again() {
     assert!(!replay("findings").is_empty());
 }

@@ -151,7 +151,7 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
         Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
     let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
 
-    // The gradient is what a micro-batch leaves; the update that follows would clear it.
+    // Read the gradient after one micro-batch, because the update of a step clears it.
     let gradient = trainer.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
     for (module, a, b) in adapter.matrices(&gradient) {
         for (which, found) in [("A", a), ("B", b)] {
@@ -191,8 +191,8 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
     }
 }
 
-/// Compiling a kernel costs a software adapter in a browser seconds where work-group memory is used, so there that
-/// shape runs one case; the tests of the ops run every variant.
+/// A browser's software device needs seconds to compile a kernel that uses work-group memory, so there that shape runs
+/// only one case; the tests of the ops run every variant.
 fn cases(shape: Shape) -> impl Iterator<Item = &'static Case> {
     let few = cfg!(target_arch = "wasm32") && shape == Shape::Tiled;
     CASES.iter().filter(move |case| !few || case.name == "llama-tied-all-linear")

@@ -1,4 +1,4 @@
-//! Every limit on what a file may ask for: at the limit it is accepted, above it refused.
+//! Every limit on what a file may ask for: a file at the limit is accepted, a file above it is refused.
 
 use serde_json::{Value, json};
 use tabtune::adapter::peft::LONGEST_HEADER;
@@ -9,7 +9,7 @@ use tabtune::text::{Tokenizer, TokenizerFiles};
 
 const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 
-/// Of two values the first must be accepted, the second refused with this code.
+/// The first of the two values must be accepted, the second must be refused with this code.
 fn check<T>(what: &str, code: &str, values: [Value; 2], read: impl Fn(&Value) -> tabtune::error::Result<T>) {
     let [most, more] = values;
     assert_eq!(read(&most).err(), None, "{what} = {most:.60}");
@@ -47,7 +47,7 @@ fn config_json() {
         config[field] = value.clone();
         Config::parse(config.to_string().as_bytes())
     };
-    // Eight heads of four; of four and a half there are none.
+    // Eight heads of size four are possible, eight heads of size four and a half are not.
     check("hidden_size", "config", [json!(32), json!(36)], |value| read("hidden_size", value));
     let theta = |value: &Value| read("rope_parameters", &json!({ "rope_type": "default", "rope_theta": value }));
     check("rope_theta", "config", [json!(1e300), json!(-1.0)], theta);
@@ -64,7 +64,7 @@ fn adapter(rank: usize) -> AdapterFiles {
     AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }
 }
 
-/// The names are those of any Llama model.
+/// The spec of an adapter for the small model, whose names are those of any Llama model.
 fn spec(files: &AdapterFiles) -> tabtune::error::Result<AdapterSpec> {
     files.spec(&Config::parse(CONFIG.as_bytes()).expect("a config"))
 }
@@ -80,7 +80,7 @@ fn adapters() {
     let patterns =
         |count: usize| json!((0..count).map(|i| (i.to_string(), json!(4))).collect::<serde_json::Map<_, _>>());
     let expression = |bytes: usize| json!(format!(".*q_proj{}", "|x".repeat((bytes - 8) / 2)));
-    // What is matched has eight bytes more than the file's expression.
+    // The expression that is compiled is eight bytes longer than the one in the file.
     let fields = [
         ("lora_alpha", json!(1e38), json!(1e39)),
         ("rank_pattern", patterns(1024), patterns(1025)),

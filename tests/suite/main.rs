@@ -18,7 +18,10 @@ mod model;
 mod ops;
 mod plans;
 mod random_models;
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "what checks the references themselves runs natively"))]
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only `reference_self`, which runs natively, uses all of it")
+)]
 mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
@@ -34,7 +37,7 @@ mod settings;
 mod text;
 mod tiny;
 
-/// An async test on the adapter: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
+/// Async tests on the device: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.
 #[macro_export]
 macro_rules! device_tests {
     ($($(#[$doc:meta])* async fn $name:ident() $body:block)*) => {

@@ -21,8 +21,8 @@ fn config(case: &Case) -> Config {
 }
 
 crate::device_tests! {
-    /// The fixtures' files are as transformers names and shapes them.
-    async fn the_list_of_tensors_is_what_a_checkpoint_holds() {
+    /// The names and shapes in the fixtures are those of transformers.
+    async fn the_list_of_tensors_is_what_a_checkpoint_contains() {
         for case in CASES {
             let config = config(case);
             let entries = header(case.model).entries;
@@ -66,7 +66,7 @@ crate::device_tests! {
             let names = |file: &[u8]| header(file).entries.into_iter().map(|e| (e.name, e.shape)).collect::<Vec<_>>();
             assert_eq!(names(&first), names(case.model), "{name}");
 
-            // Other numbers instead of one linear's own, and only there.
+            // The weights of one linear are replaced, and no others.
             let wanted = (1, Target::Down);
             let spec = again.config.weight(wanted.0, wanted.1);
             let ones = vec![1.0; spec.shape.iter().product()];
@@ -82,7 +82,7 @@ crate::device_tests! {
         }
     }
 
-    /// What is data already and not computed yet is refused by name, never ignored.
+    /// A feature that a config can describe but the engine does not compute yet is refused by name, never ignored.
     async fn what_is_not_computed_yet_is_refused_by_name() {
         let llama = config(&CASES[0]);
         assert_eq!(llama.check_computed(), Ok(()));

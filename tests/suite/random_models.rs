@@ -1,5 +1,5 @@
-//! The laws on models, adapters and batches of random shapes: what the f64 reference computes, and what must be equal
-//! bit for bit.
+//! The laws on models, adapters and batches of random shapes: some compare with the f64 reference, others demand
+//! equality bit for bit.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,22 +21,22 @@ use crate::laws::{logits, same_bits};
 use crate::reference::Lora;
 use crate::reference::llama::{self, Batch, Llama, TARGETS, module_name};
 
-/// Every model needs pipelines of its own, which is what takes the time, so each runs in one kernel shape.
+/// Each model needs its own pipelines, which takes most of the time, so each runs in only one kernel shape.
 const MODELS: u64 = if cfg!(target_arch = "wasm32") { 2 } else { 6 };
 
 fn shape_of(seed: u64) -> Shape {
     MODEL_SHAPES[seed as usize % MODEL_SHAPES.len()]
 }
 
-struct Dice(SplitMix64);
+struct Random(SplitMix64);
 
-impl Dice {
-    /// A whole number from `least` to `most`.
+impl Random {
+    /// An integer from `least` to `most`.
     fn between(&mut self, least: usize, most: usize) -> usize {
         least + (self.0.next_u64() % (most - least + 1) as u64) as usize
     }
 
-    /// Numbers in ±size that f32 holds.
+    /// Uniform numbers in ±`size`, rounded to f32.
     fn numbers(&mut self, n: usize, size: f64) -> Vec<f32> {
         (0..n).map(|_| ((2.0 * self.0.unit() - 1.0) * size) as f32).collect()
     }
@@ -53,32 +53,32 @@ struct Twin {
 }
 
 fn twin(seed: u64) -> Twin {
-    let mut dice = Dice(SplitMix64(seed));
-    let kv = dice.between(1, 2);
+    let mut random = Random(SplitMix64(seed));
+    let kv = random.between(1, 2);
     let shape = llama::Config {
-        v: dice.between(5, 90),
-        c: 4 * dice.between(2, 18),
-        l: dice.between(1, 3),
-        h: kv * dice.between(1, 3),
+        v: random.between(5, 90),
+        c: 4 * random.between(2, 18),
+        l: random.between(1, 3),
+        h: kv * random.between(1, 3),
         kv,
-        d: 4 * dice.between(1, 17),
-        f: 4 * dice.between(1, 20),
+        d: 4 * random.between(1, 17),
+        f: 4 * random.between(1, 20),
         eps: 1e-5,
         theta: 500.0,
-        tied: dice.between(0, 1) == 0,
+        tied: random.between(0, 1) == 0,
     };
     let mut tensors = Vec::new();
     for (name, size) in shape.shapes() {
-        // Gains near one, matrices so that no layer explodes.
+        // Gains are near one, and matrices are small enough that no layer explodes.
         let values = match size[..] {
-            [n] => dice.numbers(n, 0.5).into_iter().map(|x| 1.0 + x).collect(),
-            _ => dice.numbers(size.iter().product(), (3.0 / size[1] as f64).sqrt()),
+            [n] => random.numbers(n, 0.5).into_iter().map(|x| 1.0 + x).collect(),
+            _ => random.numbers(size.iter().product(), (3.0 / size[1] as f64).sqrt()),
         };
         tensors.push((name, size, values));
     }
-    let (adapter, adapters) = random_adapter(&shape, &mut dice);
-    let (b, t) = (dice.between(1, 3), dice.between(1, 21));
-    let (batch, rows) = random_batch(shape.v, b, t, &mut dice);
+    let (adapter, adapters) = random_adapter(&shape, &mut random);
+    let (b, t) = (random.between(1, 3), random.between(1, 21));
+    let (batch, rows) = random_batch(shape.v, b, t, &mut random);
     let weights = tensors
         .iter()
         .map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect()))
@@ -98,22 +98,22 @@ fn twin(seed: u64) -> Twin {
     }
 }
 
-/// One rank and one alpha on a random choice of linears, at least one.
-fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTreeMap<llama::Site, Lora>) {
+/// An adapter with one rank and one alpha on a random choice of at least one linear.
+fn random_adapter(shape: &llama::Config, random: &mut Random) -> (AdapterFiles, BTreeMap<llama::Site, Lora>) {
     let all: Vec<llama::Site> = (0..shape.l).flat_map(|layer| TARGETS.map(|target| (layer, target))).collect();
-    let mut sites: Vec<llama::Site> = all.iter().copied().filter(|_| dice.between(0, 2) > 0).collect();
+    let mut sites: Vec<llama::Site> = all.iter().copied().filter(|_| random.between(0, 2) > 0).collect();
     if sites.is_empty() {
         sites.push(all[all.len() - 1]);
     }
     let smallest =
         TARGETS.map(|target| shape.linear(target)).iter().map(|(rows, cols)| *rows.min(cols)).min().unwrap_or(1);
-    let (rank, alpha) = (dice.between(1, smallest.min(9)), dice.between(1, 40) as f64 / 4.0);
+    let (rank, alpha) = (random.between(1, smallest.min(9)), random.between(1, 40) as f64 / 4.0);
     let (mut tensors, mut adapters) = (Vec::new(), BTreeMap::new());
     for &site in &sites {
         let (n_out, n_in) = shape.linear(site.1);
-        let (a, b) = (dice.numbers(rank * n_in, (3.0 / n_in as f64).sqrt()), dice.numbers(n_out * rank, 0.3));
+        let (a, b) = (random.numbers(rank * n_in, (3.0 / n_in as f64).sqrt()), random.numbers(n_out * rank, 0.3));
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
-        // The engine holds the scale in f32.
+        // The engine keeps the scale in f32.
         adapters.insert(site, Lora { a: wide(&a), b: wide(&b), scale: f64::from((alpha / rank as f64) as f32), rank });
         let name = |which| format!("base_model.model.{}.lora_{which}.weight", module_name(site));
         tensors.push((name("A"), vec![rank, n_in], a));
@@ -126,13 +126,13 @@ fn random_adapter(shape: &llama::Config, dice: &mut Dice) -> (AdapterFiles, BTre
     (AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }, adapters)
 }
 
-/// B rows of T tokens, of whose labels about a third are masked; at least one is not.
-fn random_batch(v: usize, b: usize, t: usize, dice: &mut Dice) -> (Batch, Vec<Row>) {
+/// B rows of T tokens. About a third of the labels are masked, but never all of them.
+fn random_batch(v: usize, b: usize, t: usize, random: &mut Random) -> (Batch, Vec<Row>) {
     let mut batch = Batch { b, t, ids: Vec::new(), labels: Vec::new() };
     let mut rows = Vec::new();
     for row in 0..b {
-        let ids: Vec<u32> = (0..=t).map(|_| dice.between(0, v - 1) as u32).collect();
-        let labels: Vec<bool> = (0..t).map(|at| (row == 0 && at == t - 1) || dice.between(0, 2) > 0).collect();
+        let ids: Vec<u32> = (0..=t).map(|_| random.between(0, v - 1) as u32).collect();
+        let labels: Vec<bool> = (0..t).map(|at| (row == 0 && at == t - 1) || random.between(0, 2) > 0).collect();
         batch.ids.extend(&ids[..t]);
         batch.labels.extend((0..t).map(|at| labels[at].then_some(ids[at + 1] as usize)));
         rows.push(Row { ids, labels, tokens: t });
@@ -181,7 +181,7 @@ impl Training {
         self.trainer.result(ticket).await.expect("a result")
     }
 
-    /// Steps on all rows: what each came to.
+    /// Takes `n` steps on all rows and returns their results.
     async fn steps(&mut self, n: usize) -> Vec<StepResult> {
         let (mut results, micros) = (Vec::new(), [self.micro.clone()]);
         for _ in 0..n {
@@ -190,7 +190,7 @@ impl Training {
         results
     }
 
-    /// Parameters and both moments: what a checkpoint holds of the numbers.
+    /// Parameters and both moments: all the numbers of a run state.
     async fn save(&self) -> [Vec<f32>; 3] {
         let buffers = self.trainer.buffers();
         let [p, m, v] = [&buffers.p, &buffers.m, &buffers.v].map(|tensor| tensor.download(&self.device));
@@ -203,7 +203,7 @@ impl Training {
     }
 }
 
-/// The same rows with other tokens wherever nothing may see them: as labels that carry no loss, and behind the last
+/// The same rows with other tokens wherever nothing may see them: at positions that carry no loss, and after the last
 /// label of each row.
 fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
     let mut other = micro.clone();
@@ -231,11 +231,11 @@ crate::device_tests! {
                 device.shape, twin.reference.config, twin.batch.b, twin.batch.t
             );
 
-            // Train four, and train two, save, stray, load, train two.
+            // Four steps in a row must equal two steps, saving, one more step, loading, and two steps.
             let start = training.save().await;
             let whole = training.steps(4).await;
             let trained = training.save().await;
-            assert_ne!(trained, start, "steps change something, {what}");
+            assert_ne!(trained, start, "steps change the adapter, {what}");
             training.load(0, &start);
             let first = training.steps(2).await;
             let saved = training.save().await;
@@ -244,7 +244,7 @@ crate::device_tests! {
             let last = training.steps(2).await;
             assert_eq!([first, last].concat(), whole, "{what}");
             for (which, (found, expected)) in training.save().await.iter().zip(&trained).enumerate() {
-                same_bits(&format!("numbers {which} of a checkpoint, {what}"), found, expected);
+                same_bits(&format!("numbers {which} of a run state, {what}"), found, expected);
             }
 
             training.load(0, &start);
@@ -254,8 +254,8 @@ crate::device_tests! {
             let again = training.trainer.gradient(&unseen, training.seq_len).await.expect("a gradient");
             same_bits(&format!("the gradient with other padding and prompts, {what}"), &again, &gradient);
 
-            // One row after the other, or all at once. After the first step without clipping, the first moment is a
-            // tenth of the gradient.
+            // One row at a time must equal all rows at once. After the first step without clipping, the first moment is
+            // a tenth of the gradient.
             let one_by_one: Vec<_> =
                 twin.rows.iter().map(|row| MicroBatch::assemble(&[row], twin.batch.b, twin.batch.t)).collect();
             let sum = training.step(&one_by_one, 0.0, 0.0).await;
@@ -333,7 +333,7 @@ crate::device_tests! {
             close64(&format!("merged is unmerged, {what}"), &logits(&merged, ids, b, 1.0).await, &expected, 2e-5);
             same_bits(&format!("unmerged is the base, {what}"), &logits(&base, ids, b, 1.0).await, &plain);
 
-            // B = 0 is the base.
+            // An adapter with B = 0 is the base.
             let mut flat = adapter.read(&device).await.expect("parameters");
             let positions: Vec<f32> = (0..flat.len()).map(|i| i as f32).collect();
             for place in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {

@@ -1,5 +1,5 @@
-//! The safetensors parser: exact answers, refusals, and the `safetensors` crate as oracle. Ours is stricter, so
-//! whatever it accepts the crate must accept with the same content.
+//! The safetensors parser: exact results, refusals, and the `safetensors` crate as the oracle. Our parser is stricter,
+//! so the crate must accept every file that it accepts, with the same content.
 
 use proptest::prelude::*;
 use tabtune::error::Error;
@@ -7,7 +7,7 @@ use tabtune::files::safetensors::{Dtype, Header, MOST_TENSORS, to_f32, write};
 
 const FILE: &str = "model.safetensors";
 
-/// A file of this header and so many bytes of data.
+/// A file with this header and `data` bytes of data.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -23,7 +23,7 @@ fn parse(bytes: &[u8]) -> Result<Header, Error> {
     Header::parse(&bytes[8..8 + length as usize], bytes.len() as u64, FILE)
 }
 
-/// The reason of a refusal.
+/// The reason why a file is refused.
 fn refused(bytes: &[u8]) -> String {
     match parse(bytes) {
         Err(Error::Safetensors { file, reason }) if file == FILE => reason,
@@ -31,7 +31,7 @@ fn refused(bytes: &[u8]) -> String {
     }
 }
 
-/// What our parser accepts must be what the crate reads.
+/// The crate must read the same from every file that our parser accepts.
 fn check_with_oracle(bytes: &[u8]) {
     let Ok(header) = parse(bytes) else { return };
     let oracle = safetensors::SafeTensors::deserialize(bytes).expect("the crate accepts what we accept");
@@ -75,7 +75,7 @@ fn header_lengths_are_refused_beyond_the_file_and_beyond_the_limit() {
 }
 
 #[test]
-fn offsets_beyond_four_gibibytes_are_right() {
+fn offsets_beyond_four_gibibytes_are_correct() {
     let header = concat!(
         r#"{"a":{"dtype":"F32","shape":[2147483648],"data_offsets":[0,8589934592]},"#,
         r#""b":{"dtype":"BF16","shape":[1],"data_offsets":[8589934592,8589934594]}}"#
@@ -136,7 +136,7 @@ fn each_fault_is_named() {
 }
 
 #[test]
-fn names_that_mean_something_to_javascript_are_names() {
+fn names_with_a_meaning_in_javascript_are_ordinary_names() {
     let numbers = [1.0];
     let tensors: Vec<_> =
         ["__proto__", "constructor", "\"\\\u{1}é"].iter().map(|n| (n.to_string(), vec![1], &numbers[..])).collect();
@@ -161,7 +161,7 @@ fn half_precision_numbers_become_the_same_numbers() {
             Dtype::F16 => half::f16::from_f32(v).to_f32(),
             Dtype::BF16 => half::bf16::from_f32(v).to_f32(),
         });
-        assert_eq!(numbers[0], 7.0, "what stood there stays");
+        assert_eq!(numbers[0], 7.0, "earlier numbers are kept");
         let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&numbers[1..]), bits(&expected), "{dtype:?}");
         assert_eq!(bytes.len() as u64, dtype.bytes() * values.len() as u64);
@@ -187,7 +187,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_written_reads_back(
+    fn every_written_file_reads_back(
         tensors in prop::collection::btree_map("\\PC{1,12}", prop::collection::vec(-1e3f32..1e3, 0..20), 0..8),
         metadata in prop::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..3),
     ) {

@@ -1,4 +1,4 @@
-//! How tokens are chosen, held to the distribution that the settings describe.
+//! How tokens are chosen, compared with the distribution that the settings describe.
 
 use tabtune::generate::{Sampling, choose};
 use tabtune::random::SplitMix64;
@@ -6,8 +6,8 @@ use tabtune::random::SplitMix64;
 const GREEDY: Sampling = Sampling { max_tokens: 1, temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0, strength: 1.0 };
 const DRAWS: usize = 40_000;
 
-/// The probability of every token: softmax(logits / temperature), of which the `top_k` likeliest stay, then as few of
-/// these as reach `top_p`.
+/// The probability of every token: softmax(logits / temperature), restricted to the `top_k` likeliest tokens, then to
+/// the fewest of these whose sum reaches `top_p`.
 fn probabilities(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
     let normal = |weights: Vec<f64>| {
         let sum: f64 = weights.iter().sum();
@@ -40,7 +40,7 @@ fn tokens_are_chosen_as_often_as_they_are_likely() {
                 let sampling = Sampling { temperature, top_k, top_p, ..GREEDY };
                 let (found, expected) = (frequencies(&logits, &sampling), probabilities(&logits, &sampling));
                 for (f, e) in found.iter().zip(&expected) {
-                    // Five standard deviations of a mean of so many draws; what has no probability is never drawn.
+                    // Five standard deviations of the mean of all draws; a token of probability 0 is never drawn.
                     let most = 5.0 * (e * (1.0 - e) / DRAWS as f64).sqrt();
                     assert!((f - e).abs() <= most + 1e-9, "{sampling:?}: found {found:?}, expected {expected:?}");
                 }
@@ -50,7 +50,7 @@ fn tokens_are_chosen_as_often_as_they_are_likely() {
 }
 
 #[test]
-fn without_temperature_the_likeliest_token_is_chosen_and_of_equal_ones_the_first() {
+fn without_temperature_the_first_of_the_likeliest_tokens_is_chosen() {
     let mut random = SplitMix64(1);
     for (logits, expected) in
         [(&[1.0f32, 3.0, 2.0][..], 1), (&[-1.0, -4.0, -1.0], 0), (&[0.0, 7.0, 7.0, 6.0, 7.0], 1), (&[5.0], 0)]

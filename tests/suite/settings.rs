@@ -1,4 +1,4 @@
-//! The settings of a run: what their documentation promises of ranges and defaults.
+//! The settings of a run: the ranges and defaults that their documentation promises.
 
 use tabtune::model::Config;
 use tabtune::run::{Method, Settings};
@@ -27,7 +27,7 @@ fn defaults_can_be_used_with_every_model() {
 }
 
 #[test]
-fn every_setting_is_refused_out_of_its_range_and_used_at_its_ends() {
+fn every_setting_is_refused_outside_its_range_and_accepted_at_its_ends() {
     type Set = fn(&mut Settings, f64);
     let (config, settings) = embedded();
     let context = config.context as f64;
@@ -86,7 +86,7 @@ fn dropout_belongs_to_lora() {
     assert!(with(Method::Full, 0.1).expect_err("full").to_string().contains("dropout"));
 }
 
-/// 150 steps or three epochs, whichever is more, at most 2,000.
+/// The default is 150 steps or three epochs, whichever is more, but at most 2,000 steps.
 #[test]
 fn default_steps_see_every_row_three_times_within_bounds() {
     let (_, settings) = embedded();

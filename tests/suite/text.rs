@@ -1,5 +1,5 @@
-//! From text to batches, against the rules of the documentation and the `tokenizers` crate as oracle. The tokenizer is
-//! the embedded model's; others are made from it.
+//! From text to batches, checked against the documented rules and the `tokenizers` crate as the oracle. The tokenizer
+//! is the embedded model's; others are derived from it.
 
 mod batches;
 mod chat;
@@ -102,7 +102,7 @@ fn plain_text_is_cut_into_windows_and_the_last_is_padded() {
         assert_eq!(labels(row), window[1..]);
         assert_eq!(row.tokens, window.len().min(8));
     }
-    assert!(found.rows.last().unwrap().labels.iter().any(|t| !t), "the text was meant to need padding");
+    assert!(found.rows.last().unwrap().labels.iter().any(|t| !t), "the text should need padding");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn broken_lines_are_named_with_their_number() {
         ("{\"prompt\": \"a\"}", "`completion` is missing"),
         ("{\"completion\": \"a\"}", "`prompt` is missing"),
         ("{\"prompt\": \"a\", \"completion\": null}", "`completion` is not a string"),
-        ("{}", "none of `text`"),
+        ("{}", "found none of them"),
     ];
     for (line, expected) in cases {
         let error = rows_of("a.jsonl", &format!("{good}\n\n{line}\n{good}"), 8).unwrap_err();
@@ -201,14 +201,14 @@ fn broken_lines_are_named_with_their_number() {
     }
     let error = rows_of("a.csv", "text,x\nfine,1\n\nshort\n", 8).unwrap_err();
     assert!(
-        matches!(&error, Error::DataLine { line: 4, reason, .. } if reason == "1 fields, the first line has 2"),
+        matches!(&error, Error::DataLine { line: 4, reason, .. } if reason == "expected 2 fields, as in the first line, but found 1"),
         "{error:?}"
     );
     assert_eq!(rows_of("a.csv", "prompt,answer\na,b\n", 8).unwrap_err().code(), "data_format");
 }
 
 #[test]
-fn nothing_to_train_on_is_an_empty_text() {
+fn files_without_anything_to_train_on_are_an_empty_text() {
     for (name, text) in [
         ("a.txt", ""),
         ("a.txt", "\u{feff}"),
@@ -224,7 +224,7 @@ fn nothing_to_train_on_is_an_empty_text() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_text_and_other_encodings_are_refused() {
+fn a_byte_order_mark_is_not_text_and_other_encodings_are_refused() {
     assert_eq!(
         rows_of("a.txt", "\u{feff}Hello there", 2).unwrap().rows,
         rows_of("a.txt", "Hello there", 2).unwrap().rows
@@ -247,7 +247,7 @@ fn sizes_are_refused_before_anything_is_decoded() {
     assert_eq!((PAGE_LIMIT, NATIVE_LIMIT), (8_000_000, 64_000_000));
 }
 
-/// A file of `count` examples, told apart by their first id.
+/// A file of `count` examples whose first ids differ.
 fn numbered(count: usize) -> Document {
     let lines: Vec<String> =
         (0..count).map(|i| json_line(&[("text", &format!("{} x", (b'a' + i as u8) as char))])).collect();
@@ -276,7 +276,7 @@ fn the_last_rows_in_file_order_are_held_out() {
 }
 
 #[test]
-fn holding_out_at_most_so_many_equals_holding_out_so_many() {
+fn capping_the_held_out_rows_equals_holding_out_fewer() {
     let options = |holdout| DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };
     let mut data = Dataset::from_documents(&TOKENIZER, &[numbered(20)], None, &options(0.5)).unwrap();
     let fewer = Dataset::from_documents(&TOKENIZER, &[numbered(20)], None, &options(0.2)).unwrap();
@@ -287,14 +287,14 @@ fn holding_out_at_most_so_many_equals_holding_out_so_many() {
 }
 
 #[test]
-fn held_out_documents_replace_the_held_out_part() {
+fn held_out_documents_replace_the_held_out_fraction() {
     let options = DatasetOptions { seq_len: 4, holdout: 0.5, limit_bytes: PAGE_LIMIT };
     let data = Dataset::from_documents(&TOKENIZER, &[numbered(4)], Some(&[numbered(7)]), &options).unwrap();
     assert_eq!((data.rows.len(), data.held_out.len()), (4, 7));
 }
 
 #[test]
-fn plain_rows_stand_where_the_first_plain_file_stands() {
+fn plain_rows_go_where_the_first_plain_file_is() {
     let documents = [numbered(2), document("a.txt", "a b c d e"), numbered(1), document("b.txt", "f g h")];
     let found = rows(&TOKENIZER, &documents, 4).unwrap().rows;
     let examples = rows(&TOKENIZER, &[numbered(2)], 4).unwrap().rows;
@@ -303,7 +303,7 @@ fn plain_rows_stand_where_the_first_plain_file_stands() {
 }
 
 #[test]
-fn text_the_tokenizer_hardly_knows_is_warned_of() {
+fn text_that_the_tokenizer_does_not_know_gives_a_warning() {
     let warned = |text: &str| {
         let options = DatasetOptions { seq_len: 16, holdout: 0.0, limit_bytes: PAGE_LIMIT };
         let data = Dataset::from_documents(&TOKENIZER, &[document("a.txt", text)], None, &options).unwrap();
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_token_but_the_first_is_a_target_once(
+    fn every_token_except_the_first_is_a_label_once(
         words in prop::collection::vec(1usize..30, 1..4), seq_len in 1usize..12,
     ) {
         let texts: Vec<String> = words.iter().map(|n| "word ".repeat(*n)).collect();

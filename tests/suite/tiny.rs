@@ -12,7 +12,7 @@ use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 
 use crate::laws::{CONFIG, MODEL};
 
-/// A tokenizer whose 96 ids are one character each, and the small model that it fits.
+/// A tokenizer whose 96 ids are one character each, for the small model.
 pub fn tiny_tokenizer() -> Vec<u8> {
     let characters =
         ('!'..='~').chain(['\u{120}', '\u{10a}']).enumerate().map(|(id, c)| (c.to_string(), serde_json::json!(id)));
@@ -24,7 +24,7 @@ pub fn tiny_tokenizer() -> Vec<u8> {
 }
 
 pub async fn tiny_base(device: &Rc<Device>) -> Base {
-    // Without an end of text, so that nothing ends a generation early.
+    // Without an end-of-text token, nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
     let tokenizer = tiny_tokenizer();
     let files = BaseFiles {
@@ -70,7 +70,7 @@ pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows")
 }
 
-/// A whole run on it: its events but for the phases, and what it keeps.
+/// A whole run on the tiny base: its events except for the phases, and what it keeps.
 pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
     let mut events = Vec::new();
     let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };

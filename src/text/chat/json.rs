@@ -1,5 +1,5 @@
-//! `tojson` as chat templates mean it: Python's `json.dumps`, which writes a space after commas and colons, keeps
-//! characters as they are and the order of keys, and writes numbers with a fraction in its own way.
+//! `tojson` as chat templates expect it: Python's `json.dumps`, which writes a space after commas and colons, keeps
+//! non-ASCII characters and the order of keys, and has its own format for floats.
 
 use std::io::{self, Write};
 
@@ -8,13 +8,13 @@ use minijinja::{Error, ErrorKind};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-/// The widest indentation that is written, in spaces.
+/// The maximum indentation, in spaces.
 const WIDEST_INDENT: usize = 16;
 
-/// `json.dumps(value, ensure_ascii=False, indent=indent)`. Other options of it are refused.
+/// `json.dumps(value, ensure_ascii=False, indent=indent)`. Any other option is an error.
 pub fn dumps(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // transformers' own default; nothing else has been seen in a template.
+    // Ignored: false is transformers' default, and no known template asks for anything else.
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let mut bytes = Vec::new();
@@ -51,7 +51,7 @@ impl Formatter for Spaced {
     }
 }
 
-/// `repr(value)`: the shortest digits, as a power of ten below 1e-4 and from 1e16 on.
+/// `repr(value)`: the shortest digits, in scientific notation below 1e-4 and from 1e16 on.
 fn python_float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let power: i32 = scientific.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0);

@@ -1,6 +1,6 @@
-//! Which part of a rendered conversation the assistant says. A template is a program, so this is found by asking it
-//! again: what a message says is what changes when it says something else, and what comes before an answer is what the
-//! template writes when it is asked for one.
+//! Which parts of a rendered conversation the assistant says. A template is a program, so the way to find out is to
+//! render again: the content of a message is what changes when the message says something else, and what precedes an
+//! answer is what the template writes when it is asked for the start of one.
 
 use std::ops::Range;
 
@@ -10,47 +10,46 @@ use super::ChatTemplate;
 use crate::text::formats::Conversation;
 
 impl ChatTemplate {
-    /// The bytes of `text`, the rendering of the conversation, that the assistant says, each turn through what ends it.
-    /// Turns that begin at or after the byte `horizon` may be left out.
-    pub fn spoken(&self, conversation: &Conversation, text: &str, horizon: usize) -> Vec<Range<usize>> {
-        let mut spoken: Vec<Range<usize>> = Vec::new();
-        let stranger = stranger_to(text);
+    /// Returns the byte ranges of `text`, the rendered conversation, that the assistant says. Each turn includes what
+    /// ends it. Turns that begin at or after the byte `horizon` may be left out.
+    pub fn assistant_spans(&self, conversation: &Conversation, text: &str, horizon: usize) -> Vec<Range<usize>> {
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        let placeholder = unused_char(text);
         for (at, message) in conversation.messages.iter().enumerate() {
             if !conversation.is_assistant(at) {
                 continue;
             }
-            let after_last = spoken.last().map_or(0, |turn| turn.end);
-            let Some(turn) = self.turn(conversation, at, message, text, stranger) else { continue };
+            let previous_end = spans.last().map_or(0, |span| span.end);
+            let Some(turn) = self.turn(conversation, at, message, text, placeholder) else { continue };
             if turn.start >= horizon {
                 break;
             }
-            let start = turn.start.max(after_last);
+            let start = turn.start.max(previous_end);
             if start < turn.end {
-                spoken.push(start..turn.end);
+                spans.push(start..turn.end);
             }
         }
-        spoken
+        spans
     }
 
-    /// One turn. None where the template does not write the message.
+    /// One turn; None if the template does not write the message.
     fn turn(
         &self,
         conversation: &Conversation,
         at: usize,
         message: &Value,
         text: &str,
-        stranger: char,
+        placeholder: char,
     ) -> Option<Range<usize>> {
         let render = |messages: &[Value], prompt| self.render(messages, conversation.tools.as_ref(), prompt).ok();
         let (before, _) = conversation.messages.split_at_checked(at)?;
         let (through, after) = conversation.messages.split_at_checked(at.saturating_add(1))?;
-        let other = with_content(message, Value::from(stranger.to_string()));
+        let other = with_content(message, Value::from(placeholder.to_string()));
         let changed_through = [before, &[other]].concat();
         let changed = [changed_through.as_slice(), after].concat();
         let content = render(&changed, false).and_then(|changed| difference(text, &changed));
 
-        // What stands after the generation prompt is what the model will have to say, a template's own additions
-        // included.
+        // The model has to produce everything after the generation prompt, including what the template itself adds.
         let prompt = render(before, true).filter(|prompt| text.starts_with(prompt.as_str()));
         let prompt = prompt.filter(|prompt| render(before, false).is_some_and(|without| without != *prompt));
         let prompt_end =
@@ -60,31 +59,31 @@ impl ChatTemplate {
         let end = match content {
             Some(content) => {
                 let tail = render(&changed_through, false)
-                    .and_then(|t| t.rsplit_once(stranger).map(|(_, tail)| tail.to_owned()));
+                    .and_then(|t| t.rsplit_once(placeholder).map(|(_, tail)| tail.to_owned()));
                 let rest = text.get(content.end..)?;
                 let shared = common_prefix(rest, &tail.unwrap_or_default());
                 content.end.checked_add(ending(rest.get(..shared)?))?
             }
-            // The content is not written, but something else may be: a call of a tool.
+            // The template does not write the content, but it may write something else, such as a tool call.
             None => render(through, false).filter(|through| text.starts_with(through.as_str())).map(|t| ending(&t))?,
         };
         Some(start..end)
     }
 }
 
-/// A message that says something else.
+/// The message with its content replaced.
 fn with_content(message: &Value, content: Value) -> Value {
     let keys = message.try_iter().into_iter().flatten();
     let fields = keys.filter_map(|key| message.get_item(&key).ok().map(|value| (key, value)));
     fields.filter(|(key, _)| key.as_str() != Some("content")).chain([(Value::from("content"), content)]).collect()
 }
 
-/// A character of the private use area that the text does not have.
-fn stranger_to(text: &str) -> char {
+/// A character of the private use area that does not occur in `text`.
+fn unused_char(text: &str) -> char {
     ('\u{e000}'..='\u{f8ff}').find(|c| !text.contains(*c)).unwrap_or('\u{e000}')
 }
 
-/// The bytes of `text` that `other` has otherwise; none if they are equal.
+/// The byte range in which `text` differs from `other`; None if they are equal.
 fn difference(text: &str, other: &str) -> Option<Range<usize>> {
     let start = common_prefix(text, other);
     let (rest, other_rest) = (text.get(start..)?, other.get(start..)?);
@@ -97,8 +96,8 @@ fn common_prefix(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
-/// How much of what a template writes after a message ends its turn: all but the white space at its end, unless that is
-/// all.
+/// How many bytes of what a template writes after a message belong to the turn: all except trailing white space, unless
+/// there is nothing else.
 fn ending(tail: &str) -> usize {
     let trimmed = tail.trim_end().len();
     if trimmed == 0 { tail.len() } else { trimmed }

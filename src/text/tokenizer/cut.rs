@@ -1,21 +1,23 @@
-//! Long texts in pieces: where a text may be cut so that the pieces give the ids of the whole.
+//! Where a long text may be cut so that its pieces give the same ids as the whole.
 
-/// Where a text may be cut so that the parts give the ids of the whole.
+/// The rule for where a text may be cut.
 ///
-/// Both patterns read from left to right, never look back, and look ahead by one character in `\s+(?!\S)` only. A cut
-/// is safe if no match of the whole reaches over it, and if what ends there ends there by itself too.
+/// Both patterns match from left to right, never look back, and look ahead by one character in `\s+(?!\S)` only. A cut
+/// is safe if no match in the whole text spans it, and if the match before it ends there in the piece as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// GPT-2's pattern: nothing but a run of white space has white space after its first character, so a match ends
-    /// before every run. The text before the cut ends in no white space, so the look-ahead does not see the cut.
+    /// GPT-2's pattern: only a run of white space has white space after its first character, so a match ends before
+    /// every run. The text before the cut does not end in white space, so the look-ahead does not see the cut.
     BeforeSpace,
-    /// Llama 3's and Qwen's: the same, but punctuation takes the line ends that follow it. Those never go on after the
-    /// last line end of a run, and a run with a line end in it is taken before the look-ahead comes to it.
+    /// Llama 3's and Qwen's pattern: the same, but punctuation also matches the line ends that follow it. Such a match
+    /// never goes past the last line end of a run, and a run that contains a line end is matched before the look-ahead
+    /// is tried.
     BeforeSpaceAfterLine,
 }
 
 impl Cut {
-    /// The first place at or after byte `least` where `text` may be cut; none if there is not twice as much of it.
+    /// Returns the first byte at or after `least` where `text` may be cut. None if the text is shorter than twice
+    /// `least` or cannot be cut.
     pub fn after(self, text: &str, least: usize) -> Option<usize> {
         let least = least.max(1);
         if text.len() / 2 < least {

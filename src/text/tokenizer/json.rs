@@ -1,10 +1,11 @@
-//! A strict reading of `tokenizer.json`. The file is described here in our own types and built from the crate's parts
-//! by hand; the crate never reads it. Why: the file comes from anywhere, and crafted ones make the crate's own reader
-//! panic (merges whose result is unknown, templates that name a missing token, a `Strip` longer than its text), compile
-//! a regular expression of the file's choice, or truncate and pad. A panic ends a wasm module for good.
+//! A strict reader for `tokenizer.json`. It parses the file into our own types and builds the tokenizer from the
+//! crate's parts; the crate never reads the file. The reason is that files come from anywhere, and crafted ones make
+//! the crate's own reader panic (merges whose result is unknown, templates that name a missing token, a `Strip` longer
+//! than its text), compile a regular expression of the file's choice, or truncate and pad. A panic ends a wasm module
+//! for good.
 //!
-//! So: byte-pair models only; only the parts that GPT-2, Llama, SmolLM2, Qwen and Mistral use; regular expressions are
-//! recognised letter by letter. Any other file is refused in words.
+//! Only byte-pair models are supported, with only the parts that GPT-2, Llama, SmolLM2, Qwen and Mistral use. Regular
+//! expressions must equal the known ones character by character. Any other file is refused with a reason.
 
 use std::collections::HashSet;
 
@@ -15,40 +16,40 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use super::cut::Cut;
 use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 
-/// The largest file of a tokenizer, in bytes.
+/// The maximum size of tokenizer.json, in bytes.
 const LARGEST_FILE: usize = 32 << 20;
-/// Ids lie below this.
+/// All ids are below this.
 const MOST_IDS: u32 = 1_000_000;
-/// The most text of all added tokens together, in bytes: they become one automaton, which takes some hundred times as
-/// much.
+/// The maximum size of all added tokens together, in bytes. They become one automaton, which takes about a hundred
+/// times as much memory.
 const MOST_ADDED: usize = 4 << 20;
-/// How many tokens a template may add to a text.
+/// How many tokens the post-processor's template may add to a text.
 const MOST_SPECIALS: usize = 8;
 
-/// What a `tokenizer.json` comes to.
+/// What is built from a `tokenizer.json`.
 pub struct Parts {
     pub inner: tokenizers::Tokenizer,
-    /// The special ids that stand before and after a text.
+    /// The special ids to put before and after a text.
     pub before: Vec<u32>,
     pub after: Vec<u32>,
     pub cut: Option<Cut>,
-    /// Is text the tokens' bytes, one token after the other? If not, a first space is dropped and bytes come as
+    /// Whether text is simply the bytes of the tokens. If not, a leading space is dropped and bytes are written as
     /// `<0x41>`.
     pub byte_level: bool,
     /// The highest id plus one.
     pub size: usize,
 }
 
-/// Reads and builds a tokenizer, or says in words why not.
+/// Reads the file and builds the tokenizer, or returns the reason why it cannot.
 pub fn read(json: &[u8]) -> Result<Parts, String> {
     if json.len() > LARGEST_FILE {
-        return Err(format!("tokenizer.json has {} bytes, at most {LARGEST_FILE} are read", json.len()));
+        return Err(format!("tokenizer.json has {} bytes; the limit is {LARGEST_FILE}", json.len()));
     }
     let file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
     file.build()
 }
 
-/// The parser's words, unless the model's kind explains more.
+/// The parser's message, unless the type of the model explains more.
 fn explain(json: &[u8], error: &serde_json::Error) -> String {
     #[derive(Deserialize)]
     struct Outline {
@@ -65,7 +66,7 @@ fn explain(json: &[u8], error: &serde_json::Error) -> String {
 }
 
 fn unknown_model(kind: &str) -> String {
-    format!("its model is of the type `{kind}`, only `BPE` is supported")
+    format!("its model has the type `{kind}`; only `BPE` is supported")
 }
 
 #[derive(Deserialize)]
@@ -97,7 +98,7 @@ struct Added {
 
 #[derive(Deserialize)]
 struct Model {
-    /// Old files leave it out.
+    /// Missing in old files.
     r#type: Option<String>,
     vocab: Vocab,
     merges: Vec<Merge>,
@@ -124,12 +125,12 @@ impl File {
         let highest = self.model.vocab.values().chain(self.added_tokens.iter().map(|t| &t.id)).max();
         let size = match highest {
             None => return Err("its vocabulary is empty".to_owned()),
-            Some(id) if *id >= MOST_IDS => return Err(format!("it has the id {id}, ids must lie below {MOST_IDS}")),
+            Some(id) if *id >= MOST_IDS => return Err(format!("it has the id {id}, but ids must be below {MOST_IDS}")),
             Some(id) => (*id as usize).saturating_add(1),
         };
         let specials = || before.iter().chain(&after);
         if specials().count() > MOST_SPECIALS || specials().any(|id| *id as usize >= size) {
-            return Err(format!("its template adds more than {MOST_SPECIALS} tokens or one that does not exist"));
+            return Err(format!("its template adds more than {MOST_SPECIALS} tokens, or one that does not exist"));
         }
 
         let mut inner = tokenizers::Tokenizer::new(self.model.build()?);
@@ -142,8 +143,8 @@ impl File {
         Ok(Parts { inner, before, after, cut, byte_level, size })
     }
 
-    /// Added tokens are found before anything else. None with white space in it reaches over a cut, and none without
-    /// the three flags looks at its neighbours. NFC never joins white space with what stands before or after it.
+    /// Added tokens are matched before anything else. One without white space never spans a cut, and one without the
+    /// three flags does not look at its neighbours. NFC never joins white space with the characters next to it.
     fn cut(&self) -> Option<Cut> {
         let plain = |t: &Added| !(t.single_word || t.lstrip || t.rstrip || t.content.contains(char::is_whitespace));
         if !self.added_tokens.iter().all(plain) || !matches!(self.normalizer, None | Some(Normalizer::Nfc)) {
@@ -153,19 +154,22 @@ impl File {
     }
 }
 
-/// Adds the tokens outside the model. The crate numbers them by itself; it must come to the ids of the file.
+/// Adds the tokens outside the model. The crate numbers them itself, and its ids must equal those of the file.
 fn add(inner: &mut tokenizers::Tokenizer, tokens: Vec<Added>) -> Result<(), String> {
     if tokens.iter().map(|t| t.content.len()).fold(0, usize::saturating_add) > MOST_ADDED {
-        return Err(format!("its added tokens have more than {MOST_ADDED} bytes"));
+        return Err(format!("its added tokens have more than {MOST_ADDED} bytes in total"));
     }
     let mut contents = HashSet::new();
     let strips = tokens.iter().any(|t| t.lstrip || t.rstrip);
     for token in &tokens {
         if token.content.is_empty() || !contents.insert(token.content.as_str()) {
-            return Err(format!("the added token `{}` is empty or given twice", token.content));
+            return Err(format!("the added token `{}` is empty or appears twice", token.content));
         }
         if strips && token.content.contains(char::is_whitespace) {
-            return Err(format!("the added token `{}` holds white space while another strips it", token.content));
+            return Err(format!(
+                "the added token `{}` contains white space, but an added token strips white space",
+                token.content
+            ));
         }
     }
     let convert = |t: &Added| AddedToken {
@@ -189,7 +193,7 @@ impl Model {
             return Err(unknown_model(&kind));
         }
         if self.dropout.is_some_and(|p| p != 0.0) {
-            return Err("its model drops merges at random".to_owned());
+            return Err("its model drops merges at random, which is not supported".to_owned());
         }
         let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
         if given(&self.continuing_subword_prefix) || given(&self.end_of_word_suffix) {
@@ -208,7 +212,7 @@ impl Model {
             };
             let known = |token: &str| self.vocab.contains_key(token);
             if !known(&a) || !known(&b) || !known(&format!("{a}{b}")) {
-                return Err(format!("the merge of `{a}` and `{b}` has a part or a result that the vocabulary lacks"));
+                return Err(format!("the vocabulary lacks a part or the result of the merge of `{a}` and `{b}`"));
             }
             merges.push((a, b));
         }

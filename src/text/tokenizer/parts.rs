@@ -1,4 +1,4 @@
-//! The parts around the model: each as the file describes it, and how it is built. What is not listed is refused.
+//! The parts around the model: how the file describes each, and how it is built. Anything not listed is refused.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tokenizers::{decoders as d, normalizers as n, pre_tokenizers as p};
 
 use super::cut::Cut;
 
-/// How Llama 3 and Qwen cut text, but for their digits: Llama 3 has `\p{N}{1,3}` at the `#`, Qwen `\p{N}`.
+/// How Llama 3 and Qwen split text, except for digits: in place of `#`, Llama 3 has `\p{N}{1,3}` and Qwen `\p{N}`.
 const CL100K: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -42,7 +42,7 @@ pub enum PreTokenizer {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub enum PostProcessor {
-    /// Changes offsets only, which nobody reads.
+    /// Skipped: it changes only offsets.
     ByteLevel {},
     TemplateProcessing {
         single: Vec<Piece>,
@@ -81,18 +81,18 @@ pub enum Pattern {
     Regex(String),
 }
 
-/// The most parts of a sequence. Each part may double a text, so their number is a bound on memory.
+/// The maximum number of parts in a sequence. Each part may double a text, so this limits memory.
 const MOST_PARTS: usize = 4;
 
 impl Pattern {
-    /// What to look for, if `content` may replace it: one character for one, so that no text grows without bound.
+    /// Replaces this pattern by `content`. Only one character may replace one, so that no text grows without bound.
     fn replaced_by(self, content: String) -> Result<n::Replace, String> {
         match self {
             Pattern::String(text) if text.chars().count() == 1 && content.chars().count() == 1 => {
                 n::Replace::new(text, content).map_err(|e| e.to_string())
             }
             Pattern::String(text) | Pattern::Regex(text) => {
-                Err(format!("it replaces `{text}`, only one character can be"))
+                Err(format!("it replaces `{text}`; only one character can be replaced, and only by one character"))
             }
         }
     }
@@ -103,7 +103,9 @@ impl Normalizer {
         Ok(match self {
             Normalizer::Nfc => n::NFC.into(),
             Normalizer::Prepend { prepend } if prepend.chars().count() == 1 => n::Prepend::new(prepend).into(),
-            Normalizer::Prepend { prepend } => return Err(format!("it puts `{prepend}` before a text")),
+            Normalizer::Prepend { prepend } => {
+                return Err(format!("it puts `{prepend}` before a text; only one character is supported"));
+            }
             Normalizer::Replace { pattern, content } => pattern.replaced_by(content)?.into(),
             Normalizer::Sequence { normalizers } => {
                 check_sequence(
@@ -118,7 +120,9 @@ impl Normalizer {
 
 fn check_sequence(parts: usize, nested: bool) -> Result<(), String> {
     if nested || parts > MOST_PARTS {
-        return Err(format!("it has a sequence of {parts} parts or within another; {MOST_PARTS} in one are supported"));
+        return Err(format!(
+            "it has a sequence of {parts} parts, or one within another; only one of at most {MOST_PARTS} is supported"
+        ));
     }
     Ok(())
 }
@@ -143,7 +147,7 @@ impl PreTokenizer {
                     .into()
             }
             PreTokenizer::Split { pattern: Pattern::String(text) | Pattern::Regex(text), .. } => {
-                return Err(format!("it cuts text by a pattern that is not supported: `{text}`"));
+                return Err(format!("it splits text by a pattern that is not supported: `{text}`"));
             }
             PreTokenizer::Sequence { pretokenizers } => {
                 check_sequence(
@@ -198,7 +202,7 @@ impl PostProcessor {
                     match piece {
                         Piece::Sequence { id } if id == "A" && !text_seen => text_seen = true,
                         Piece::Sequence { id } => {
-                            return Err(format!("its template names the text `{id}` out of turn"));
+                            return Err(format!("its template names the text `{id}`; only `A`, once, is supported"));
                         }
                         Piece::SpecialToken { id } => {
                             let token = special_tokens
@@ -209,7 +213,7 @@ impl PostProcessor {
                     }
                 }
                 if !text_seen {
-                    return Err("its template leaves the text out".to_owned());
+                    return Err("its template leaves out the text".to_owned());
                 }
             }
         }
@@ -218,7 +222,8 @@ impl PostProcessor {
 }
 
 impl Decoder {
-    /// The decoder, and whether it is byte-level. Only the two shapes whose text grows at its end as tokens are added.
+    /// The decoder, and whether it is byte-level. It must be one of the two kinds whose text only grows at the end as
+    /// tokens are added.
     pub fn build(self) -> Result<(DecoderWrapper, bool), String> {
         let parts = match self {
             Decoder::ByteLevel {} => return Ok((p::byte_level::ByteLevel::default().into(), true)),

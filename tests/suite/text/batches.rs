@@ -1,4 +1,4 @@
-//! The order of the data and what a micro-batch sends to the GPU.
+//! The order of the data, and what a micro-batch sends to the device.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_epoch_is_every_row_once(rows in 1usize..60, batch in 1usize..9, seed: u64, epoch in 0u32..5) {
+    fn an_epoch_uses_every_row_once(rows in 1usize..60, batch in 1usize..9, seed: u64, epoch in 0u32..5) {
         let batches = Batches { rows, batch, seed, shuffle: true };
         let steps = batches.steps_per_epoch();
         let order: Vec<usize> = (epoch * steps..(epoch + 1) * steps).flat_map(|step| batches.indices(step)).collect();
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn a_micro_batch_lists_its_targets_in_order(
+    fn a_micro_batch_lists_its_labels_in_order(
         masks in prop::collection::vec(prop::collection::vec(any::<bool>(), 5), 0..4), missing in 0usize..3,
     ) {
         let made: Vec<Row> = masks.iter().enumerate().map(|(b, mask)| Row {

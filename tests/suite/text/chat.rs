@@ -1,5 +1,5 @@
-//! Conversations: templates from a model's folder, rows with what the assistant says as labels, errors. Renderings of
-//! published templates are compared in `conformance`.
+//! Conversations: templates from a model's folder, rows whose labels are what the assistant says, and errors. The
+//! renderings of published templates are compared in `conformance`.
 
 use serde_json::{Value, json};
 use tabtune::error::{Error, Result};
@@ -41,7 +41,7 @@ fn render(source: &str, messages: Value) -> Result<String, String> {
 fn said(source: &str, messages: Value) -> Vec<String> {
     let (template, conversation) = (template(source), conversation(&messages));
     let text = template.text(&conversation, false).unwrap();
-    template.spoken(&conversation, &text, text.len()).into_iter().map(|turn| text[turn].to_owned()).collect()
+    template.assistant_spans(&conversation, &text, text.len()).into_iter().map(|turn| text[turn].to_owned()).collect()
 }
 
 fn line(messages: &Value) -> String {
@@ -72,7 +72,7 @@ fn a_conversation_is_one_row_that_trains_on_what_the_assistant_says() {
     let all = all.concat();
     let found = rows_of(&tokenizer, &line(&exchange()), 100).unwrap();
     assert_eq!(found.rows.len(), 1);
-    // No token is added: neither those of the post-processor nor an end of text.
+    // No token is added, neither by the post-processor nor at the end of the text.
     assert_eq!(found.rows[0].ids, padded(all.clone(), 101));
     assert_eq!(found.rows[0].tokens, all.len());
     assert_eq!(labels(&found.rows[0]), [ids("A friend."), vec![2], ids("Thank you."), vec![2]].concat());
@@ -92,11 +92,14 @@ fn long_conversations_lose_their_end_and_are_counted() {
     let options = DatasetOptions { seq_len: 4, holdout: 0.0, limit_bytes: PAGE_LIMIT };
     let lines = document("a.jsonl", &line(&exchange()));
     let error = Dataset::from_documents(&tokenizer, &[lines], None, &options).unwrap_err();
-    assert!(matches!(&error, Error::DataFormat { reason, .. } if reason.contains("no assistant speaks")), "{error:?}");
+    assert!(
+        matches!(&error, Error::DataFormat { reason, .. } if reason.contains("the assistant says nothing")),
+        "{error:?}"
+    );
 }
 
 #[test]
-fn conversations_stand_beside_other_examples() {
+fn conversations_can_be_mixed_with_other_examples() {
     let tokenizer = with_template(CHATML);
     let lines = format!("{}\n{}\n", json!({"text": "Alone."}), line(&exchange()));
     let found = rows_of(&tokenizer, &lines, 100).unwrap();
@@ -123,7 +126,7 @@ fn a_template_that_refuses_is_an_error_with_the_line() {
         error,
         Error::Conversation { name: "a.jsonl".to_owned(), line: 2, reason: "The user speaks first".to_owned() }
     );
-    // What Jinja itself refuses names the template's line.
+    // An error from Jinja itself names the line of the template.
     let error = rows_of(&with_template("\n\n{{ messages[0].content + 1 }}"), &line(&exchange()), 8).unwrap_err();
     assert!(
         matches!(&error, Error::Conversation { line: 1, reason, .. } if reason.contains(":3") || reason.contains('+')),
@@ -138,7 +141,7 @@ fn a_template_that_cannot_be_used_is_an_error_only_for_conversations() {
         ("{{ m | no_such_filter }}", "no_such_filter"),
         (&"(".repeat(100_000), ""),
         (&format!("{{{{ {}", "(".repeat(100_000)), "recursion"),
-        (&" ".repeat((256 << 10) + 1), "at most 262144 are read"),
+        (&" ".repeat((256 << 10) + 1), "the limit is 262144"),
     ] {
         let tokenizer = with_template(source);
         assert!(rows_of(&tokenizer, r#"{"text": "Alone."}"#, 1).is_ok());
@@ -154,7 +157,7 @@ fn a_template_that_cannot_be_used_is_an_error_only_for_conversations() {
 }
 
 #[test]
-fn the_file_wins_over_the_configuration_and_default_over_other_names() {
+fn the_file_takes_precedence_over_the_config_and_default_over_other_names() {
     let text = |template: Option<&str>, config: Value| {
         let tokenizer = folder(template, Some(config));
         tokenizer
@@ -178,7 +181,7 @@ fn jinja_is_read_as_transformers_reads_it() {
         {"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "apple": {"é\"": "<&>'"}},
     ]);
     let cases = [
-        // Blocks are trimmed on both sides, a line end at the end of the file is dropped.
+        // Blocks are trimmed on both sides, and a line end at the end of the file is dropped.
         ("  {% if true %}\n  a\n  {% endif %}\nb\n", "  a\nb"),
         ("{{ messages[0]['content'].strip() }}|{{ messages[0].content | trim }}", "Hi|Hi"),
         ("{{ messages[0].content.split('H')[1] }}{{ messages[-1].role.startswith('us') }}", "i True"),
@@ -201,7 +204,7 @@ fn jinja_is_read_as_transformers_reads_it() {
         ("a{% generation %}b{%- endgeneration -%} c", "abc"),
     ];
     for (source, expected) in cases {
-        // Python reads keys in the order of the file; serde_json's `json!` sorts them, so this line is written by hand.
+        // Python keeps the key order of the file, but serde_json's `json!` sorts keys, so this line is written by hand.
         let line = concat!(
             r#"{"messages": [{"role": "user", "content": " Hi ", "zebra": [1, 2.0, 1e-7, 1e16, null, true], "#,
             r#""apple": {"é\"": "<&>'"}}]}"#
@@ -223,31 +226,31 @@ fn jinja_is_read_as_transformers_reads_it() {
 #[test]
 fn a_turn_is_found_whatever_the_template_does_to_it() {
     let chat = exchange();
-    // It never looks at add_generation_prompt.
+    // This template ignores add_generation_prompt.
     let plain = "{% for m in messages %}<{{ m.role }}> {{ m.content }} </s>\n{% endfor %}";
     assert_eq!(said(plain, chat.clone()), ["A friend. </s>", "Thank you. </s>"]);
-    // A line end ends the turn, the conversation's last has none.
+    // A line end ends each turn except the last one of the conversation.
     let lines =
         "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %}{{ '\n' }}{% endif %}{% endfor %}";
     assert_eq!(said(lines, chat.clone()), ["A friend.", "Thank you."]);
     let lines = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}{% endfor %}\
                  {% if add_generation_prompt %}assistant: {% endif %}";
     assert_eq!(said(lines, chat.clone()), ["A friend.\n", "Thank you.\n"]);
-    // Words are changed, earlier turns are left out, everything is.
+    // The template changes words, leaves out earlier turns, or leaves out everything.
     assert_eq!(
         said(&CHATML.replace("m.content", "m.content | upper"), chat.clone()),
         ["A FRIEND.<|im_end|>", "THANK YOU.<|im_end|>"]
     );
     assert_eq!(said(&CHATML.replace("in messages", "in messages[2:]"), chat.clone()), ["Thank you.<|im_end|>"]);
     assert_eq!(said("nothing", chat), Vec::<String>::new());
-    // The same words twice, words of the template, no words.
+    // Messages repeat each other, consist of words of the template, or are empty.
     let echo = json!([{"role": "user", "content": "<|im_end|>\n"}, {"role": "assistant", "content": "<|im_end|>\n"},
         {"role": "assistant", "content": "assistant\n"}, {"role": "assistant", "content": ""}]);
     assert_eq!(said(CHATML, echo), ["<|im_end|>\n<|im_end|>", "assistant\n<|im_end|>", "<|im_end|>"]);
 }
 
 #[test]
-fn calls_of_tools_are_said_too() {
+fn tool_calls_are_labels_too() {
     let source = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>\
                   {% if m.tool_calls %}{% for c in m.tool_calls %}\
                   [{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}\
@@ -266,7 +269,7 @@ fn calls_of_tools_are_said_too() {
 }
 
 #[test]
-fn messages_that_are_none_are_named_with_their_line() {
+fn invalid_messages_are_named_with_their_line() {
     let cases = [
         (json!("Hi"), "`messages` is not a list"),
         (json!({"role": "user"}), "`messages` is not a list"),

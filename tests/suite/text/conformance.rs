@@ -1,6 +1,6 @@
-//! Published models, against Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks. What
-//! is expected lies in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from package
-//! registries; where they could not be fetched these tests say so and pass.
+//! Published models compared with Python's `tokenizers` and `transformers`: ids, renderings of chat templates, masks.
+//! The expected values are in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from
+//! package registries; if they could not be fetched, these tests say so and pass.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ impl Case {
     }
 }
 
-/// Messages, read as a file with them is.
+/// The conversation that a file with these messages contains.
 pub fn conversation(messages: &Value) -> Conversation {
     let line = serde_json::json!({ "messages": messages }).to_string();
     let Content::Examples(examples) = document("a.jsonl", &line).read().unwrap() else { panic!("examples") };
@@ -70,7 +70,7 @@ pub fn conversation(messages: &Value) -> Conversation {
     conversation
 }
 
-/// A file of a published model. None, with a word that cannot be overlooked, where it was not fetched.
+/// A file of a published model; None, with a warning that is hard to overlook, if it was not fetched.
 fn fetched(model: &str, name: &str) -> Option<Vec<u8>> {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
@@ -99,7 +99,7 @@ fn tokenizer(model: &str, template: Option<&str>) -> Option<Tokenizer> {
     Some(Tokenizer::from_files(&files).unwrap_or_else(|e| panic!("{model}: {e}")))
 }
 
-/// The template of a model: of the fixtures, or the fetched one of Llama 3.2.
+/// The template of a model, from the fixtures or, for Llama 3.2, from the fetched files.
 fn template(model: &str) -> Option<ChatTemplate> {
     let config = std::fs::read(format!("{TEXT}/templates/{model}.json"))
         .ok()
@@ -122,9 +122,9 @@ fn ids_equal_those_of_python() {
         for (line, expected) in lines.iter().zip(expected) {
             assert_eq!(tokenizer.encode(line, false).unwrap(), expected, "{model}: {line:?}");
             assert_eq!(tokenizer.encode_in_pieces(line, false, 1).unwrap(), expected, "{model} in pieces: {line:?}");
-            let (ids, places) = tokenizer.encode_with_places(line).unwrap();
-            assert_eq!((&ids, places.len()), (&expected, expected.len()), "{model} with places: {line:?}");
-            assert!(places.iter().all(|place| line.get(place.clone()).is_some()), "{model}: {places:?} in {line:?}");
+            let (ids, offsets) = tokenizer.encode_with_offsets(line).unwrap();
+            assert_eq!((&ids, offsets.len()), (&expected, expected.len()), "{model} with offsets: {line:?}");
+            assert!(offsets.iter().all(|token| line.get(token.clone()).is_some()), "{model}: {offsets:?} in {line:?}");
         }
     }
 }
@@ -159,7 +159,7 @@ fn renderings_and_their_ids_equal_those_of_transformers() {
     assert!(rendered >= 168, "{rendered} cases");
 }
 
-/// `{% generation %}` says in Jinja what we find out by asking twice.
+/// `{% generation %}` marks in Jinja what we find out by rendering twice.
 #[test]
 fn masks_equal_those_that_transformers_reads_from_generation_tags() {
     let Some(tokenizer) = tokenizer("smollm2", Some(&CHAT.generation_template)) else { return };
@@ -172,8 +172,8 @@ fn masks_equal_those_that_transformers_reads_from_generation_tags() {
     }
 }
 
-/// What is said, with the token that ends it: `turns` makes it of a turn's content and whether it is the last message.
-fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
+/// Compares each turn of the assistant with what `turns` makes of its content and of whether it is the last message.
+fn check_spans(model: &str, turns: impl Fn(&str, bool) -> String) {
     let Some(template) = template(model) else { return };
     let mut seen = 0;
     for case in CHAT.cases(model).iter().filter(|case| !case.add_generation_prompt && case.kwargs.is_empty()) {
@@ -183,8 +183,8 @@ fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
         let said = messages.iter().enumerate().filter(|(_, message)| message["role"] == "assistant");
         let expected: Vec<String> =
             said.map(|(at, message)| turns(message["content"].as_str().unwrap(), at == last)).collect();
-        let spoken = template.spoken(&CHAT.conversation(case.conversation), text, text.len());
-        let found: Vec<&str> = spoken.into_iter().map(|turn| &text[turn]).collect();
+        let spans = template.assistant_spans(&CHAT.conversation(case.conversation), text, text.len());
+        let found: Vec<&str> = spans.into_iter().map(|span| &text[span]).collect();
         assert_eq!(found, expected, "{model}: {text}");
         seen += found.len();
     }
@@ -193,12 +193,12 @@ fn check_spoken(model: &str, turns: impl Fn(&str, bool) -> String) {
 
 #[test]
 fn what_the_assistant_says_is_found_in_every_published_template() {
-    check_spoken("smollm2", |content, _| format!("{content}<|im_end|>"));
-    check_spoken("qwen2.5", |content, _| format!("{content}<|im_end|>"));
-    check_spoken("mistral", |content, _| format!("{content}</s>"));
-    check_spoken("tinyllama", |content, _| format!("{content}</s>"));
-    // Earlier thoughts are left out; an answer without them is written with an empty one.
-    check_spoken("qwen3", |content, last| {
+    check_spans("smollm2", |content, _| format!("{content}<|im_end|>"));
+    check_spans("qwen2.5", |content, _| format!("{content}<|im_end|>"));
+    check_spans("mistral", |content, _| format!("{content}</s>"));
+    check_spans("tinyllama", |content, _| format!("{content}</s>"));
+    // Earlier thoughts are left out; a last answer without a thought is written with an empty one.
+    check_spans("qwen3", |content, last| {
         let (thought, answer) = match content.split_once("</think>") {
             Some((thought, answer)) => {
                 (thought.trim_start_matches("<think>").trim_matches('\n'), answer.trim_start_matches('\n'))
@@ -225,7 +225,7 @@ fn what_the_assistant_says_is_found_in_llama_3() {
         let expected: Vec<String> =
             said.map(|message| format!("{}<|eot_id|>", message["content"].as_str().unwrap().trim())).collect();
         let found: Vec<&str> =
-            template.spoken(&conversation, text, text.len()).into_iter().map(|turn| &text[turn]).collect();
+            template.assistant_spans(&conversation, text, text.len()).into_iter().map(|span| &text[span]).collect();
         assert_eq!(found, expected, "{text}");
     }
 }

@@ -6,7 +6,7 @@ use tabtune::text::rows;
 use super::{TOKENIZER, document, ids, json_line};
 
 #[test]
-fn a_preview_shows_every_token_and_what_is_learnt_from() {
+fn a_preview_shows_every_token_and_marks_the_labels() {
     let lines = [json_line(&[("prompt", "Which town?"), ("completion", " Paris.")]), json_line(&[("text", "Last.")])]
         .join("\n");
     let found = rows(&TOKENIZER, &[document("a.jsonl", &lines)], 24).unwrap();
@@ -20,14 +20,14 @@ fn a_preview_shows_every_token_and_what_is_learnt_from() {
 }
 
 #[test]
-fn a_full_row_shows_its_last_target() {
+fn a_full_row_shows_its_last_label() {
     let found = rows(&TOKENIZER, &[document("a.txt", "One two three four five six seven.")], 4).unwrap();
     let shown = preview(&TOKENIZER, &found.rows, 9);
     assert_eq!(shown.len(), found.rows.len());
     assert_eq!(shown[0].tokens.iter().map(|token| token.trained).collect::<Vec<_>>(), [false, true, true, true, true]);
 }
 
-/// Standard output is no terminal here, so brackets stand for the faint colour.
+/// Standard output is not a terminal here, so brackets replace the faint colour.
 #[test]
 fn info_prints_the_first_rows_with_their_masks() {
     let folder = std::env::temp_dir().join(format!("tabtune-{}-info", std::process::id()));

@@ -1,4 +1,5 @@
-//! tokenizer.json: ids against the `tokenizers` crate, long texts in pieces, ends of text, streaming, refusals.
+//! tokenizer.json: ids compared with the `tokenizers` crate, long texts in pieces, end-of-text tokens, streaming and
+//! refusals.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ const LLAMA3: &str = concat!(
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// White space of all kinds, punctuation that takes line ends, digits, marks, contractions, special tokens.
+/// White space of all kinds, punctuation that also matches line ends, digits, marks, contractions, special tokens.
 const NASTY: [&str; 30] = [
     " ",
     " ",
@@ -46,8 +47,8 @@ const NASTY: [&str; 30] = [
     "🏴‍☠️",
 ];
 
-/// The embedded tokenizer with merges over every border between white space, punctuation, letters and digits, so that
-/// ids show where text was cut. Its own merges stay within GPT-2's pattern and would hide it.
+/// The embedded tokenizer with merges across every border between white space, punctuation, letters and digits, so that
+/// ids show where text was cut. Its own merges stay within GPT-2's pattern and would hide that.
 fn telling() -> Value {
     let mut json = BASE_JSON.clone();
     let marks = ["Ġ", "Ċ", "č", "ĉ", ".", "-", "\"", "a", "7"];
@@ -62,7 +63,7 @@ fn telling() -> Value {
     json
 }
 
-/// That tokenizer, and with the pre-tokenizers of SmolLM2, Llama 3 and Qwen.
+/// That tokenizer with its own pre-tokenizer and with those of SmolLM2, Llama 3 and Qwen.
 fn recognised() -> Vec<(Tokenizer, tokenizers::Tokenizer)> {
     let byte_level =
         |regex| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
@@ -96,7 +97,7 @@ fn long_texts_are_cut_and_give_the_ids_of_one_call() {
 }
 
 #[test]
-fn unrecognised_pre_tokenizers_are_not_cut_and_still_right() {
+fn unrecognised_pre_tokenizers_are_not_cut_and_give_the_same_ids() {
     let spaced = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
     let strips = json!([{"id": 0, "content": "<|endoftext|>", "single_word": false, "lstrip": true, "rstrip": true,
         "normalized": false, "special": true}]);
@@ -185,7 +186,7 @@ fn the_end_of_text_is_looked_up_in_three_files_in_order() {
 }
 
 #[test]
-fn pieces_show_what_a_token_says() {
+fn pieces_show_the_text_of_a_token() {
     let pieces: Vec<String> = ids(" the cat").iter().map(|id| TOKENIZER.piece(*id)).collect();
     assert_eq!(pieces.concat(), " the cat");
     assert_eq!(TOKENIZER.piece(EOS), "<|endoftext|>");
@@ -234,14 +235,14 @@ fn tokenizers_with_byte_fallback_read_and_write() {
     );
     assert_eq!(tokenizer.size(), 263);
 
-    // What has no text does not end a run of bytes: `A` turns out to stand before a byte that is no text.
+    // A token without text does not end a run of bytes: here `A` precedes a byte that is not valid UTF-8.
     for silent in [1, 999] {
         check_stream(&tokenizer, &[0x41 + 2, silent, 0xff + 2]);
         check_stream(&tokenizer, &[0xe2 + 2, silent, 0x82 + 2, 0xac + 2, 259]);
     }
 }
 
-/// Streaming gives the text of all ids at once.
+/// Streaming must give the same text as decoding all ids at once.
 fn check_stream(tokenizer: &Tokenizer, ids: &[u32]) {
     let mut stream = StreamDecoder::new(tokenizer);
     let mut text: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
@@ -261,7 +262,7 @@ fn streamed_text_appears_as_soon_as_it_is_final() {
 }
 
 #[test]
-fn tokenizers_that_are_not_understood_are_refused_in_words() {
+fn unsupported_tokenizers_are_refused_with_a_reason() {
     let split =
         |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
     let template =
@@ -274,7 +275,7 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
         ("/model/merges", json!([["Ġ", "never seen"]]), "the vocabulary lacks"),
         ("/model/merges", json!([["zq", "Ġ"]]), "the vocabulary lacks"),
         ("/model/merges", json!(["a b c"]), "not a pair"),
-        ("/model/vocab", json!({"a": 1_000_000}), "ids must lie below"),
+        ("/model/vocab", json!({"a": 1_000_000}), "ids must be below"),
         ("/model/vocab", json!({"a": -1}), "invalid value"),
         ("/model/type", json!("WordPiece"), "only `BPE` is supported"),
         ("/model/dropout", json!(0.1), "at random"),
@@ -283,9 +284,13 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
         ("/model/end_of_word_suffix", json!("</w>"), "marks the parts of a word"),
         ("/added_tokens", added(4097, "<new>"), "cannot have the id 4097"),
         ("/added_tokens", added(7, "<|endoftext|>"), "cannot have the id 7"),
-        ("/added_tokens", added(4096, ""), "empty or given twice"),
-        ("/added_tokens", added(u32::MAX, "<new>"), "ids must lie below"),
-        ("/added_tokens", json!([{"id": 4096, "content": " \n", "rstrip": true, "lstrip": true}]), "holds white space"),
+        ("/added_tokens", added(4096, ""), "empty or appears twice"),
+        ("/added_tokens", added(u32::MAX, "<new>"), "ids must be below"),
+        (
+            "/added_tokens",
+            json!([{"id": 4096, "content": " \n", "rstrip": true, "lstrip": true}]),
+            "contains white space",
+        ),
         ("/pre_tokenizer", split("(a+)+$"), "pattern that is not supported"),
         ("/pre_tokenizer", split(&"^".repeat(100_000)), "pattern that is not supported"),
         ("/pre_tokenizer", json!({"type": "Punctuation", "behavior": "Isolated"}), "unknown variant `Punctuation`"),
@@ -301,9 +306,9 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
         ("/normalizer", nested(100), "recursion limit"),
         ("/normalizer", json!({"type": "Sequence", "normalizers": vec![json!({"type": "NFC"}); 5]}), "5 parts"),
         ("/post_processor", template(json!([{"SpecialToken": {"id": "y"}}, text])), "unknown token `y`"),
-        ("/post_processor", template(json!([{"Sequence": {"id": "B"}}])), "the text `B` out of turn"),
-        ("/post_processor", template(json!([text, text])), "the text `A` out of turn"),
-        ("/post_processor", template(json!([{"SpecialToken": {"id": "x"}}])), "leaves the text out"),
+        ("/post_processor", template(json!([{"Sequence": {"id": "B"}}])), "the text `B`; only `A`, once"),
+        ("/post_processor", template(json!([text, text])), "the text `A`; only `A`, once"),
+        ("/post_processor", template(json!([{"SpecialToken": {"id": "x"}}])), "leaves out the text"),
         (
             "/post_processor",
             template(json!([vec![json!({"SpecialToken": {"id": "x"}}); 9], vec![text]].concat())),
@@ -330,7 +335,7 @@ fn tokenizers_that_are_not_understood_are_refused_in_words() {
 }
 
 #[test]
-fn a_tokenizer_file_over_the_limit_is_refused_unread() {
+fn a_tokenizer_file_over_the_limit_is_refused_without_being_parsed() {
     let load = |bytes: usize| {
         let mut tokenizer = BASE_JSON.to_string().into_bytes();
         tokenizer.resize(bytes, b' ');
