@@ -1,4 +1,4 @@
-//! The first rows of a text on a terminal: token by token, what is learnt from plain, what is only read dim.
+//! The first rows of a text on a terminal, token by token: labels are plain, tokens without loss are faint.
 
 use std::io::IsTerminal as _;
 
@@ -9,7 +9,7 @@ use tabtune::text::tokenizer::Tokenizer;
 /// How many rows are shown.
 const SHOWN: usize = 3;
 
-/// Around what is not learnt from: faint, or brackets where colours are not wanted (<https://no-color.org>).
+/// What is put around tokens without loss: brackets where colours are not wanted (<https://no-color.org>).
 const FAINT: (&str, &str) = ("\x1b[2m", "\x1b[0m");
 const BRACKETS: (&str, &str) = ("[", "]");
 
@@ -23,7 +23,7 @@ pub fn lines(tokenizer: &Tokenizer, rows: &[Row]) -> Vec<String> {
     std::iter::once(legend).chain(lines).collect()
 }
 
-/// Tokens with a space between them; marks stand around runs of tokens without loss.
+/// Tokens with a space between them, and marks around runs of tokens without loss.
 fn line(row: &PreviewRow, (open, close): (&str, &str)) -> String {
     let runs = row.tokens.chunk_by(|a, b| a.trained == b.trained);
     let parts = runs.map(|run| {
@@ -33,7 +33,7 @@ fn line(row: &PreviewRow, (open, close): (&str, &str)) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// Spaces and line ends are tokens or parts of them: show them, and nothing that moves the cursor.
+/// Shows spaces and line ends, which are tokens or parts of them, and nothing that moves the cursor.
 fn visible(piece: &str) -> String {
     let show = |c| match c {
         ' ' => '·',
