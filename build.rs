@@ -1,10 +1,15 @@
-//! Links every (kernel, features) pair of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can be
-//! read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the text.
+//! Links every (kernel, shape, features) of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can
+//! be read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the
+//! `override` constants, the text.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-include!("src/device/kernel_table.rs");
+#[allow(dead_code, reason = "the library reads the geometry, this script the names")]
+mod kernel_table {
+    include!("src/device/kernel_table.rs");
+}
+use kernel_table::{KERNELS, Kernel};
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -31,35 +36,72 @@ fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
     found.into_iter().map(|(_, access)| access).collect()
 }
 
+/// The `override` constants of a linked module: name, type, and whether a value must be given.
+fn overrides(module: &str, wgsl: &str) -> Vec<String> {
+    let declarations = wgsl.lines().filter_map(|line| line.trim().strip_prefix("override "));
+    let parse = |declaration: &str| {
+        let (declared, default) = match declaration.trim_end_matches(';').split_once('=') {
+            Some((declared, _)) => (declared, true),
+            None => (declaration.trim_end_matches(';'), false),
+        };
+        let (name, kind) =
+            declared.split_once(':').unwrap_or_else(|| panic!("{module}: `override {declaration}` has no type"));
+        let kind = match kind.trim() {
+            "u32" => "U32",
+            "f32" => "F32",
+            "bool" => "Bool",
+            other => panic!("{module}: an override of type `{other}`"),
+        };
+        let (name, required) = (name.trim(), !default);
+        format!("Override {{ name: {name:?}, kind: ConstantKind::{kind}, required: {required} }}")
+    };
+    declarations.map(parse).collect()
+}
+
+/// The shapes of a kernel, each once.
+fn shapes(kernel: &Kernel) -> Vec<&'static str> {
+    let mut shapes: Vec<&str> = kernel.geometry.iter().map(|geometry| geometry.shape).collect();
+    shapes.dedup();
+    shapes
+}
+
 fn main() {
     println!("cargo::rerun-if-changed=shaders");
     println!("cargo::rerun-if-changed=src/device/kernel_table.rs");
     let out_dir = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out_dir);
-    let mut features_known: Vec<&str> =
-        KERNELS.iter().flat_map(|(_, sets)| sets.iter().copied().flatten().copied()).collect();
+    let all =
+        KERNELS.iter().flat_map(|kernel| kernel.features.iter().copied().flatten().copied().chain(shapes(kernel)));
+    let mut features_known: Vec<&str> = all.filter(|feature| !feature.is_empty()).collect();
     features_known.sort_unstable();
     features_known.dedup();
 
     let mut table = String::from("pub static MODULES: &[Module] = &[\n");
-    for (kernel, sets) in KERNELS {
-        for features in *sets {
+    for kernel in KERNELS {
+        for (shape, more) in shapes(kernel).iter().flat_map(|shape| kernel.features.iter().map(move |f| (shape, *f))) {
+            let features: Vec<&str> =
+                [*shape].into_iter().chain(more.iter().copied()).filter(|f| !f.is_empty()).collect();
             let mut compiler = wesl::Wesl::new("shaders");
+            // An override keeps its name wherever it is declared, so that it can be set by that name.
+            compiler.set_mangler(wesl::ManglerKind::None);
             for feature in &features_known {
                 compiler.set_feature(feature, features.contains(feature));
             }
-            let path = format!("package::{kernel}").parse().expect("a kernel's name is an identifier");
+            let name = kernel.name;
+            let path = format!("package::{name}").parse().expect("a kernel's name is an identifier");
             let wgsl = match compiler.compile(&path) {
                 Ok(linked) => linked.to_string(),
-                Err(error) => panic!("shaders/{kernel}.wesl with features {features:?}:\n{error}"),
+                Err(error) => panic!("shaders/{name}.wesl with features {features:?}:\n{error}"),
             };
-            let file = format!("{}.wgsl", [&[*kernel][..], features].concat().join("-"));
+            let file = format!("{}.wgsl", [&[name][..], &features].concat().join("-"));
             std::fs::write(out.join(&file), &wgsl).expect("OUT_DIR is writable");
-            let access: Vec<String> = bindings(kernel, &wgsl).iter().map(|a| format!("Access::{a}")).collect();
+            let access: Vec<String> = bindings(name, &wgsl).iter().map(|a| format!("Access::{a}")).collect();
             writeln!(
                 table,
-                "    Module {{ kernel: {kernel:?}, features: &{features:?}, bindings: &[{}], wgsl: include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}\")) }},",
-                access.join(", ")
+                "    Module {{ kernel: {name:?}, features: &{features:?}, bindings: &[{}], overrides: &[{}], \
+                 wgsl: include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}\")) }},",
+                access.join(", "),
+                overrides(name, &wgsl).join(", ")
             )
             .expect("writing to a string");
         }

@@ -141,8 +141,7 @@ impl Trainer {
             self.micro.submit(&self.device, pieces);
         }
         self.update.submit(&self.device, 1);
-        let result = self.buffers.result.buffer();
-        let ticket = result.and_then(|result| self.ring.start(&self.device, &result, 16));
+        let ticket = self.ring.start(&self.device, &self.buffers.result.buffer(), 16);
         ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
     }
 
@@ -273,7 +272,7 @@ impl Evaluator {
         };
         self.plan.input.write(&self.device, &step, [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row]);
         self.plan.submit(&self.device, pieces);
-        let ticket = self.totals.buffer().and_then(|totals| self.ring.start(&self.device, &totals, 16));
+        let ticket = self.ring.start(&self.device, &self.totals.buffer(), 16);
         ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
     }
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{Adapter, AdapterFiles, Pair};
-use crate::device::Tensor;
+use crate::device::{Format, Stored};
 use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::files::safetensors::{Entry, encode, to_f32};
@@ -32,16 +32,14 @@ impl Adapter {
             let weight = &mut merged.linear_mut(pair.site.layer, pair.site.target).weight;
             let mut slabs = Vec::with_capacity(weight.slabs.len());
             for slab in weight.slabs.iter() {
-                let values = slab.tensor.download(&device).await?;
-                let tensor = Tensor::owned(&device, "merged", slab.tensor.rows, slab.tensor.cols)?;
-                let numbers = weight.cols.saturating_mul(ROWS);
-                for ((first, at), rows) in
-                    (slab.first..).step_by(ROWS).zip((0..).step_by(numbers)).zip(values.chunks(numbers))
-                {
-                    let sums: Vec<f32> = pair.add_to(first, rows).into_iter().map(|x| x as f32).collect();
-                    tensor.upload_at(&device, at, &sums);
+                let values = slab.stored.download(&device).await?;
+                let stored = Stored::new(&device, "merged", slab.stored.rows, slab.stored.cols, Format::F32)?;
+                for (row, rows) in (0..).step_by(ROWS).zip(values.chunks(weight.cols.saturating_mul(ROWS))) {
+                    let sums = pair.add_to(slab.first.saturating_add(row), rows);
+                    let sums: Vec<f32> = sums.into_iter().map(|x| x as f32).collect();
+                    stored.upload(&device, row, &sums);
                 }
-                slabs.push(Slab { first: slab.first, tensor });
+                slabs.push(Slab { first: slab.first, stored });
             }
             *weight = Weight { slabs: Rc::new(slabs), ..*weight };
         }

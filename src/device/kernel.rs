@@ -3,10 +3,12 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 
 use super::ahead::Ahead;
-use super::card::{Buffer, Device};
+use super::card::{Buffer, Device, Shape};
+use super::kernel_table::{Geometry, KERNELS, MOST_GROUPS};
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,13 +22,87 @@ pub struct Module {
     pub kernel: &'static str,
     pub features: &'static [&'static str],
     pub bindings: &'static [Access],
+    pub overrides: &'static [Override],
     pub wgsl: &'static str,
+}
+
+/// An `override` constant of a module.
+pub struct Override {
+    pub name: &'static str,
+    pub kind: ConstantKind,
+    /// It has no default.
+    pub required: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConstantKind {
+    U32,
+    F32,
+    Bool,
 }
 
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
-/// Values of a kernel's `override` constants, in the order in which the op names them.
-pub type Constants = Vec<(&'static str, u32)>;
+/// The value of an `override` constant. Real numbers are kept as bits, so that keys can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Constant {
+    U32(u32),
+    F32(u32),
+    Bool(bool),
+}
+
+impl Constant {
+    fn kind(self) -> ConstantKind {
+        match self {
+            Constant::U32(_) => ConstantKind::U32,
+            Constant::F32(_) => ConstantKind::F32,
+            Constant::Bool(_) => ConstantKind::Bool,
+        }
+    }
+
+    /// As wgpu takes it.
+    fn number(self) -> f64 {
+        match self {
+            Constant::U32(value) => f64::from(value),
+            Constant::F32(bits) => f64::from(f32::from_bits(bits)),
+            Constant::Bool(value) => f64::from(u8::from(value)),
+        }
+    }
+}
+
+impl fmt::Display for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Constant::U32(value) => write!(f, "{value}"),
+            Constant::F32(bits) => write!(f, "{:e}", f32::from_bits(*bits)),
+            Constant::Bool(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+impl From<usize> for Constant {
+    fn from(value: usize) -> Constant {
+        Constant::U32(u32::try_from(value).unwrap_or_else(|_| panic!("{value} is no constant of 32 bits")))
+    }
+}
+
+impl From<f32> for Constant {
+    fn from(value: f32) -> Constant {
+        Constant::F32(value.to_bits())
+    }
+}
+
+impl From<bool> for Constant {
+    fn from(value: bool) -> Constant {
+        Constant::Bool(value)
+    }
+}
+
+/// Values of a kernel's `override` constants, in the order in which the op and the kernel table name them.
+pub type Constants = Vec<(&'static str, Constant)>;
+
+/// How large each dimension of a problem is, by the names of the kernel table.
+pub type Extents<'a> = &'a [(&'static str, usize)];
 
 /// What makes one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,16 +112,66 @@ pub struct KernelKey {
     pub constants: Constants,
 }
 
+impl Geometry {
+    /// The row of the table for a kernel in a shape: the first whose first tile covers the problem, else the last.
+    pub fn of(kernel: &str, shape: Shape, extents: Extents<'_>) -> &'static Geometry {
+        let Some(row) = KERNELS.iter().find(|row| row.name == kernel) else { panic!("kernel table: no {kernel}") };
+        let fits = |geometry: &&Geometry| ["", shape.feature()].contains(&geometry.shape);
+        let covers = |geometry: &&Geometry| {
+            geometry.grid.first().is_none_or(|(name, tile)| extent(kernel, extents, name) <= *tile as usize)
+        };
+        let candidates = || row.geometry.iter().filter(fits);
+        let chosen = candidates().find(covers).or(candidates().last());
+        chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
+    }
+
+    /// Work groups that cover a problem.
+    pub fn groups(&self, kernel: &str, extents: Extents<'_>) -> [u32; 3] {
+        let mut groups = [1; 3];
+        for (dimension, (name, tile)) in self.grid.iter().enumerate() {
+            groups[dimension] = match *tile {
+                0 => {
+                    let all = groups[dimension - 1];
+                    groups[dimension - 1] = all.min(MOST_GROUPS);
+                    all.div_ceil(groups[dimension - 1].max(1))
+                }
+                tile => extent(kernel, extents, name).div_ceil(tile as usize) as u32,
+            };
+        }
+        groups
+    }
+}
+
+fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
+    let found = extents.iter().find(|(other, _)| *other == name);
+    found.unwrap_or_else(|| panic!("{kernel}: the op does not say how many {name} there are")).1
+}
+
 impl KernelKey {
-    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan
-    /// finds.
+    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan finds.
     pub fn module(&self) -> &'static Module {
         let same = |m: &&Module| {
             m.kernel == self.kernel
                 && m.features.len() == self.features.len()
                 && self.features.iter().all(|f| m.features.contains(f))
         };
-        MODULES.iter().find(same).unwrap_or_else(|| panic!("kernel table: no {} with {:?}", self.kernel, self.features))
+        let module = MODULES.iter().find(same);
+        module.unwrap_or_else(|| panic!("kernel table: no {} with {:?}", self.kernel, self.features))
+    }
+
+    /// Panics unless every constant exists in the module, has its type and is given once, and none is missing.
+    pub fn check_constants(&self) {
+        let (label, overrides) = (self.label(), self.module().overrides);
+        for (i, (name, value)) in self.constants.iter().enumerate() {
+            let known = overrides.iter().find(|known| known.name == *name);
+            let known = known.unwrap_or_else(|| panic!("{label} has no constant {name}"));
+            assert_eq!(known.kind, value.kind(), "{label}: the type of {name}");
+            assert!(self.constants[..i].iter().all(|(other, _)| other != name), "{label}: {name} is given twice");
+        }
+        for known in overrides.iter().filter(|known| known.required) {
+            let given = self.constants.iter().any(|(name, _)| *name == known.name);
+            assert!(given, "{label}: the constant {} is missing", known.name);
+        }
     }
 
     /// The name that tools and listings show: kernel and features.
@@ -129,7 +255,7 @@ impl Device {
     fn create_pipeline(&self, pipeline: &Pipeline, module: &wgpu::ShaderModule) -> wgpu::ComputePipeline {
         let label = pipeline.key.label();
         let constants: Vec<(&str, f64)> =
-            pipeline.key.constants.iter().map(|&(name, value)| (name, constant(name, value))).collect();
+            pipeline.key.constants.iter().map(|(name, value)| (*name, value.number())).collect();
         // Every kernel writes its work-group memory before it reads it.
         let compilation_options =
             wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
@@ -199,11 +325,6 @@ impl Device {
     }
 }
 
-/// Constants travel as u32 so that keys can be compared; EPS is the one that is a real number, kept as its bits.
-fn constant(name: &str, value: u32) -> f64 {
-    if name == "EPS" { f64::from(f32::from_bits(value)) } else { f64::from(value) }
-}
-
 /// A dispatch with everything resolved: replaying it looks nothing up.
 pub struct Ready {
     pub pipeline: Rc<Pipeline>,
@@ -214,27 +335,24 @@ pub struct Ready {
 impl Device {
     /// Runs a single group of a dispatch, so that the browser compiles its pipeline.
     pub(crate) fn submit_one_group(&self, ready: &Ready) {
-        let mut encoder = self.raw.create_command_encoder(&Default::default());
-        if let Some(pipeline) = ready.pipeline.raw.get() {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, &ready.group.raw, &[]);
-            pass.dispatch_workgroups(1, 1, 1);
-        }
-        self.queue.submit([encoder.finish()]);
+        self.encode([(ready, [1; 3])].into_iter());
     }
 
-    /// Encodes the dispatches in one compute pass and submits them. Every pipeline must have been compiled.
+    /// Encodes the dispatches in one compute pass and submits them. Panics if a pipeline was not compiled.
     pub(crate) fn submit(&self, dispatches: &[Ready]) {
+        self.encode(dispatches.iter().map(|ready| (ready, ready.groups)));
+    }
+
+    fn encode<'a>(&self, dispatches: impl Iterator<Item = (&'a Ready, [u32; 3])>) {
         let mut encoder = self.raw.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            for ready in dispatches {
-                if let Some(pipeline) = ready.pipeline.raw.get() {
-                    pass.set_pipeline(pipeline);
-                    pass.set_bind_group(0, &ready.group.raw, &[]);
-                    pass.dispatch_workgroups(ready.groups[0], ready.groups[1], ready.groups[2]);
-                }
+            for (ready, [x, y, z]) in dispatches {
+                let pipeline = ready.pipeline.raw.get();
+                let pipeline = pipeline.unwrap_or_else(|| panic!("{} was not compiled", ready.pipeline.key.label()));
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, &ready.group.raw, &[]);
+                pass.dispatch_workgroups(x, y, z);
             }
         }
         self.queue.submit([encoder.finish()]);

@@ -1,63 +1,167 @@
-// Every kernel and the feature sets it is compiled with. `build.rs` links one WGSL module per line; `device::kernel`
-// embeds them. `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one
-// form serves both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
-const KERNELS: &[(&str, &[&[&str]])] = &[
-    (
-        "matmul",
-        &[
-            &["tiled"],
-            &["tiled", "site"],
-            &["tiled", "chunk"],
-            &["tiled", "nn"],
-            &["tiled", "nn", "site"],
-            &["tiled", "nn", "chunk"],
-            &["tiled", "f16"],
-            &["tiled", "f16", "chunk"],
-            &["tiled", "f16", "nn"],
-            &["tiled", "f16", "nn", "chunk"],
-            &["direct"],
-            &["direct", "site"],
-            &["direct", "chunk"],
-            &["direct", "nn"],
-            &["direct", "nn", "site"],
-            &["direct", "nn", "chunk"],
-            &["direct", "f16"],
-            &["direct", "f16", "chunk"],
-            &["direct", "f16", "nn"],
-            &["direct", "f16", "nn", "chunk"],
-        ],
-    ),
-    ("matmul_tn", &[&["tiled"], &["tiled", "site"], &["direct"], &["direct", "site"]]),
-    ("matmul_vec", &[&["tiled"], &["tiled", "site"], &["tiled", "f16"], &["direct"], &["direct", "site"], &["direct", "f16"]]),
-    ("embed", &[&[], &["f16"]]),
-    ("gather_rows_forward", &[&[]]),
-    ("gather_rows_backward", &[&[]]),
-    ("add", &[&[]]),
-    ("bias", &[&[]]),
-    ("dropout", &[&[]]),
-    ("rms_norm_forward", &[&["tiled"], &["direct"]]),
-    ("rms_norm_backward", &[&["tiled"], &["direct"]]),
-    ("rope", &[&[]]),
-    ("attention_forward", ATTENTION),
-    ("attention_backward_q", ATTENTION),
-    ("attention_backward_kv", ATTENTION),
-    ("attention_cache", &[&[]]),
-    ("swiglu_forward", &[&[]]),
-    ("swiglu_backward", &[&[]]),
-    ("cross_entropy_forward", &[&["tiled"], &["direct"]]),
-    ("cross_entropy_backward", &[&[]]),
-    ("cross_entropy_total", &[&["tiled"], &["direct"]]),
-    ("adamw_norm", &[&[]]),
-    ("adamw_clip", &[&["tiled"], &["direct"]]),
-    ("adamw", &[&[]]),
-    ("fma_probe", &[&[]]),
+// Every kernel: the feature sets that it is compiled with and how it is launched. `build.rs` links one WGSL module for
+// each shape and feature set; `device::kernel` embeds them.
+//
+// `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one form serves
+// both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
+
+pub struct Kernel {
+    pub name: &'static str,
+    /// Feature sets, the shape not counted.
+    pub features: &'static [&'static [&'static str]],
+    pub geometry: &'static [Geometry],
+}
+
+/// How a kernel is launched in one shape. If a shape has several rows, the first whose first tile covers the problem is
+/// taken, else the last.
+pub struct Geometry {
+    /// The feature of the shape; empty if one form serves all.
+    pub shape: &'static str,
+    /// `override` constants of the shader: invocations of a work group (GROUP) and sizes of what it holds.
+    pub constants: &'static [(&'static str, u32)],
+    /// For each dimension of the grid, what it runs over and how much of that one work group covers; an op says how large
+    /// it is. A dimension whose number is 0 takes the groups beyond the [`MOST_GROUPS`] of the dimension before it.
+    pub grid: &'static [(&'static str, u32)],
+}
+
+/// Work groups that one dimension holds on every device.
+pub const MOST_GROUPS: u32 = 65_535;
+
+const TILED: &str = "tiled";
+const DIRECT: &str = "direct";
+
+/// One invocation for each of `items`, in groups of 64.
+macro_rules! each {
+    ($item:literal) => {
+        &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[($item, 64)] }]
+    };
+}
+
+/// A group of 64 for each row, or a row for each invocation.
+const BY_ROW: &[Geometry] = &[
+    Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[("rows", 1)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8)] },
 ];
 
-const ATTENTION: &[&[&str]] = &[
-    &["tiled", "d32"],
-    &["tiled", "d64"],
-    &["tiled", "d128"],
-    &["direct", "d32"],
-    &["direct", "d64"],
-    &["direct", "d128"],
+/// A single group that reduces everything.
+const ALONE: &[Geometry] = &[
+    Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
+];
+
+/// `queries`: those of a key head, over time and the query heads that share it.
+const BY_QUERY: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 64), ("TILE", 16)],
+        grid: &[("queries", 64), ("key heads", 1), ("sequences", 1)],
+    },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
+];
+
+const BY_KEY: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 64), ("TILE", 8)],
+        grid: &[("keys", 64), ("key heads", 1), ("sequences", 1)],
+    },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
+];
+
+/// 8 x 4 outputs per invocation, or 8 x 16.
+const MATMUL: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("TILE", 64), ("DEPTH", 16)],
+        grid: &[("columns", 64), ("rows", 64)],
+    },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 16)] },
+];
+
+/// 8 x 4 outputs per invocation, or 8 x 8. A work group covers few columns and many rows, or the reverse.
+const MATMUL_TN: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 1)],
+        grid: &[("columns", 4), ("rows", 128)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 2)],
+        grid: &[("columns", 8), ("rows", 64)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 4)],
+        grid: &[("columns", 16), ("rows", 32)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 8)],
+        grid: &[("columns", 32), ("rows", 16)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 16)],
+        grid: &[("columns", 64), ("rows", 8)],
+    },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 8)] },
+];
+
+/// Four outputs for 16 invocations, or for each.
+const MATMUL_VEC: &[Geometry] = &[
+    Geometry { shape: TILED, constants: &[("GROUP", 64), ("LANES", 16)], grid: &[("columns", 16)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("columns", 32)] },
+];
+
+const PLAIN: &[&[&str]] = &[&[]];
+/// A chunk of labelled rows has no site.
+const PRODUCT: &[&[&str]] = &[
+    &[],
+    &["site"],
+    &["chunk"],
+    &["nn"],
+    &["nn", "site"],
+    &["nn", "chunk"],
+    &["f16"],
+    &["f16", "chunk"],
+    &["nn", "f16"],
+    &["nn", "f16", "chunk"],
+];
+/// The register size that holds a head: private arrays cannot be sized when a pipeline is made.
+const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"]];
+
+pub const KERNELS: &[Kernel] = &[
+    Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },
+    Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
+    Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"]], geometry: MATMUL_VEC },
+    Kernel { name: "embed", features: &[&[], &["f16"]], geometry: each!("quads") },
+    Kernel { name: "gather_rows_forward", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "gather_rows_backward", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "add", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "bias", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "dropout", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "rms_norm_forward", features: PLAIN, geometry: BY_ROW },
+    Kernel { name: "rms_norm_backward", features: PLAIN, geometry: BY_ROW },
+    Kernel { name: "rope", features: PLAIN, geometry: each!("pairs") },
+    Kernel { name: "attention_forward", features: HEADS, geometry: BY_QUERY },
+    Kernel { name: "attention_backward_q", features: HEADS, geometry: BY_QUERY },
+    Kernel { name: "attention_backward_kv", features: HEADS, geometry: BY_KEY },
+    Kernel { name: "attention_cache", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "swiglu_forward", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "swiglu_backward", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "cross_entropy_forward", features: PLAIN, geometry: BY_ROW },
+    Kernel {
+        name: "cross_entropy_backward",
+        features: PLAIN,
+        geometry: &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[("quads", 64), ("rows", 1)] }],
+    },
+    Kernel { name: "cross_entropy_total", features: PLAIN, geometry: ALONE },
+    Kernel { name: "adamw_norm", features: PLAIN, geometry: each!("partials") },
+    Kernel { name: "adamw_clip", features: PLAIN, geometry: ALONE },
+    Kernel {
+        name: "adamw",
+        features: PLAIN,
+        geometry: &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[("quads", 64), ("quads", 0)] }],
+    },
+    Kernel { name: "fma_probe", features: PLAIN, geometry: each!("invocations") },
 ];

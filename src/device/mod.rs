@@ -1,14 +1,18 @@
-//! The graphics adapter: the only room that names a wgpu type. It knows buffers, kernels and submissions; not tensors'
-//! meaning, not plans.
+//! The device that computes: a graphics card through wgpu, which no other room names. This room knows buffers, kernels and
+//! submissions; it does not know what tensors mean or what a plan is.
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;
 mod card;
 pub mod kernel;
+pub mod kernel_table;
 pub mod readback;
+pub mod stored;
 pub mod tensor;
 
 pub use card::{Buffer, Device, DeviceOptions, Shape, Usage};
-pub use kernel::{Access, Constants, KernelKey};
+pub use kernel::{Access, Constant, Constants, Extents, KernelKey};
+pub use kernel_table::Geometry;
 pub use readback::{Ring, Ticket};
-pub use tensor::{Format, Pool, Tensor};
+pub use stored::{Format, Stored};
+pub use tensor::{Pool, Tensor};

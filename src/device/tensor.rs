@@ -1,11 +1,9 @@
-//! Tensors: contiguous, row-major, two-dimensional; f32, or f16 for frozen weights. One is either a slot of the pool,
-//! shared in time with others, or a range of a buffer of its own.
+//! Tensors: contiguous, row-major, two-dimensional, f32. A tensor is a slot of the pool, which others use at other times,
+//! or a range of a buffer that outlives plans.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-
-use half::f16;
 
 use super::card::{Buffer, Device, Usage};
 use crate::error::Result;
@@ -47,38 +45,12 @@ pub(crate) enum Place {
     Owned(Rc<Buffer>),
 }
 
-/// How numbers are stored. Kernels compute in f32 whatever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    F32,
-    /// Two numbers in a u32: no optional feature of the adapter is needed.
-    F16,
-}
-
-impl Format {
-    fn bytes(self) -> u64 {
-        match self {
-            Format::F32 => 4,
-            Format::F16 => 2,
-        }
-    }
-
-    /// The feature of the kernels that read a weight.
-    pub(crate) fn feature(self) -> Option<&'static str> {
-        match self {
-            Format::F32 => None,
-            Format::F16 => Some("f16"),
-        }
-    }
-}
-
 #[derive(Clone)]
 pub struct Tensor {
     pub rows: usize,
     pub cols: usize,
     /// Where it starts in its buffer, in bytes: a multiple of 256.
     pub offset: u64,
-    pub format: Format,
     pub(crate) place: Place,
 }
 
@@ -98,13 +70,7 @@ impl Pool {
                     (slots.sizes.len() - 1, bytes)
                 }
             };
-        Tensor {
-            rows,
-            cols,
-            offset: 0,
-            format: Format::F32,
-            place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })),
-        }
+        Tensor { rows, cols, offset: 0, place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })) }
     }
 
     /// Gives every slot its buffer. Errors: `GpuLimit`.
@@ -118,8 +84,9 @@ impl Pool {
         Ok(())
     }
 
-    pub(crate) fn buffer(&self, id: usize) -> Option<Rc<Buffer>> {
-        self.0.borrow().buffers.get(id).cloned().flatten()
+    pub(crate) fn buffer(&self, id: usize) -> Rc<Buffer> {
+        let buffer = self.0.borrow().buffers[id].clone();
+        buffer.unwrap_or_else(|| panic!("slot {id} of the pool has no memory: no plan that uses it is finished"))
     }
 
     pub fn slots(&self) -> usize {
@@ -139,25 +106,19 @@ impl Tensor {
     }
 
     pub fn in_buffer(buffer: Rc<Buffer>, offset: u64, rows: usize, cols: usize) -> Tensor {
-        Tensor { rows, cols, offset, format: Format::F32, place: Place::Owned(buffer) }
-    }
-
-    /// A frozen matrix in a buffer of its own; `cols` is a multiple of 4.
-    pub fn stored(device: &Device, label: &str, rows: usize, cols: usize, format: Format) -> Result<Tensor> {
-        let buffer = device.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
-        Ok(Tensor { format, ..Tensor::in_buffer(buffer, 0, rows, cols) })
+        Tensor { rows, cols, offset, place: Place::Owned(buffer) }
     }
 
     /// Rows `first…` of the tensor, `rows` of them; the start must fall on a multiple of 256 bytes.
     pub fn slice(&self, first: usize, rows: usize) -> Tensor {
-        let offset = self.offset + (first * self.cols.next_multiple_of(4)) as u64 * self.format.bytes();
-        debug_assert!(offset.is_multiple_of(256));
+        let offset = self.offset + (first * self.cols.next_multiple_of(4)) as u64 * 4;
+        assert!(offset.is_multiple_of(256), "rows from {first} on begin at byte {offset}, which cannot be bound");
         Tensor { rows, offset, ..self.clone() }
     }
 
     /// Bytes, with columns rounded up to a multiple of four.
     pub fn bytes(&self) -> u64 {
-        (self.rows * self.cols.next_multiple_of(4)) as u64 * self.format.bytes()
+        (self.rows * self.cols.next_multiple_of(4)) as u64 * 4
     }
 
     /// Nobody else holds this memory, so it may be written in place.
@@ -168,44 +129,33 @@ impl Tensor {
         }
     }
 
-    pub(crate) fn buffer(&self) -> Option<Rc<Buffer>> {
+    /// The memory. Panics for a pooled tensor before its plan is finished: it has none yet.
+    pub fn buffer(&self) -> Rc<Buffer> {
         match &self.place {
             Place::Pooled(slot) => slot.pool.buffer(slot.id),
-            Place::Owned(buffer) => Some(buffer.clone()),
+            Place::Owned(buffer) => buffer.clone(),
         }
     }
 
-    /// The numbers, row by row. Pooled tensors hold what the last plan left there: for tests.
+    /// Reads the bytes, padding included. Pooled tensors hold what the last plan left there: for tests.
+    pub(super) async fn read(&self, device: &Device) -> Result<Vec<u8>> {
+        device.read(&self.buffer(), self.offset, self.bytes()).await
+    }
+
+    /// Writes bytes from byte `at` of the tensor on.
+    pub(super) fn write(&self, device: &Device, at: u64, bytes: &[u8]) {
+        device.write(&self.buffer(), self.offset + at, bytes);
+    }
+
+    /// The numbers, row by row, without padding.
     pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
-        let Some(buffer) = self.buffer() else { return Ok(Vec::new()) };
-        let bytes = device.read(&buffer, self.offset, self.bytes()).await?;
-        let padded: Vec<f32> = match self.format {
-            Format::F32 => bytemuck::pod_collect_to_vec(&bytes),
-            Format::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes)
-                .into_iter()
-                .map(|bits| f16::from_bits(bits).to_f32())
-                .collect(),
-        };
+        let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&self.read(device).await?);
         let stride = self.cols.next_multiple_of(4);
         Ok(padded.chunks(stride).flat_map(|row| row.iter().take(self.cols).copied()).collect())
     }
 
     /// Fills the tensor; `values` has rows x cols numbers, cols a multiple of 4.
     pub fn upload(&self, device: &Device, values: &[f32]) {
-        self.upload_at(device, 0, values);
-    }
-
-    /// Fills numbers `first…` of the tensor; in f16 they are rounded to the nearest, and an even number of them starts
-    /// at an even place.
-    pub fn upload_at(&self, device: &Device, first: usize, values: &[f32]) {
-        let Some(buffer) = self.buffer() else { return };
-        let at = self.offset + first as u64 * self.format.bytes();
-        match self.format {
-            Format::F32 => device.write(&buffer, at, bytemuck::cast_slice(values)),
-            Format::F16 => {
-                let halves: Vec<u16> = values.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
-                device.write(&buffer, at, bytemuck::cast_slice(&halves));
-            }
-        }
+        self.write(device, 0, bytemuck::cast_slice(values));
     }
 }

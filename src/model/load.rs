@@ -9,10 +9,10 @@ use super::config::Config;
 use super::linear::Linear;
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{Tables, Transformer};
-use crate::device::{Device, Format, Tensor};
+use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Header, to_f32};
+use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
 use crate::ops::{Slab, Weight};
 
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
@@ -138,47 +138,44 @@ struct Loader<'a> {
 impl Loader<'_> {
     async fn vector(&mut self, spec: &TensorSpec, n: usize) -> Result<Tensor> {
         let tensor = Tensor::owned(self.device, &spec.name, 1, n)?;
-        self.stream(spec, 1, n, &[Slab { first: 0, tensor: tensor.clone() }]).await?;
+        self.stream(spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
         Ok(tensor)
     }
 
     /// A matrix in slabs of rows, each within the device's binding limit.
     async fn matrix(&mut self, spec: &TensorSpec, rows: usize, cols: usize) -> Result<Weight> {
-        let dtype = self.header.get(&spec.name).map_or(Dtype::F32, |entry| entry.dtype);
-        let format = self.storage.format(dtype);
-        // Cut as if it were f32, so that the slabs do not depend on the format.
-        let limit = self.device.max_binding;
-        let most = (limit / (cols as u64 * 4)) as usize;
-        if most < 4 {
-            let (what, needed) = (format!("four rows of `{}`", spec.name), cols as u64 * 16);
-            return Err(Error::GpuLimit { what, needed, limit });
-        }
+        let format = self.storage.format(self.entry(spec).dtype);
+        let most = Format::rows_per_binding(self.device, &spec.name, cols)?;
         let size = if most >= rows { rows } else { most / 4 * 4 };
         let mut slabs = Vec::new();
         for first in (0..rows).step_by(size) {
-            let tensor = Tensor::stored(self.device, &spec.name, size.min(rows - first), cols, format)?;
-            slabs.push(Slab { first, tensor });
+            let stored = Stored::new(self.device, &spec.name, size.min(rows - first), cols, format)?;
+            slabs.push(Slab { first, stored });
         }
-        self.stream(spec, rows, cols, &slabs).await?;
+        self.stream(spec, &slabs).await?;
         Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
     }
 
-    async fn stream(&mut self, spec: &TensorSpec, rows: usize, cols: usize, slabs: &[Slab]) -> Result<()> {
-        let name = &spec.name;
-        let Some(entry) = self.header.get(name) else { unreachable!("`{name}` was checked and is gone") };
+    fn entry(&self, spec: &TensorSpec) -> &Entry {
+        let entry = self.header.get(&spec.name);
+        entry.unwrap_or_else(|| unreachable!("`{}` was found when the names were checked", spec.name))
+    }
+
+    async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
+        let entry = self.entry(spec);
         let (dtype, begin) = (entry.dtype, entry.begin);
-        let row_bytes = (entry.end - begin) / rows as u64;
-        let rows_per_piece = (PIECE / row_bytes.max(1)).max(1) as usize;
         let mut values = Vec::new();
-        for slab in slabs {
-            for first in (0..slab.tensor.rows).step_by(rows_per_piece) {
-                let count = rows_per_piece.min(slab.tensor.rows - first);
-                let at = begin + (slab.first + first) as u64 * row_bytes;
+        for Slab { first, stored } in slabs {
+            let row_bytes = stored.cols as u64 * dtype.bytes();
+            let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
+            for row in (0..stored.rows).step_by(rows_per_piece) {
+                let count = rows_per_piece.min(stored.rows - row);
+                let at = begin + (first + row) as u64 * row_bytes;
                 let bytes = self.source.read(at, count as u64 * row_bytes).await?;
                 values.clear();
                 to_f32(dtype, &bytes, &mut values);
-                check_range(name, &values, slab.tensor.format)?;
-                slab.tensor.upload_at(self.device, first * cols, &values);
+                check_range(&spec.name, &values, stored.format)?;
+                stored.upload(self.device, row, &values);
                 self.count(bytes.len() as u64).await?;
             }
         }

@@ -69,8 +69,7 @@ impl Logits {
         self.plan.submit(&self.device, 1);
         let vocabulary = self.logits.cols;
         let bytes = (wanted.len() * vocabulary.next_multiple_of(4) * 4) as u64;
-        let Some(buffer) = self.logits.buffer() else { return Ok(Vec::new()) };
-        let ticket = self.device.start_read(&buffer, 0, &self.staging, bytes);
+        let ticket = self.device.start_read(&self.logits.buffer(), 0, &self.staging, bytes);
         let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&self.device.finish_read(ticket).await?);
         Ok(padded.chunks(vocabulary.next_multiple_of(4)).flat_map(|row| row.iter().take(vocabulary).copied()).collect())
     }

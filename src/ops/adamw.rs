@@ -18,20 +18,18 @@ pub struct UpdateBuffers {
     pub result: Tensor,
 }
 
-/// Work groups that one dimension holds on every adapter.
-const MOST_GROUPS: usize = 65_535;
+/// Sums of squares that the norm is taken from.
+const PARTIALS: usize = 1024;
 
 /// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals
 /// zeroed.
 pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
-    let constants = vec![("QUADS", quads as u32)];
-    let groups = quads.div_ceil(64);
-    let across = groups.min(MOST_GROUPS);
-    let groups = [across, groups.div_ceil(across.max(1)), 1];
-    let partial = rec.tensor(1, 1024);
-    let features = rec.shaped(&[]);
-    rec.dispatch("adamw_norm", &[], constants.clone(), [16, 1, 1], &[&b.g, &partial]);
-    rec.dispatch("adamw_clip", &features, Vec::new(), [1, 1, 1], &[&partial, &b.totals, &b.state, &b.result]);
-    rec.dispatch("adamw", &[], constants, groups, &[&b.state, &b.p, &b.g, &b.m, &b.v]);
+    let partials = rec.tensor(1, PARTIALS);
+    let sums = ("PARTIALS", PARTIALS.into());
+    let constants = vec![("QUADS", quads.into())];
+    let with_sums = [&constants[..], &[sums]].concat();
+    rec.dispatch("adamw_norm", &[], with_sums, &[("partials", PARTIALS)], &[&b.g, &partials]);
+    rec.dispatch("adamw_clip", &[], vec![sums], &[], &[&partials, &b.totals, &b.state, &b.result]);
+    rec.dispatch("adamw", &[], constants, &[("quads", quads)], &[&b.state, &b.p, &b.g, &b.m, &b.v]);
 }

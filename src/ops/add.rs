@@ -1,6 +1,5 @@
 //! Residual addition.
 
-use super::groups_of_64;
 use crate::device::Tensor;
 use crate::plan::{Grad, Recorder, Var};
 
@@ -9,15 +8,12 @@ use crate::plan::{Grad, Recorder, Var};
 pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
     let z = Var::new(rec.tensor(x.data.rows, x.data.cols), rec.trains() && (x.grad.is_some() || y.grad.is_some()));
     record(rec, &x.data, &y.data, &z.data);
-    if let Some(dz) = z.grad.clone() {
-        let (dx, dy) = (x.grad.clone(), y.grad.clone());
-        rec.on_backward(move |rec| {
-            let Some(dz) = rec.read(&dz) else { return };
-            for grad in [dx, dy].into_iter().flatten() {
-                pass_on(rec, &dz, &grad);
-            }
-        });
-    }
+    let (dx, dy) = (x.grad.clone(), y.grad.clone());
+    rec.on_backward_of(&z.grad, move |rec, dz| {
+        for grad in [dx, dy].into_iter().flatten() {
+            pass_on(rec, &dz, &grad);
+        }
+    });
     z
 }
 
@@ -36,5 +32,5 @@ fn pass_on(rec: &mut Recorder, dz: &Tensor, grad: &Grad) {
 }
 
 fn record(rec: &mut Recorder, a: &Tensor, b: &Tensor, y: &Tensor) {
-    rec.dispatch("add", &[], vec![("C", y.cols as u32)], groups_of_64(y.rows * y.cols / 4), &[a, b, y]);
+    rec.dispatch("add", &[], vec![("C", y.cols.into())], &[("quads", y.rows * y.cols / 4)], &[a, b, y]);
 }

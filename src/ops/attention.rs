@@ -1,9 +1,9 @@
 //! Causal grouped-query attention that never holds a T x T matrix (Dao 2023: running maximum forward, log-sum-exp kept
 //! for the way back).
 
-use super::groups_of_64;
-use crate::device::{Constants, Shape, Tensor};
-use crate::plan::{Grad, Recorder, Var};
+use super::first_write;
+use crate::device::{Constants, Tensor};
+use crate::plan::{Recorder, Var};
 
 /// Head counts and size. D is a multiple of 4, at most 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Heads {
 
 impl Heads {
     pub(super) fn constants(&self) -> Constants {
-        vec![("H", self.query as u32), ("KV", self.key as u32), ("D", self.size as u32)]
+        vec![("H", self.query.into()), ("KV", self.key.into()), ("D", self.size.into())]
     }
 
     /// The register size that holds a head.
@@ -53,67 +53,35 @@ pub fn attention(
     let (keys, values) = match cache {
         Some(cache) => {
             let cols = heads.key * heads.size;
-            let groups = groups_of_64(rows * cols / 4);
-            rec.dispatch(
-                "attention_cache",
-                &[],
-                vec![("C", cols as u32)],
-                groups,
-                &[&k.data, &v.data, &cache.k, &cache.v],
-            );
+            let operands = [&k.data, &v.data, &cache.k, &cache.v];
+            rec.dispatch("attention_cache", &[], vec![("C", cols.into())], &[("quads", rows * cols / 4)], &operands);
             (cache.k.clone(), cache.v.clone())
         }
         None => (k.data.clone(), v.data.clone()),
     };
-    let features = rec.shaped(&[heads.feature()]);
+    let features = [heads.feature()];
     let time = rows / batch;
-    let by_query = match rec.device.shape {
-        Shape::Tiled => [(time * (heads.query / heads.key)).div_ceil(64), heads.key, batch],
-        Shape::Direct => [rows.div_ceil(8), heads.query, 1],
-    };
-    let by_key = match rec.device.shape {
-        Shape::Tiled => [time.div_ceil(64), heads.key, batch],
-        Shape::Direct => [rows.div_ceil(8), heads.key, 1],
-    };
-    rec.dispatch(
-        "attention_forward",
-        &features,
-        heads.constants(),
-        by_query,
-        &[&q.data, &keys, &values, &o.data, &lse],
-    );
-    if let Some(dout) = o.grad.clone() {
-        let grads = [q, k, v].map(|x| x.grad.clone());
-        let (q, out) = (q.data.clone(), o.data.clone());
-        rec.on_backward(move |rec| {
-            let Some(dout) = rec.read(&dout) else { return };
-            let [dq, dk, dv] = grads.map(Option::unwrap_or_default);
-            let delta = rec.tensor(rows, heads.query);
-            let dq = fresh(rec, &dq, rows, heads.query * heads.size);
-            rec.dispatch(
-                "attention_backward_q",
-                &features,
-                heads.constants(),
-                by_query,
-                &[&q, &keys, &values, &out, &dout, &lse, &dq, &delta],
-            );
-            let dk = fresh(rec, &dk, rows, heads.key * heads.size);
-            let dv = fresh(rec, &dv, rows, heads.key * heads.size);
-            rec.dispatch(
-                "attention_backward_kv",
-                &features,
-                heads.constants(),
-                by_key,
-                &[&q, &keys, &values, &dout, &lse, &delta, &dk, &dv],
-            );
-        });
-    }
+    let extents = [
+        ("queries", time * (heads.query / heads.key)),
+        ("keys", time),
+        ("rows", rows),
+        ("query heads", heads.query),
+        ("key heads", heads.key),
+        ("sequences", batch),
+    ];
+    let operands = [&q.data, &keys, &values, &o.data, &lse];
+    rec.dispatch("attention_forward", &features, heads.constants(), &extents, &operands);
+    let [dq, dk, dv] = [q, k, v].map(|x| x.grad.clone());
+    let (q, out) = (q.data.clone(), o.data.clone());
+    rec.on_backward_of(&o.grad, move |rec, dout| {
+        let delta = rec.tensor(rows, heads.query);
+        let dq = first_write(rec, &dq, rows, heads.query * heads.size);
+        let operands = [&q, &keys, &values, &out, &dout, &lse, &dq, &delta];
+        rec.dispatch("attention_backward_q", &features, heads.constants(), &extents, &operands);
+        let dk = first_write(rec, &dk, rows, heads.key * heads.size);
+        let dv = first_write(rec, &dv, rows, heads.key * heads.size);
+        let operands = [&q, &keys, &values, &dout, &lse, &delta, &dk, &dv];
+        rec.dispatch("attention_backward_kv", &features, heads.constants(), &extents, &operands);
+    });
     o
-}
-
-/// Attention is the only reader of its queries, keys and values, so it is the first writer of their gradients.
-fn fresh(rec: &mut Recorder, grad: &Grad, rows: usize, cols: usize) -> Tensor {
-    let (tensor, accumulate) = rec.write(grad, rows, cols);
-    assert!(!accumulate, "queries, keys and values have one reader");
-    tensor
 }

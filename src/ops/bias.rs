@@ -1,12 +1,11 @@
 //! The bias of a linear. It is frozen, so the gradient passes through untouched and there is no backward dispatch.
 
-use super::groups_of_64;
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
 /// Records y += b in place, y [rows, C] and b [C]: what `project` has just written and nothing has read yet.
 pub fn bias(rec: &mut Recorder, y: Var, b: &Tensor) -> Var {
     let (rows, cols) = (y.data.rows, y.data.cols);
-    rec.dispatch("bias", &[], vec![("C", cols as u32)], groups_of_64(rows * cols / 4), &[b, &y.data]);
+    rec.dispatch("bias", &[], vec![("C", cols.into())], &[("quads", rows * cols / 4)], &[b, &y.data]);
     y
 }

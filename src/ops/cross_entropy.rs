@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 
-use super::groups_of_64;
-use super::project::{Weight, project_chunk, project_slab};
-use crate::device::{Device, Shape, Tensor, Usage};
+use super::matmul::{Form, Product};
+use super::weight::{Slab, Weight};
+use crate::device::{Constants, Device, Tensor, Usage};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
@@ -41,27 +41,6 @@ impl Chunks {
     }
 }
 
-/// Records y [labelled, C] = x[rows]: the labelled rows close together; back, every original row gets its gradient or
-/// zero.
-pub fn gather_rows(rec: &mut Recorder, x: &Var) -> Var {
-    let (rows, cols) = (x.data.rows, x.data.cols);
-    let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
-    let list = rec.input.rows.clone();
-    let constants = vec![("C", cols as u32)];
-    let groups = groups_of_64(rows * cols / 4);
-    rec.dispatch("gather_rows_forward", &[], constants.clone(), groups, &[&x.data, &list, &y.data]);
-    if let (Some(dx), Some(dy)) = (x.grad.clone(), y.grad.clone()) {
-        rec.on_backward(move |rec| {
-            let Some(dy) = rec.read(&dy) else { return };
-            let slots = rec.input.slot_of_row.clone();
-            let (dx, accumulate) = rec.write(&dx, rows, cols);
-            assert!(!accumulate, "the head is the only reader of the last hidden state");
-            rec.dispatch("gather_rows_backward", &[], constants, groups, &[&dy, &slots, &dx]);
-        });
-    }
-    y
-}
-
 /// Records totals (+)= {Σ -log p(label), labelled rows} for h [labelled, C] (from `gather_rows`) and the head's weight
 /// [V, C]. The gradient, scaled by `Step.inv_labels`, is written while the logits are at hand, which costs one product
 /// less than coming back for it.
@@ -75,55 +54,53 @@ pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks
         let size = chunks.rows.min(rows - first);
         let x = h.data.slice(first, size);
         for slab in head.slabs.iter() {
-            let z = rec.tensor(size, slab.tensor.rows);
-            project_chunk(rec, &x, &slab.tensor, &z, chunk);
+            let z = logits(rec, &x, slab, chunk);
             log_sum_exp(rec, &z, slab.first, &stats, chunk);
             if let (Some(dh), false) = (&dh, several) {
-                back(rec, &z, slab.first, &slab.tensor, &stats, &dh.slice(first, size), chunk);
+                back(rec, &z, slab, &stats, &dh.slice(first, size), chunk);
             }
         }
         // With several slabs the sum over the vocabulary is known only now: the logits are made again.
         if let (Some(dh), true) = (&dh, several) {
             for slab in head.slabs.iter() {
-                let z = rec.tensor(size, slab.tensor.rows);
-                project_chunk(rec, &x, &slab.tensor, &z, chunk);
-                back(rec, &z, slab.first, &slab.tensor, &stats, &dh.slice(first, size), chunk);
+                let z = logits(rec, &x, slab, chunk);
+                back(rec, &z, slab, &stats, &dh.slice(first, size), chunk);
             }
         }
     }
-    let constants = if accumulate { vec![("ACCUMULATE", 1)] } else { Vec::new() };
-    let features = rec.shaped(&[]);
-    rec.dispatch("cross_entropy_total", &features, constants, [1, 1, 1], &[&stats, totals]);
+    let constants = if accumulate { vec![("ACCUMULATE", true.into())] } else { Vec::new() };
+    rec.dispatch("cross_entropy_total", &[], constants, &[], &[&stats, totals]);
 }
 
-fn slab_constants(z: &Tensor, first: usize) -> Vec<(&'static str, u32)> {
-    let mut constants = vec![("V", z.cols as u32)];
+/// Records the logits of a chunk for the tokens of one slab.
+fn logits(rec: &mut Recorder, x: &Tensor, slab: &Slab, chunk: &Tensor) -> Tensor {
+    let z = rec.tensor(x.rows, slab.stored.rows);
+    // A single row needs no guard: what reads its logits leaves it out if it has no label.
+    let chunk = Some(chunk).filter(|_| x.rows > 1);
+    Product { chunk, ..Product::of(Form::Forward, x, &slab.stored, &z, 0) }.record(rec);
+    z
+}
+
+fn slab_constants(z: &Tensor, first: usize) -> Constants {
+    let mut constants = vec![("V", z.cols.into())];
     if first > 0 {
-        constants.push(("FIRST", first as u32));
+        constants.push(("FIRST", first.into()));
     }
     constants
 }
 
 fn log_sum_exp(rec: &mut Recorder, z: &Tensor, first: usize, stats: &Tensor, chunk: &Tensor) {
     let (list, labels) = (rec.input.rows.clone(), rec.input.labels.clone());
-    let groups = match rec.device.shape {
-        Shape::Tiled => [z.rows, 1, 1],
-        Shape::Direct => [z.rows.div_ceil(8), 1, 1],
-    };
-    let features = rec.shaped(&[]);
-    rec.dispatch(
-        "cross_entropy_forward",
-        &features,
-        slab_constants(z, first),
-        groups,
-        &[z, &list, &labels, stats, chunk],
-    );
+    let operands = [z, &list, &labels, stats, chunk];
+    rec.dispatch("cross_entropy_forward", &[], slab_constants(z, first), &[("rows", z.rows)], &operands);
 }
 
 /// dz in place of z, then dh (+)= dz W.
-fn back(rec: &mut Recorder, z: &Tensor, first: usize, w: &Tensor, stats: &Tensor, dh: &Tensor, chunk: &Tensor) {
+fn back(rec: &mut Recorder, z: &Tensor, slab: &Slab, stats: &Tensor, dh: &Tensor, chunk: &Tensor) {
     let (list, labels) = (rec.input.rows.clone(), rec.input.labels.clone());
-    let groups = [z.cols.div_ceil(4).div_ceil(64), z.rows, 1];
-    rec.dispatch("cross_entropy_backward", &[], slab_constants(z, first), groups, &[&list, &labels, stats, z, chunk]);
-    project_slab(rec, z, w, 0, dh, first > 0, None, Some(chunk));
+    let extents = [("quads", z.cols.div_ceil(4)), ("rows", z.rows)];
+    let operands = [&list, &labels, stats, z, chunk];
+    rec.dispatch("cross_entropy_backward", &[], slab_constants(z, slab.first), &extents, &operands);
+    let product = Product::of(Form::Backward, z, &slab.stored, dh, 0);
+    Product { chunk: Some(chunk), accumulate: slab.first > 0, ..product }.record(rec);
 }

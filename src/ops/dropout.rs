@@ -1,7 +1,7 @@
-//! Dropout of what enters A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index): no
+//! Dropout on the input of A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index): no
 //! buffer holds it.
 
-use super::groups_of_64;
+use super::constants_of;
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
@@ -9,19 +9,18 @@ use crate::plan::{Recorder, Var};
 pub fn dropout(rec: &mut Recorder, x: &Var, site: &Tensor) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
-    let groups = groups_of_64(rows * cols / 4);
-    rec.dispatch("dropout", &[], vec![("C", cols as u32)], groups, &[site, &x.data, &y.data]);
-    if let (Some(dx), Some(dy)) = (x.grad.clone(), y.grad.clone()) {
+    record(rec, site, &x.data, &y.data, false);
+    if let Some(dx) = x.grad.clone() {
         let site = site.clone();
-        rec.on_backward(move |rec| {
-            let Some(dy) = rec.read(&dy) else { return };
+        rec.on_backward_of(&y.grad, move |rec, dy| {
             let (dx, accumulate) = rec.write(&dx, rows, cols);
-            let mut constants = vec![("C", cols as u32)];
-            if accumulate {
-                constants.push(("ACCUMULATE", 1));
-            }
-            rec.dispatch("dropout", &[], constants, groups, &[&site, &dy, &dx]);
+            record(rec, &site, &dy, &dx, accumulate);
         });
     }
     y
+}
+
+fn record(rec: &mut Recorder, site: &Tensor, x: &Tensor, y: &Tensor, accumulate: bool) {
+    let constants = constants_of("C", x.cols, accumulate);
+    rec.dispatch("dropout", &[], constants, &[("quads", x.rows * x.cols / 4)], &[site, x, y]);
 }

@@ -1,4 +1,4 @@
-//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths; not what a
+//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths, but not what a
 //! transformer is.
 
 mod adamw;
@@ -8,24 +8,44 @@ mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;
+mod gather_rows;
+mod matmul;
 mod project;
 mod rms_norm;
 mod rope;
 mod swiglu;
+mod weight;
 
 pub use adamw::{UpdateBuffers, update};
 pub use add::add;
 pub use attention::{Cache, Heads, attention};
 pub use bias::bias;
-pub use cross_entropy::{Chunks, cross_entropy, gather_rows};
+pub use cross_entropy::{Chunks, cross_entropy};
 pub use dropout::dropout;
 pub use embed::embed;
-pub use project::{Matrix, Param, Slab, Weight, project, project_into};
+pub use gather_rows::gather_rows;
+pub use project::{project, project_into};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeTables, rope};
 pub use swiglu::swiglu;
+pub use weight::{Matrix, Param, Slab, Weight};
 
-/// Work groups of 64 that cover `n` invocations, one per group of four numbers.
-fn groups_of_64(quads: usize) -> [usize; 3] {
-    [quads.div_ceil(64), 1, 1]
+use crate::device::{Constants, Tensor};
+use crate::plan::{Grad, Recorder};
+
+/// The constants of an element-wise kernel: how many columns there are, and whether it adds to what is there.
+fn constants_of(columns: &'static str, cols: usize, accumulate: bool) -> Constants {
+    let mut constants = vec![(columns, cols.into())];
+    if accumulate {
+        constants.push(("ACCUMULATE", true.into()));
+    }
+    constants
+}
+
+/// Where a kernel assigns the gradient of a value that has one reader: its gradient, or scratch if nobody wants it.
+fn first_write(rec: &mut Recorder, grad: &Option<Grad>, rows: usize, cols: usize) -> Tensor {
+    let Some(grad) = grad else { return rec.tensor(rows, cols) };
+    let (tensor, accumulate) = rec.write(grad, rows, cols);
+    assert!(!accumulate, "a value of {rows} x {cols} has a second reader, whose gradient would be overwritten");
+    tensor
 }

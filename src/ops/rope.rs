@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use super::attention::Heads;
-use super::groups_of_64;
 use crate::device::{Device, Tensor};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
@@ -55,8 +54,8 @@ pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &R
 fn record(rec: &mut Recorder, q: &Tensor, k: &Tensor, heads: Heads, tables: &RopeTables, inverse: bool) {
     let mut constants = heads.constants();
     if inverse {
-        constants.push(("INVERSE", 1));
+        constants.push(("INVERSE", true.into()));
     }
-    let groups = groups_of_64(q.rows * (heads.query + heads.key) * heads.size / 2);
-    rec.dispatch("rope", &[], constants, groups, &[&tables.cosine, &tables.sine, q, k]);
+    let pairs = q.rows * (heads.query + heads.key) * heads.size / 2;
+    rec.dispatch("rope", &[], constants, &[("pairs", pairs)], &[&tables.cosine, &tables.sine, q, k]);
 }

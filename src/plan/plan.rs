@@ -115,9 +115,9 @@ fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
     let operands: Vec<(Rc<Buffer>, u64, u64)> = dispatch
         .operands
         .iter()
-        .filter_map(|operand| match operand {
-            Operand::Slot { id, offset, bytes } => pool.buffer(*id).map(|buffer| (buffer, *offset, *bytes)),
-            Operand::Fixed { buffer, offset, bytes } => Some((buffer.clone(), *offset, *bytes)),
+        .map(|operand| match operand {
+            Operand::Slot { id, offset, bytes } => (pool.buffer(*id), *offset, *bytes),
+            Operand::Fixed { buffer, offset, bytes } => (buffer.clone(), *offset, *bytes),
         })
         .collect();
     Ok(Ready { group: device.bind(&pipeline, &operands), pipeline, groups: dispatch.groups })

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::input::Input;
 use super::plan::{Dispatch, Operand, Plan, Progress};
 use crate::device::tensor::Place;
-use crate::device::{Access, Constants, Device, KernelKey, Pool, Tensor};
+use crate::device::{Access, Constant, Constants, Device, Extents, Geometry, KernelKey, Pool, Tensor};
 use crate::error::Result;
 
 /// A gradient that does not exist until backward's first writer makes it.
@@ -66,30 +66,31 @@ impl Recorder {
         self.pool.tensor(rows, cols)
     }
 
-    /// Appends a dispatch. `operands` follow the shader's bindings; a kernel whose binding 0 is the `Step` uniform gets
-    /// it by itself.
+    /// Appends a dispatch. `features` are those beside the kernel's shape; `extents` say how large the problem is, from
+    /// which the kernel table makes the group counts and the tile constants; `operands` follow the shader's bindings. A
+    /// kernel whose binding 0 is the `Step` uniform gets it by itself.
     pub fn dispatch(
         &mut self,
         kernel: &'static str,
         features: &[&'static str],
-        constants: Constants,
-        groups: [usize; 3],
+        mut constants: Constants,
+        extents: Extents<'_>,
         operands: &[&Tensor],
     ) {
-        let key = KernelKey { kernel, features: features.to_vec(), constants };
+        let geometry = Geometry::of(kernel, self.device.shape, extents);
+        let shape = Some(geometry.shape).filter(|shape| !shape.is_empty());
+        let features = shape.into_iter().chain(features.iter().copied()).collect();
+        constants.extend(geometry.constants.iter().map(|(name, value)| (*name, Constant::U32(*value))));
+        let key = KernelKey { kernel, features, constants };
+        key.check_constants();
         let bindings = key.module().bindings;
         let mut all = Vec::with_capacity(bindings.len());
         if bindings.first() == Some(&Access::Uniform) {
             all.push(Operand::Fixed { buffer: self.input.buffer.clone(), offset: 0, bytes: 256 });
         }
         all.extend(operands.iter().map(|tensor| operand(tensor)));
-        assert_eq!(all.len(), bindings.len(), "{kernel} {features:?}: bindings");
-        self.dispatches.push(Dispatch { key, groups: groups.map(|n| n as u32), operands: all });
-    }
-
-    /// The features of the adapter's kernel shape, with `more`.
-    pub fn shaped(&self, more: &[&'static str]) -> Vec<&'static str> {
-        [&[self.device.shape.feature()], more].concat()
+        assert_eq!(all.len(), bindings.len(), "{}: bindings", key.label());
+        self.dispatches.push(Dispatch { key, groups: geometry.groups(kernel, extents), operands: all });
     }
 
     /// Where to write a gradient of this shape, and whether something is already there to add to.
@@ -117,6 +118,20 @@ impl Recorder {
     pub fn on_backward(&mut self, backward: impl FnOnce(&mut Recorder) + 'static) {
         if let Some(tape) = self.tape.as_mut() {
             tape.push(Box::new(backward));
+        }
+    }
+
+    /// Puts `backward` on the tape if `grad` exists. When the tape is unwound it is given that gradient; if none of the
+    /// later ops has written one, it does not run.
+    pub fn on_backward_of(&mut self, grad: &Option<Grad>, backward: impl FnOnce(&mut Recorder, Tensor) + 'static) {
+        if let Some(grad) = grad.clone() {
+            self.on_backward(move |rec| {
+                let written = rec.read(&grad);
+                drop(grad);
+                if let Some(grad) = written {
+                    backward(rec, grad);
+                }
+            });
         }
     }
 

@@ -496,7 +496,7 @@ crate::device_tests! {
                 assert!(step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
                 let before = t.adapter.read(&t.device).await.expect("parameters");
                 assert_ne!(before, t.flat, "a finite step changes the adapter");
-                trainer.buffers().g.upload_at(&t.device, 4, &[poison]);
+                t.device.write(&trainer.buffers().g.buffer(), 16, &poison.to_le_bytes());
                 // The second step is under way before the first is known to be broken.
                 let tickets = [0, 1].map(|_| trainer.submit(&micros, facts.seq_len, STEP, 1).expect("a step"));
                 for ticket in tickets {

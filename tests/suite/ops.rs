@@ -14,7 +14,7 @@ mod swiglu;
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Format, Pool, Tensor};
+use tabtune::device::{Device, Format, Pool, Stored, Tensor};
 use tabtune::ops::{Slab, Weight};
 use tabtune::plan::{Grad, Input, Progress, Recorder, Step, Var};
 use tabtune::random::SplitMix64;
@@ -51,14 +51,14 @@ struct Bed {
 
 struct Expected {
     what: &'static str,
-    place: Place,
+    found: Found,
     values: Vec<f64>,
     /// The plan must write it without reading it.
     fresh: bool,
 }
 
 /// Gradients have no tensor before the tape is unwound.
-enum Place {
+enum Found {
     Data(Tensor),
     Grad(Grad),
 }
@@ -125,9 +125,9 @@ impl Bed {
         for first in (0..rows).step_by(most) {
             let rows = most.min(rows - first);
             let values: Vec<f64> = self.noise(rows * cols).into_iter().map(|x| self.storable(x)).collect();
-            let tensor = Tensor::stored(&self.device, "weight", rows, cols, self.format).expect("a tensor");
-            tensor.upload(&self.device, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
-            slabs.push(Slab { first, tensor });
+            let stored = Stored::new(&self.device, "weight", rows, cols, self.format).expect("a matrix");
+            stored.upload(&self.device, 0, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
+            slabs.push(Slab { first, stored });
             all.extend(values);
         }
         (Weight { rows, cols, slabs: Rc::new(slabs) }, all)
@@ -161,31 +161,31 @@ impl Bed {
 
     /// The plan assigns `values` to the first rows of `tensor`.
     fn writes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
-        self.expected.push(Expected { what, place: Place::Data(tensor.clone()), values, fresh: true });
+        self.expected.push(Expected { what, found: Found::Data(tensor.clone()), values, fresh: true });
     }
 
     /// The plan makes the gradient of `x` and assigns `values` to it.
     fn writes_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
         let grad = x.grad.clone().expect("a gradient");
-        self.expected.push(Expected { what, place: Place::Grad(grad), values, fresh: true });
+        self.expected.push(Expected { what, found: Found::Grad(grad), values, fresh: true });
     }
 
     /// The gradient of `x` is one that exists already.
     fn keeps_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
         let grad = x.grad.clone().expect("a gradient");
-        self.expected.push(Expected { what, place: Place::Grad(grad), values, fresh: false });
+        self.expected.push(Expected { what, found: Found::Grad(grad), values, fresh: false });
     }
 
     /// The plan turns what `tensor` holds into `values`.
     fn changes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
-        self.expected.push(Expected { what, place: Place::Data(tensor.clone()), values, fresh: false });
+        self.expected.push(Expected { what, found: Found::Data(tensor.clone()), values, fresh: false });
     }
 
     /// Runs the plan once and compares.
     async fn check(self) {
         let Bed { name, device, rec, step, lists, tolerance, expected, .. } = self;
         let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
-        let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.place.tensor(&name, e.what), e)).collect();
+        let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.found.tensor(&name, e.what), e)).collect();
         for (tensor, _) in found.iter().filter(|(_, e)| e.fresh) {
             tensor.upload(&device, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
         }
@@ -198,11 +198,11 @@ impl Bed {
     }
 }
 
-impl Place {
+impl Found {
     fn tensor(&self, name: &str, what: &str) -> Tensor {
         match self {
-            Place::Data(tensor) => tensor.clone(),
-            Place::Grad(grad) => grad.borrow().clone().unwrap_or_else(|| panic!("{name}: nothing wrote {what}")),
+            Found::Data(tensor) => tensor.clone(),
+            Found::Grad(grad) => grad.borrow().clone().unwrap_or_else(|| panic!("{name}: nothing wrote {what}")),
         }
     }
 }

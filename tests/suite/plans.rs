@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
-use tabtune::device::kernel::{MODULES, Module};
-use tabtune::device::{Access, Constants, Device, KernelKey, Pool, Shape, Tensor, Usage};
+use tabtune::device::kernel::{ConstantKind, Module, Override};
+use tabtune::device::kernel_table::{KERNELS, Kernel};
+use tabtune::device::{Access, Constant, Constants, Device, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::files::Source;
 use tabtune::files::safetensors::write;
 use tabtune::generate::Generator;
@@ -58,40 +59,30 @@ fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> R
     rec
 }
 
-/// Values for the `override` constants of a module that have no default: small shapes that fit every kernel.
-fn constants(module: &Module) -> Constants {
-    let value = |name: &str| match name {
-        "H" => 4,
-        "KV" | "LOOPS" => 2,
-        "D" => 8,
-        "EPS" => 1e-5f32.to_bits(),
-        _ => 16,
+/// Values for the `override` constants that an op must give: small shapes that fit every kernel.
+fn constants(module: &Module, geometry: &Geometry) -> Constants {
+    let of_table = |name: &str| geometry.constants.iter().any(|(known, _)| *known == name);
+    let given = module.overrides.iter().filter(|known| known.required && !of_table(known.name));
+    let value = |known: &Override| match (known.kind, known.name) {
+        (ConstantKind::F32, _) => Constant::from(1e-5),
+        (ConstantKind::Bool, _) => Constant::from(true),
+        (ConstantKind::U32, "H") => Constant::from(4),
+        (ConstantKind::U32, "KV" | "LOOPS") => Constant::from(2),
+        (ConstantKind::U32, "D") => Constant::from(8),
+        (ConstantKind::U32, _) => Constant::from(16),
     };
-    let known = [
-        "N", "K", "A_STRIDE", "W_ROWS", "Y_STRIDE", "P", "Q", "C", "COUNT", "F", "V", "QUADS", "H", "KV", "D", "LOOPS",
-        "EPS",
-    ];
-    let declared = module
-        .wgsl
-        .split("override ")
-        .skip(1)
-        .filter_map(|rest| rest.split(';').next())
-        .filter(|text| !text.contains('='));
-    let named = declared.map(|text| text.split(':').next().unwrap_or_default().trim());
-    named
-        .map(|name| {
-            (
-                *known.iter().find(|k| **k == name).unwrap_or_else(|| panic!("{}: no value for {name}", module.kernel)),
-                value(name),
-            )
-        })
-        .collect()
+    given.map(|known| (known.name, value(known))).collect()
 }
 
-/// One dispatch of a module on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`.
-async fn compile(device: &Rc<Device>, module: &'static Module) {
+/// One dispatch of a kernel on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`. The problem
+/// is as large as the tile of this row of the kernel table, so that the recorder chooses that row.
+async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'static str], geometry: &'static Geometry) {
     let input = Input::new(device, 16).expect("an input");
     let mut rec = Recorder::new(device, &Pool::default(), &input, false);
+    let shape = Some(geometry.shape).filter(|shape| !shape.is_empty());
+    let all: Vec<&str> = shape.into_iter().chain(features.iter().copied()).collect();
+    let key = KernelKey { kernel: kernel.name, features: all, constants: Vec::new() };
+    let module = key.module();
     // Binding 0 is the step's, unless the kernel does without.
     let own = usize::from(module.bindings.first() == Some(&Access::Uniform));
     let scratch = |access: &Access| match access {
@@ -99,10 +90,69 @@ async fn compile(device: &Rc<Device>, module: &'static Module) {
         Access::Read | Access::ReadWrite => Tensor::owned(device, "scratch", 64, 64).expect("a tensor"),
     };
     let operands: Vec<Tensor> = module.bindings[own..].iter().map(scratch).collect();
-    rec.dispatch(module.kernel, module.features, constants(module), [1, 1, 1], &operands.iter().collect::<Vec<_>>());
-    if let Err(error) = rec.finish(&mut quiet()).await {
-        panic!("{} {:?}: {error}", module.kernel, module.features);
+    let extents: Vec<(&str, usize)> = geometry.grid.iter().map(|(name, tile)| (*name, *tile as usize)).collect();
+    let constants = constants(module, geometry);
+    rec.dispatch(kernel.name, features, constants, &extents, &operands.iter().collect::<Vec<_>>());
+    let recorded = rec.kernels().into_iter().next().expect("a kernel");
+    for (name, value) in geometry.constants {
+        assert!(recorded.constants.contains(&(*name, Constant::U32(*value))), "{}: {name}", recorded.label());
     }
+    if let Err(error) = rec.finish(&mut quiet()).await {
+        panic!("{}: {error}", recorded.label());
+    }
+}
+
+/// The message of a panic while a dispatch of `rms_norm_forward` is recorded with these constants.
+#[cfg(not(target_arch = "wasm32"))]
+fn refusal(device: &Rc<Device>, constants: &[(&'static str, Constant)]) -> String {
+    let input = Input::new(device, 16).expect("an input");
+    let mut rec = Recorder::new(device, &Pool::default(), &input, false);
+    let x = rec.tensor(16, 16);
+    let record = || rec.dispatch("rms_norm_forward", &[], constants.to_vec(), &[("rows", 16)], &[&x, &x, &x, &x]);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(record)).expect_err("it is refused");
+    panic.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn recording_refuses_constants_that_a_kernel_does_not_have_or_lacks() {
+    let device = pollster::block_on(device(Shape::Direct));
+    let (c, eps) = (("C", Constant::from(16)), ("EPS", Constant::from(1e-5)));
+    for (constants, words) in [
+        (&[c, eps, ("D", Constant::from(8))][..], "rms_norm_forward-direct has no constant D"),
+        (&[c], "rms_norm_forward-direct: the constant EPS is missing"),
+        (&[c, ("EPS", Constant::from(1))], "rms_norm_forward-direct: the type of EPS"),
+        (&[c, eps, c], "rms_norm_forward-direct: C is given twice"),
+        (&[c, eps, ("GROUP", Constant::from(8))], "GROUP is given twice"),
+    ] {
+        let refused = refusal(&device, constants);
+        assert!(refused.contains(words), "{refused}");
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn work_groups_cover_a_problem_and_no_more() {
+    let extents = |rows, columns| [("rows", rows), ("columns", columns)];
+    let groups = |kernel, shape, extents: &[(&'static str, usize)]| {
+        let geometry = Geometry::of(kernel, shape, extents);
+        (geometry.constants.to_vec(), geometry.groups(kernel, extents))
+    };
+    let of = |kernel, shape, rows, columns| groups(kernel, shape, &extents(rows, columns)).1;
+    assert_eq!(of("matmul", Shape::Tiled, 1, 1), [1, 1, 1]);
+    assert_eq!(of("matmul", Shape::Tiled, 64, 65), [2, 1, 1]);
+    assert_eq!(of("matmul", Shape::Direct, 65, 33), [2, 3, 1]);
+    // A matrix with few columns is covered by groups that are tall, one with many by groups that are wide.
+    for (columns, across, expected) in [(4, 1, [1, 2, 1]), (8, 2, [1, 3, 1]), (12, 4, [1, 5, 1]), (68, 16, [2, 17, 1])]
+    {
+        let (constants, found) = groups("matmul_tn", Shape::Tiled, &extents(132, columns));
+        assert!(constants.contains(&("ACROSS", across)), "{columns} columns: {constants:?}");
+        assert_eq!(found, expected, "{columns} columns");
+    }
+    // One dimension holds 65,535 groups; what is beyond goes into the next.
+    let quads = |n| groups("adamw", Shape::Direct, &[("quads", n)]).1;
+    assert_eq!(quads(64 * 65_535), [65_535, 1, 1]);
+    assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
 }
 
 /// Of the embedded base at a shape's default batch: pipelines to train, pipelines in all, then the dispatches of the
@@ -222,9 +272,11 @@ crate::device_tests! {
     async fn every_module_of_the_kernel_table_compiles_and_runs() {
         for shape in SHAPES {
             let device = device(shape).await;
-            let other = SHAPES.into_iter().find(|s| *s != shape).map_or("", Shape::feature);
-            for module in MODULES.iter().filter(|module| !module.features.contains(&other)) {
-                compile(&device, module).await;
+            for kernel in KERNELS {
+                let rows = kernel.geometry.iter().filter(|row| ["", shape.feature()].contains(&row.shape));
+                for (row, features) in rows.flat_map(|row| kernel.features.iter().map(move |f| (row, *f))) {
+                    compile(&device, kernel, features, row).await;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use tabtune::adapter::{Adapter, AdapterFiles};
-use tabtune::device::{Device, DeviceOptions, Pool, Shape, Tensor};
+use tabtune::device::{Device, DeviceOptions, Pool, Shape, Stored, Tensor};
 use tabtune::error::Result;
 use tabtune::generate::Generator;
 use tabtune::model::Storage;
@@ -62,7 +62,7 @@ pub async fn bench() -> Result<()> {
         let input = Input::new(&device, 16)?;
         let mut rec = Recorder::new(&device, &pool, &input, false);
         let y = rec.tensor(PROBE_INVOCATIONS, 4);
-        rec.dispatch("fma_probe", &[], vec![("LOOPS", LOOPS as u32)], [PROBE_INVOCATIONS / 64, 1, 1], &[&y]);
+        rec.dispatch("fma_probe", &[], vec![("LOOPS", LOOPS.into())], &[("invocations", PROBE_INVOCATIONS)], &[&y]);
         let plan = rec.finish(&mut progress).await?;
         let probe = 2.0 * (PROBE_INVOCATIONS * 64 * LOOPS) as f64 / seconds(&device, &plan, 1).await? / 1e9;
         println!("  multiply-adds in registers          {probe:8.1} GFLOP/s");
@@ -175,7 +175,11 @@ async fn matmul_seconds(
         tensor.upload(device, &numbers(rows * cols));
         Ok(tensor)
     };
-    let w = Weight { rows: n, cols: k, slabs: std::rc::Rc::new(vec![Slab { first: 0, tensor: tensor("w", n, k)? }]) };
+    let w = Weight {
+        rows: n,
+        cols: k,
+        slabs: std::rc::Rc::new(vec![Slab { first: 0, stored: Stored::f32(tensor("w", n, k)?) }]),
+    };
     let x = Var::new(tensor("x", m, k)?, back);
     let mut rec = Recorder::new(device, pool, &input, back);
     let y = project(&mut rec, None, &x, Matrix::Frozen(&w), None);

@@ -51,7 +51,8 @@ pub fn read_run_state(dir: &Path) -> Result<Checkpoint> {
     let (new, old) = (dir.join(RUN_STATE), dir.join(OLD_RUN_STATE));
     let path = if old.exists() && !new.exists() { old } else { new };
     if dir.is_dir() && !path.exists() {
-        let reason = format!("`{}` holds no run state: its run has ended, or it was killed before it saved one", dir.display());
+        let reason =
+            format!("`{}` holds no run state: its run has ended, or it was killed before it saved one", dir.display());
         return Err(Error::RunState { reason });
     }
     Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)

@@ -1,0 +1,115 @@
+//! The products: y (+)= s · a Wᵀ, y (+)= s · a W and g += s · aᵀ b. What is recorded here has no way back; `project` and
+//! `cross_entropy` put that together.
+
+use super::weight::Slab;
+use crate::device::{Constants, Stored, Tensor};
+use crate::plan::Recorder;
+
+/// Which way a product goes through a slab of W.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// a Wᵀ: columns of y are rows of W.
+    Forward,
+    /// a W: columns of `a` are rows of W.
+    Backward,
+}
+
+/// One product with one slab of a matrix.
+pub struct Product<'a> {
+    pub form: Form,
+    pub a: &'a Tensor,
+    pub w: &'a Stored,
+    pub y: &'a Tensor,
+    /// First column of y (forward) or of `a` (backward) that belongs to the slab.
+    pub first: usize,
+    /// The uniform that holds s; `None`: 1.
+    pub site: Option<&'a Tensor>,
+    /// Only the rows of this chunk of the labelled ones; `None`: the rows of the step.
+    pub chunk: Option<&'a Tensor>,
+    /// Add to y instead of assigning.
+    pub accumulate: bool,
+}
+
+impl<'a> Product<'a> {
+    /// y = a Wᵀ for a slab whose columns of y begin at its first row.
+    pub fn forward(a: &'a Tensor, slab: &'a Slab, y: &'a Tensor) -> Product<'a> {
+        Product::of(Form::Forward, a, &slab.stored, y, slab.first)
+    }
+
+    /// y = a W for a slab whose columns of `a` begin at its first row.
+    pub fn backward(a: &'a Tensor, slab: &'a Slab, y: &'a Tensor) -> Product<'a> {
+        Product::of(Form::Backward, a, &slab.stored, y, slab.first)
+    }
+
+    /// A product with the whole of `a` or y: `first` is 0.
+    pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
+        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
+    }
+
+    /// Records it; a forward product of one row has a kernel of its own.
+    pub fn record(self, rec: &mut Recorder) {
+        match self.form {
+            Form::Forward if self.a.rows == 1 => self.vec(rec),
+            Form::Forward | Form::Backward => self.mat(rec),
+        }
+    }
+
+    fn mat(self, rec: &mut Recorder) {
+        let Product { form, a, w, y, first, .. } = self;
+        let (columns, depth, offset) = match form {
+            Form::Forward => (w.rows, stride(a), "Y_OFFSET"),
+            Form::Backward => (w.cols, w.rows.next_multiple_of(4), "A_OFFSET"),
+        };
+        let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
+        constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
+        self.finish(offset, first, &mut constants);
+        let form = if form == Form::Backward { &["nn"][..] } else { &[] };
+        let features = self.features(form);
+        let extents = [("rows", a.rows), ("columns", columns)];
+        rec.dispatch("matmul", &features, constants, &extents, &self.operands());
+    }
+
+    fn vec(self, rec: &mut Recorder) {
+        let Product { a, w, first, chunk, .. } = self;
+        assert!(chunk.is_none(), "a product of one row takes no chunk: its only row is always there");
+        let mut constants = vec![("N", w.rows.into()), ("K", stride(a).into()), ("W_ROWS", w.rows.into())];
+        self.finish("Y_OFFSET", first, &mut constants);
+        let features = self.features(&[]);
+        rec.dispatch("matmul_vec", &features, constants, &[("columns", w.rows)], &self.operands());
+    }
+
+    /// The constants that have defaults.
+    fn finish(&self, offset: &'static str, first: usize, constants: &mut Constants) {
+        if first > 0 {
+            constants.push((offset, first.into()));
+        }
+        if self.accumulate {
+            constants.push(("ACCUMULATE", true.into()));
+        }
+    }
+
+    fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
+        let form = form.iter().copied();
+        let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
+        form.chain(self.w.feature()).chain(bound).collect()
+    }
+
+    fn operands(&self) -> Vec<&'a Tensor> {
+        let before = [self.a].into_iter().chain(self.w.operands());
+        before.chain([self.y]).chain(self.site).chain(self.chunk).collect()
+    }
+}
+
+/// Records g += s · aᵀ b, [P, Q] from a [rows, P] and b [rows, Q].
+pub fn accumulate_outer(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
+    let (p, q) = (stride(a), stride(b));
+    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
+    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
+    let constants = vec![("P", p.into()), ("Q", q.into())];
+    rec.dispatch("matmul_tn", features, constants, &[("columns", q), ("rows", p)], &operands);
+}
+
+/// Floats from one row of a tensor to the next.
+fn stride(x: &Tensor) -> usize {
+    x.cols.next_multiple_of(4)
+}

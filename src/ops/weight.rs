@@ -1,0 +1,70 @@
+//! The operands of a product: frozen weights, in slabs that fit a binding, and trained matrices.
+
+use std::rc::Rc;
+
+use crate::device::{Device, Stored, Tensor};
+use crate::error::Result;
+
+/// A frozen matrix [rows, cols], cut into slabs of rows that fit the device's largest binding.
+#[derive(Clone)]
+pub struct Weight {
+    pub rows: usize,
+    pub cols: usize,
+    pub slabs: Rc<Vec<Slab>>,
+}
+
+/// Rows `first…` of a weight.
+#[derive(Clone)]
+pub struct Slab {
+    pub first: usize,
+    pub stored: Stored,
+}
+
+/// A trained matrix: a range in the flat buffers of parameters and of their gradients. Columns are padded to a multiple
+/// of four with zeros.
+#[derive(Clone)]
+pub struct Param {
+    pub value: Tensor,
+    pub grad: Tensor,
+}
+
+/// The operand W of `project`. A frozen one has no gradient, by type.
+#[derive(Clone, Copy)]
+pub enum Matrix<'a> {
+    Frozen(&'a Weight),
+    Trained(&'a Param),
+}
+
+impl Weight {
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.slabs.iter().map(|slab| slab.stored.bytes()).sum()
+    }
+
+    /// The numbers, row by row.
+    pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(self.rows * self.cols);
+        for slab in self.slabs.iter() {
+            values.extend(slab.stored.download(device).await?);
+        }
+        Ok(values)
+    }
+}
+
+impl Matrix<'_> {
+    /// Rows of the whole matrix.
+    pub fn rows(&self) -> usize {
+        match self {
+            Matrix::Frozen(weight) => weight.rows,
+            Matrix::Trained(param) => param.value.rows,
+        }
+    }
+
+    /// The slabs that kernels read; a trained matrix is one.
+    pub fn slabs(&self) -> Rc<Vec<Slab>> {
+        match self {
+            Matrix::Frozen(weight) => weight.slabs.clone(),
+            Matrix::Trained(param) => Rc::new(vec![Slab { first: 0, stored: Stored::f32(param.value.clone()) }]),
+        }
+    }
+}
