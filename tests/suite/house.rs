@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tabtune::device::kernel::MODULES;
+use tabtune::device::kernel_table::KERNELS;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -31,33 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Every shader and the reference that its op is compared with. A probe of the device's speed is no op.
-const REFERENCES: &[(&str, &str)] = &[
-    ("adamw", "adamw"),
-    ("add", "add"),
-    ("bias", "bias"),
-    ("attention_backward_kv", "attention"),
-    ("attention_backward_q", "attention"),
-    ("attention_forward", "attention"),
-    ("attention_cache", "attention"),
-    ("cross_entropy_backward", "cross_entropy"),
-    ("cross_entropy_forward", "cross_entropy"),
-    ("cross_entropy_total", "cross_entropy"),
-    ("dropout", "dropout"),
-    ("embed", "embed"),
-    ("gather_rows_forward", "head"),
-    ("adamw_clip", "adamw"),
-    ("adamw_norm", "adamw"),
-    ("matmul", "project"),
-    ("matmul_tn", "project"),
-    ("matmul_vec", "project"),
-    ("rms_norm_backward", "rms_norm"),
-    ("rms_norm_forward", "rms_norm"),
-    ("rope", "rope"),
-    ("gather_rows_backward", "head"),
-    ("swiglu_backward", "swiglu"),
-    ("swiglu_forward", "swiglu"),
-];
+/// A probe of the device's speed is no op.
 const PROBE: &str = "fma_probe";
 
 /// All files below a folder with an ending, as (path from the root, text).
@@ -191,21 +165,36 @@ fn nothing_above_ops_dispatches_a_kernel() {
     only_in(&["dispatch"], |path| ["plan", "ops"].contains(&room(path)) || path == "src/bin/tabtune/bench.rs");
 }
 
+/// The names of the Rust files of a folder, except `mod.rs`.
+fn nouns(folder: &str) -> Vec<String> {
+    let names = files(folder, "rs").into_iter().map(|(path, _)| path);
+    let names =
+        names.filter_map(|path| path.strip_prefix(&format!("{folder}/"))?.strip_suffix(".rs").map(String::from));
+    names.filter(|name| name != "mod").collect()
+}
+
+/// The noun that a shader carries: its name is that of an op and of a reference, or begins with it.
 #[test]
-fn every_shader_is_in_the_kernel_table_and_has_a_reference() {
+fn shaders_ops_and_references_carry_one_name() {
+    let named = |folder: &str, kernel: &str| {
+        let carries = |noun: &&String| {
+            kernel.strip_prefix(noun.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        nouns(folder).iter().filter(carries).max_by_key(|noun| noun.len()).cloned()
+    };
+    let shaders = files("shaders", "wesl").into_iter().map(|(path, _)| path).filter(|path| !path.contains("/shared/"));
     let shaders: Vec<String> =
-        files("shaders", "wesl").into_iter().map(|(path, _)| path).filter(|path| !path.contains("/shared/")).collect();
-    for path in &shaders {
-        let kernel = path.trim_start_matches("shaders/").trim_end_matches(".wesl");
-        assert!(MODULES.iter().any(|module| module.kernel == kernel), "{path} is not in the kernel table");
-        let reference = REFERENCES.iter().find(|(name, _)| *name == kernel);
-        assert!(kernel == PROBE || reference.is_some(), "{path} has no reference");
+        shaders.map(|path| path.trim_start_matches("shaders/").trim_end_matches(".wesl").to_string()).collect();
+    for kernel in shaders.iter().filter(|kernel| *kernel != PROBE) {
+        let noun = named("src/ops", kernel).unwrap_or_else(|| panic!("no op is named as the shader {kernel}"));
+        let reference = named("tests/suite/reference", kernel);
+        assert_eq!(reference.as_ref(), Some(&noun), "{kernel}: tests/suite/reference/{noun}.rs");
     }
-    for (kernel, reference) in REFERENCES {
-        assert!(shaders.iter().any(|path| *path == format!("shaders/{kernel}.wesl")), "there is no shader `{kernel}`");
-        let path = Path::new(ROOT).join(format!("tests/suite/reference/{reference}.rs"));
-        assert!(path.is_file(), "{kernel}: {} is missing", path.display());
-    }
+    let mut kernels: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
+    kernels.sort_unstable();
+    let mut shaders: Vec<&str> = shaders.iter().map(String::as_str).collect();
+    shaders.sort_unstable();
+    assert_eq!(shaders, kernels, "the kernel table names every shader");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;
+mod gather_rows;
 mod project;
 mod rms_norm;
 mod rope;

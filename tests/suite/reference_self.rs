@@ -57,9 +57,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn project_gradients_are_those_of_its_forward() {
     for (rows, n_in, n_out) in [(1, 1, 1), (3, 7, 5), (4, 2, 9)] {
         let (x, w, dy) = (noise(1, rows * n_in), noise(2, n_out * n_in), noise(3, rows * n_out));
-        let loss = |x: &[f64], w: &[f64]| dot(&project_forward(x, w, rows, n_in, n_out), &dy);
-        let dx = project_backward_input(&dy, &w, rows, n_in, n_out);
-        let dw = project_backward_weight(&dy, &x, rows, n_in, n_out);
+        let loss = |x: &[f64], w: &[f64]| dot(&matmul(x, w, rows, n_in, n_out), &dy);
+        let dx = matmul_nn(&dy, &w, rows, n_in, n_out);
+        let dw = matmul_tn(&dy, &x, rows, n_in, n_out);
         check_gradient("project dx", &x, &dx, |x| loss(x, &w));
         check_gradient("project dw", &w, &dw, |w| loss(&x, w));
     }
@@ -92,7 +92,7 @@ fn lora_equals_the_merged_weight() {
         }
     }
     let y = lora_forward(&x, &w, &lora, rows, n_in, n_out);
-    check("merged", &y, &project_forward(&x, &merged, rows, n_in, n_out), 1e-14);
+    check("merged", &y, &matmul(&x, &merged, rows, n_in, n_out), 1e-14);
 }
 
 #[test]

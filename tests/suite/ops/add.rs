@@ -63,8 +63,8 @@ crate::device_tests! {
                 };
                 let (n_values, _) = rms_norm_forward(&x_values, &gain_values, 0.125);
                 let (dv, values) = bed.seed(&v);
-                bed.writes("v", &v.data, sum(&x_values, &project_forward(&n_values, &w_values, rows.1, 12, 12)));
-                let dn = project_backward_input(&values, &w_values, rows.1, 12, 12);
+                bed.writes("v", &v.data, sum(&x_values, &matmul(&n_values, &w_values, rows.1, 12, 12)));
+                let dn = matmul_nn(&values, &w_values, rows.1, 12, 12);
                 bed.changes("dx", &dv, sum(&values, &rms_norm_backward(&dn, &x_values, &gain_values, 0.125)));
                 bed.check().await;
             }

@@ -1,47 +1,15 @@
-//! `gather_rows` and `cross_entropy`: the loss through the output head, over the labelled rows alone.
+//! `cross_entropy`: the loss through the output head, over the labelled rows alone.
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Shape, Tensor};
+use tabtune::device::{Device, Tensor};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::Var;
 
+use super::gather_rows::{LABELS, Labels, label};
 use super::{Bed, ROWS};
 use crate::check::{SHAPES, device};
 use crate::reference::*;
-
-/// Which rows carry a label.
-#[derive(Clone, Copy, Debug)]
-enum Labels {
-    All,
-    None,
-    Some,
-    Last,
-}
-
-use Labels::{All, Last, None as Nothing, Some as Third};
-
-/// Random labels below `v`, and the lists that say so. Rows without a label have one in the list all the same: it
-/// must not count.
-fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
-    let rows = bed.rows();
-    let ids: Vec<usize> = (0..rows).map(|_| bed.below(v)).collect();
-    let carries = |row: usize| match labels {
-        All => true,
-        Nothing => false,
-        Third => row % 3 == 1,
-        Last => row + 1 == rows,
-    };
-    let labels: Vec<Option<usize>> = ids.iter().enumerate().map(|(row, &id)| carries(row).then_some(id)).collect();
-    let list: Vec<u32> = (0..rows as u32).filter(|&row| carries(row as usize)).collect();
-    let mut slot_of_row = vec![u32::MAX; rows];
-    for (slot, &row) in list.iter().enumerate() {
-        slot_of_row[row as usize] = slot as u32;
-    }
-    bed.step.labelled = list.len() as u32;
-    bed.lists = [Vec::new(), ids.iter().map(|&id| id as u32).collect(), list, slot_of_row];
-    labels
-}
 
 /// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one
 /// makes many small chunks.
@@ -91,38 +59,15 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
 
 crate::device_tests! {
     /// One kernel serves both shapes.
-    async fn gather_rows_and_scatter_back() {
-        let device = device(Shape::Direct).await;
-        for c in [4, 12, 68] {
-            for rows in ROWS {
-                for labels in [All, Nothing, Third, Last] {
-                    let mut bed = Bed::new(&device, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
-                    label(&mut bed, labels, 1);
-                    let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
-                    let (x, x_values) = bed.var(c);
-                    let y = gather_rows(&mut bed.rec, &x);
-                    let (_, dy) = bed.seed(&y);
-                    let mut dx = vec![0.0; rows.1 * c];
-                    for (slot, &row) in list.iter().enumerate() {
-                        dx[row * c..][..c].copy_from_slice(&dy[slot * c..][..c]);
-                    }
-                    bed.writes("y", &y.data, list.iter().flat_map(|&row| x_values[row * c..][..c].to_vec()).collect());
-                    bed.writes_grad("dx", &x, dx);
-                    bed.check().await;
-                }
-            }
-        }
-    }
-
     async fn cross_entropy_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;
             for head in HEADS {
                 for rows in ROWS {
-                    for labels in [All, Nothing, Third, Last] {
+                    for labels in LABELS {
                         loss(&device, rows, head, labels, true).await;
                     }
-                    loss(&device, rows, head, Third, false).await;
+                    loss(&device, rows, head, Labels::Third, false).await;
                 }
             }
         }
@@ -136,7 +81,7 @@ crate::device_tests! {
                 let mut bed = Bed::new(&device, &format!("large logits in slabs of {slab}"), (7, 7));
                 // A logit of 400 is rounded to 3e-5, and exp makes that the relative error of a probability.
                 bed.tolerance = 1e-4;
-                let labels = label(&mut bed, All, 69);
+                let labels = label(&mut bed, Labels::All, 69);
                 let x_values: Vec<f64> = bed.noise(7 * 12).iter().map(|x| 256.0 * x).collect();
                 let x = bed.var_of(12, &x_values);
                 let (weight, w_values) = bed.weight(69, 12, slab);

@@ -31,8 +31,8 @@ async fn frozen(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, slab): 
     let (w, w_values) = bed.weight(n_out, n_in, slab);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
     let (_, dy) = bed.seed(&y);
-    bed.writes("y", &y.data, project_forward(&x_values, &w_values, rows.1, n_in, n_out));
-    bed.writes_grad("dx", &x, project_backward_input(&dy, &w_values, rows.1, n_in, n_out));
+    bed.writes("y", &y.data, matmul(&x_values, &w_values, rows.1, n_in, n_out));
+    bed.writes_grad("dx", &x, matmul_nn(&dy, &w_values, rows.1, n_in, n_out));
     bed.check().await;
 }
 
@@ -133,7 +133,7 @@ crate::device_tests! {
                     let (w, w_values) = bed.weight(n_out, 12, 64);
                     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
                     let (_, dy) = bed.seed(&y);
-                    dx = sum(&dx, &project_backward_input(&dy, &w_values, rows.1, 12, n_out));
+                    dx = sum(&dx, &matmul_nn(&dy, &w_values, rows.1, 12, n_out));
                 }
                 bed.writes_grad("dx", &x, dx);
                 bed.check().await;
@@ -154,7 +154,7 @@ crate::device_tests! {
                     let (w, w_values) = bed.weight(v, 12, slab);
                     let y = Tensor::owned(&device, "logits", rows.0, v).expect("a tensor");
                     project_into(&mut bed.rec, &x.data, &w, &y, None);
-                    bed.writes("logits", &y, project_forward(&x_values, &w_values, rows.1, 12, v));
+                    bed.writes("logits", &y, matmul(&x_values, &w_values, rows.1, 12, v));
                     bed.check().await;
                 }
             }
@@ -173,13 +173,9 @@ crate::device_tests! {
                 let site = site(&device, -3.0);
                 let y = project(&mut bed.rec, None, &x, Matrix::Trained(&w), Some(&site));
                 let (_, dy) = bed.seed(&y);
-                bed.writes("y", &y.data, times(-3.0, &project_forward(&x_values, &w_values, rows.1, 4, 12)));
-                bed.writes_grad("dx", &x, times(-3.0, &project_backward_input(&dy, &w_values, rows.1, 4, 12)));
-                bed.changes(
-                    "dW",
-                    &w.grad,
-                    sum(&before, &times(-3.0, &project_backward_weight(&dy, &x_values, rows.1, 4, 12))),
-                );
+                bed.writes("y", &y.data, times(-3.0, &matmul(&x_values, &w_values, rows.1, 4, 12)));
+                bed.writes_grad("dx", &x, times(-3.0, &matmul_nn(&dy, &w_values, rows.1, 4, 12)));
+                bed.changes("dW", &w.grad, sum(&before, &times(-3.0, &matmul_tn(&dy, &x_values, rows.1, 4, 12))));
                 bed.check().await;
             }
         }

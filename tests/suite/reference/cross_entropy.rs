@@ -1,5 +1,7 @@
 //! The loss of next-token prediction, in natural logarithms (`torch.nn.functional.cross_entropy`).
 
+use super::{matmul, matmul_nn};
+
 /// Σ over rows with a label of (lse - logits[label]), lse = ln Σⱼ exp logitsⱼ, for logits [rows, V].
 /// Returns that sum and the number of labels: the mean is taken by the caller, over the whole accumulated batch.
 pub fn cross_entropy_forward(logits: &[f64], labels: &[Option<usize>], v: usize) -> (f64, usize) {
@@ -31,4 +33,19 @@ pub fn cross_entropy_backward(logits: &[f64], labels: &[Option<usize>], v: usize
 fn log_sum_exp(row: &[f64]) -> f64 {
     let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     max + row.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+}
+
+/// The cross-entropy of logits = hidden Wᵀ, for hidden [rows, C] and W [V, C]. Returns (Σ loss, number of labels).
+pub fn head_forward(hidden: &[f64], weight: &[f64], labels: &[Option<usize>], c: usize) -> (f64, usize) {
+    let v = weight.len() / c;
+    let logits = matmul(hidden, weight, labels.len(), c, v);
+    cross_entropy_forward(&logits, labels, v)
+}
+
+/// dhidden = dlogits W, zero in rows without a label. The head is frozen.
+pub fn head_backward(hidden: &[f64], weight: &[f64], labels: &[Option<usize>], c: usize, inv_labels: f64) -> Vec<f64> {
+    let v = weight.len() / c;
+    let logits = matmul(hidden, weight, labels.len(), c, v);
+    let dlogits = cross_entropy_backward(&logits, labels, v, inv_labels);
+    matmul_nn(&dlogits, weight, labels.len(), c, v)
 }

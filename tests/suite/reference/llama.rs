@@ -124,7 +124,7 @@ impl Llama {
             x = out;
         }
         let (hidden, _) = rms_norm_forward(&x, self.weight("model.norm"), eps);
-        let logits = project_forward(&hidden, self.head(), batch.ids.len(), c, v);
+        let logits = matmul(&hidden, self.head(), batch.ids.len(), c, v);
         let (loss, labels) = cross_entropy_forward(&logits, &batch.labels, v);
         Pass { logits, loss, labels, blocks, x, hidden }
     }
@@ -194,7 +194,7 @@ impl Llama {
         let (w, rows) = (self.weight(&module_name(site)), x.len() / n_in);
         match self.adapters.get(&site) {
             Some(lora) => lora_forward(x, w, lora, rows, n_in, n_out),
-            None => project_forward(x, w, rows, n_in, n_out),
+            None => matmul(x, w, rows, n_in, n_out),
         }
     }
 
@@ -202,7 +202,7 @@ impl Llama {
         let (n_out, n_in) = self.config.linear(site.1);
         let (w, rows) = (self.weight(&module_name(site)), x.len() / n_in);
         let Some(lora) = self.adapters.get(&site) else {
-            return project_backward_input(dy, w, rows, n_in, n_out);
+            return matmul_nn(dy, w, rows, n_in, n_out);
         };
         let (dx, da, db) = lora_backward(dy, x, w, lora, rows, n_in, n_out);
         gradients.insert(site, (da, db));

@@ -11,8 +11,9 @@ mod bias;
 mod cross_entropy;
 mod dropout;
 mod embed;
-mod head;
+mod gather_rows;
 pub mod llama;
+mod matmul;
 mod project;
 mod rms_norm;
 mod rope;
@@ -22,13 +23,12 @@ pub use adamw::{AdamW, Schedule, adamw_step, clip_coefficient, global_norm, lear
 pub use add::{add_backward, add_forward};
 pub use attention::{AttentionShape, attention_backward, attention_forward};
 pub use bias::bias_forward;
-pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward};
+pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward, head_backward, head_forward};
 pub use dropout::{MaskOf, dropout_factors};
 pub use embed::embed_forward;
-pub use head::{head_backward, head_forward};
-pub use project::{
-    Lora, lora_backward, lora_forward, project_backward_input, project_backward_weight, project_forward,
-};
+pub use gather_rows::{gather_rows_backward, gather_rows_forward};
+pub use matmul::{matmul, matmul_nn, matmul_tn};
+pub use project::{Lora, lora_backward, lora_forward};
 pub use rms_norm::{rms_norm_backward, rms_norm_forward};
 pub use rope::{RopeTables, rope_backward, rope_forward, rope_tables};
 pub use swiglu::{swiglu_backward, swiglu_forward};
