@@ -76,10 +76,12 @@ pub enum Error {
     NonFinite { step: u32 },
     #[error("the exported adapter does not compute what the trained one does: row {row}, {expected} became {found}")]
     ExportCheck { row: usize, expected: f32, found: f32 },
-    #[error("the checkpoint cannot be used: {reason}")]
-    Checkpoint { reason: String },
+    #[error("the run state cannot be used: {reason}")]
+    RunState { reason: String },
     #[error("`{path}`: {reason}")]
     Io { path: String, reason: String },
+    #[error("something is wrong inside tabtune: {what}")]
+    Internal { what: String },
 }
 
 impl Error {
@@ -117,8 +119,9 @@ impl Error {
             Error::DeviceLost { .. } => "device_lost",
             Error::NonFinite { .. } => "non_finite",
             Error::ExportCheck { .. } => "export_check",
-            Error::Checkpoint { .. } => "checkpoint",
+            Error::RunState { .. } => "run_state",
             Error::Io { .. } => "io",
+            Error::Internal { .. } => "internal",
         }
     }
 
@@ -170,10 +173,11 @@ impl Error {
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
             Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",
-            Error::Checkpoint { .. } => {
-                "Resume with the model and the text that the run began with, or begin anew; the kept adapter can be trained on."
+            Error::RunState { .. } => {
+                "Resume with the model and the text that the run began with, or start again; the kept adapter can be trained on."
             }
             Error::Io { .. } => "Check that the path exists and may be read or written.",
+            Error::Internal { .. } => "Please report this with what you did.",
         }
     }
 }

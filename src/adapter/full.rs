@@ -12,9 +12,9 @@ use crate::ops::Param;
 
 /// The trained matrices on the device, in one flat buffer, and their gradients beside them.
 pub struct Full {
-    params: Params,
+    pub(super) params: Params,
     /// In the order of the model.
-    places: Vec<(usize, Target, Range<usize>)>,
+    pub(super) places: Vec<(usize, Target, Range<usize>)>,
 }
 
 impl Full {

@@ -12,6 +12,7 @@
 pub mod check;
 pub mod full;
 pub mod merge;
+pub mod named;
 pub mod peft;
 mod peft_config;
 pub mod spec;
@@ -19,7 +20,7 @@ pub mod spec;
 use std::ops::Range;
 use std::rc::Rc;
 
-pub use check::ExportCheck;
+pub use check::{ExportCheck, ExportCheckDraft};
 pub use full::Full;
 pub use peft::AdapterFiles;
 pub use spec::{AdapterSpec, SiteSpec};

@@ -145,7 +145,7 @@ impl AdapterFiles {
 }
 
 impl Pair {
-    fn key(&self, which: &str) -> String {
+    pub(super) fn key(&self, which: &str) -> String {
         format!("{PREFIX}{}.lora_{which}.weight", llama::module(self.site.layer, self.site.target))
     }
 }

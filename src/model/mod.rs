@@ -10,5 +10,5 @@ pub mod transformer;
 
 pub use config::Config;
 pub use linear::{Linear, Lora, Target};
-pub use logits::Logits;
+pub use logits::{Logits, LogitsDraft};
 pub use transformer::{Storage, Transformer};

@@ -24,9 +24,7 @@ impl Snapshots {
 
     /// Copies the parameters as they are after everything submitted so far.
     pub fn take(&self, device: &Device, params: &Params) {
-        if let Some(candidate) = self.candidate.buffer() {
-            device.copy(&params.p, 0, &candidate, 0, self.bytes);
-        }
+        device.copy(&params.p, 0, &buffer(&self.candidate), 0, self.bytes);
     }
 
     /// The copy that was last taken.
@@ -36,8 +34,12 @@ impl Snapshots {
 
     /// The numbers of a flat tensor as long as the parameters.
     pub async fn read_from(&self, device: &Device, flat: &Tensor) -> Result<Vec<f32>> {
-        let Some(buffer) = flat.buffer() else { return Ok(Vec::new()) };
-        let ticket = device.start_read(&buffer, 0, &self.staging, self.bytes);
+        let ticket = device.start_read(&buffer(flat), 0, &self.staging, self.bytes);
         Ok(bytemuck::pod_collect_to_vec(&device.finish_read(ticket).await?))
     }
+}
+
+fn buffer(flat: &Tensor) -> Rc<Buffer> {
+    let Some(buffer) = flat.buffer() else { unreachable!("flat tensors have buffers of their own") };
+    buffer
 }

@@ -178,6 +178,8 @@ pub struct DatasetOptions {
     pub seq_len: usize,
     /// The part of the rows to hold out, in [0, 1). Without meaning where held-out documents are given.
     pub holdout: f64,
+    /// The most rows that are held out, whatever the part.
+    pub holdout_at_most: Option<usize>,
     /// For all documents together, in bytes.
     pub limit_bytes: u64,
 }
@@ -195,7 +197,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Rows to train on and held-out rows: those of `eval_documents`, else the last floor(f·rows) in file order, at
-    /// least one if f > 0 and there are two.
+    /// least one if f > 0 and there are two, at most as many as the options allow.
     pub fn from_documents(
         tokenizer: &Tokenizer,
         documents: &[Document],
@@ -218,7 +220,7 @@ impl Dataset {
                 examples = examples.saturating_add(eval.rows.len());
                 eval.rows
             }
-            None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options.holdout))),
+            None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options))),
         };
         let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
         let dataset =
@@ -232,13 +234,6 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Gives held-out rows beyond the last `most` back to training. They were the last rows in file order, so both
-    /// parts are as if fewer had been held out.
-    pub fn hold_out_at_most(&mut self, most: usize) {
-        let surplus = self.held_out.len().saturating_sub(most);
-        self.rows.extend(self.held_out.drain(..surplus));
-    }
-
     /// How many labels the rows to train on have.
     pub fn labels(&self) -> usize {
         self.rows.iter().map(|row| row.labels.iter().filter(|t| **t).count()).sum()
@@ -250,8 +245,10 @@ pub fn check_size(bytes: u64, limit: u64) -> Result<()> {
     if bytes > limit { Err(Error::TextTooLarge { bytes, limit }) } else { Ok(()) }
 }
 
-fn held_out_rows(rows: usize, part: f64) -> usize {
-    if part == 0.0 || rows < 2 { 0 } else { ((part * rows as f64) as usize).max(1) }
+fn held_out_rows(rows: usize, options: &DatasetOptions) -> usize {
+    let part = options.holdout;
+    let wanted = if part == 0.0 || rows < 2 { 0 } else { ((part * rows as f64) as usize).max(1) };
+    wanted.min(options.holdout_at_most.unwrap_or(usize::MAX))
 }
 
 fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {

@@ -42,8 +42,9 @@ fn examples() -> Vec<Error> {
         Error::DeviceLost { reason: s("the driver was reset") },
         Error::NonFinite { step: 17 },
         Error::ExportCheck { row: 0, expected: 1.5, found: 1.25 },
-        Error::Checkpoint { reason: s("it was made with another base model") },
+        Error::RunState { reason: s("it was made with another base model") },
         Error::Io { path: s("notes.txt"), reason: s("no such file") },
+        Error::Internal { what: s("the result of a step counts 0 labels") },
     ]
 }
 

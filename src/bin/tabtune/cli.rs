@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::generate::{Generator, Sampling};
 use tabtune::model::{Storage, Target};
-use tabtune::run::{self, Base, Control, MOST_HELD_OUT, MOST_ROWS, Settings, evaluate, evaluator};
+use tabtune::run::{self, Base, Control, MOST_ROWS, Settings, evaluate, evaluator};
 use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 
 /// Fine-tune a small language model with LoRA. Standard output carries results, standard error everything else.
@@ -197,7 +197,7 @@ async fn eval(args: EvalArgs) -> Result<()> {
     if !args.strength.is_finite() {
         return Err(setting("strength", args.strength, "a finite number"));
     }
-    let options = DatasetOptions { seq_len, holdout: 0.0, limit_bytes: NATIVE_LIMIT };
+    let options = DatasetOptions { seq_len, holdout: 0.0, holdout_at_most: None, limit_bytes: NATIVE_LIMIT };
     let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
     for warning in &data.warnings {
         eprintln!("warning[{}]: {}", warning.code, warning.message);
@@ -205,8 +205,7 @@ async fn eval(args: EvalArgs) -> Result<()> {
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let control = Control::default();
     let strength = if args.adapter.is_some() { args.strength } else { 0.0 };
-    let (loss, tokens) =
-        evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &control).await?.unwrap_or_default();
+    let (loss, tokens) = evaluate(&mut evaluator, &data.rows, strength, &control).await?.unwrap_or_default();
     if !loss.exp().is_finite() {
         return Err(setting("strength", strength, "a factor at which perplexity is a finite number"));
     }
@@ -302,10 +301,8 @@ async fn info(args: InfoArgs) -> Result<()> {
     }
     if !args.data.is_empty() {
         let settings = Settings::defaults(config, base.model.device.software);
-        let options =
-            DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
-        let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
-        data.hold_out_at_most(MOST_HELD_OUT);
+        let options = settings.dataset_options(NATIVE_LIMIT);
+        let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
         lines.push(format!(
             "{} characters, {} tokens, {} rows of {} to train on, {} held out",
             data.characters,

@@ -8,7 +8,7 @@ use tabtune::device::{Device, DeviceOptions};
 use tabtune::error::{Error, Result};
 use tabtune::files::Source;
 use tabtune::model::Storage;
-use tabtune::run::{Base, BaseFiles, Checkpoint};
+use tabtune::run::{Base, BaseFiles, RunState};
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
 
@@ -178,13 +178,13 @@ pub fn write_checkpoint(dir: &Path, bytes: &[u8]) -> Result<()> {
     write_whole(dir, CHECKPOINT, bytes)
 }
 
-pub fn read_checkpoint(dir: &Path) -> Result<Checkpoint> {
+pub fn read_checkpoint(dir: &Path) -> Result<RunState> {
     let path = dir.join(CHECKPOINT);
     if dir.is_dir() && !path.exists() {
         let reason = format!("`{}` holds none: its run has come to its end, or saved nothing yet", dir.display());
-        return Err(Error::Checkpoint { reason });
+        return Err(Error::RunState { reason });
     }
-    Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
+    RunState::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
 }
 
 /// A run that has ended needs no checkpoint.

@@ -10,10 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tabtune::adapter::{AdapterFiles, SiteSpec};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Config, Target};
-use tabtune::run::{
-    self, Checkpoint, CheckpointHook, Control, Event, Files, Hooks, Kept, Method, Settings, Start, Wish,
-};
-use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::run::{self, Control, Event, Files, Hooks, Kept, Method, RunState, SaveHook, Settings, Start, Wish};
+use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 use tabtune::train::Schedule;
 
 use super::files;
@@ -207,20 +205,16 @@ pub async fn train(args: TrainArgs) -> Result<()> {
             (log.display().to_string(), "another file than the text, which it would replace".to_string());
         return Err(Error::Setting { name: "log".to_string(), value, expected });
     }
-    let recorded = resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default();
+    let recorded = resumed.as_ref().and_then(RunState::storage).unwrap_or_default();
     let base = args.model.load_stored(recorded).await?;
     let defaults = || Settings::defaults(&base.model.config, base.model.device.software);
-    let mut settings =
-        args.settings(resumed.as_ref().map_or_else(defaults, |checkpoint| checkpoint.state.settings.clone()))?;
+    let mut settings = args.settings(resumed.as_ref().map_or_else(defaults, |state| state.settings.clone()))?;
     if let Some(init) = &init {
         args.follow(init, &base.model.config, &mut settings)?;
     }
     settings.check(&base.model.config)?;
-    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
-    let mut data = Dataset::from_documents(&base.tokenizer, &documents, eval_documents.as_deref(), &options)?;
-    if let Some(most) = settings.holdout_at_most {
-        data.hold_out_at_most(most);
-    }
+    let options = settings.dataset_options(NATIVE_LIMIT);
+    let data = Dataset::from_documents(&base.tokenizer, &documents, eval_documents.as_deref(), &options)?;
     settings.steps = match (args.steps, args.epochs) {
         (Some(steps), _) => steps,
         (None, Some(epochs)) => {
@@ -230,7 +224,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
         (None, None) => settings.default_steps(data.rows.len()),
     };
     settings.check(&base.model.config)?;
-    if resumed.as_ref().is_some_and(|checkpoint| checkpoint.state.settings != settings || base.storage != recorded) {
+    if resumed.as_ref().is_some_and(|state| state.settings != settings || base.storage != recorded) {
         let reason = "--resume goes on with the settings of its run: leave the flags out that change them".to_string();
         return Err(Error::Usage { reason });
     }
@@ -242,7 +236,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
             (args.out.display().to_string(), "another folder than --model, whose files it would replace".to_string());
         return Err(Error::Setting { name: "out".to_string(), value, expected });
     }
-    let checkpoint_every = args.checkpoint_every.unwrap_or(run::CHECKPOINT_EVERY_MS / 1000.0);
+    let checkpoint_every = args.checkpoint_every.unwrap_or(run::SAVE_EVERY_MS / 1000.0);
     if checkpoint_every.is_nan() || checkpoint_every < 0.0 {
         let (value, expected) = (checkpoint_every.to_string(), "a number of seconds, at least 0".to_string());
         return Err(Error::Setting { name: "checkpoint-every".to_string(), value, expected });
@@ -286,14 +280,14 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     };
     let mut checkpointed = None;
     let mut save = |bytes: Vec<u8>| checkpointed = Some(files::write_checkpoint(&args.out, &bytes));
-    let checkpoint = CheckpointHook { every_ms: checkpoint_every * 1000.0, save: &mut save };
-    let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint: Some(checkpoint) };
+    let hook = SaveHook { every_ms: checkpoint_every * 1000.0, save: &mut save };
+    let hooks = Hooks { emit: &mut emit, keep: &mut keep, save: Some(hook) };
     let start = match (resumed, &init) {
-        (Some(checkpoint), _) => Start::Checkpoint(Box::new(checkpoint)),
+        (Some(state), _) => Start::Resume(Box::new(state)),
         (None, Some(files)) => Start::Adapter(files),
         (None, None) => Start::Fresh,
     };
-    let kept = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
+    let outcome = run::train(&base, &data, &settings, start, &control, &clock, hooks).await?;
     drop(out);
     screen.bar.finish_and_clear();
     eprintln!("graphics memory at its peak: {} bytes", base.model.device.peak_bytes());
@@ -311,7 +305,7 @@ pub async fn train(args: TrainArgs) -> Result<()> {
     } else {
         files::remove_checkpoint(&args.out)?;
     }
-    if let Some(kept) = kept {
+    if let Some(kept) = outcome.kept {
         let what = if matches!(kept.files, Files::Adapter(_)) { "adapter" } else { "checkpoint" };
         eprintln!("{what} of step {} written to {}", kept.step, args.out.display());
     }
@@ -356,8 +350,8 @@ impl Screen {
 
     fn show(&self, event: &Event) {
         match event {
-            Event::Config { rows, held_out, parameters, adapter, .. } => {
-                self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {adapter}"));
+            Event::Config { rows, held_out, parameters, device, .. } => {
+                self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {device}"));
             }
             Event::Phase { .. } | Event::Checkpoint { .. } => {}
             Event::Step { step, loss, tokens_per_second, eta_ms, .. } => {

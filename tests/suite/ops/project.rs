@@ -147,7 +147,8 @@ crate::device_tests! {
             let device = device(shape).await;
             for (v, slab) in [(5, 64), (69, 32)] {
                 for (rows, format) in [(1, 1), (7, 7), (70, 67)].into_iter().zip(FORMATS.into_iter().cycle()) {
-                    let mut bed = Bed::new(&device, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
+                    let mut bed =
+                        Bed::new(&device, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
                     bed.format = format;
                     let (x, x_values) = bed.var(12);
                     let (w, w_values) = bed.weight(v, 12, slab);
