@@ -31,7 +31,7 @@ impl Adapter {
     }
 
     /// The inverse of `named`, in this adapter's layout. Errors: those of `find`.
-    pub fn from_named(&self, find: Find) -> Result<Vec<f32>> {
+    pub fn gather(&self, find: Find) -> Result<Vec<f32>> {
         let mut pairs = self.pairs(&vec![0.0; self.length]);
         for pair in &mut pairs {
             let (a, b) = (pair.key("A"), pair.key("B"));
@@ -59,7 +59,7 @@ impl Full {
     }
 
     /// The inverse of `named`. Errors: those of `find`.
-    pub fn from_named(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
+    pub fn gather(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
         let mut flat = Vec::with_capacity(self.params.length);
         for (name, shape, range) in self.matrices(config) {
             flat.resize(range.start, 0.0);

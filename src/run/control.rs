@@ -1,5 +1,5 @@
-//! What a run is asked to do while it goes on, and the clock it looks at. A signal handler may ask from another thread, so the wish is shared, not
-//! borrowed.
+//! What a run is asked to do while it goes on, and the clock it looks at. A signal handler may ask from another thread,
+//! so the wish is shared, not borrowed.
 
 use std::future::poll_fn;
 use std::rc::Rc;

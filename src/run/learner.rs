@@ -87,10 +87,10 @@ impl Learner {
     }
 
     /// The inverse of `named`. Errors: those of `find`.
-    pub fn from_named(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
+    pub fn gather(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
         match self {
-            Learner::Lora(adapter) => adapter.from_named(find),
-            Learner::Full(full) => full.from_named(config, find),
+            Learner::Lora(adapter) => adapter.gather(find),
+            Learner::Full(full) => full.gather(config, find),
         }
     }
 

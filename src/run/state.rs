@@ -3,8 +3,8 @@
 //! cursor and the state of every generator.
 //!
 //! The numbers are kept per matrix, without padding, under the names that PEFT gives an adapter's matrices and the
-//! checkpoint a model's: `p.base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`, `m.…`, `v.…`, `best.…`. How
-//! they lie in the device's buffers may change; what is in the file does not.
+//! checkpoint a model's: `p.base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`, and `m.…`, `v.…` and
+//! `best.…` likewise. How they lie in the device's buffers may change; what is in the file does not.
 
 mod form_1;
 
@@ -170,7 +170,7 @@ impl RunState {
 
     fn flat_part(&self, part: &str, learner: &Learner, config: &Config) -> Result<Vec<f32>> {
         let mut unread = self.part(part);
-        let flat = learner.from_named(config, &mut |name, shape| {
+        let flat = learner.gather(config, &mut |name, shape| {
             let numbers = unread.remove(name).ok_or_else(|| wrong(format!("its tensor `{part}.{name}` is missing")))?;
             match numbers.shape == shape {
                 true => Ok(numbers.values.clone()),
@@ -190,7 +190,7 @@ impl RunState {
         let numbers = self.tensors.get(part).ok_or_else(|| wrong(format!("its tensor `{part}` is missing")))?;
         let mut reader = form_1::Reader::new(&numbers.values);
         let short = || wrong(format!("its tensor `{part}` has {} numbers, this run's has more", numbers.values.len()));
-        let flat = learner.from_named(config, &mut |name, shape| reader.next(name, shape).ok_or_else(short))?;
+        let flat = learner.gather(config, &mut |name, shape| reader.next(name, shape).ok_or_else(short))?;
         match (numbers.values.len(), reader.expected()) {
             (found, expected) if found != expected => {
                 Err(wrong(format!("its tensor `{part}` has {found} numbers, this run's has {expected}")))
