@@ -5,7 +5,7 @@
 use std::{fs, path::Path, rc::Rc, time::Instant};
 use tabtune::device::{Device, DeviceOptions};
 use tabtune::run::{Base, Clock, Control, Event, Hooks, Kept, Settings, Start, train};
-use tabtune::text::{Dataset, DatasetOptions, Document, NATIVE_LIMIT};
+use tabtune::text::{Dataset, Document, NATIVE_LIMIT};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     pollster::block_on(async {
@@ -13,15 +13,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let base = Base::open(&device, Path::new("www/public/base"), Default::default()).await?;
         let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
         let text = Document { name: "cook.txt".into(), bytes: fs::read("www/public/samples/cook.txt")? };
-        let options = DatasetOptions { seq_len: settings.seq_len, holdout: 0.1, limit_bytes: NATIVE_LIMIT };
+        let options = settings.dataset_options(NATIVE_LIMIT);
         let data = Dataset::from_documents(&base.tokenizer, &[text], None, &options)?;
 
         let emit = &mut |event: Event| println!("{}", serde_json::json!(event));
-        let hooks = Hooks { emit, keep: &mut |_: &Kept| {}, checkpoint: None };
+        let hooks = Hooks { emit, keep: &mut |_: &Kept| {}, save: None };
         let start = Instant::now();
         let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1e3);
-        let kept = train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await?;
-        let kept = kept.expect("nobody cancels this run");
+        let outcome = train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await?;
+        let kept = outcome.kept.expect("nobody cancels this run");
         let adapter = kept.files.adapter()?;
         fs::create_dir_all("artefacts/example")?;
         fs::write("artefacts/example/adapter_config.json", &adapter.config)?;

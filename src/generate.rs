@@ -3,9 +3,9 @@
 use crate::device::Tensor;
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::model::logits::{Draft, Logits};
+use crate::model::logits::{Logits, LogitsDraft};
 use crate::ops::Cache;
-use crate::plan::Progress;
+use crate::plan::{Progress, Recorder};
 use crate::random::SplitMix64;
 use crate::text::tokenizer::{StreamDecoder, Tokenizer};
 
@@ -43,14 +43,35 @@ pub struct Generated {
     pub reason: Reason,
 }
 
+/// The plans of a generator before they are finished.
+pub struct GeneratorDraft {
+    prefill: LogitsDraft,
+    decode: LogitsDraft,
+    context: usize,
+}
+
 pub struct Generator {
     prefill: Logits,
     decode: Logits,
     context: usize,
 }
 
+impl GeneratorDraft {
+    /// Those of the plans prefill and decode.
+    pub fn recorders(&self) -> [&Recorder; 2] {
+        let ([prefill], [decode]) = (self.prefill.recorders(), self.decode.recorders());
+        [prefill, decode]
+    }
+
+    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Generator> {
+        let prefill = self.prefill.finish(progress).await?;
+        let decode = self.decode.finish(progress).await?;
+        Ok(Generator { prefill, decode, context: self.context })
+    }
+}
+
 impl Generator {
-    pub fn record(model: &Transformer) -> Result<[Draft; 2]> {
+    pub fn record(model: &Transformer) -> Result<GeneratorDraft> {
         let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
         let cache = |_| {
             Ok(Cache {
@@ -59,26 +80,18 @@ impl Generator {
             })
         };
         let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;
-        Ok([Logits::record(model, PREFILL, 1, 1, Some(&caches))?, Logits::record(model, 1, 1, 1, Some(&caches))?])
-    }
-
-    pub async fn finish(
-        model: &Transformer,
-        [prefill, decode]: [Draft; 2],
-        progress: &mut Progress<'_>,
-    ) -> Result<Generator> {
-        let prefill = Logits::finish(prefill, progress).await?;
-        let decode = Logits::finish(decode, progress).await?;
-        Ok(Generator { prefill, decode, context: model.config.context })
+        let prefill = Logits::record(model, PREFILL, 1, 1, Some(&caches))?;
+        let decode = Logits::record(model, 1, 1, 1, Some(&caches))?;
+        Ok(GeneratorDraft { prefill, decode, context })
     }
 
     pub async fn new(model: &Transformer) -> Result<Generator> {
-        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
-        Generator::finish(model, Generator::record(model)?, &mut progress).await
+        Generator::record(model)?.finish(&mut Progress::silent()).await
     }
 
-    /// Logits of the last of `ids`, which stand at `position…` behind what the cache holds.
+    /// Logits of the last of `ids`, which are at `position…` behind what the cache holds.
     pub async fn feed(&self, ids: &[u32], position: usize, strength: f32) -> Result<Vec<f32>> {
+        assert!(!ids.is_empty(), "logits of no token");
         if let [id] = ids {
             return self.decode.run(&[*id], &[0], position as u32, strength).await;
         }
@@ -168,6 +181,7 @@ impl Sampling {
 
 /// The next token. Ties go to the smaller id, so that equal logits choose equally on every machine.
 pub fn choose(logits: &[f32], sampling: &Sampling, random: &mut SplitMix64) -> u32 {
+    assert!(!logits.is_empty(), "a choice among no tokens");
     let mut ranked: Vec<u32> = (0..logits.len() as u32).collect();
     let at = |id: u32| logits[id as usize];
     let better = |a: &u32, b: &u32| at(*b).total_cmp(&at(*a)).then(a.cmp(b));

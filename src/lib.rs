@@ -30,7 +30,7 @@
 //! | [`model`] | config.json, linear, block, transformer, logits; a file of names per family |
 //! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap; full fine-tuning |
 //! | [`train`](mod@train), [`generate`] | steps and evaluation; decoding with a KV cache and the sampler. Neither knows the other |
-//! | [`run`] | the loop around both: events, the best adapter, pause and stop, checkpoints |
+//! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states |
 //! | `web`, the binary | JavaScript and the command line; they forward |
 //!
 //! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every (kernel, features) pair of

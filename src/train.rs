@@ -7,7 +7,7 @@ use crate::device::{Buffer, Device, Ring, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
-use crate::plan::{Input, Plan, Progress, Recorder, Step};
+use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 
 /// How the learning rate goes over a run.
@@ -46,7 +46,7 @@ pub struct StepSettings {
     pub seed: u32,
 }
 
-/// What a step has come to.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepResult {
     /// Mean over the step's labels, nats per token.
@@ -59,10 +59,12 @@ pub struct StepResult {
 }
 
 /// The plans of a trainer before they are finished, so that the kernels of several plans can be counted first.
-pub struct Draft {
+pub struct TrainerDraft {
     micro: Recorder,
     update: Recorder,
     buffers: UpdateBuffers,
+    batch: usize,
+    seq_len: usize,
 }
 
 pub struct Trainer {
@@ -71,15 +73,37 @@ pub struct Trainer {
     update: Plan,
     ring: Ring,
     buffers: UpdateBuffers,
+    /// What the plans were recorded for.
     batch: usize,
+    seq_len: usize,
     /// Optimizer steps submitted so far.
     pub step: u32,
+}
+
+impl TrainerDraft {
+    pub fn recorders(&self) -> [&Recorder; 2] {
+        [&self.micro, &self.update]
+    }
+
+    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Trainer> {
+        let TrainerDraft { micro, update, buffers, batch, seq_len } = self;
+        let device = micro.device.clone();
+        let micro = micro.finish(progress).await?;
+        let update = update.finish(progress).await?;
+        Ok(Trainer { ring: Ring::new(&device, 16)?, device, micro, update, buffers, batch, seq_len, step: 0 })
+    }
 }
 
 impl Trainer {
     /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model`
     /// reads the parameters. With `dropout`, what enters A passes through a mask.
-    pub fn record(model: &Transformer, params: &Params, batch: usize, seq_len: usize, dropout: bool) -> Result<Draft> {
+    pub fn record(
+        model: &Transformer,
+        params: &Params,
+        batch: usize,
+        seq_len: usize,
+        dropout: bool,
+    ) -> Result<TrainerDraft> {
         let device = &model.device;
         let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
         let buffers = UpdateBuffers {
@@ -98,29 +122,21 @@ impl Trainer {
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
         update(&mut rec, &buffers);
-        Ok(Draft { micro, update: rec, buffers })
+        Ok(TrainerDraft { micro, update: rec, buffers, batch, seq_len })
     }
 
-    pub async fn finish(draft: Draft, batch: usize, progress: &mut Progress<'_>) -> Result<Trainer> {
-        let device = draft.micro.device.clone();
-        let micro = draft.micro.finish(progress).await?;
-        let update = draft.update.finish(progress).await?;
-        Ok(Trainer { ring: Ring::new(&device, 16)?, device, micro, update, buffers: draft.buffers, batch, step: 0 })
-    }
-
-    /// Submits a step: every micro-batch, then the update. Nothing waits; the answer is read later through the ticket.
+    /// Submits a step: every micro-batch, then the update. Nothing waits; the result is read later through the ticket.
     /// `pieces`: into how many submissions a micro-batch is cut. Errors: `DeviceLost`, also when more than four results
     /// are unread.
-    pub fn submit(
-        &mut self,
-        micros: &[MicroBatch],
-        seq_len: usize,
-        settings: StepSettings,
-        pieces: usize,
-    ) -> Result<Ticket> {
+    ///
+    /// # Panics
+    ///
+    /// If the micro-batches have another shape than the plans, or no labels at all: their mean loss would not exist.
+    pub fn submit(&mut self, micros: &[MicroBatch], settings: StepSettings, pieces: usize) -> Result<Ticket> {
         self.step += 1;
         let labels: u32 = micros.iter().map(|micro| micro.labelled).sum();
-        let mut step = Step {
+        assert!(labels > 0, "a step of {} micro-batches without labels", micros.len());
+        let step = Step {
             learning_rate: settings.learning_rate as f32,
             weight_decay: settings.weight_decay as f32,
             clip: settings.clip as f32,
@@ -128,30 +144,28 @@ impl Trainer {
             seed: settings.seed,
             bias_1: (1.0 - 0.9f64.powi(self.step as i32)) as f32,
             bias_2: (1.0 - 0.999f64.powi(self.step as i32)).sqrt() as f32,
-            ..self.micro_step(labels, seq_len)
+            step: self.step,
+            inv_labels: 1.0 / labels as f32,
+            ..Step::default()
         };
         for (i, micro) in micros.iter().enumerate() {
-            step.labelled = micro.labelled;
-            step.micro = i as u32;
-            self.micro.input.write(
-                &self.device,
-                &step,
-                [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row],
-            );
+            self.write(micro, &Step { micro: i as u32, ..step });
             self.micro.submit(&self.device, pieces);
         }
         self.update.submit(&self.device, 1);
-        let ticket = self.ring.start(&self.device, &self.buffers.result.buffer(), 16);
-        ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
+        start_read(&mut self.ring, &self.device, &self.buffers.result)
     }
 
     pub async fn result(&self, ticket: Ticket) -> Result<StepResult> {
         let bytes = self.device.finish_read(ticket).await?;
         let [sum, labels, norm, broken] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
-            return Err(Error::DeviceLost { reason: "a result was cut short".to_string() });
+            return Err(Error::Internal { what: format!("the result of a step has {} bytes", bytes.len()) });
         };
+        if labels.is_nan() || labels < 1.0 {
+            return Err(Error::Internal { what: format!("the result of a step counts {labels} labels") });
+        }
         Ok(StepResult {
-            loss: f64::from(sum) / f64::from(labels.max(1.0)),
+            loss: f64::from(sum) / f64::from(labels),
             labels: labels as u32,
             grad_norm: f64::from(norm),
             finite: broken == 0.0,
@@ -159,15 +173,11 @@ impl Trainer {
     }
 
     /// The gradient of one micro-batch in the adapter's layout, without an update: for tests that compare it.
-    pub async fn gradient(&mut self, micro: &MicroBatch, seq_len: usize) -> Result<Vec<f32>> {
+    pub async fn gradient(&mut self, micro: &MicroBatch) -> Result<Vec<f32>> {
+        assert!(micro.labelled > 0, "the gradient of a micro-batch without labels");
         let zero = vec![0.0f32; self.buffers.g.cols];
         self.buffers.g.upload(&self.device, &zero);
-        let step = self.micro_step(micro.labelled, seq_len);
-        self.micro.input.write(
-            &self.device,
-            &Step { labelled: micro.labelled, ..step },
-            [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row],
-        );
+        self.write(micro, &Step { step: self.step, inv_labels: 1.0 / micro.labelled as f32, ..Step::default() });
         self.micro.submit(&self.device, 1);
         let gradient = self.buffers.g.download(&self.device).await?;
         self.buffers.g.upload(&self.device, &zero);
@@ -175,20 +185,13 @@ impl Trainer {
         Ok(gradient)
     }
 
-    /// What every micro-batch of a step is told.
-    fn micro_step(&self, labels: u32, seq_len: usize) -> Step {
-        Step {
-            rows: (self.batch * seq_len) as u32,
-            batch: self.batch as u32,
-            time: seq_len as u32,
-            step: self.step,
-            inv_labels: 1.0 / labels.max(1) as f32,
-            strength: 1.0,
-            ..Step::default()
-        }
+    /// Writes a micro-batch, and of `step` what is the same for all micro-batches of a step.
+    fn write(&self, micro: &MicroBatch, step: &Step) {
+        let step = Step { strength: 1.0, ..shaped(micro, (self.batch, self.seq_len), step) };
+        self.micro.input.write(&self.device, &step, &lists(micro));
     }
 
-    /// Takes up where another trainer was after `step` steps. The parameters are the adapter's.
+    /// Continues where another trainer was after `step` steps. The parameters are the adapter's.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
         self.step = step;
         self.buffers.m.upload(&self.device, m);
@@ -203,16 +206,34 @@ impl Trainer {
         &self.update
     }
 
-    /// The flat buffers: what a checkpoint holds, and what tests look at or spoil.
+    /// The flat buffers: what a run state holds, and what tests look at or spoil.
     pub fn buffers(&self) -> &UpdateBuffers {
         &self.buffers
     }
 }
 
-impl Draft {
-    pub fn recorders(&self) -> [&Recorder; 2] {
-        [&self.micro, &self.update]
+/// `step` with the shape of a micro-batch, which must be the shape that its plan was recorded for.
+fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
+    let (batch, seq_len) = (micro.batch, micro.seq_len);
+    assert_eq!((batch, seq_len), planned, "the shape of a micro-batch and the one that its plan was recorded for");
+    Step {
+        rows: (batch * seq_len) as u32,
+        labelled: micro.labelled,
+        batch: batch as u32,
+        time: seq_len as u32,
+        ..*step
     }
+}
+
+fn lists(micro: &MicroBatch) -> Lists<'_> {
+    let MicroBatch { tokens, labels, rows, slot_of_row, .. } = micro;
+    Lists { tokens, labels, rows, slot_of_row }
+}
+
+/// Starts to read four numbers that a plan leaves. Errors: `DeviceLost` when more than four results are unread.
+fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Ticket> {
+    ring.start(device, &numbers.buffer(), 16)
+        .ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
 }
 
 fn record_loss(
@@ -232,55 +253,63 @@ fn record_loss(
     Ok(())
 }
 
+/// The plan of an evaluator before it is finished.
+pub struct EvaluatorDraft {
+    rec: Recorder,
+    totals: Tensor,
+    batch: usize,
+    seq_len: usize,
+}
+
 /// Sums the loss of micro-batches without changing anything.
 pub struct Evaluator {
     device: Rc<Device>,
     plan: Plan,
     ring: Ring,
     totals: Tensor,
-    batch: usize,
+    /// What the plan was recorded for.
+    pub batch: usize,
+    pub seq_len: usize,
+}
+
+impl EvaluatorDraft {
+    pub fn recorders(&self) -> [&Recorder; 1] {
+        [&self.rec]
+    }
+
+    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Evaluator> {
+        let EvaluatorDraft { rec, totals, batch, seq_len } = self;
+        let device = rec.device.clone();
+        let plan = rec.finish(progress).await?;
+        Ok(Evaluator { ring: Ring::new(&device, 16)?, device, plan, totals, batch, seq_len })
+    }
 }
 
 impl Evaluator {
-    pub fn record(model: &Transformer, batch: usize, seq_len: usize) -> Result<(Recorder, Tensor)> {
+    /// Records the loss of micro-batches of `batch` rows of `seq_len` tokens.
+    pub fn record(model: &Transformer, batch: usize, seq_len: usize) -> Result<EvaluatorDraft> {
         let input = Input::new(&model.device, batch * seq_len)?;
         let totals = Tensor::owned(&model.device, "evaluation totals", 1, 2)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
         record_loss(&mut rec, model, batch, seq_len, &totals, false)?;
-        Ok((rec, totals))
+        Ok(EvaluatorDraft { rec, totals, batch, seq_len })
     }
 
-    pub async fn finish(
-        (rec, totals): (Recorder, Tensor),
-        batch: usize,
-        progress: &mut Progress<'_>,
-    ) -> Result<Evaluator> {
-        let device = rec.device.clone();
-        let plan = rec.finish(progress).await?;
-        Ok(Evaluator { ring: Ring::new(&device, 16)?, device, plan, totals, batch })
-    }
-
-    /// Starts the evaluation of one micro-batch.
-    pub fn submit(&mut self, micro: &MicroBatch, seq_len: usize, strength: f32, pieces: usize) -> Result<Ticket> {
-        let step = Step {
-            rows: (self.batch * seq_len) as u32,
-            labelled: micro.labelled,
-            batch: self.batch as u32,
-            time: seq_len as u32,
-            strength,
-            ..Step::default()
-        };
-        self.plan.input.write(&self.device, &step, [&micro.tokens, &micro.labels, &micro.rows, &micro.slot_of_row]);
+    /// Starts the evaluation of one micro-batch, which must have the shape of the plan.
+    pub fn submit(&mut self, micro: &MicroBatch, strength: f32, pieces: usize) -> Result<Ticket> {
+        let step = shaped(micro, (self.batch, self.seq_len), &Step { strength, ..Step::default() });
+        self.plan.input.write(&self.device, &step, &lists(micro));
         self.plan.submit(&self.device, pieces);
-        let ticket = self.ring.start(&self.device, &self.totals.buffer(), 16);
-        ticket.ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
+        start_read(&mut self.ring, &self.device, &self.totals)
     }
 
     /// (Σ -log p, labels) of a micro-batch.
     pub async fn result(&self, ticket: Ticket) -> Result<(f64, u32)> {
         let bytes = self.device.finish_read(ticket).await?;
-        let totals: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        Ok((f64::from(totals[0]), totals[1] as u32))
+        let [sum, labels, ..] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
+            return Err(Error::Internal { what: format!("the result of an evaluation has {} bytes", bytes.len()) });
+        };
+        Ok((f64::from(sum), labels as u32))
     }
 
     pub fn plan(&self) -> &Plan {

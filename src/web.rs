@@ -19,10 +19,10 @@ use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Logits, Storage, Transformer};
 use crate::plan::Progress;
 use crate::run::{
-    self, Base, BaseFiles, CHECKPOINT_EVERY_MS, Checkpoint, CheckpointHook, Control, Event, Files, HOLDOUT, Hooks,
-    Kept, Method, Phase, Settings, Start, Wish,
+    self, Base, BaseFiles, Control, Event, Files, Hooks, Kept, Method, Phase, RunState, SAVE_EVERY_MS, SaveHook,
+    Settings, Start, Wish,
 };
-use crate::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
+use crate::text::dataset::{Dataset, PAGE_LIMIT};
 use crate::text::formats::Document;
 use crate::text::preview::preview;
 
@@ -134,12 +134,9 @@ impl Engine {
             Ok(Document { name, bytes: needed(&value, "bytes")? })
         };
         let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
-        let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
+        let options = settings.dataset_options(PAGE_LIMIT);
         let tokenizer = &self.base.tokenizer;
-        let mut data = Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
-        if let (Some(most), true) = (settings.holdout_at_most, settings.holdout == HOLDOUT) {
-            data.hold_out_at_most(most);
-        }
+        let data = Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
         let summary = serde_json::json!({
             "characters": data.characters,
             "tokens": data.tokens,
@@ -180,9 +177,9 @@ impl Engine {
         let init = option("init").map(|init| adapter_files(&init)).transpose()?;
         let start = match (bytes_of(&options, "resume"), &init) {
             (Some(bytes), _) => {
-                let checkpoint = Checkpoint::from_bytes(&bytes).map_err(js_error)?;
-                settings = checkpoint.state.settings.clone();
-                Start::Checkpoint(Box::new(checkpoint))
+                let state = RunState::from_bytes(&bytes).map_err(js_error)?;
+                settings = state.settings.clone();
+                Start::Resume(Box::new(state))
             }
             (None, Some(files)) => Start::Adapter(files),
             (None, None) => Start::Fresh,
@@ -201,12 +198,11 @@ impl Engine {
                 call(hook, &Uint8Array::from(bytes.as_slice()));
             }
         };
-        let checkpoint =
-            on_checkpoint.is_some().then_some(CheckpointHook { every_ms: CHECKPOINT_EVERY_MS, save: &mut save });
-        let hooks = Hooks { emit: &mut emit, keep: &mut keep, checkpoint };
+        let save = on_checkpoint.is_some().then_some(SaveHook { every_ms: SAVE_EVERY_MS, save: &mut save });
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep, save };
         let answer = run::train(&self.base, &data, &settings, start, &control, &clock(), hooks).await;
         *self.dataset.borrow_mut() = Some(data);
-        if let Some(kept) = answer.map_err(js_error)? {
+        if let Some(kept) = answer.map_err(js_error)?.kept {
             self.load(kept)?;
         }
         Ok(())
@@ -288,9 +284,8 @@ impl Engine {
         if rows == 0 || rows > model.config.context {
             return Err(js_error(Error::PromptTooLong { tokens: rows, context: model.config.context }));
         }
-        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
         let draft = Logits::record(&model, rows, 1, rows, None).map_err(js_error)?;
-        let logits = Logits::finish(draft, &mut progress).await.map_err(js_error)?;
+        let logits = draft.finish(&mut Progress::silent()).await.map_err(js_error)?;
         let all: Vec<u32> = (0..rows as u32).collect();
         logits.run(&ids, &all, 0, 1.0).await.map_err(js_error)
     }

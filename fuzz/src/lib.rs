@@ -8,7 +8,7 @@ use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::files::safetensors::{self, Header};
 use tabtune::model::{Config, Role};
-use tabtune::run::Checkpoint;
+use tabtune::run::RunState;
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
 
 /// Reads one file. An error says that it was refused.
@@ -128,13 +128,12 @@ pub fn tokenizer(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A run that is to go on.
+/// The state of a run that is to be resumed.
 pub fn checkpoint(bytes: &[u8]) -> Result<()> {
-    let checkpoint = Checkpoint::from_bytes(bytes)?;
-    let state = &checkpoint.state;
+    let state = RunState::from_bytes(bytes)?;
     let counts = [state.step, state.updates, state.losses.since_best];
     assert!(counts.iter().all(|count| *count <= state.settings.steps), "{counts:?}");
-    assert_eq!(Checkpoint::from_bytes(&checkpoint.to_bytes())?, checkpoint);
+    assert_eq!(RunState::from_bytes(&state.to_bytes())?, state);
     Ok(())
 }
 

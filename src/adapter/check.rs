@@ -6,14 +6,23 @@ use super::{Adapter, AdapterFiles};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::model::logits::{Draft, Logits};
-use crate::plan::Progress;
+use crate::model::logits::{Logits, LogitsDraft};
+use crate::plan::{Progress, Recorder};
 
 /// Of the largest logit: what rounding a folded B may change, an order of magnitude above what it does.
 const FOLDED_TOLERANCE: f32 = 1e-4;
 
-/// Two plans that are the same but for the linears: one reads the adapter that is exported, the other the adapter that
-/// the bytes hold.
+/// The plans of a check before they are finished.
+pub struct ExportCheckDraft {
+    exported: Adapter,
+    imported: Adapter,
+    first: LogitsDraft,
+    second: LogitsDraft,
+    probe: Vec<u32>,
+}
+
+/// Two plans that are the same except for the linears: one reads the adapter that is exported, the other the adapter
+/// that the bytes hold.
 pub struct ExportCheck {
     exported: Adapter,
     imported: Adapter,
@@ -22,25 +31,30 @@ pub struct ExportCheck {
     probe: Vec<u32>,
 }
 
+impl ExportCheckDraft {
+    pub fn recorders(&self) -> [&Recorder; 2] {
+        let ([first], [second]) = (self.first.recorders(), self.second.recorders());
+        [first, second]
+    }
+
+    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<ExportCheck> {
+        let ExportCheckDraft { exported, imported, first, second, probe } = self;
+        let first = first.finish(progress).await?;
+        let second = second.finish(progress).await?;
+        Ok(ExportCheck { exported, imported, first, second, probe })
+    }
+}
+
 impl ExportCheck {
-    /// Records both plans for a probe of at least one token. The drafts tell which kernels are needed.
-    pub fn record(model: &Transformer, like: &Adapter, probe: &[u32]) -> Result<(Adapter, Adapter, Draft, Draft)> {
+    /// Records both plans for a probe of at least one token.
+    pub fn record(model: &Transformer, like: &Adapter, probe: &[u32]) -> Result<ExportCheckDraft> {
+        assert!(!probe.is_empty(), "the check of an export needs a token to compute");
         let device = &model.device;
         let exported = Adapter::new(device, &model.config, like.spec.clone())?;
         let imported = Adapter::new(device, &model.config, like.spec.folded())?;
         let first = Logits::record(&exported.attach(model), probe.len(), 1, 1, None)?;
         let second = Logits::record(&imported.attach(model), probe.len(), 1, 1, None)?;
-        Ok((exported, imported, first, second))
-    }
-
-    pub async fn finish(
-        (exported, imported, first, second): (Adapter, Adapter, Draft, Draft),
-        probe: &[u32],
-        progress: &mut Progress<'_>,
-    ) -> Result<Self> {
-        let first = Logits::finish(first, progress).await?;
-        let second = Logits::finish(second, progress).await?;
-        Ok(ExportCheck { exported, imported, first, second, probe: probe.to_vec() })
+        Ok(ExportCheckDraft { exported, imported, first, second, probe: probe.to_vec() })
     }
 
     /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them

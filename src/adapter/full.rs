@@ -12,9 +12,9 @@ use crate::ops::Param;
 
 /// The trained matrices on the device in one flat buffer, and their gradients in another.
 pub struct Full {
-    params: Params,
+    pub(super) params: Params,
     /// In the order of the model.
-    matrices: Vec<(usize, Target, Range<usize>)>,
+    pub(super) matrices: Vec<(usize, Target, Range<usize>)>,
 }
 
 impl Full {

@@ -15,12 +15,13 @@ mod flat;
 pub mod full;
 pub mod lora;
 pub mod merge;
+pub mod named;
 pub mod pair;
 pub mod peft;
 mod peft_config;
 pub mod spec;
 
-pub use check::ExportCheck;
+pub use check::{ExportCheck, ExportCheckDraft};
 pub use flat::Params;
 pub use full::Full;
 pub use lora::Adapter;

@@ -148,7 +148,7 @@ impl AdapterFiles {
 }
 
 /// PEFT's name of an A or B.
-fn key(family: &Family, site: &SiteSpec, which: &str) -> String {
+pub(super) fn key(family: &Family, site: &SiteSpec, which: &str) -> String {
     format!("{PREFIX}{}.lora_{which}.weight", family.module(site.layer, site.target))
 }
 

@@ -6,10 +6,19 @@ use super::transformer::Transformer;
 use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::Result;
 use crate::ops::{Cache, Chunks, gather_rows, project_into};
-use crate::plan::{Input, Plan, Progress, Recorder, Step};
+use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
+
+/// A plan that is recorded but not finished yet.
+pub struct LogitsDraft {
+    rec: Recorder,
+    logits: Tensor,
+    batch: usize,
+    rows: usize,
+}
 
 pub struct Logits {
     plan: Plan,
+    /// [wanted, V] and its way to the host.
     logits: Tensor,
     staging: Rc<Buffer>,
     device: Rc<Device>,
@@ -17,23 +26,29 @@ pub struct Logits {
     rows: usize,
 }
 
-/// A recorded plan that has yet to be finished.
-pub struct Draft {
-    pub rec: Recorder,
-    logits: Tensor,
-    batch: usize,
-    rows: usize,
+impl LogitsDraft {
+    pub fn recorders(&self) -> [&Recorder; 1] {
+        [&self.rec]
+    }
+
+    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Logits> {
+        let LogitsDraft { rec, logits, batch, rows } = self;
+        let device = rec.device.clone();
+        let staging = device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
+        let plan = rec.finish(progress).await?;
+        Ok(Logits { plan, logits, staging, device, batch, rows })
+    }
 }
 
 impl Logits {
-    /// Records a plan for `batch` sequences of `rows / batch` tokens that answers up to `wanted` rows of logits.
+    /// Records a plan for `batch` sequences of `rows / batch` tokens that returns up to `wanted` rows of logits.
     pub fn record(
         model: &Transformer,
         rows: usize,
         batch: usize,
         wanted: usize,
         caches: Option<&[Cache]>,
-    ) -> Result<Draft> {
+    ) -> Result<LogitsDraft> {
         let input = Input::new(&model.device, rows)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
         let hidden = model.hidden(&mut rec, rows, batch, caches);
@@ -42,20 +57,21 @@ impl Logits {
         let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
         let first = Chunks::first(&model.device, wanted)?;
         project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
-        Ok(Draft { rec, logits, batch, rows })
-    }
-
-    pub async fn finish(draft: Draft, progress: &mut Progress<'_>) -> Result<Logits> {
-        let device = draft.rec.device.clone();
-        let staging = device.buffer("logits staging", draft.logits.bytes(), Usage::Staging)?;
-        let plan = draft.rec.finish(progress).await?;
-        Ok(Logits { plan, logits: draft.logits, staging, device, batch: draft.batch, rows: draft.rows })
+        Ok(LogitsDraft { rec, logits, batch, rows })
     }
 
     /// Logits [wanted.len(), V] of the rows `wanted` for `tokens`, which hold `batch` sequences of equal length that
     /// start at `position`.
+    ///
+    /// # Panics
+    ///
+    /// With more tokens or wanted rows than the plan was recorded for, and with sequences of different lengths.
     pub async fn run(&self, tokens: &[u32], wanted: &[u32], position: u32, strength: f32) -> Result<Vec<f32>> {
-        debug_assert!(tokens.len() <= self.rows && wanted.len() <= self.logits.rows);
+        let (count, most) = (tokens.len(), self.rows);
+        assert!((1..=most).contains(&count), "logits of {count} tokens, planned for 1 to {most}");
+        assert!(count.is_multiple_of(self.batch), "{count} tokens are not {} sequences of equal length", self.batch);
+        let (count, most) = (wanted.len(), self.logits.rows);
+        assert!((1..=most).contains(&count), "{count} rows of logits, planned for 1 to {most}");
         let step = Step {
             rows: tokens.len() as u32,
             labelled: wanted.len() as u32,
@@ -65,13 +81,13 @@ impl Logits {
             strength,
             ..Step::default()
         };
-        self.plan.input.write(&self.device, &step, [tokens, &[], wanted, &[]]);
+        self.plan.input.write(&self.device, &step, &Lists { tokens, rows: wanted, ..Lists::default() });
         self.plan.submit(&self.device, 1);
-        let vocabulary = self.logits.cols;
-        let bytes = (wanted.len() * vocabulary.next_multiple_of(4) * 4) as u64;
+        let stride = self.logits.cols.next_multiple_of(4);
+        let bytes = (wanted.len() * stride * 4) as u64;
         let ticket = self.device.start_read(&self.logits.buffer(), 0, &self.staging, bytes);
         let padded: Vec<f32> = bytemuck::pod_collect_to_vec(&self.device.finish_read(ticket).await?);
-        Ok(padded.chunks(vocabulary.next_multiple_of(4)).flat_map(|row| row.iter().take(vocabulary).copied()).collect())
+        Ok(padded.chunks(stride).flat_map(|row| row.iter().take(self.logits.cols).copied()).collect())
     }
 
     pub fn dispatches(&self) -> usize {

@@ -20,6 +20,6 @@ pub use config::Config;
 pub use family::Family;
 pub use linear::{Linear, Lora, Target};
 pub use load::Storage;
-pub use logits::Logits;
+pub use logits::{Logits, LogitsDraft};
 pub use tensors::{Norm, Role, TensorSpec};
 pub use transformer::Transformer;

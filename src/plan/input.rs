@@ -33,16 +33,29 @@ pub struct Step {
 /// Bytes kept for `Step`: the alignment that every adapter accepts.
 const STEP_BYTES: u64 = 256;
 
+/// What a plan is told about its rows besides the `Step` uniform. A plan that does not read a list is given an empty
+/// one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lists<'a> {
+    /// Token ids [rows].
+    pub tokens: &'a [u32],
+    /// The id to predict in each row [rows].
+    pub labels: &'a [u32],
+    /// The labelled rows in order [labelled].
+    pub rows: &'a [u32],
+    /// Position of a row among the labelled ones, 0xffffffff for none [rows].
+    pub slot_of_row: &'a [u32],
+}
+
+/// The buffer, and the tensors in it that kernels read: one for each of the [`Lists`].
 pub struct Input {
     pub(crate) buffer: Rc<Buffer>,
-    /// Token ids [rows].
     pub tokens: Tensor,
-    /// Target ids by row [rows].
     pub labels: Tensor,
-    /// The labelled rows in order [labelled].
     pub rows: Tensor,
-    /// Position of a row among the labelled ones, 0xffffffff for none [rows].
     pub slot_of_row: Tensor,
+    /// The most numbers of a list, and bytes from one list to the next.
+    room: usize,
     stride: u64,
 }
 
@@ -58,6 +71,7 @@ impl Input {
             rows: part(2),
             slot_of_row: part(3),
             buffer: buffer.clone(),
+            room: rows,
             stride,
         }))
     }
@@ -68,14 +82,25 @@ impl Input {
     }
 
     /// Writes the uniform and the four lists in one go.
-    pub fn write(&self, device: &Device, step: &Step, lists: [&[u32]; 4]) {
-        let mut bytes = vec![0u8; (STEP_BYTES + 3 * self.stride) as usize + lists[3].len() * 4];
+    pub fn write(&self, device: &Device, step: &Step, lists: &Lists) {
+        let mut bytes = vec![0u8; (STEP_BYTES + 3 * self.stride) as usize + lists.slot_of_row.len() * 4];
         bytes[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
-        for (i, list) in lists.iter().enumerate() {
+        let named = [
+            ("tokens", lists.tokens),
+            ("labels", lists.labels),
+            ("rows", lists.rows),
+            ("slot_of_row", lists.slot_of_row),
+        ];
+        for (i, (name, list)) in named.into_iter().enumerate() {
+            assert!(
+                list.len() <= self.room,
+                "`{name}` has {} numbers, the input has room for {}",
+                list.len(),
+                self.room
+            );
             let from = (STEP_BYTES + i as u64 * self.stride) as usize;
             let list: &[u8] = bytemuck::cast_slice(list);
-            let length = list.len().min(self.stride as usize);
-            bytes[from..from + length].copy_from_slice(&list[..length]);
+            bytes[from..from + list.len()].copy_from_slice(list);
         }
         device.write(&self.buffer, 0, &bytes);
     }

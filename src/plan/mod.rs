@@ -6,6 +6,6 @@ pub mod input;
 mod plan;
 pub mod recorder;
 
-pub use input::{Input, Step};
+pub use input::{Input, Lists, Step};
 pub use plan::{Dispatch, Operand, Plan, Progress};
 pub use recorder::{Grad, Recorder, Var};

@@ -1,10 +1,14 @@
-//! What a run is asked to do while it goes on. A signal handler may ask from another thread, so the wish is shared, not
-//! borrowed.
+//! What a run is asked to do while it goes on, and the clock it looks at. A signal handler may ask from another thread,
+//! so the wish is shared, not borrowed.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+
+/// Milliseconds since some fixed moment.
+pub type Clock = Rc<dyn Fn() -> f64>;
 
 /// Looked at before every step, evaluation batch and sampled token. Clones share one wish.
 #[derive(Clone, Default)]

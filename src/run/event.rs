@@ -22,7 +22,9 @@ pub enum Event {
         #[serde(default)]
         init_sha256: Option<String>,
         version: String,
-        adapter: String,
+        /// The graphics card's name. Older states call it `adapter`.
+        #[serde(alias = "adapter")]
+        device: String,
         rows: usize,
         held_out: usize,
         parameters: usize,
@@ -55,7 +57,7 @@ pub enum Event {
         prompt: String,
         text: String,
     },
-    /// The run can be taken up again from here.
+    /// The run can be resumed from here.
     Checkpoint {
         step: u32,
     },
@@ -73,7 +75,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether a run that is taken up again tells it again: not how far something had come that is over.
+    /// Whether a run that is resumed tells it again: not the progress of something that is over.
     pub fn lasts(&self) -> bool {
         !matches!(self, Event::Phase { .. })
     }

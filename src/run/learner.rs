@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, Params};
+use crate::adapter::named::Find;
+use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, HostMatrix, Params};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::Transformer;
+use crate::model::{Config, Transformer};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +75,23 @@ impl Learner {
 
     pub fn write(&self, device: &Device, flat: &[f32]) {
         device.write(&self.params().p, 0, bytemuck::cast_slice(flat));
+    }
+
+    /// Numbers in this layout per matrix, without padding: an adapter's under PEFT's names, a model's under those of
+    /// its checkpoint.
+    pub fn named(&self, config: &Config, flat: &[f32]) -> Vec<(String, HostMatrix)> {
+        match self {
+            Learner::Lora(adapter) => adapter.named(flat),
+            Learner::Full(full) => full.named(config, flat),
+        }
+    }
+
+    /// The inverse of `named`. Errors: those of `find`.
+    pub fn gather(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
+        match self {
+            Learner::Lora(adapter) => adapter.gather(find),
+            Learner::Full(full) => full.gather(config, find),
+        }
     }
 
     /// The files that hold parameters `flat`, which are in this layout.

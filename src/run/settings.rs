@@ -6,6 +6,8 @@ use super::learner::Method;
 use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
 use crate::model::Config;
+use crate::text::batches::Batches;
+use crate::text::dataset::{Dataset, DatasetOptions};
 use crate::train::Schedule;
 
 /// Hold-out by default: this part of the rows, but not more than so many.
@@ -106,6 +108,45 @@ impl Settings {
     pub fn default_steps(&self, rows: usize) -> u32 {
         let per_epoch = rows.div_ceil((self.batch * self.accumulate).max(1)) as u32;
         per_epoch.saturating_mul(3).clamp(150, 2000)
+    }
+
+    /// How documents become the rows of a run. The limit on held-out rows goes with the default part: whoever chooses
+    /// a part gets all of it.
+    pub fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
+        let holdout_at_most = self.holdout_at_most.filter(|_| self.holdout == HOLDOUT);
+        DatasetOptions { seq_len: self.seq_len, holdout: self.holdout, holdout_at_most, limit_bytes }
+    }
+
+    /// Which rows each step takes.
+    pub(super) fn batches(&self, rows: usize) -> Batches {
+        Batches { rows, batch: self.batch * self.accumulate, seed: self.seed, shuffle: self.shuffle }
+    }
+
+    /// Whether an evaluation follows a step.
+    pub(super) fn evaluates_after(&self, step: u32) -> bool {
+        let every = if self.eval_every > 0 { self.eval_every } else { self.steps.div_ceil(10) };
+        step.is_multiple_of(every) || step == self.steps
+    }
+
+    /// Whether a sample follows a step.
+    pub(super) fn samples_after(&self, step: u32) -> bool {
+        self.sample_every > 0 && (step.is_multiple_of(self.sample_every) || step == self.steps)
+    }
+
+    /// Errors: `DataFormat` for rows without a single label to learn, `Setting` for rows of another length.
+    pub(super) fn check_rows(&self, data: &Dataset) -> Result<()> {
+        if data.labels() == 0 {
+            let (name, reason) = ("data".to_string(), "no row has a label".to_string());
+            return Err(Error::DataFormat { name, reason });
+        }
+        match data.rows.iter().chain(&data.held_out).find(|row| row.labels.len() != self.seq_len) {
+            Some(row) => Err(Error::Setting {
+                name: "seq-len".to_string(),
+                value: self.seq_len.to_string(),
+                expected: format!("{}, the length that the rows were made for", row.labels.len()),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Errors: `Setting`, naming the first value that cannot be used.

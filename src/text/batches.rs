@@ -46,6 +46,10 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
 /// What one micro-batch of B rows of T tokens sends to the device. Token t of row b has position b·T + t.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MicroBatch {
+    /// B.
+    pub batch: usize,
+    /// T.
+    pub seq_len: usize,
     /// [B·T] input ids.
     pub tokens: Vec<u32>,
     /// [B·T] the id to predict at each position, 0 where there is no label.
@@ -64,8 +68,15 @@ impl MicroBatch {
     pub const NO_SLOT: u32 = u32::MAX;
 
     /// Packs at most `batch` rows of T = `seq_len`. Missing rows at the end are filled with rows that have no label.
+    ///
+    /// # Panics
+    ///
+    /// With more rows, and with a row that was laid out for another T: what does not fit would not be trained on.
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
+        assert!(rows.len() <= batch, "{} rows for a micro-batch of {batch}", rows.len());
         let mut micro = MicroBatch {
+            batch,
+            seq_len,
             tokens: vec![],
             labels: vec![],
             rows: vec![],
@@ -73,10 +84,11 @@ impl MicroBatch {
             labelled: 0,
             real_tokens: 0,
         };
-        for row in rows.iter().take(batch) {
+        for row in rows {
+            let length = row.labels.len();
+            assert_eq!((row.ids.len(), length), (seq_len.saturating_add(1), seq_len), "a row of another length");
             let labels = row.ids.iter().skip(1).zip(&row.labels).map(|(next, trained)| trained.then_some(*next));
-            let given = row.ids.iter().copied().zip(labels);
-            for (id, label) in given.chain(std::iter::repeat((0, None))).take(seq_len) {
+            for (id, label) in row.ids.iter().copied().zip(labels) {
                 micro.push(id, label);
             }
             micro.real_tokens = micro.real_tokens.saturating_add(row.tokens as u32);

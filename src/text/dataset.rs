@@ -182,6 +182,8 @@ pub struct DatasetOptions {
     pub seq_len: usize,
     /// The fraction of the rows to hold out, in [0, 1). It is ignored if held-out documents are given.
     pub holdout: f64,
+    /// The most rows that are held out, whatever the fraction.
+    pub holdout_at_most: Option<usize>,
     /// The maximum size of all documents together, in bytes.
     pub limit_bytes: u64,
 }
@@ -199,7 +201,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Lays out rows to train on and held-out rows. The held-out rows are those of `eval_documents` if given, otherwise
-    /// the last floor(f·rows) in file order, where f is `holdout`, and at least one if f > 0 and there are two rows.
+    /// the last floor(f·rows) in file order, where f is `holdout`: at least one if f > 0 and there are two rows, at most
+    /// `holdout_at_most`.
     pub fn from_documents(
         tokenizer: &Tokenizer,
         documents: &[Document],
@@ -222,7 +225,7 @@ impl Dataset {
                 examples = examples.saturating_add(eval.rows.len());
                 eval.rows
             }
-            None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options.holdout))),
+            None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options))),
         };
         let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
         let dataset =
@@ -238,13 +241,6 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Keeps the last `most` held-out rows and moves the others back to training. Held-out rows are the last in file
-    /// order, so both sets are the same as if fewer rows had been held out.
-    pub fn hold_out_at_most(&mut self, most: usize) {
-        let surplus = self.held_out.len().saturating_sub(most);
-        self.rows.extend(self.held_out.drain(..surplus));
-    }
-
     /// Number of labels in the rows to train on.
     pub fn labels(&self) -> usize {
         self.rows.iter().map(|row| row.labels.iter().filter(|t| **t).count()).sum()
@@ -256,8 +252,10 @@ pub fn check_size(bytes: u64, limit: u64) -> Result<()> {
     if bytes > limit { Err(Error::TextTooLarge { bytes, limit }) } else { Ok(()) }
 }
 
-fn held_out_rows(rows: usize, fraction: f64) -> usize {
-    if fraction == 0.0 || rows < 2 { 0 } else { ((fraction * rows as f64) as usize).max(1) }
+fn held_out_rows(rows: usize, options: &DatasetOptions) -> usize {
+    let fraction = options.holdout;
+    let wanted = if fraction == 0.0 || rows < 2 { 0 } else { ((fraction * rows as f64) as usize).max(1) };
+    wanted.min(options.holdout_at_most.unwrap_or(usize::MAX))
 }
 
 fn rows_cut(cut: usize, examples: usize, seq_len: usize) -> Option<Warning> {

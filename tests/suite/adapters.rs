@@ -12,11 +12,11 @@ use tabtune::files::Source;
 use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Logits, Storage, Target, Transformer};
+use tabtune::plan::Progress;
 use tabtune::random::SplitMix64;
 use tabtune::run::{self, Control, Settings};
 
 use crate::check::{MODEL_SHAPES, close, device};
-use crate::golden::quiet;
 use crate::laws::{case, ids, logits, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
@@ -266,9 +266,8 @@ crate::device_tests! {
             let (mut adapter, model) = attached(&device, &base, &files(&sites(8, 16.0), false, 1)).await;
             let sequence = ids(40, 96, 9);
             let all: Vec<u32> = (0..40).collect();
-            let plan = Logits::finish(Logits::record(&model, 40, 2, 40, None).expect("a plan"), &mut quiet())
-                .await
-                .expect("a plan");
+            let draft = Logits::record(&model, 40, 2, 40, None).expect("a plan");
+            let plan = draft.finish(&mut Progress::silent()).await.expect("a plan");
             let generator = Generator::new(&model).await.expect("plans");
             let mut mixed = sites(5, 3.0);
             (mixed[1].2, mixed[4].3) = (8, 11.0);
@@ -353,8 +352,8 @@ crate::device_tests! {
             [(0, Target::Q, 6, 12.0), (0, Target::Down, 3, 5.0), (1, Target::Q, 1, 2.5), (1, Target::Up, 8, 8.0)];
         let init = files(&sites, true, 12);
         let settings = Settings { rank: 8, eval_every: 4, ..tiny_settings(&base) };
-        let (_, kept) = whole_run(&base, &settings, Some(&init)).await;
-        let kept = kept.expect("an adapter");
+        let (_, outcome) = whole_run(&base, &settings, Some(&init)).await;
+        let kept = outcome.kept.expect("an adapter");
         let spec = spec(kept.files.adapter().expect("an adapter")).expect("a spec");
         assert!(spec.is_uniform() && spec.rank() == 8 && kept.rank == 8 && kept.alpha == spec.alpha());
         assert!(
@@ -376,9 +375,7 @@ crate::device_tests! {
         )
         .await
         .expect("a plan");
-        let loss =
-            run::evaluate(&mut evaluator, &data.held_out, settings.batch, settings.seq_len, 1.0, &Control::default())
-                .await;
+        let loss = run::evaluate(&mut evaluator, &data.held_out, 1.0, &Control::default()).await;
         let (loss, _) = loss.expect("a loss").expect("a loss");
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");
     }
@@ -531,8 +528,10 @@ crate::device_tests! {
             json!([site(1, 4, 1.0), good]),
         ] {
             let spec: AdapterSpec = serde_json::from_value(json!({ "sites": sites })).expect("a spec");
-            let refused = Adapter::new(&device, &tiny_config(), spec);
-            assert!(matches!(refused, Err(Error::AdapterMismatch { .. })), "{sites}");
+            assert!(
+                matches!(Adapter::new(&device, &tiny_config(), spec), Err(Error::AdapterMismatch { .. })),
+                "{sites}"
+            );
         }
         let config = Config { layers: 1, ..tiny_config() };
         let refused = files(&[(1, Target::Q, 4, 8.0)], false, 24).load(&device, &config);

@@ -122,10 +122,6 @@ impl Facts {
     }
 }
 
-pub fn quiet() -> Progress<'static> {
-    Progress { done: 0, total: 0, report: Box::leak(Box::new(|_, _| {})) }
-}
-
 async fn logits_equal_peft(case: &Case, device: &Rc<Device>) {
     let (shape, facts) = (device.shape, case.facts());
     let model = case.model(device).await;
@@ -133,7 +129,7 @@ async fn logits_equal_peft(case: &Case, device: &Rc<Device>) {
     adapter.write(device, &flat);
     let rows = facts.batch * facts.seq_len;
     let draft = Logits::record(&adapter.attach(&model), rows, facts.batch, rows, None).expect("a plan");
-    let logits = Logits::finish(draft, &mut quiet()).await.expect("a plan");
+    let logits = draft.finish(&mut Progress::silent()).await.expect("a plan");
     let micro = facts.micro();
     let all: Vec<u32> = (0..rows as u32).collect();
     let found = logits.run(&micro.tokens, &all, 0, 1.0).await.expect("logits");
@@ -149,10 +145,10 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
     adapter.write(device, &flat);
     let draft =
         Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
-    let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
+    let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
 
     // Read the gradient after one micro-batch, because the update of a step clears it.
-    let gradient = trainer.gradient(&facts.micro(), facts.seq_len).await.expect("a gradient");
+    let gradient = trainer.gradient(&facts.micro()).await.expect("a gradient");
     for (module, a, b) in adapter.matrices(&gradient) {
         for (which, found) in [("A", a), ("B", b)] {
             let name = format!("grad.base_model.model.{module}.lora_{which}.weight");
@@ -160,7 +156,7 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
         }
     }
     for step in 0..facts.step_losses.len() {
-        let ticket = trainer.submit(&[facts.micro()], facts.seq_len, facts.settings(), 1).expect("a step");
+        let ticket = trainer.submit(&[facts.micro()], facts.settings(), 1).expect("a step");
         let result = trainer.result(ticket).await.expect("a result");
         let relative = |found: f64, expected: f64| (found - expected).abs() / expected.abs();
         let tolerance = if step == 0 { 1e-5 } else { 1e-4 };

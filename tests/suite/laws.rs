@@ -9,13 +9,14 @@ use tabtune::files::Source;
 use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::{Generator, Reason, Sampling};
 use tabtune::model::{Config, Logits, Storage, Transformer};
+use tabtune::plan::Progress;
 use tabtune::run::{self, Control};
 use tabtune::text::MicroBatch;
 use tabtune::text::dataset::Row;
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, close64, device};
-use crate::golden::{CASES, Case, quiet};
+use crate::golden::{CASES, Case};
 use crate::tiny::tiny_base;
 
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
@@ -46,7 +47,7 @@ async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
 impl Tuned {
     async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
         let draft = Trainer::record(&self.model, &self.adapter.params(), batch, seq_len, false).expect("plans");
-        Trainer::finish(draft, batch, &mut quiet()).await.expect("plans")
+        draft.finish(&mut Progress::silent()).await.expect("plans")
     }
 }
 
@@ -54,19 +55,19 @@ impl Tuned {
 pub async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -> Vec<f32> {
     let draft = Logits::record(model, ids.len(), batch, ids.len(), None).expect("a plan");
     let all: Vec<u32> = (0..ids.len() as u32).collect();
-    Logits::finish(draft, &mut quiet()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
+    draft.finish(&mut Progress::silent()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
 }
 
 /// Σ loss and labels of a micro-batch of two rows.
 async fn loss(model: &Transformer, micro: &MicroBatch) -> (f64, u32) {
     let seq_len = micro.tokens.len() / 2;
     let mut evaluator = run::evaluator(model, 2, seq_len).await.expect("a plan");
-    let ticket = evaluator.submit(micro, seq_len, 1.0, 1).expect("an evaluation");
+    let ticket = evaluator.submit(micro, 1.0, 1).expect("an evaluation");
     evaluator.result(ticket).await.expect("a loss")
 }
 
-async fn step(trainer: &mut Trainer, micros: &[MicroBatch], seq_len: usize, settings: StepSettings) -> StepResult {
-    let ticket = trainer.submit(micros, seq_len, settings, 1).expect("a step");
+async fn step(trainer: &mut Trainer, micros: &[MicroBatch], settings: StepSettings) -> StepResult {
+    let ticket = trainer.submit(micros, settings, 1).expect("a step");
     trainer.result(ticket).await.expect("a result")
 }
 
@@ -110,7 +111,7 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let context = model.config.context;
     let sequence = ids(context, model.config.vocabulary, 3);
     let draft = Logits::record(model, context, 1, positions.len(), None).expect("a plan");
-    let whole = Logits::finish(draft, &mut quiet()).await.expect("a plan");
+    let whole = draft.finish(&mut Progress::silent()).await.expect("a plan");
     let forward = whole.run(&sequence, positions, 0, 1.0).await.expect("logits");
     let generator = Generator::new(model).await.expect("plans");
     let pipelines = model.device.pipeline_count();
@@ -195,10 +196,10 @@ crate::device_tests! {
             let variants = [micro(&[&other_padding]), micro(&[&row, &nothing_to_learn]), other_labels];
             let mut trainer = t.trainer(2, 24).await;
             let first = micro(&[&row]);
-            let expected = (loss(&t.model, &first).await, trainer.gradient(&first, 24).await.expect("a gradient"));
+            let expected = (loss(&t.model, &first).await, trainer.gradient(&first).await.expect("a gradient"));
             assert_eq!(expected.0.1, 9);
             for (i, variant) in variants.iter().enumerate() {
-                let found = (loss(&t.model, variant).await, trainer.gradient(variant, 24).await.expect("a gradient"));
+                let found = (loss(&t.model, variant).await, trainer.gradient(variant).await.expect("a gradient"));
                 assert_eq!(found.0, expected.0, "{shape:?}: variant {i}");
                 assert!(found.1 == expected.1, "{shape:?}: variant {i} changes the gradient");
             }
@@ -216,7 +217,7 @@ crate::device_tests! {
                 let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(2, seq_len).await;
                 // After the first step without clipping, the first moment is a tenth of the accumulated gradient.
-                let result = step(&mut trainer, micros, seq_len, StepSettings { clip: 0.0, ..STEP }).await;
+                let result = step(&mut trainer, micros, StepSettings { clip: 0.0, ..STEP }).await;
                 answers.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
             }
             let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
@@ -247,12 +248,12 @@ crate::device_tests! {
                 let (mut sum, mut labels, mut gradient) = (0.0, 0, vec![0.0f64; t.adapter.length]);
                 for rows in rows.chunks(batch) {
                     let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), batch, seq_len);
-                    let ticket = evaluator.submit(&micro, seq_len, 1.0, 1).expect("an evaluation");
+                    let ticket = evaluator.submit(&micro, 1.0, 1).expect("an evaluation");
                     let (loss, labelled) = evaluator.result(ticket).await.expect("a loss");
                     assert_eq!(labelled, micro.labelled);
                     (sum, labels) = (sum + loss, labels + labelled);
                     // The gradient is of the mean over the micro-batch's labels.
-                    let of_rows = trainer.gradient(&micro, seq_len).await.expect("a gradient");
+                    let of_rows = trainer.gradient(&micro).await.expect("a gradient");
                     gradient.iter_mut().zip(of_rows).for_each(|(sum, g)| *sum += f64::from(g) * f64::from(labelled));
                 }
                 losses.push((sum, labels));
@@ -263,8 +264,7 @@ crate::device_tests! {
             // Training and evaluation are plans of their own.
             let all = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), many, seq_len);
             let trained =
-                step(&mut t.trainer(many, seq_len).await, &[all], seq_len, StepSettings { learning_rate: 0.0, ..STEP })
-                    .await;
+                step(&mut t.trainer(many, seq_len).await, &[all], StepSettings { learning_rate: 0.0, ..STEP }).await;
             assert_eq!(trained.labels, losses[1].1);
             assert!(
                 (trained.loss * f64::from(trained.labels) / losses[1].0 - 1.0).abs() < 1e-6,
@@ -272,9 +272,7 @@ crate::device_tests! {
             );
             for batch in [1, 2, many, 20] {
                 let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
-                let mean = run::evaluate(&mut evaluator, &rows, batch, seq_len, 1.0, &Control::default())
-                    .await
-                    .expect("a loss");
+                let mean = run::evaluate(&mut evaluator, &rows, 1.0, &Control::default()).await.expect("a loss");
                 let (mean, labels) = mean.expect("a loss");
                 assert_eq!(labels, losses[1].1);
                 assert!(
@@ -284,8 +282,7 @@ crate::device_tests! {
             }
             let nothing = [Row { ids: ids(seq_len + 1, 96, 1), labels: vec![false; seq_len], tokens: seq_len }];
             let mut evaluator = run::evaluator(&t.model, 2, seq_len).await.expect("a plan");
-            let none =
-                run::evaluate(&mut evaluator, &nothing, 2, seq_len, 1.0, &Control::default()).await.expect("a loss");
+            let none = run::evaluate(&mut evaluator, &nothing, 1.0, &Control::default()).await.expect("a loss");
             assert_eq!(none, Some((0.0, 0)), "rows without labels have no loss");
             let whole: Vec<f32> = gradients[0].iter().map(|g| *g as f32).collect();
             close64("gradient", &whole, &gradients[1], 1e-5);
@@ -302,8 +299,7 @@ crate::device_tests! {
                 let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
                 let mut results = Vec::new();
                 for _ in 0..2 {
-                    let ticket =
-                        trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, STEP, pieces).expect("a step");
+                    let ticket = trainer.submit(&[facts.micro(), facts.micro()], STEP, pieces).expect("a step");
                     results.push(trainer.result(ticket).await.expect("a result"));
                 }
                 answers.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
@@ -376,12 +372,7 @@ crate::device_tests! {
                 let device = Device::new(DeviceOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
                 let t = tuned(name, device).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
-                let gradient = t
-                    .trainer(2, facts.seq_len)
-                    .await
-                    .gradient(&facts.micro(), facts.seq_len)
-                    .await
-                    .expect("a gradient");
+                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
                 answers.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
@@ -410,12 +401,7 @@ crate::device_tests! {
                 adapter.write(&device, &flat);
                 let model = adapter.attach(&base);
                 let t = Tuned { device: device.clone(), base, model, adapter, flat };
-                let gradient = t
-                    .trainer(2, facts.seq_len)
-                    .await
-                    .gradient(&facts.micro(), facts.seq_len)
-                    .await
-                    .expect("a gradient");
+                let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
                 answers.push((
                     logits(&t.model, &facts.micro().tokens, 2, 1.0).await,
                     loss(&t.model, &facts.micro()).await,
@@ -469,7 +455,7 @@ crate::device_tests! {
         let files = AdapterFiles::new(&t.adapter, &t.flat, "base");
         let probe = ids(20, 96, 6);
         let draft = ExportCheck::record(&t.base, &t.adapter, &probe).expect("plans");
-        let check = ExportCheck::finish(draft, &probe, &mut quiet()).await.expect("plans");
+        let check = draft.finish(&mut Progress::silent()).await.expect("plans");
         assert_eq!(check.run(&t.device, &t.flat, &files).await, Ok(()));
 
         let at = files.weights.windows(8).position(|part| part == b"layers.1").expect("a name");
@@ -493,16 +479,16 @@ crate::device_tests! {
                 let t = tuned("llama-default", device.clone()).await;
                 let mut trainer = t.trainer(2, facts.seq_len).await;
                 let micros = [facts.micro()];
-                assert!(step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
+                assert!(step(&mut trainer, &micros, STEP).await.finite);
                 let before = t.adapter.read(&t.device).await.expect("parameters");
                 assert_ne!(before, t.flat, "a finite step changes the adapter");
                 t.device.write(&trainer.buffers().g.buffer(), 16, &poison.to_le_bytes());
                 // The second step is under way before the first is known to be broken.
-                let tickets = [0, 1].map(|_| trainer.submit(&micros, facts.seq_len, STEP, 1).expect("a step"));
+                let tickets = [0, 1].map(|_| trainer.submit(&micros, STEP, 1).expect("a step"));
                 for ticket in tickets {
                     assert!(!trainer.result(ticket).await.expect("a result").finite, "{shape:?}: {poison}");
                 }
-                assert!(!step(&mut trainer, &micros, facts.seq_len, STEP).await.finite);
+                assert!(!step(&mut trainer, &micros, STEP).await.finite);
                 same_bits("parameters", &t.adapter.read(&t.device).await.expect("parameters"), &before);
             }
         }

@@ -26,6 +26,7 @@ mod reference;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference_self;
 mod run_laws;
+mod run_states;
 mod runs;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;

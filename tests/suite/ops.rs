@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use tabtune::device::{Device, Format, Pool, Stored, Tensor};
 use tabtune::ops::{Slab, Weight};
-use tabtune::plan::{Grad, Input, Progress, Recorder, Step, Var};
+use tabtune::plan::{Grad, Input, Lists, Progress, Recorder, Step, Var};
 use tabtune::random::SplitMix64;
 
 use crate::check::close64;
@@ -185,12 +185,16 @@ impl Bed {
     /// Runs the plan once and compares.
     async fn check(self) {
         let Bed { name, device, rec, step, lists, tolerance, expected, .. } = self;
-        let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
+        let plan = rec.finish(&mut Progress::silent()).await.expect("a plan");
         let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.found.tensor(&name, e.what), e)).collect();
         for (tensor, _) in found.iter().filter(|(_, e)| e.fresh) {
             tensor.upload(&device, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
         }
-        plan.input.write(&device, &step, [&lists[0], &lists[1], &lists[2], &lists[3]]);
+        plan.input.write(
+            &device,
+            &step,
+            &Lists { tokens: &lists[0], labels: &lists[1], rows: &lists[2], slot_of_row: &lists[3] },
+        );
         plan.submit(&device, 1);
         for (tensor, Expected { what, values, .. }) in found {
             let all = tensor.download(&device).await.expect("a result");

@@ -13,11 +13,11 @@ use tabtune::files::safetensors::write;
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Storage, Target, Transformer};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
-use tabtune::plan::{Input, Recorder};
+use tabtune::plan::{Input, Progress, Recorder};
 use tabtune::train::{Evaluator, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, SHAPES, device};
-use crate::golden::{CASES, quiet};
+use crate::golden::CASES;
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
 const ONE_LAYER: &[u8] =
@@ -97,7 +97,7 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'sta
     for (name, value) in geometry.constants {
         assert!(recorded.constants.contains(&(*name, Constant::U32(*value))), "{}: {name}", recorded.label());
     }
-    if let Err(error) = rec.finish(&mut quiet()).await {
+    if let Err(error) = rec.finish(&mut Progress::silent()).await {
         panic!("{}: {error}", recorded.label());
     }
 }
@@ -163,20 +163,22 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let model = adapter.attach(&base);
     let training = Trainer::record(&model, &adapter.params(), batch, seq_len, false).expect("plans");
     let [micro, update] = training.recorders();
-    let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan").0;
-    let [prefill, decode] = Generator::record(&model).expect("plans");
+    let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan");
+    let [evaluation] = evaluation.recorders();
+    let generation = Generator::record(&model).expect("plans");
+    let [prefill, decode] = generation.recorders();
     let export = ExportCheck::record(&base, &adapter, &[0; 32]).expect("plans");
     let distinct =
         |recorders: &[&Recorder]| recorders.iter().flat_map(|rec| rec.kernels()).collect::<BTreeSet<KernelKey>>().len();
-    let to_train = [micro, update, &evaluation];
+    let to_train = [micro, update, evaluation];
     [
         distinct(&to_train),
-        distinct(&[&to_train[..], &[&prefill.rec, &decode.rec, &export.2.rec, &export.3.rec]].concat()),
+        distinct(&[&to_train[..], &generation.recorders(), &export.recorders()].concat()),
         micro.dispatch_count(),
         update.dispatch_count(),
         evaluation.dispatch_count(),
-        prefill.rec.dispatch_count(),
-        decode.rec.dispatch_count(),
+        prefill.dispatch_count(),
+        decode.dispatch_count(),
     ]
 }
 
@@ -196,7 +198,7 @@ crate::device_tests! {
         let base = zeros(&device(Shape::Direct).await, ONE_LAYER).await;
         let adapter = adapter(&base, 2, "q_proj");
         let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
-        let trainer = Trainer::finish(draft, 1, &mut quiet()).await.expect("plans");
+        let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
         let found = format!("micro\n{}\nupdate\n{}", trainer.micro_plan(), trainer.update_plan());
         assert!(found == include_str!("../fixtures/plan.txt"), "tests/fixtures/plan.txt should read\n{found}");
     }
@@ -232,7 +234,7 @@ crate::device_tests! {
                         .for_each(|(_, linear)| linear.lora = None);
                 }
                 let draft = Trainer::record(&model, &adapter.params(), 2, 24, false).expect("plans");
-                let trainer = Trainer::finish(draft, 2, &mut quiet()).await.expect("plans");
+                let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
                 let count =
                     |kernel: &str| trainer.micro_plan().kernels().iter().filter(|key| key.kernel == kernel).count();
                 assert_eq!(
@@ -252,17 +254,16 @@ crate::device_tests! {
             let model = adapter.attach(&base);
             adapter.write(&device, &adapter.initial(1));
             let draft = Trainer::record(&model, &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
-            let mut trainer = Trainer::finish(draft, facts.batch, &mut quiet()).await.expect("plans");
+            let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
             let evaluation = Evaluator::record(&model, facts.batch, facts.seq_len).expect("a plan");
-            let mut evaluator = Evaluator::finish(evaluation, facts.batch, &mut quiet()).await.expect("a plan");
+            let mut evaluator = evaluation.finish(&mut Progress::silent()).await.expect("a plan");
             let made = || (device.buffer_count(), device.bytes(), device.peak_bytes(), device.pipeline_count());
             let before = made();
             let settings = StepSettings { learning_rate: 1e-3, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
             for step in 1..=5 {
-                let ticket =
-                    trainer.submit(&[facts.micro(), facts.micro()], facts.seq_len, settings, 2).expect("a step");
+                let ticket = trainer.submit(&[facts.micro(), facts.micro()], settings, 2).expect("a step");
                 trainer.result(ticket).await.expect("a result");
-                let ticket = evaluator.submit(&facts.micro(), facts.seq_len, 1.0, 1).expect("an evaluation");
+                let ticket = evaluator.submit(&facts.micro(), 1.0, 1).expect("an evaluation");
                 evaluator.result(ticket).await.expect("a loss");
                 assert_eq!(made(), before, "{shape:?}: step {step}");
             }

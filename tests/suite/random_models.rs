@@ -10,13 +10,13 @@ use tabtune::device::{Device, Shape};
 use tabtune::files::Source;
 use tabtune::files::safetensors::write;
 use tabtune::model::{Config, Storage, Transformer};
+use tabtune::plan::Progress;
 use tabtune::random::SplitMix64;
 use tabtune::text::MicroBatch;
 use tabtune::text::dataset::Row;
 use tabtune::train::{StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, close64, device};
-use crate::golden::quiet;
 use crate::laws::{logits, same_bits};
 use crate::reference::Lora;
 use crate::reference::llama::{self, Batch, Llama, TARGETS, module_name};
@@ -162,7 +162,6 @@ struct Training {
     engine: Engine,
     trainer: Trainer,
     micro: MicroBatch,
-    seq_len: usize,
 }
 
 impl Training {
@@ -170,14 +169,14 @@ impl Training {
         let Batch { b, t, .. } = twin.batch;
         let engine = engine(device, twin).await;
         let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, true).expect("plans");
-        let trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
+        let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
         let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
-        Training { device: device.clone(), engine, trainer, micro, seq_len: t }
+        Training { device: device.clone(), engine, trainer, micro }
     }
 
     async fn step(&mut self, micros: &[MicroBatch], clip: f64, dropout: f64) -> StepResult {
         let settings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip, dropout, seed: 5 };
-        let ticket = self.trainer.submit(micros, self.seq_len, settings, 1).expect("a step");
+        let ticket = self.trainer.submit(micros, settings, 1).expect("a step");
         self.trainer.result(ticket).await.expect("a result")
     }
 
@@ -205,14 +204,14 @@ impl Training {
 
 /// The same rows with other tokens wherever nothing may see them: at positions that carry no loss, and after the last
 /// label of each row.
-fn unseen_changed(micro: &MicroBatch, seq_len: usize, v: u32) -> MicroBatch {
+fn unseen_changed(micro: &MicroBatch, v: u32) -> MicroBatch {
     let mut other = micro.clone();
     let labelled = |place: usize| micro.slot_of_row[place] != MicroBatch::NO_SLOT;
     for place in 0..micro.tokens.len() {
         if !labelled(place) {
             other.labels[place] = (micro.labels[place] + 1) % v;
         }
-        let row_end = (place / seq_len + 1) * seq_len;
+        let row_end = (place / micro.seq_len + 1) * micro.seq_len;
         if !(place..row_end).any(labelled) {
             other.tokens[place] = (micro.tokens[place] + 1) % v;
         }
@@ -249,9 +248,9 @@ crate::device_tests! {
 
             training.load(0, &start);
             let micro = training.micro.clone();
-            let gradient = training.trainer.gradient(&micro, training.seq_len).await.expect("a gradient");
-            let unseen = unseen_changed(&micro, training.seq_len, v);
-            let again = training.trainer.gradient(&unseen, training.seq_len).await.expect("a gradient");
+            let gradient = training.trainer.gradient(&micro).await.expect("a gradient");
+            let unseen = unseen_changed(&micro, v);
+            let again = training.trainer.gradient(&unseen).await.expect("a gradient");
             same_bits(&format!("the gradient with other padding and prompts, {what}"), &again, &gradient);
 
             // One row at a time must equal all rows at once. After the first step without clipping, the first moment is
@@ -293,8 +292,8 @@ crate::device_tests! {
             let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
             assert_eq!(micro.labelled as usize, pass.labels);
             let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, false).expect("plans");
-            let mut trainer = Trainer::finish(draft, b, &mut quiet()).await.expect("plans");
-            let gradient = trainer.gradient(&micro, t).await.expect("a gradient");
+            let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+            let gradient = trainer.gradient(&micro).await.expect("a gradient");
             let expected = twin.reference.backward(&pass, &twin.batch, 1.0 / pass.labels as f64);
             let found = engine.adapter.matrices(&gradient);
             assert_eq!(found.len(), expected.len());

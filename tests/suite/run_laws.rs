@@ -3,25 +3,23 @@
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
-use tabtune::error::Error;
 use tabtune::run::{
-    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Hooks, Kept, Phase, Settings, Start,
-    Wish,
+    self, Base, Clock, Control, DoneReason, Event, Hooks, Outcome, Phase, RunState, SaveHook, Settings, Start, Wish,
 };
 
 use crate::check::{MODEL_SHAPES, device};
 use crate::laws::{case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
-/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last checkpoint,
-/// and what it keeps.
-async fn interrupted_run(
+/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last state, and
+/// how it ends.
+pub async fn interrupted_run(
     base: &Base,
     settings: &Settings,
     start: Start<'_>,
     at: u32,
     wish: Wish,
-) -> (Vec<Event>, Option<Vec<u8>>, Option<Kept>) {
+) -> (Vec<Event>, Option<Vec<u8>>, Outcome) {
     let control = Control::default();
     let (mut events, mut saved) = (Vec::new(), None);
     let mut emit = |event: Event| {
@@ -33,13 +31,13 @@ async fn interrupted_run(
         }
         events.push(event);
     };
-    let checkpoint = CheckpointHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
-    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: Some(checkpoint) };
+    let save = SaveHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: Some(save) };
     let clock: Clock = Rc::new(|| 0.0);
     let data = tiny_data(base, settings);
-    let kept = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");
+    let outcome = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");
     events.retain(|event| !matches!(event, Event::Phase { .. } | Event::Checkpoint { .. }));
-    (events, saved, kept)
+    (events, saved, outcome)
 }
 
 crate::device_tests! {
@@ -47,61 +45,22 @@ crate::device_tests! {
         for &shape in MODEL_SHAPES {
             let base = tiny_base(&device(shape).await).await;
             let settings = tiny_settings(&base);
-            let (events, kept) = whole_run(&base, &settings, None).await;
+            let (events, outcome) = whole_run(&base, &settings, None).await;
             assert_eq!(events.iter().filter(|event| matches!(event, Event::Step { .. })).count(), 4);
-            let (again, kept_again) = whole_run(&base, &settings, None).await;
+            let (again, outcome_again) = whole_run(&base, &settings, None).await;
             assert_eq!(events, again);
-            let files = |kept: Option<Kept>| kept.expect("an adapter").files;
-            let (files, files_again) = (files(kept), files(kept_again));
+            let files = |outcome: Outcome| outcome.kept.expect("an adapter").files;
+            let (files, files_again) = (files(outcome), files(outcome_again));
             assert!(files == files_again, "{shape:?}: the adapters differ");
             let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
-            assert!(other.expect("an adapter").files != files, "another seed gives another adapter");
+            assert!(other.kept.expect("an adapter").files != files, "another seed gives another adapter");
         }
     }
 
-    async fn a_run_that_is_stopped_and_taken_up_again_equals_one_that_never_stopped() {
-        for &shape in MODEL_SHAPES {
-            let base = tiny_base(&device(shape).await).await;
-            let settings = Settings { steps: 8, dropout: 0.1, lr: 0.02, ..tiny_settings(&base) };
-            let (whole, kept) = whole_run(&base, &settings, None).await;
-            let kept = kept.expect("an adapter");
-            for at in [1, 3, 4, 6] {
-                let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, at, Wish::Stop).await;
-                let checkpoint = Checkpoint::from_bytes(&saved.expect("a checkpoint")).expect("a checkpoint");
-                assert!(
-                    (at..=at + 1).contains(&checkpoint.state.step),
-                    "stopped at {} instead of {at}",
-                    checkpoint.state.step
-                );
-                let start = Start::Checkpoint(Box::new(checkpoint));
-                let (events, _, resumed) = interrupted_run(&base, &settings, start, 0, Wish::GoOn).await;
-                // Speed aside.
-                let facts = |events: &[Event]| {
-                    let told = events.iter().filter_map(|event| match event {
-                        Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
-                        Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
-                        Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
-                        Event::Done { step, best_loss, best_step, .. } => {
-                            Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0))
-                        }
-                        _ => None,
-                    });
-                    told.collect::<Vec<_>>()
-                };
-                assert_eq!(facts(&events), facts(&whole), "{shape:?}: taken up at {at}");
-                let resumed = resumed.expect("an adapter");
-                assert!(
-                    resumed.files == kept.files && resumed.step == kept.step,
-                    "{shape:?}: taken up at {at}, another adapter"
-                );
-            }
-        }
-    }
-
-    async fn a_pause_changes_nothing_and_leaves_a_checkpoint() {
+    async fn a_pause_changes_nothing_and_leaves_a_state() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let settings = tiny_settings(&base);
-        let (whole, kept) = whole_run(&base, &settings, None).await;
+        let (whole, outcome) = whole_run(&base, &settings, None).await;
         let (events, saved, paused) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Pause).await;
         let losses = |events: &[Event]| {
             events
@@ -110,26 +69,8 @@ crate::device_tests! {
                 .collect::<Vec<_>>()
         };
         assert_eq!(losses(&events), losses(&whole));
-        assert!(paused.expect("an adapter").files == kept.expect("an adapter").files);
-        assert!(Checkpoint::from_bytes(&saved.expect("a checkpoint")).is_ok());
-    }
-
-    async fn a_checkpoint_is_refused_with_other_rows_or_cut_short() {
-        let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
-        let settings = tiny_settings(&base);
-        let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
-        let bytes = saved.expect("a checkpoint");
-        let checkpoint = Checkpoint::from_bytes(&bytes).expect("a checkpoint");
-        let length = checkpoint.p.len();
-        let data = run::checkpoint::fingerprint(&tiny_data(&base, &settings));
-        assert_eq!(checkpoint.check(&base.sha256, &data, length), Ok(()));
-        let other = run::checkpoint::fingerprint(&tiny_data(&base, &Settings { seq_len: 15, ..settings }));
-        assert!(matches!(checkpoint.check(&base.sha256, &other, length), Err(Error::RunState { .. })));
-        assert!(matches!(checkpoint.check("", &data, length), Err(Error::RunState { .. })));
-        assert!(matches!(checkpoint.check(&base.sha256, &data, length + 64), Err(Error::RunState { .. })));
-        for cut in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
-            assert!(Checkpoint::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
-        }
+        assert!(paused.kept.expect("an adapter").files == outcome.kept.expect("an adapter").files);
+        assert!(RunState::from_bytes(&saved.expect("a state")).is_ok());
     }
 
     async fn a_run_ends_early_once_patience_is_over() {
@@ -194,8 +135,10 @@ crate::device_tests! {
             }
             let init = AdapterFiles::new(&adapter, &flat, "tiny");
             let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
-            let (events, kept) = whole_run(&base, &settings, Some(&init)).await;
-            let kept = kept
+            let (events, outcome) = whole_run(&base, &settings, Some(&init)).await;
+            assert_eq!(outcome.reason, DoneReason::NonFinite);
+            let kept = outcome
+                .kept
                 .expect("an adapter")
                 .files
                 .adapter()

@@ -1,4 +1,4 @@
-//! What a run tells and when: evaluations, samples, checkpoints, phases, speed, and the facts of what it keeps.
+//! What a run tells and when: evaluations, samples, run states, phases, speed, and the facts of what it keeps.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -8,28 +8,33 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
 use tabtune::files::safetensors::{Entry, Header, to_f32};
-use tabtune::run::checkpoint::State;
 use tabtune::run::{
-    self, Base, Checkpoint, CheckpointHook, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Phase,
+    self, Base, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Outcome, Phase, RunState, SaveHook,
     Settings, Start, Wish,
 };
 use tabtune::text::dataset::Dataset;
 
 use crate::check::device;
 use crate::laws::{MODEL, case, same_bits};
-use crate::tiny::{tiny_base, tiny_data, tiny_settings};
+use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings};
 
 /// Milliseconds of a step in these runs.
 const STEP_MS: f64 = 10.0;
 
-/// Everything that a run tells, the time and bytes of every checkpoint, and what it keeps.
+/// Everything that a run tells, the time and bytes of every state that it saves, and what it keeps.
 struct Told {
     events: Vec<Event>,
-    checkpoints: Vec<(f64, Vec<u8>)>,
+    states: Vec<(f64, Vec<u8>)>,
     kept: Option<Kept>,
 }
 
-/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` answers what is wished once an
+impl Told {
+    fn last_state(&self) -> RunState {
+        RunState::from_bytes(&self.states.last().expect("a state").1).expect("a state")
+    }
+}
+
+/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` returns what is wished once an
 /// event is told.
 async fn told(
     base: &Base,
@@ -39,7 +44,7 @@ async fn told(
     wish: impl Fn(&Event) -> Option<Wish>,
 ) -> Result<Told, Error> {
     let (control, now) = (Control::default(), Rc::new(Cell::new(0.0)));
-    let (mut events, mut checkpoints) = (Vec::new(), Vec::new());
+    let (mut events, mut states) = (Vec::new(), Vec::new());
     let clock: Clock = Rc::new({
         let now = now.clone();
         move || now.get()
@@ -53,11 +58,12 @@ async fn told(
         }
         events.push(event);
     };
-    let mut save = |bytes: Vec<u8>| checkpoints.push((now.get(), bytes));
-    let checkpoint = every_ms.map(|every_ms| CheckpointHook { every_ms, save: &mut save });
-    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint };
-    let kept = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
-    Ok(Told { events, checkpoints, kept })
+    let mut save = |bytes: Vec<u8>| states.push((now.get(), bytes));
+    let save = every_ms.map(|every_ms| SaveHook { every_ms, save: &mut save });
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save };
+    let Outcome { kept, reason } = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
+    assert!(matches!(events.last(), Some(Event::Done { reason: told, .. }) if *told == reason), "{reason:?}");
+    Ok(Told { events, states, kept })
 }
 
 async fn quietly(base: &Base, settings: &Settings) -> Told {
@@ -91,7 +97,6 @@ fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
 
 crate::device_tests! {
     async fn evaluations_and_samples_come_at_their_intervals_and_at_the_end() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
         let cases = [
             ([5, 2, 3], vec![0, 2, 4, 5], vec![3, 5]),
             ([4, 2, 0], vec![0, 2, 4], vec![]),
@@ -100,75 +105,84 @@ crate::device_tests! {
             // A tenth of the run, rounded up.
             ([12, 0, 5], vec![0, 2, 4, 6, 8, 10, 12], vec![5, 10, 12]),
         ];
-        for ([steps, eval_every, sample_every], evaluations, samples) in cases {
-            let settings =
-                Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
-            let events = quietly(&base, &settings).await.events;
-            assert_eq!(steps_of(&events, evaluated), evaluations, "{steps} steps, evaluated every {eval_every}");
-            assert_eq!(steps_of(&events, sampled), samples, "{steps} steps, sampled every {sample_every}");
-            // A token of this tokenizer is a character.
-            let whole =
-                |event: &Event| if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true };
-            assert!(events.iter().all(whole), "{events:?}");
+        for base in tiny_bases().await {
+            for ([steps, eval_every, sample_every], evaluations, samples) in &cases {
+                let (steps, eval_every, sample_every) = (*steps, *eval_every, *sample_every);
+                let settings =
+                    Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
+                let events = quietly(&base, &settings).await.events;
+                assert_eq!(steps_of(&events, evaluated), *evaluations, "{steps} steps, evaluated every {eval_every}");
+                assert_eq!(steps_of(&events, sampled), *samples, "{steps} steps, sampled every {sample_every}");
+                // A token of this tokenizer is a character.
+                let whole = |event: &Event| {
+                    if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true }
+                };
+                assert!(events.iter().all(whole), "{events:?}");
+            }
         }
     }
 
     async fn speed_and_time_left_follow_the_clock() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
-        let settings = Settings { steps: 40, accumulate: 1, sample_every: 0, eval_every: 40, ..tiny_settings(&base) };
-        let events = quietly(&base, &settings).await.events;
-        let mut seen = 0;
-        for event in &events {
-            // By then the time of the first step, which no step came before, is forgotten.
-            if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event
-                && *step > 30
-            {
-                let (speed, left) = (f64::from(*tokens) / STEP_MS * 1000.0, f64::from(settings.steps - step) * STEP_MS);
-                assert!(
-                    (tokens_per_second / speed - 1.0).abs() < 1e-3,
-                    "step {step}: {tokens_per_second} tokens a second, not {speed}"
-                );
-                assert!((eta_ms - left).abs() <= 1e-3 * left, "step {step}: {eta_ms} ms left, not {left}");
-                seen += 1;
+        for base in tiny_bases().await {
+            let settings =
+                Settings { steps: 40, accumulate: 1, sample_every: 0, eval_every: 40, ..tiny_settings(&base) };
+            let events = quietly(&base, &settings).await.events;
+            let mut seen = 0;
+            for event in &events {
+                // By then the time of the first step, which no step came before, is forgotten.
+                if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event
+                    && *step > 30
+                {
+                    let speed = f64::from(*tokens) / STEP_MS * 1000.0;
+                    let left = f64::from(settings.steps - step) * STEP_MS;
+                    assert!(
+                        (tokens_per_second / speed - 1.0).abs() < 1e-3,
+                        "step {step}: {tokens_per_second} tokens a second, not {speed}"
+                    );
+                    assert!((eta_ms - left).abs() <= 1e-3 * left, "step {step}: {eta_ms} ms left, not {left}");
+                    seen += 1;
+                }
             }
+            assert_eq!(seen, 10);
         }
-        assert_eq!(seen, 10);
     }
 
-    async fn checkpoints_keep_their_interval() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
-        let settings = Settings { steps: 12, eval_every: 6, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
-        let data = tiny_data(&base, &settings);
-        for every in [0.0, 25.0, 1e9] {
-            let told = told(&base, &data, &settings, Some(every), |_| None).await.expect("a run");
-            for (_, bytes) in &told.checkpoints {
-                let State { losses, events, .. } = Checkpoint::from_bytes(bytes).expect("a checkpoint").state;
-                let evals = events.iter().filter_map(|event| match event {
-                    Event::Eval { step, loss, .. } => Some((*step, *loss)),
-                    _ => None,
-                });
-                let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
+    async fn run_states_keep_their_interval() {
+        for (base, under_way) in tiny_bases().await.iter().zip([1.0, 2.0]) {
+            let settings = Settings { steps: 12, eval_every: 6, sample_every: 0, accumulate: 1, ..tiny_settings(base) };
+            let data = tiny_data(base, &settings);
+            // The interval ends in the middle of a step, and the steps that are under way then come first.
+            let late = (1.0 + under_way) * STEP_MS;
+            for every in [0.0, 25.0, 1e9] {
+                let told = told(base, &data, &settings, Some(every), |_| None).await.expect("a run");
+                for (_, bytes) in &told.states {
+                    let RunState { losses, events, .. } = RunState::from_bytes(bytes).expect("a state");
+                    let evals = events.iter().filter_map(|event| match event {
+                        Event::Eval { step, loss, .. } => Some((*step, *loss)),
+                        _ => None,
+                    });
+                    let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
+                    assert!(
+                        losses.best.is_none_or(|best| best == loss) && losses.best_step == step,
+                        "{losses:?}, not {loss} at {step}"
+                    );
+                }
+                let times: Vec<f64> = [0.0].into_iter().chain(told.states.iter().map(|(time, _)| *time)).collect();
+                assert_eq!(
+                    told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(),
+                    told.states.len()
+                );
+                for pair in times.windows(2) {
+                    let gap = pair[1] - pair[0];
+                    assert!(gap >= every && gap <= every + late, "{under_way} under way, every {every} ms: {times:?}");
+                }
+                let total = f64::from(settings.steps) * STEP_MS;
+                assert_eq!(told.states.is_empty(), every > total);
                 assert!(
-                    losses.best.is_none_or(|best| best == loss) && losses.best_step == step,
-                    "{losses:?}, not {loss} at {step}"
+                    total - times[times.len() - 1] <= every + late,
+                    "{under_way} under way, every {every} ms: the last of {times:?} is too early"
                 );
             }
-            let times: Vec<f64> = [0.0].into_iter().chain(told.checkpoints.iter().map(|(time, _)| *time)).collect();
-            assert_eq!(
-                told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(),
-                told.checkpoints.len()
-            );
-            // A checkpoint waits for the steps that are under way, of which there are two at most.
-            for pair in times.windows(2) {
-                let gap = pair[1] - pair[0];
-                assert!(gap >= every && gap <= every + 2.0 * STEP_MS, "every {every} ms: {times:?}");
-            }
-            let total = f64::from(settings.steps) * STEP_MS;
-            assert_eq!(told.checkpoints.is_empty(), every > total);
-            assert!(
-                total - times[times.len() - 1] <= every + 2.0 * STEP_MS,
-                "every {every} ms: the last of {times:?} is too early"
-            );
         }
     }
 
@@ -229,7 +243,7 @@ crate::device_tests! {
             _ => None,
         };
         let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
-        assert!(told.checkpoints.is_empty() && told.kept.is_none());
+        assert!(told.states.is_empty() && told.kept.is_none());
         assert!(told.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. })));
     }
 
@@ -279,8 +293,8 @@ crate::device_tests! {
         ] {
             let data = tiny_data(&base, &settings);
             assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
-            let Told { events, checkpoints, kept } =
-                told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            let told = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            let (last, Told { events, kept, .. }) = (told.last_state(), told);
             assert_eq!(steps_of(&events, evaluated), evaluations);
             let mut losses =
                 events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
@@ -295,15 +309,12 @@ crate::device_tests! {
 
             let kept = kept.expect("an adapter");
             assert_eq!((kept.step, kept.loss), (5, best_loss));
-            let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
-            assert_eq!((last.state.step, &last.best), (5, &None));
-            let (_, parameters) = kept
-                .files
-                .adapter()
-                .expect("an adapter")
-                .load(&base.model.device, &base.model.config)
-                .expect("parameters");
-            assert!(parameters == last.p, "what is kept is the adapter after the last step");
+            let best = last.tensors.keys().find(|name| name.starts_with("best."));
+            assert_eq!((last.step, best), (5, None));
+            let parameters = last.tensors.iter().filter_map(|(name, p)| Some((name.strip_prefix("p.")?, &p.values)));
+            let kept = tensors(&kept.files.adapter().expect("an adapter").weights);
+            let kept = kept.iter().map(|(name, values)| (name.as_str(), values));
+            assert!(kept.eq(parameters), "what is kept is the adapter after the last step");
         }
     }
 
@@ -344,7 +355,8 @@ crate::device_tests! {
         let mut data = tiny_data(&base, &settings);
         // The rows of step 2.
         data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.labels.fill(false));
-        let Told { events, checkpoints, .. } = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+        let told = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+        let (last, events) = (told.last_state(), told.events);
         let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
         assert_eq!(steps_of(&events, trained), [1, 3, 4]);
         let warnings = events.iter().filter_map(|event| {
@@ -352,8 +364,7 @@ crate::device_tests! {
         });
         let skipped: Vec<_> = warnings.filter(|(code, _)| *code == "no_labels").collect();
         assert!(skipped.len() == 1 && skipped[0].1.contains("step 2 "), "{skipped:?}");
-        let last = Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
-        assert_eq!(last.state.step, last.state.updates + 1, "a step without labels updates nothing");
+        assert_eq!(last.step, last.updates + 1, "a step without labels updates nothing");
     }
 
     /// Same rows in every step and no learning to speak of, so that only the masks differ.
@@ -374,7 +385,7 @@ crate::device_tests! {
         let mut losses = Vec::new();
         let mut emit =
             |event: Event| losses.extend(if let Event::Step { loss, .. } = event { Some(loss) } else { None });
-        let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, checkpoint: None };
+        let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: None };
         let clock: Clock = Rc::new(|| 0.0);
         run::train(&base, &data, &settings, Start::Adapter(&init), &Control::default(), &clock, hooks)
             .await
@@ -385,13 +396,11 @@ crate::device_tests! {
         );
     }
 
-    async fn the_checkpoint_of_a_very_long_run_can_be_read() {
+    async fn the_state_of_a_very_long_run_can_be_read() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
-        let Told { checkpoints, .. } =
-            told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
-        let mut checkpoint =
-            Checkpoint::from_bytes(&checkpoints.last().expect("a checkpoint").1).expect("a checkpoint");
+        let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
+        let mut state = told.last_state();
         let told = |step: u32| Event::Step {
             step,
             loss: 1.25,
@@ -402,20 +411,20 @@ crate::device_tests! {
             eta_ms: 1e5 / 7.0,
         };
         let steps = 150_000u32;
-        checkpoint.state.events = (1..=steps).map(told).collect();
+        state.events = (1..=steps).map(told).collect();
         let other = [
             Event::Eval { step: 1, loss: 3.5, tokens: 7 },
             Event::Warning { code: "a".to_string(), message: "b".to_string() },
         ];
-        checkpoint.state.events.splice(1..1, other.clone());
+        state.events.splice(1..1, other.clone());
 
-        let again = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("a checkpoint that is not too long");
-        let kept = &again.state.events;
+        let again = RunState::from_bytes(&state.to_bytes()).expect("a state that is not too long");
+        let kept = &again.events;
         let numbers = steps_of(kept, |event| if let Event::Step { step, .. } = event { Some(*step) } else { None });
         assert_eq!((numbers[0], &kept[1..3]), (1, &other[..]), "the first step and everything that is no step stay");
         let gap = numbers[1] - numbers[0];
         assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == gap), "the steps that stay are evenly spaced");
         assert!(numbers.len() > 5_000, "no more go than it takes: {} stay", numbers.len());
-        assert!((again.p, again.m, again.v, again.best) == (checkpoint.p, checkpoint.m, checkpoint.v, checkpoint.best));
+        assert!(again.tensors == state.tensors);
     }
 }

@@ -154,7 +154,7 @@ fn long_examples_lose_their_end_and_are_counted() {
     assert_eq!(labels(&found.rows[0]), ids(text)[1..9]);
     assert_eq!(found.rows[0].tokens, 8);
 
-    let options = DatasetOptions { seq_len: 8, holdout: 0.0, limit_bytes: PAGE_LIMIT };
+    let options = DatasetOptions { seq_len: 8, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
     let data = Dataset::from_documents(&TOKENIZER, &[document("a.jsonl", &lines)], None, &options).unwrap();
     assert_eq!(data.warnings.iter().map(|w| w.code).collect::<Vec<_>>(), ["rows_cut"]);
     assert!(data.warnings[0].message.starts_with("1 of 2 "), "{}", data.warnings[0].message);
@@ -163,7 +163,7 @@ fn long_examples_lose_their_end_and_are_counted() {
 #[test]
 fn prompts_that_fill_every_row_are_an_error() {
     let line = json_line(&[("prompt", "A prompt that is longer than its row of four tokens."), ("completion", "No.")]);
-    let options = DatasetOptions { seq_len: 4, holdout: 0.0, limit_bytes: PAGE_LIMIT };
+    let options = DatasetOptions { seq_len: 4, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
     let error = Dataset::from_documents(&TOKENIZER, &[document("a.jsonl", &line)], None, &options).unwrap_err();
     assert_eq!(error.code(), "data_format");
 }
@@ -236,7 +236,7 @@ fn a_byte_order_mark_is_not_text_and_other_encodings_are_refused() {
 #[test]
 fn sizes_are_refused_before_anything_is_decoded() {
     let documents = [document("a.txt", "twelve bytes"), Document { name: "b.txt".to_owned(), bytes: vec![0xff; 8] }];
-    let options = DatasetOptions { seq_len: 2, holdout: 0.0, limit_bytes: 19 };
+    let options = DatasetOptions { seq_len: 2, holdout: 0.0, holdout_at_most: None, limit_bytes: 19 };
     let error = Dataset::from_documents(&TOKENIZER, &documents, None, &options).unwrap_err();
     assert_eq!(error, Error::TextTooLarge { bytes: 20, limit: 19 });
     let error = Dataset::from_documents(&TOKENIZER, &documents[..1], Some(&documents[1..]), &options).unwrap_err();
@@ -259,7 +259,7 @@ fn the_last_rows_in_file_order_are_held_out() {
     let cases =
         [(10, 0.0, 0), (1, 0.5, 0), (2, 0.01, 1), (10, 0.1, 1), (19, 0.1, 1), (20, 0.1, 2), (10, 0.99, 9), (3, 0.5, 1)];
     for (count, holdout, expected) in cases {
-        let options = DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };
+        let options = DatasetOptions { seq_len: 4, holdout, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
         let all = rows(&TOKENIZER, &[numbered(count)], 4).unwrap().rows;
         let data = Dataset::from_documents(&TOKENIZER, &[numbered(count)], None, &options).unwrap();
         assert_eq!(
@@ -270,25 +270,26 @@ fn the_last_rows_in_file_order_are_held_out() {
         assert_eq!(data.labels(), data.rows.iter().map(|r| labels(r).len()).sum::<usize>());
     }
     for holdout in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
-        let options = DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };
+        let options = DatasetOptions { seq_len: 4, holdout, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
         assert_eq!(Dataset::from_documents(&TOKENIZER, &[numbered(3)], None, &options).unwrap_err().code(), "setting");
     }
 }
 
 #[test]
 fn capping_the_held_out_rows_equals_holding_out_fewer() {
-    let options = |holdout| DatasetOptions { seq_len: 4, holdout, limit_bytes: PAGE_LIMIT };
-    let mut data = Dataset::from_documents(&TOKENIZER, &[numbered(20)], None, &options(0.5)).unwrap();
-    let fewer = Dataset::from_documents(&TOKENIZER, &[numbered(20)], None, &options(0.2)).unwrap();
-    data.hold_out_at_most(4);
-    assert_eq!((&data.rows, &data.held_out), (&fewer.rows, &fewer.held_out));
-    data.hold_out_at_most(9);
-    assert_eq!(data.held_out.len(), 4);
+    let rows = |holdout, holdout_at_most| {
+        let options = DatasetOptions { seq_len: 4, holdout, holdout_at_most, limit_bytes: PAGE_LIMIT };
+        let data = Dataset::from_documents(&TOKENIZER, &[numbered(20)], None, &options).unwrap();
+        (data.rows, data.held_out)
+    };
+    assert_eq!(rows(0.5, Some(4)), rows(0.2, None));
+    assert_eq!(rows(0.2, Some(9)), rows(0.2, None));
+    assert_eq!(rows(0.5, Some(0)), rows(0.0, None));
 }
 
 #[test]
 fn held_out_documents_replace_the_held_out_fraction() {
-    let options = DatasetOptions { seq_len: 4, holdout: 0.5, limit_bytes: PAGE_LIMIT };
+    let options = DatasetOptions { seq_len: 4, holdout: 0.5, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
     let data = Dataset::from_documents(&TOKENIZER, &[numbered(4)], Some(&[numbered(7)]), &options).unwrap();
     assert_eq!((data.rows.len(), data.held_out.len()), (4, 7));
 }
@@ -305,7 +306,7 @@ fn plain_rows_go_where_the_first_plain_file_is() {
 #[test]
 fn text_that_the_tokenizer_does_not_know_gives_a_warning() {
     let warned = |text: &str| {
-        let options = DatasetOptions { seq_len: 16, holdout: 0.0, limit_bytes: PAGE_LIMIT };
+        let options = DatasetOptions { seq_len: 16, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
         let data = Dataset::from_documents(&TOKENIZER, &[document("a.txt", text)], None, &options).unwrap();
         data.warnings.iter().any(|w| w.code == "unknown_language")
     };

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use tabtune::adapter::AdapterFiles;
-use tabtune::device::Device;
+use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::files::Source;
 use tabtune::model::Storage;
-use tabtune::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Kept, Settings, Start};
+use tabtune::run::{self, Base, BaseFiles, Clock, Control, Event, Hooks, Outcome, Settings, Start};
 use tabtune::text::Document;
-use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
+use tabtune::text::dataset::{Dataset, PAGE_LIMIT};
 
 use crate::laws::{CONFIG, MODEL};
 
@@ -46,6 +46,18 @@ pub async fn tiny_base(device: &Rc<Device>) -> Base {
     .expect("a base")
 }
 
+/// The base on a device that is taken for software, where one step is under way at a time, and on one that is taken for
+/// a graphics card, where there are two.
+pub async fn tiny_bases() -> [Base; 2] {
+    let base = async |software| {
+        let options = DeviceOptions { shape: Some(Shape::Direct), max_binding: None };
+        let mut device = Device::new(options).await.expect("a device");
+        Rc::get_mut(&mut device).expect("a device that nobody else has yet").software = software;
+        tiny_base(&device).await
+    };
+    [base(true).await, base(false).await]
+}
+
 pub fn tiny_settings(base: &Base) -> Settings {
     Settings {
         seq_len: 16,
@@ -65,19 +77,18 @@ pub fn tiny_settings(base: &Base) -> Settings {
 /// Rows of a short text.
 pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
-    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: PAGE_LIMIT };
     let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
-    Dataset::from_documents(&base.tokenizer, &documents, None, &options).expect("rows")
+    Dataset::from_documents(&base.tokenizer, &documents, None, &settings.dataset_options(PAGE_LIMIT)).expect("rows")
 }
 
-/// A whole run on the tiny base: its events except for the phases, and what it keeps.
-pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Option<Kept>) {
+/// A whole run on the tiny base: its events except for the phases, and how it ends.
+pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Outcome) {
     let mut events = Vec::new();
-    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, checkpoint: None };
+    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, save: None };
     let start = init.map_or(Start::Fresh, Start::Adapter);
     let clock: Clock = Rc::new(|| 0.0);
     let data = tiny_data(base, settings);
-    let kept = run::train(base, &data, settings, start, &Control::default(), &clock, hooks).await.expect("a run");
+    let outcome = run::train(base, &data, settings, start, &Control::default(), &clock, hooks).await.expect("a run");
     events.retain(|event| !matches!(event, Event::Phase { .. }));
-    (events, kept)
+    (events, outcome)
 }

@@ -56,7 +56,7 @@ pub async fn bench() -> Result<()> {
     for shape in [Shape::Direct, Shape::Tiled] {
         let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await?;
         let pool = Pool::default();
-        let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+        let mut progress = Progress::silent();
         println!("{} kernels on {}", shape.feature(), device.name);
 
         let input = Input::new(&device, 16)?;
@@ -120,9 +120,8 @@ async fn step() -> Result<()> {
     let adapter = Adapter::new(device, config, settings.check(config)?)?;
     adapter.write(device, &adapter.initial(0));
     let (batch, seq_len) = (settings.batch, settings.seq_len);
-    let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
     let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), batch, seq_len, false)?;
-    let mut trainer = Trainer::finish(draft, batch, &mut progress).await?;
+    let mut trainer = draft.finish(&mut Progress::silent()).await?;
     let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
     let row = Row { ids, labels: vec![true; seq_len], tokens: seq_len };
     let micro = [MicroBatch::assemble(&vec![&row; batch], batch, seq_len)];
@@ -130,7 +129,7 @@ async fn step() -> Result<()> {
     let (mut encode, mut wall, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         let (start, used) = (Instant::now(), cpu_seconds());
-        let ticket = trainer.submit(&micro, seq_len, options, 1)?;
+        let ticket = trainer.submit(&micro, options, 1)?;
         encode.push(start.elapsed().as_secs_f64() * 1000.0);
         trainer.result(ticket).await?;
         wall.push(start.elapsed().as_secs_f64() * 1000.0);
@@ -167,7 +166,7 @@ async fn matmul_seconds(
     (m, n, k): (usize, usize, usize),
     back: bool,
 ) -> Result<f64> {
-    let mut progress = Progress { done: 0, total: 0, report: &mut |_, _| {} };
+    let mut progress = Progress::silent();
     let input = Input::new(device, m)?;
     let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect::<Vec<f32>>();
     let tensor = |label, rows, cols| {

@@ -46,14 +46,14 @@ pub async fn eval(args: EvalArgs) -> Result<()> {
     if !strength.is_finite() {
         return Err(setting("strength", strength, "a finite number"));
     }
-    let options = DatasetOptions { seq_len, holdout: 0.0, limit_bytes: NATIVE_LIMIT };
+    let options = DatasetOptions { seq_len, holdout: 0.0, holdout_at_most: None, limit_bytes: NATIVE_LIMIT };
     let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
     for warning in &data.warnings {
         eprintln!("warning[{}]: {}", warning.code, warning.message);
     }
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let strength = if args.adapter.adapter.is_some() { strength } else { 0.0 };
-    let measured = evaluate(&mut evaluator, &data.rows, args.batch, seq_len, strength, &Control::default()).await?;
+    let measured = evaluate(&mut evaluator, &data.rows, strength, &Control::default()).await?;
     let (loss, tokens) = measured.expect("nobody stops this evaluation");
     if !loss.exp().is_finite() {
         return Err(setting("strength", strength, "a factor at which the perplexity is a finite number"));

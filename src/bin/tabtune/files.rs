@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
-use tabtune::run::Checkpoint;
+use tabtune::run::RunState;
 use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
 use tabtune::text::formats::Document;
 
@@ -47,7 +47,7 @@ const RUN_STATE: &str = "run_state.safetensors";
 /// The name of a run state until version 0.1. It is still found, and never left beside a newer one.
 const OLD_RUN_STATE: &str = "checkpoint.safetensors";
 
-pub fn read_run_state(dir: &Path) -> Result<Checkpoint> {
+pub fn read_run_state(dir: &Path) -> Result<RunState> {
     let (new, old) = (dir.join(RUN_STATE), dir.join(OLD_RUN_STATE));
     let path = if old.exists() && !new.exists() { old } else { new };
     if dir.is_dir() && !path.exists() {
@@ -55,7 +55,7 @@ pub fn read_run_state(dir: &Path) -> Result<Checkpoint> {
             format!("`{}` holds no run state: its run has ended, or it was killed before it saved one", dir.display());
         return Err(Error::RunState { reason });
     }
-    Checkpoint::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
+    RunState::from_bytes(&std::fs::read(&path).map_err(|e| io(&path, e))?)
 }
 
 pub fn write_run_state(dir: &Path, bytes: &[u8]) -> Result<()> {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use tabtune::error::Result;
-use tabtune::run::{self, Base, MOST_HELD_OUT, Settings};
-use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::run::{self, Base, Settings};
+use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 
 use crate::cli::ModelArgs;
 use crate::terminal::print;
@@ -82,9 +82,8 @@ fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
 
 fn about_text(base: &Base, paths: &[PathBuf]) -> Result<Vec<String>> {
     let settings = Settings::defaults(&base.model.config, base.model.device.software);
-    let options = DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
-    let mut data = Dataset::from_documents(&base.tokenizer, &files::read_documents(paths)?, None, &options)?;
-    data.hold_out_at_most(MOST_HELD_OUT);
+    let options = settings.dataset_options(NATIVE_LIMIT);
+    let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(paths)?, None, &options)?;
     let counts = format!(
         "{} characters, {} tokens, {} rows of {} to train on, {} held out",
         data.characters,

@@ -89,7 +89,7 @@ fn long_conversations_lose_their_end_and_are_counted() {
         assert_eq!(found.cut, usize::from(whole.tokens > seq_len + 1));
         assert_eq!((&row.ids[..], &row.labels[..]), (&whole.ids[..=seq_len], &whole.labels[..seq_len]), "{seq_len}");
     }
-    let options = DatasetOptions { seq_len: 4, holdout: 0.0, limit_bytes: PAGE_LIMIT };
+    let options = DatasetOptions { seq_len: 4, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
     let lines = document("a.jsonl", &line(&exchange()));
     let error = Dataset::from_documents(&tokenizer, &[lines], None, &options).unwrap_err();
     assert!(

@@ -3,8 +3,8 @@
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::model::Storage;
-use tabtune::run::{Base, CHECKPOINT_EVERY_MS, Checkpoint, Method, Settings, Start};
-use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::run::{Base, Method, RunState, SAVE_EVERY_MS, Settings, Start};
+use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 use tabtune::text::formats::Document;
 
 use super::flags::TrainArgs;
@@ -13,7 +13,7 @@ use crate::files::{read_adapter, read_documents, read_run_state, same_file};
 
 pub struct Inputs {
     pub init: Option<AdapterFiles>,
-    pub resumed: Option<Checkpoint>,
+    pub resumed: Option<RunState>,
     documents: Vec<Document>,
     eval_documents: Option<Vec<Document>>,
 }
@@ -34,32 +34,26 @@ impl Inputs {
 
     /// How the run that goes on stored its weights.
     pub fn storage(&self) -> Storage {
-        self.resumed.as_ref().and_then(Checkpoint::storage).unwrap_or_default()
+        self.resumed.as_ref().and_then(RunState::storage).unwrap_or_default()
     }
 
     /// The settings that the flags change.
     pub fn usual_settings(&self, base: &Base) -> Settings {
         match &self.resumed {
-            Some(state) => state.state.settings.clone(),
+            Some(state) => state.settings.clone(),
             None => Settings::defaults(&base.model.config, base.model.device.software),
         }
     }
 
     pub fn dataset(&self, base: &Base, settings: &Settings) -> Result<Dataset> {
-        let options =
-            DatasetOptions { seq_len: settings.seq_len, holdout: settings.holdout, limit_bytes: NATIVE_LIMIT };
-        let eval_documents = self.eval_documents.as_deref();
-        let mut data = Dataset::from_documents(&base.tokenizer, &self.documents, eval_documents, &options)?;
-        if let Some(most) = settings.holdout_at_most {
-            data.hold_out_at_most(most);
-        }
-        Ok(data)
+        let options = settings.dataset_options(NATIVE_LIMIT);
+        Dataset::from_documents(&base.tokenizer, &self.documents, self.eval_documents.as_deref(), &options)
     }
 
     /// Refuses flags that would change a run that goes on.
     pub fn check(&self, settings: &Settings, storage: Storage) -> Result<()> {
         match &self.resumed {
-            Some(state) if state.state.settings != *settings || storage != self.storage() => {
+            Some(state) if state.settings != *settings || storage != self.storage() => {
                 let reason = "--resume continues a run with its own settings: leave out the flags that change them";
                 Err(Error::Usage { reason: reason.to_string() })
             }
@@ -69,7 +63,7 @@ impl Inputs {
 
     pub fn start(&mut self) -> Start<'_> {
         match (self.resumed.take(), &self.init) {
-            (Some(state), _) => Start::Checkpoint(Box::new(state)),
+            (Some(state), _) => Start::Resume(Box::new(state)),
             (None, Some(files)) => Start::Adapter(files),
             (None, None) => Start::Fresh,
         }
@@ -103,6 +97,6 @@ impl TrainArgs {
     }
 
     pub fn save_every_ms(&self) -> f64 {
-        self.save_every.map_or(CHECKPOINT_EVERY_MS, |seconds| seconds * 1000.0)
+        self.save_every.map_or(SAVE_EVERY_MS, |seconds| seconds * 1000.0)
     }
 }

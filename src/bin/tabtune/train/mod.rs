@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tabtune::error::Result;
-use tabtune::run::{self, Base, CheckpointHook, Clock, Control, Hooks, Kept, Settings, Start, Wish};
+use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, Settings, Start, Wish};
 use tabtune::text::dataset::Dataset;
 
 pub use flags::TrainArgs;
@@ -27,14 +27,14 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     let mut settings = args.settings(inputs.usual_settings(&base), inputs.init.as_ref(), config)?;
     args.check_paths(settings.method)?;
     let data = inputs.dataset(&base, &settings)?;
-    let resumed_steps = inputs.resumed.as_ref().map(|state| state.state.settings.steps);
+    let resumed_steps = inputs.resumed.as_ref().map(|state| state.settings.steps);
     settings.steps = args.steps(&settings, data.rows.len(), resumed_steps);
     settings.check(config)?;
     inputs.check(&settings, base.storage)?;
 
     let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
-    let kept = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
-    outputs.finish(kept, base.model.device.peak_bytes())
+    let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
+    outputs.finish(outcome, base.model.device.peak_bytes())
 }
 
 /// Trains until the end or Ctrl-C.
@@ -45,7 +45,7 @@ async fn run(
     start: Start<'_>,
     outputs: &Outputs,
     every_ms: f64,
-) -> Result<Option<Kept>> {
+) -> Result<Outcome> {
     let control = Control::default();
     stop_on_interrupt(&control);
     let begun = Instant::now();
@@ -53,7 +53,7 @@ async fn run(
     let hooks = Hooks {
         emit: &mut |event| outputs.event(&event),
         keep: &mut |kept| outputs.keep(kept),
-        checkpoint: Some(CheckpointHook { every_ms, save: &mut |bytes| outputs.save(&bytes) }),
+        save: Some(SaveHook { every_ms, save: &mut |bytes| outputs.save(&bytes) }),
     };
     run::train(base, data, settings, start, &control, &clock, hooks).await
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tabtune::error::{Error, Result};
-use tabtune::run::{DoneReason, Event, Files, Kept};
+use tabtune::run::{DoneReason, Event, Files, Kept, Outcome};
 
 use super::flags::TrainArgs;
 use super::screen::Screen;
@@ -24,7 +24,8 @@ pub struct Outputs {
     /// Does the run continue another one, whose log and run state it takes over?
     resumes: bool,
     saved: Cell<bool>,
-    ended: Cell<Option<(u32, DoneReason)>>,
+    /// The last step that changed the adapter, known at the end.
+    last_step: Cell<u32>,
     failed: RefCell<Failed>,
 }
 
@@ -53,7 +54,7 @@ impl Outputs {
             screen: Screen::new(steps),
             resumes,
             saved: Cell::default(),
-            ended: Cell::default(),
+            last_step: Cell::default(),
             failed: RefCell::default(),
         })
     }
@@ -75,7 +76,7 @@ impl Outputs {
                     failed.run_state = remove_run_state(self.out()).err();
                 }
             }
-            Event::Done { step, reason, .. } => self.ended.set(Some((*step, *reason))),
+            Event::Done { step, .. } => self.last_step.set(*step),
             _ => {}
         }
         if let Some((path, file)) = &self.log {
@@ -100,14 +101,13 @@ impl Outputs {
     }
 
     /// Reports how the run ended. Errors: what could not be written.
-    pub fn finish(self, kept: Option<Kept>, peak_bytes: u64) -> Result<ExitCode> {
+    pub fn finish(self, Outcome { reason, kept }: Outcome, peak_bytes: u64) -> Result<ExitCode> {
         self.screen.close();
         eprintln!("device memory at its peak: {peak_bytes} bytes");
         let Failed { kept: not_kept, run_state, log } = self.failed.take();
         if let Some(error) = not_kept.or(run_state).or(log) {
             return Err(error);
         }
-        let (step, reason) = self.ended.get().expect("a run reports its end before it returns");
         let out = self.out().display();
         if reason != DoneReason::Stopped {
             remove_run_state(self.out())?;
@@ -121,7 +121,7 @@ impl Outputs {
             format!("{what} of step {}", kept.step)
         });
         if reason == DoneReason::NonFinite {
-            let error = Error::NonFinite { step: step + 1 };
+            let error = Error::NonFinite { step: self.last_step.get() + 1 };
             let kept = kept.map_or("nothing is kept".to_string(), |kept| format!("the {kept} is kept in {out}"));
             let (code, advice) = (error.code(), "Try a learning rate three times lower (--lr).");
             eprintln!("error[{code}]: {error}, so the run ended there; {kept}. {advice}");

@@ -31,8 +31,8 @@ impl Screen {
 
     pub fn show(&self, event: &Event) {
         match event {
-            Event::Config { rows, held_out, parameters, adapter, .. } => {
-                self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {adapter}"));
+            Event::Config { rows, held_out, parameters, device, .. } => {
+                self.say(format!("{rows} rows to train on, {held_out} held out; {parameters} parameters; {device}"));
             }
             Event::Phase { .. } | Event::Checkpoint { .. } => {}
             Event::Step { step, loss, tokens_per_second, eta_ms, .. } => {

@@ -1,0 +1,44 @@
+//! The mean loss over rows.
+
+use super::control::{Control, Wish};
+use crate::error::Result;
+use crate::model::Transformer;
+use crate::plan::Progress;
+use crate::text::batches::MicroBatch;
+use crate::text::dataset::Row;
+use crate::train::Evaluator;
+
+/// An evaluator of `model` for batches of this shape.
+pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Result<Evaluator> {
+    Evaluator::record(model, batch, seq_len)?.finish(&mut Progress::silent()).await
+}
+
+/// Mean loss and number of labels over rows, every label once, at an adapter strength. `None` if `control` said stop
+/// or pause.
+pub async fn evaluate(
+    evaluator: &mut Evaluator,
+    rows: &[Row],
+    strength: f32,
+    control: &Control,
+) -> Result<Option<(f64, u32)>> {
+    let (mut sum, mut labels) = (0.0, 0);
+    let mut waiting = None;
+    for rows in rows.chunks(evaluator.batch) {
+        if control.wish() != Wish::GoOn {
+            return Ok(None);
+        }
+        let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), evaluator.batch, evaluator.seq_len);
+        let ticket = evaluator.submit(&micro, strength, 1)?;
+        if let Some(before) = waiting.replace(ticket) {
+            let (loss, count) = evaluator.result(before).await?;
+            sum += loss;
+            labels += count;
+        }
+    }
+    if let Some(last) = waiting {
+        let (loss, count) = evaluator.result(last).await?;
+        sum += loss;
+        labels += count;
+    }
+    Ok(Some((if labels > 0 { sum / f64::from(labels) } else { 0.0 }, labels)))
+}

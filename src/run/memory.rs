@@ -1,0 +1,24 @@
+//! The memory of a run, before there is one.
+
+use super::base::Base;
+use super::keeper::PROBE_TOKENS;
+use super::settings::Settings;
+use super::snapshots::Snapshots;
+use crate::adapter::{Adapter, ExportCheck};
+use crate::error::Result;
+use crate::train::{Evaluator, Trainer};
+
+/// About how many bytes a run with LoRA has on the device at its peak: weights, adapter, optimizer, activations. Its
+/// plans are recorded, not finished: for a model that no plan has been made of yet.
+pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
+    let device = &base.model.device;
+    let adapter = Adapter::new(device, &base.model.config, settings.check(&base.model.config)?)?;
+    let (params, model) = (adapter.params(), adapter.attach(&base.model));
+    let trainer = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let evaluator = Evaluator::record(&model, settings.batch, settings.seq_len)?;
+    let snapshots = Snapshots::new(device, &params)?;
+    let check = ExportCheck::record(&base.model, &adapter, &vec![0; PROBE_TOKENS.min(settings.seq_len)])?;
+    let bytes = device.bytes().saturating_add(base.model.pool.bytes());
+    drop((trainer, evaluator, snapshots, check));
+    Ok(bytes)
+}

@@ -1,0 +1,86 @@
+//! What is in flight, and how fast it goes.
+
+use std::collections::VecDeque;
+
+use super::control::Clock;
+use super::event::Event;
+use crate::device::Ticket;
+use crate::error::Result;
+use crate::train::Trainer;
+
+/// A step longer than this is followed closely: one more may be under way, not two.
+const LONG_STEP_MS: f64 = 100.0;
+
+/// A submitted step whose result has not been read.
+pub(super) struct Pending {
+    pub step: u32,
+    pub ticket: Ticket,
+    pub tokens: u32,
+    pub lr: f64,
+}
+
+pub(super) struct Pace {
+    clock: Clock,
+    /// Steps of the run.
+    steps: u32,
+    /// The device computes on the CPU, where steps wait for each other.
+    software: bool,
+    pending: VecDeque<Pending>,
+    /// A moving mean; 0 before the first result.
+    step_ms: f64,
+    last_result_at: f64,
+    /// The first step whose loss or gradient was not finite. Neither it nor a later one has changed anything.
+    pub broken: Option<u32>,
+}
+
+impl Pace {
+    pub fn new(clock: Clock, steps: u32, software: bool) -> Pace {
+        let pending = VecDeque::new();
+        Pace { clock, steps, software, pending, step_ms: 0.0, last_result_at: 0.0, broken: None }
+    }
+
+    /// How many steps may be under way while the next one is prepared.
+    pub fn ahead(&self) -> usize {
+        if self.step_ms > LONG_STEP_MS || self.software { 1 } else { 2 }
+    }
+
+    /// Into how many submissions a micro-batch is cut, so that none of them holds the device up for long.
+    pub fn pieces(&self) -> usize {
+        (self.step_ms / LONG_STEP_MS).ceil().max(1.0) as usize
+    }
+
+    pub fn push(&mut self, pending: Pending) {
+        self.pending.push_back(pending);
+    }
+
+    /// The time until now is no part of a step.
+    pub fn restart(&mut self) {
+        self.last_result_at = (self.clock)();
+    }
+
+    /// Reads the next finite result if more than `ahead` steps are unread.
+    pub async fn next(&mut self, trainer: &Trainer, ahead: usize) -> Result<Option<Event>> {
+        while self.pending.len() > ahead {
+            let Some(Pending { step, ticket, tokens, lr }) = self.pending.pop_front() else { break };
+            let result = trainer.result(ticket).await?;
+            let now = (self.clock)();
+            let elapsed = (now - self.last_result_at).max(0.01);
+            self.last_result_at = now;
+            self.step_ms = if self.step_ms == 0.0 { elapsed } else { 0.7 * self.step_ms + 0.3 * elapsed };
+            if !result.finite {
+                self.broken.get_or_insert(step);
+                continue;
+            }
+            return Ok(Some(Event::Step {
+                step,
+                loss: result.loss,
+                grad_norm: result.grad_norm,
+                lr,
+                tokens,
+                tokens_per_second: f64::from(tokens) / self.step_ms * 1000.0,
+                eta_ms: f64::from(self.steps - step) * self.step_ms,
+            }));
+        }
+        Ok(None)
+    }
+}

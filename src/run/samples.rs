@@ -1,0 +1,43 @@
+//! What the adapter writes in the course of a run.
+
+use super::learner::Learner;
+use super::training::Job;
+use crate::error::{Error, Result};
+use crate::generate::{Generator, Sampling};
+use crate::plan::Progress;
+
+#[derive(Default)]
+pub(super) struct Samples {
+    /// Made after the first step, so that it starts sooner.
+    generator: Option<Generator>,
+}
+
+impl Samples {
+    /// Makes the generator, unless it has been made or the run takes no samples.
+    pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
+        if job.settings.sample_every > 0 && self.generator.is_none() {
+            let draft = Generator::record(&learner.attach(&job.base.model))?;
+            self.generator = Some(draft.finish(&mut Progress::silent()).await?);
+        }
+        Ok(())
+    }
+
+    /// What the adapter makes of the prompt now; `None` if a stop cuts it short.
+    pub async fn take(&self, job: &Job<'_>) -> Result<Option<String>> {
+        let Some(generator) = &self.generator else {
+            return Err(Error::Internal { what: "a sample was due before its plans were made".to_string() });
+        };
+        let sampling = Sampling {
+            max_tokens: job.settings.max_tokens,
+            temperature: 0.7,
+            top_k: 40,
+            top_p: 1.0,
+            seed: job.settings.seed,
+            strength: 1.0,
+        };
+        let (tokenizer, prompt) = (&job.base.tokenizer, &job.settings.prompt);
+        let go_on = || !job.control.ends();
+        let generated = generator.generate(tokenizer, prompt, &sampling, &mut |_| {}, &go_on).await?;
+        Ok(Some(generated.text).filter(|_| go_on()))
+    }
+}

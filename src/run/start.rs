@@ -1,0 +1,86 @@
+//! What a run begins with.
+
+use super::event::Event;
+use super::learner::{Learner, Method};
+use super::state::{Flat, RunState};
+use super::training::Job;
+use crate::adapter::{Adapter, AdapterFiles, Full};
+use crate::error::{Error, Result};
+
+pub enum Start<'a> {
+    Fresh,
+    /// Trains on from an adapter, with a new optimizer.
+    Adapter(&'a AdapterFiles),
+    /// Continues a run as if it had never ended: the events so far are told again first. The settings must be the
+    /// state's.
+    Resume(Box<RunState>),
+}
+
+impl Start<'_> {
+    /// What is trained, its parameters written to the device; and for a run that is resumed, the flat buffers.
+    pub(super) async fn learner(&self, job: &Job<'_>, data_sha256: &str) -> Result<(Learner, Option<Flat>)> {
+        let model = &job.base.model;
+        let (device, config) = (&model.device, &model.config);
+        let spec = job.settings.check(config)?;
+        let (learner, initial, resumed) = match (self, job.settings.method) {
+            (Start::Fresh, Method::Lora) => {
+                let adapter = Adapter::new(device, config, spec)?;
+                let initial = adapter.initial(job.settings.seed);
+                (Learner::Lora(adapter), initial, None)
+            }
+            (Start::Fresh, Method::Full) => {
+                let full = Full::new(model)?;
+                let initial = full.initial(model).await?;
+                (Learner::Full(full), initial, None)
+            }
+            (Start::Adapter(files), Method::Lora) => {
+                let (adapter, flat) = files.load(device, config)?;
+                (Learner::Lora(adapter), flat, None)
+            }
+            (Start::Adapter(_), Method::Full) => {
+                let reason = "full fine-tuning starts from the base: merge the adapter into it first".to_string();
+                return Err(Error::Usage { reason });
+            }
+            (Start::Resume(state), method) => {
+                state.check(&job.base.sha256, data_sha256)?;
+                let learner = match method {
+                    Method::Lora => Learner::Lora(Adapter::new(device, config, state.spec.clone())?),
+                    Method::Full => Learner::Full(Full::new(model)?),
+                };
+                let flat = state.flat(&learner, config)?;
+                (learner, flat.p.clone(), Some(flat))
+            }
+        };
+        learner.write(device, &initial);
+        Ok((learner, resumed))
+    }
+
+    /// The first events: everything needed to repeat the run and what is noteworthy about its text, or what a run that
+    /// is resumed has told before.
+    pub(super) fn opening(&self, job: &Job<'_>, learner: &Learner, data_sha256: &str) -> Vec<Event> {
+        let init_sha256 = match self {
+            Start::Fresh => None,
+            Start::Adapter(files) => Some(files.sha256()),
+            Start::Resume(state) => return state.events.clone(),
+        };
+        let Job { base, data, settings, .. } = job;
+        let config = Event::Config {
+            base: base.name.clone(),
+            base_sha256: base.sha256.clone(),
+            weights: base.storage,
+            data_sha256: data_sha256.to_string(),
+            init_sha256,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            device: base.model.device.name.clone(),
+            rows: data.rows.len(),
+            held_out: data.held_out.len(),
+            parameters: learner.parameters(),
+            settings: Box::new((*settings).clone()),
+        };
+        let warnings = data
+            .warnings
+            .iter()
+            .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
+        [config].into_iter().chain(warnings).collect()
+    }
+}

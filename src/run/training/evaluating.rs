@@ -1,0 +1,95 @@
+//! Evaluations in the course of a run, the promotion of the best adapter, and samples.
+
+use super::Run;
+use crate::error::Result;
+use crate::run::control::Wish;
+use crate::run::evaluate::evaluate;
+use crate::run::event::Event;
+
+impl Run<'_> {
+    /// The held-out losses that every later one is compared with.
+    pub(super) async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
+        let base = self.held_out_loss_unless_stopped(0.0).await?;
+        if let Some((loss, tokens)) = base {
+            self.log.tell(Event::Eval { step: 0, loss, tokens });
+        }
+        self.losses.base = base.map(|(loss, _)| loss);
+        self.losses.start = match started_from_adapter {
+            true => self.held_out_loss_unless_stopped(1.0).await?.map(|(loss, _)| loss),
+            false => self.losses.base,
+        };
+        Ok(())
+    }
+
+    /// What follows a step, unless it has been told already: an evaluation and a sample, with nothing under way.
+    pub(super) async fn evaluate_and_sample(&mut self) -> Result<()> {
+        let (step, settings) = (self.step, self.job.settings);
+        let has_held_out = !self.job.data.held_out.is_empty();
+        let evaluate = settings.evaluates_after(step) && self.losses.last_step < step && has_held_out;
+        let sample = settings.samples_after(step) && self.losses.last_sample < step;
+        if !evaluate && !sample {
+            return Ok(());
+        }
+        self.drain(0).await?;
+        self.pause_if_asked().await?;
+        // A pause in the middle of an evaluation ends it; it is made again afterwards.
+        while evaluate && self.losses.last_step < step && self.goes_on() {
+            self.evaluate_and_promote(step).await?;
+            self.pause_if_asked().await?;
+        }
+        if sample && self.goes_on() {
+            self.sample(step).await?;
+        }
+        self.pace.restart();
+        Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.pace.broken.is_none() && !self.job.control.ends()
+    }
+
+    /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so
+    /// far.
+    async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
+        let device = &self.job.base.model.device;
+        self.snapshots.take(device, &self.learner.params());
+        let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
+        let is_lowest = self.losses.add(step, loss);
+        match loss.is_finite() {
+            true => self.log.tell(Event::Eval { step, loss, tokens }),
+            false => self.log.warn("non_finite", format!("step {step}: the held-out loss is not a finite number")),
+        }
+        if is_lowest {
+            let flat = self.snapshots.read(device).await?;
+            self.keeper.keep(&self.job, &self.learner, step, Some(loss), flat).await?;
+        }
+        Ok(())
+    }
+
+    /// Made again after a pause.
+    async fn held_out_loss_unless_stopped(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
+        loop {
+            let loss = self.held_out_loss(strength).await?;
+            if loss.is_some() || self.job.control.wish() != Wish::Pause {
+                return Ok(loss);
+            }
+            self.pause_if_asked().await?;
+        }
+    }
+
+    async fn held_out_loss(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
+        let held_out = &self.job.data.held_out;
+        if held_out.is_empty() {
+            return Ok(None);
+        }
+        evaluate(&mut self.evaluator, held_out, strength, self.job.control).await
+    }
+
+    async fn sample(&mut self, step: u32) -> Result<()> {
+        if let Some(text) = self.samples.take(&self.job).await? {
+            self.losses.last_sample = step;
+            self.log.tell(Event::Sample { step, prompt: self.job.settings.prompt.clone(), text });
+        }
+        Ok(())
+    }
+}
