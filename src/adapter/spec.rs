@@ -120,6 +120,15 @@ impl AdapterSpec {
         self.sites.iter().all(|site| (site.rank, site.alpha) == (self.rank(), self.alpha()))
     }
 
+    /// Numbers in all A and B of a model of this config.
+    pub fn parameters(&self, config: &Config) -> usize {
+        let numbers = |site: &SiteSpec| {
+            let (rows, cols) = site.target.shape(config);
+            site.rank.saturating_mul(rows.saturating_add(cols))
+        };
+        self.sites.iter().map(numbers).sum()
+    }
+
     /// The same sites with one rank and one alpha: what an export names.
     pub fn folded(&self) -> AdapterSpec {
         let (rank, alpha) = (self.rank(), self.alpha());

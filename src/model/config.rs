@@ -55,7 +55,8 @@ impl Config {
         self.count_parameters().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
     }
 
-    fn count_parameters(&self) -> Option<u64> {
+    /// As `parameters`; `None` if there are more than can be counted.
+    pub fn count_parameters(&self) -> Option<u64> {
         let size = |n: usize| u64::try_from(n).ok();
         let product = |a: u64, b: u64| a.checked_mul(b);
         let sum = |terms: &[u64]| terms.iter().try_fold(0u64, |sum, term| sum.checked_add(*term));

@@ -1,7 +1,7 @@
 /** The file a visitor takes home: the two PEFT files under their fixed names, and a README that says how to use them. */
 
 import { strToU8, zipSync } from "fflate";
-import type { AdapterFiles, ModelInfo } from "../api/events";
+import type { AdapterFiles, ModelInfo } from "../api/types";
 import { loss, parameters } from "./words";
 
 export const LEAK =

@@ -1,7 +1,7 @@
 /** The one table of settings: what a visitor may change, in which words, and its mirror in the page's address. */
 
 import { computed, effect, signal } from "@preact/signals";
-import type { Settings } from "../api/events";
+import type { Settings } from "../api/types";
 import { model, text } from "./state";
 
 export interface Knob {
@@ -105,7 +105,7 @@ export const settings = computed<Settings | null>(() => {
   if (model.value.state !== "ready") return null;
   const { defaults } = model.value;
   const changed = changes.value;
-  const steps = changed.steps ?? text.value?.summary?.defaultSteps ?? defaults.steps;
+  const steps = changed.steps ?? text.value?.dataset?.defaultSteps ?? defaults.steps;
   const follows: Partial<Settings> = {
     steps,
     alpha: 2 * (changed.rank ?? defaults.rank),

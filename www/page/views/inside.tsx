@@ -1,6 +1,6 @@
 /** "Look inside": what the run took of the graphics card, and everything it said. */
 
-import type { Stats } from "../../api/events";
+import type { Stats } from "../../api/types";
 import { saveLog } from "../log";
 import type { Run } from "../progress";
 import { bytes, count, counted } from "../words";
@@ -29,9 +29,9 @@ function Used({ stats }: { stats: Stats }) {
       <dt>Pieces of its memory in use (buffers)</dt>
       <dd>{count(stats.buffers)}</dd>
       <dt>Its memory in use now</dt>
-      <dd>{bytes(stats.gpuBytes)}</dd>
+      <dd>{bytes(stats.deviceBytes)}</dd>
       <dt>Its memory in use at most</dt>
-      <dd>{bytes(stats.gpuPeakBytes)}</dd>
+      <dd>{bytes(stats.devicePeakBytes)}</dd>
     </dl>
   );
 }

@@ -1,9 +1,8 @@
 /** Card 2: the model, and what can be turned on it. */
 
 import { useState } from "preact/hooks";
+import { adapterSize } from "../adapter_size";
 import { backToBuiltIn, returning } from "../pick";
-import { settings } from "../settings";
-import { adapterSize } from "../size";
 import { changing, model } from "../state";
 import { troubles } from "../trouble";
 import { bytes, parameters } from "../words";
@@ -28,12 +27,12 @@ function Waiting() {
 }
 
 function DoneLine() {
-  if (model.value.state !== "ready" || !settings.value) return null;
-  const { info, config } = model.value;
+  if (model.value.state !== "ready") return null;
+  const { info } = model.value;
   return (
     <>
-      {info.name}, {parameters(info.parameters)} parameters; adapter{" "}
-      {parameters(adapterSize(config, settings.value.rank, settings.value.targets))}
+      {info.name}, {parameters(info.parameters)} parameters
+      {adapterSize.value !== null && `; adapter ${parameters(adapterSize.value)}`}
     </>
   );
 }
@@ -55,7 +54,7 @@ function About() {
       </p>
       <p class="quiet">
         {bytes(info.weightBytes)} of weights, running{" "}
-        {info.gpu.software ? "in software" : `on ${info.gpu.name || "your graphics card"}`}.
+        {info.device.software ? "in software" : `on ${info.device.name || "your graphics card"}`}.
       </p>
       <Fold title="Advanced" open={refused}>
         <Knobs />

@@ -85,7 +85,7 @@ function Pace({ size }: { size: number }) {
   return (
     <>
       A step will take about {thin(times)} times as long as with {builtIn ? "the built-in model" : info.name}
-      {info.gpu.software && ", and this browser works in software, which is slow already"}.
+      {info.device.software && ", and this browser works in software, which is slow already"}.
     </>
   );
 }

@@ -1,5 +1,6 @@
 /** The counts of a text, and five of its rows as the model reads them. */
 
+import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
 import { type Text, text } from "../state";
 import { bytes, count, counted, sentence } from "../words";
@@ -10,24 +11,24 @@ const SHOWN = 36;
 export function Preview() {
   const chosen = text.value;
   if (!chosen) return null;
-  return chosen.summary ? <Read {...chosen} summary={chosen.summary} /> : <Plain {...chosen} />;
+  return chosen.dataset ? <Read {...chosen} dataset={chosen.dataset} /> : <Plain {...chosen} />;
 }
 
-function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text["summary"]> }) {
+function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
   return (
     <>
       <p class="counts">
-        <strong>{name}</strong>, {bytes(size)}: {counted(summary.characters, "character")} in{" "}
-        {counted(summary.tokens, "token")} (pieces of words), cut into {counted(summary.rows, "row")} of{" "}
-        {settings.value?.seqLen}. {heldOutWords(summary.heldOut)}
+        <strong>{name}</strong>, {bytes(size)}: {counted(dataset.characters, "character")} in{" "}
+        {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
+        {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
       </p>
-      {summary.warnings.map((warning) => (
+      {dataset.warnings.map((warning) => (
         <p class="note" key={warning.code}>
           {sentence(warning.message)}
         </p>
       ))}
       <ol class="rows" aria-label="The first rows, token by token">
-        {summary.preview.map((row, index) => (
+        {dataset.preview.map((row, index) => (
           <Row key={`row ${index}`} tokens={row.tokens} />
         ))}
       </ol>

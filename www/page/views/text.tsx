@@ -42,8 +42,8 @@ export function TextCard() {
 
 function DoneLine() {
   if (!text.value) return null;
-  const { name, bytes: size, summary } = text.value;
-  const rows = summary && `, ${counted(summary.rows, "row")}, ${summary.heldOut} held out`;
+  const { name, bytes: size, dataset } = text.value;
+  const rows = dataset && `, ${counted(dataset.rows, "row")}, ${dataset.heldOut} held out`;
   return (
     <>
       {name}, {bytes(size)}
@@ -112,10 +112,10 @@ function Chosen() {
   return (
     <div class="chosen">
       <h3 ref={title} tabIndex={-1}>
-        {text.value?.summary ? "What the model will read" : "Your text"}
+        {text.value?.dataset ? "What the model will read" : "Your text"}
       </h3>
       <Preview />
-      {text.value?.summary && (
+      {text.value?.dataset && (
         <button type="button" class="primary" disabled={training.value} onClick={accept}>
           Use this text
         </button>

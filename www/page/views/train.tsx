@@ -1,7 +1,7 @@
 /** Card 3: one button, then the run as it goes. */
 
 import { estimate } from "../estimate";
-import { elsewhere } from "../lock";
+import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
@@ -12,7 +12,7 @@ import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Timeline } from "./timeline";
-import { Elsewhere, Offer } from "./unfinished";
+import { Offer, OtherTab } from "./unfinished";
 
 export function TrainCard() {
   const now = run.value;
@@ -56,12 +56,12 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
-      <Elsewhere />
+      <OtherTab />
       <div class="buttons">
         <button
           type="button"
           class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={elsewhere.value || changingModel.value}
+          disabled={otherTabTrains.value || changingModel.value}
           onClick={() => {
             changing.value = null;
             train();
@@ -110,7 +110,7 @@ function From() {
 
 /** A software adapter is said in a sentence, with its speed. */
 function SoftwareNote() {
-  if (model.value.state !== "ready" || !model.value.info.gpu.software || !settings.value) return null;
+  if (model.value.state !== "ready" || !model.value.info.device.software || !settings.value) return null;
   const { batch, seqLen } = settings.value;
   const measured = estimate.value;
   const speed = measured && measured !== "measuring" ? `, at ${count(measured.tokensPerSecond)} tokens/s` : "";

@@ -1,15 +1,15 @@
 /** The offer to go on with a run that was stopped, or that a closed tab cut short. */
 
-import { elsewhere } from "../lock";
+import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
-import { goOn } from "../run";
+import { continueRun } from "../run";
 import { model } from "../state";
 import { forget, offer } from "../unfinished";
 import { count, duration } from "../words";
 
 export function Offer({ primary = false }: { primary?: boolean }) {
   const saved = offer.value;
-  if (!saved || elsewhere.value) return null;
+  if (!saved || otherTabTrains.value) return null;
   const { step, settings, text, savedAt, fits } = saved;
   const where = `step ${count(step)} of ${count(settings.steps)}`;
   return (
@@ -22,7 +22,12 @@ export function Offer({ primary = false }: { primary?: boolean }) {
         <p class="note">It learns with another model, {saved.model.name}: load that one in the model's card first.</p>
       )}
       <div class="buttons">
-        <button type="button" class={primary ? "primary" : ""} disabled={!fits || changingModel.value} onClick={goOn}>
+        <button
+          type="button"
+          class={primary ? "primary" : ""}
+          disabled={!fits || changingModel.value}
+          onClick={continueRun}
+        >
           Go on where you stopped ({where})
         </button>
         <button type="button" class="plain" onClick={forget}>
@@ -33,8 +38,8 @@ export function Offer({ primary = false }: { primary?: boolean }) {
   );
 }
 
-export function Elsewhere() {
-  if (!elsewhere.value) return null;
+export function OtherTab() {
+  if (!otherTabTrains.value) return null;
   return (
     <p class="note" role="status">
       Another tab of this page is training. You can start here when that one is done.
