@@ -1,5 +1,8 @@
 /** Mounts the page, starts the engine, and handles what concerns the whole window: drops, Enter, Escape, leaving. */
 
+import "./theme.css";
+import "./base.css";
+import "./controls.css";
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { keepCounting } from "./adapter_size";

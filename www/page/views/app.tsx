@@ -8,6 +8,7 @@ import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
 import { TrainCard } from "./train";
 import { Offer } from "./unfinished";
+import "./app.css";
 
 export function App() {
   return (

@@ -6,6 +6,7 @@ import type { Card } from "../state";
 import { diagnostics, type Trouble, troubles } from "../trouble";
 import { sentence } from "../words";
 import { Fold } from "./fold";
+import "./banner.css";
 
 export function Banner({ card }: { card: Card }) {
   const trouble = troubles.value[card];

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { type Card, cards, changing, training } from "../state";
 import { Banner } from "./banner";
+import "./card.css";
 
 interface Props {
   card: Card;

@@ -5,6 +5,7 @@ import { useId } from "preact/hooks";
 import type { Run } from "../progress";
 import { loss } from "../words";
 import { Chart } from "./chart";
+import "./curve.css";
 
 export function Curve({ run }: { run: Run }) {
   const shown = useSignal(false);

@@ -5,6 +5,7 @@ import { saveLog } from "../log";
 import type { Run } from "../progress";
 import { bytes, count, counted } from "../words";
 import { Fold } from "./fold";
+import "./inside.css";
 
 export function Inside({ run }: { run: Run }) {
   return (

@@ -10,6 +10,7 @@ import { bytes, parameters, percent } from "../words";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
+import "./keep.css";
 
 export function KeepCard() {
   const waiting = "See the model before and after, side by side, and download your adapter.";

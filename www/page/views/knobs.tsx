@@ -2,6 +2,7 @@
 
 import { change, changes, type Knob, knobs, reset, settings } from "../settings";
 import { training } from "../state";
+import "./knobs.css";
 
 export function Knobs() {
   return (

@@ -4,6 +4,7 @@ import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
 import { type Text, text } from "../state";
 import { bytes, count, counted, sentence } from "../words";
+import "./preview.css";
 
 /** Tokens of a row that are shown; the rest is counted. */
 const SHOWN = 36;

@@ -4,6 +4,7 @@ import { locked, requests } from "../privacy";
 import { model } from "../state";
 import { counted } from "../words";
 import { Fold } from "./fold";
+import "./strip.css";
 
 export function Strip() {
   return model.value.state === "absent" ? <Absent {...model.value} /> : <Promised />;

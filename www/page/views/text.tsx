@@ -10,6 +10,7 @@ import { bytes, counted } from "../words";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
+import "./text.css";
 
 /** Longer pastes become a text at once: a browser takes seconds to lay out a large text box. */
 const LONG_PASTE = 20_000;

@@ -1,6 +1,7 @@
 /** What the model writes on the way, always from the same start and seed. */
 
 import { settings } from "../settings";
+import "./timeline.css";
 
 export function Timeline({ samples }: { samples: { step: number; text: string }[] }) {
   if (samples.length === 0) return null;

@@ -13,6 +13,7 @@ import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
+import "./train.css";
 
 export function TrainCard() {
   const now = run.value;

@@ -6,6 +6,7 @@ import { continueRun } from "../run";
 import { model } from "../state";
 import { forget, offer } from "../unfinished";
 import { count, duration } from "../words";
+import "./unfinished.css";
 
 export function Offer({ primary = false }: { primary?: boolean }) {
   const saved = offer.value;
