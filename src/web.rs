@@ -1,5 +1,5 @@
-//! The JavaScript surface of the engine: with `device`'s `ahead_web.rs` the only room that knows JavaScript. It forwards;
-//! it decides nothing.
+//! The JavaScript surface of the engine. Except for `ahead_web.rs` in `device`, only this room knows JavaScript. It
+//! forwards, and decides nothing.
 //!
 //! A call that takes time returns a Promise and holds whatever it uses, so that JavaScript may free an engine or a
 //! dataset at any moment. An `async fn(&self)` would hold a borrow instead, and `free` panics on what is borrowed.
@@ -264,7 +264,7 @@ impl Parts {
     }
 
     /// Swaps an adapter into the place of the loaded one and its plans, if it fits there and nobody is generating;
-    /// otherwise attaches it anew, and new plans are made.
+    /// otherwise attaches it beside that one, and new plans are made.
     fn load(&self, mut kept: Kept) -> Js<()> {
         let files = kept.files.adapter().map_err(js_error)?.clone();
         let spec = files.spec().map_err(js_error)?;

@@ -48,9 +48,9 @@ export const address = () => server.address;
 
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
- * violations of its policy.
+ * violations of its policy. A `blank` one has the address of the page and nothing in it.
  */
-export async function open({ hash = "", from = browser, beside } = {}) {
+export async function open({ hash = "", from = browser, beside, blank = false } = {}) {
   const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -60,6 +60,7 @@ export async function open({ hash = "", from = browser, beside } = {}) {
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
+  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: "" }));
   await page.goto(server.address + hash);
   return page;
 }

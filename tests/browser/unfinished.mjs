@@ -17,10 +17,10 @@ import {
 
 const STEPS = 40;
 const HASH = `#${SMALL}&steps=${STEPS}&evalEvery=20&sampleEvery=20`;
-const continueButton = (page) => page.getByRole("button", { name: /^Go on where you stopped/ });
+const continueButton = (page) => page.getByRole("button", { name: /^Continue where you left off/ });
 
 describe("a closed tab", () => {
-  test("costs no more than the steps since the last run state, and the run ends as if nothing had happened", async () => {
+  test("costs no more than the steps since the last run state, and the run ends as if whole", async () => {
     const whole = await open({ hash: HASH });
     await chooseSample(whole);
     await startButton(whole).click();
@@ -92,7 +92,7 @@ describe("a closed tab", () => {
 });
 
 describe("a run that was stopped", () => {
-  test("can go on at once, or be forgotten", async () => {
+  test("can continue at once, or be forgotten", async () => {
     const page = await open({ hash: HASH });
     await chooseSample(page);
     await startButton(page).click();
@@ -128,7 +128,7 @@ describe("a run that was stopped", () => {
 });
 
 describe("a full disk", () => {
-  test("is said, and the run goes on", async () => {
+  test("is reported, and the run goes on", async () => {
     const page = await open({ hash: HASH });
     const devtools = await page.context().newCDPSession(page);
     await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 100_000 });

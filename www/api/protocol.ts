@@ -24,7 +24,7 @@ export interface Training {
   init?: AdapterInput;
   /** The run state to continue from. */
   resume?: Uint8Array<ArrayBuffer>;
-  /** With it, the run is kept in the browser's storage while it goes on. */
+  /** With it, the run is kept in the browser's storage until it is over. */
   record?: RunRecord;
 }
 

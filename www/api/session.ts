@@ -1,4 +1,4 @@
-/** A promise-shaped client of the worker: one `Session` is one worker with one engine in it. */
+/** The client of the worker, in promises: one `Session` is one worker with one engine in it. */
 
 import { wasmUrl, workerUrl } from "./assets";
 import { LoraError, loraError, type PlainError } from "./errors";
@@ -19,7 +19,7 @@ export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
   onUnsaved?(error: PlainError): void;
 }
 
-/** Fetches and compiles the wasm once; a fresh session after a trap starts from the same program without a request. */
+/** Fetches and compiles the wasm once: a new session after a trap starts from the same program, without a request. */
 export function fetchProgram(): Promise<WebAssembly.Module> {
   return WebAssembly.compileStreaming(fetch(wasmUrl));
 }
@@ -41,7 +41,7 @@ export class Session {
       this.#reportLost = resolve;
     });
     this.#worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
     this.#worker.onerror = (event) => this.#die(trapped(event.message));
   }
 
@@ -147,7 +147,7 @@ export class Session {
     this.#worker.postMessage(message);
   }
 
-  #hear(message: FromWorker) {
+  #receive(message: FromWorker) {
     if (message.type === "dead") return this.#die(trapped(message.message));
     const pending = this.#pending.get(message.id);
     if (!pending) return;

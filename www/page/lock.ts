@@ -1,6 +1,6 @@
 /**
- * One run at a time on this machine: the tab that trains holds a Web Lock. It also keeps a hidden tab from being frozen,
- * and only its holder may write where runs are stored. Browsers release it when the tab is closed or crashes.
+ * One run at a time on this machine: the tab that trains holds a Web Lock. The lock also keeps a hidden tab from being
+ * frozen, and only its holder may write where runs are stored. Browsers release it when the tab is closed or crashes.
  */
 
 import { signal } from "@preact/signals";

@@ -104,7 +104,7 @@ const depth = (file: File) => file.webkitRelativePath.split("/").length;
 function incomplete(folder: string, missing: string[], chosen: File[]): LoraError {
   const parts = chosen.some(({ name }) => name === "model.safetensors.index.json");
   const reason = parts
-    ? "its weights are in several files, and only one model.safetensors can be read"
+    ? "its weights are in several files, and only a single model.safetensors can be read"
     : `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
   const hint =
     "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors belong together.";

@@ -67,9 +67,9 @@ export function begin(total: number, ms = 0): Run {
   return live;
 }
 
-export function hear(live: Run, event: Event) {
+export function addEvent(live: Run, event: Event) {
   live.events.push(event);
-  if (event.type === "phase") follow(live, event);
+  if (event.type === "phase") setPhase(live, event);
   if (event.type === "step") addStep(live, event);
   if (event.type === "eval") replace(live.evals, { step: event.step, loss: event.loss });
   if (event.type === "sample") replace(live.samples, { step: event.step, text: event.text });
@@ -90,7 +90,7 @@ export function end(live: Run) {
   redraw(live);
 }
 
-function follow(live: Run, event: Extract<Event, { type: "phase" }>) {
+function setPhase(live: Run, event: Extract<Event, { type: "phase" }>) {
   live.phase = event;
   live.state = event.phase === "training" || event.phase === "paused" ? "training" : "starting";
 }

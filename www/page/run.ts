@@ -7,7 +7,7 @@ import type { AdapterFiles, Settings } from "../api/types";
 import { isLost, session } from "./engine";
 import { complainWhereItHelps } from "./estimate";
 import { alone } from "./lock";
-import { begin, end, hear, hold, type Run, redraw } from "./progress";
+import { addEvent, begin, end, hold, type Run, redraw } from "./progress";
 import { adopt, settings } from "./settings";
 import {
   accepted,
@@ -78,11 +78,11 @@ export async function explainLoss(error: LoraError) {
   if (training.peek()) await lookForUnfinished();
   const kept = adapter.peek();
   const cause =
-    error.code === "device_lost" ? "The graphics card stopped answering" : "The program behind the page stopped";
+    error.code === "device_lost" ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
     ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
-  const start = unfinished.peek() ? "Go on where it stopped" : "Train again; it starts afresh";
+  const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
   const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
   complain("train", { code: error.code, message: what, hint });
 }
@@ -112,7 +112,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     const dataset = await show(taken, wanted);
     // What the settings are by default depends on the text.
     if (saved) adopt(wanted);
-    await engine.train(dataset, wanted, (event) => hear(fresh, event), keep, {
+    await engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
       ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
       record: saved ?? record(wanted, taken),

@@ -22,7 +22,7 @@ export async function train(
     (event) => {
       begun();
       last = event;
-      saving?.hear(event);
+      saving?.watch(event);
       tell({ type: "event", event });
     },
     (adapter) => tell({ type: "adapter", adapter }),
@@ -50,7 +50,7 @@ class Saving {
     readonly tell: (note: Note) => void,
   ) {}
 
-  hear(event: Event) {
+  watch(event: Event) {
     if (event.type === "checkpoint") this.#step = event.step;
     if (event.type !== "phase") return;
     // Pauses do not count as running time.

@@ -34,7 +34,7 @@ function grant(wish: Wish) {
   else engine?.pause(wish.paused);
 }
 
-/** The engine has begun to train, or never will: now it is told what was wished in the meantime. */
+/** The engine has begun to train, or never will: now it gets the wish made in the meantime. */
 function begun() {
   const wish = queued?.wish;
   queued = undefined;

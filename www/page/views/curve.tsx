@@ -1,4 +1,4 @@
-/** The loss while it falls: a chart, and the same numbers as a table. */
+/** How the loss falls: a chart, and the same numbers as a table. */
 
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";

@@ -6,7 +6,7 @@ import { type Text, text } from "../state";
 import { bytes, count, counted, sentence } from "../words";
 import "./preview.css";
 
-/** Tokens of a row that are shown; the rest is counted. */
+/** How many tokens of a row are shown; the rest are counted. */
 const SHOWN = 36;
 
 export function Preview() {
@@ -41,8 +41,8 @@ function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
 }
 
 function heldOutWords(rows: number): string {
-  if (rows === 0) return "None is held out, so the page cannot tell whether the model learns or only remembers.";
-  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them, they test it.`;
+  if (rows === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
+  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them; they test it.`;
 }
 
 function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {

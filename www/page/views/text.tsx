@@ -1,4 +1,4 @@
-/** Card 1: choosing a text, and seeing what the model will read of it. */
+/** Card 1: choose a text, and see what the model will read of it. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -12,7 +12,7 @@ import { FileButton } from "./file_button";
 import { Preview } from "./preview";
 import "./text.css";
 
-/** Longer pastes become a text at once: a browser takes seconds to lay out a large text box. */
+/** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
 const LONG_PASTE = 20_000;
 
 export const dropping = signal(false);

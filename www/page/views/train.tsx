@@ -1,4 +1,4 @@
-/** Card 3: one button, then the run as it goes. */
+/** Card 3: one button, then the progress of the run. */
 
 import { estimate } from "../estimate";
 import { otherTabTrains } from "../lock";
@@ -78,7 +78,7 @@ function Start({ again }: { again: boolean }) {
               startFrom.value = null;
             }}
           >
-            Start from nothing instead
+            Start with a new adapter instead
           </button>
         )}
         {again && changing.value === "train" && (
@@ -97,19 +97,19 @@ function Start({ again }: { again: boolean }) {
   );
 }
 
-/** The run starts from an adapter, not from nothing. */
+/** Says which adapter the run starts from, if it is not a new one. */
 function From() {
   const from = startFrom.value;
   if (!from) return null;
   return (
     <p class="from">
       The run starts from {openedFrom.value ?? `your adapter of step ${from.step}`}. Its rank ({from.rank}), alpha (
-      {from.alpha}) and layers stay as they are, whatever the model's card says.
+      {from.alpha}) and layers stay as they are, whatever the settings in the model card say.
     </p>
   );
 }
 
-/** A software adapter is said in a sentence, with its speed. */
+/** Says that the model runs in software, and how fast. */
 function SoftwareNote() {
   if (model.value.state !== "ready" || !model.value.info.device.software || !settings.value) return null;
   const { batch, seqLen } = settings.value;
@@ -154,7 +154,7 @@ function Progress(now: Run) {
         </div>
       )}
       {now.outcome?.reason === "early_stop" && (
-        <p class="quiet">It ended early, because the held-out rows no longer gained.</p>
+        <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       {now.warnings.map((warning) => (
@@ -175,9 +175,8 @@ function phaseWords({ phase }: Run): string {
 }
 
 function pauseWords({ phase, step, savedStep }: Run): string {
-  if (phase?.phase !== "paused") return "Paused; at most the step under way is still finished.";
-  const safe =
-    step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so this tab may be closed meanwhile.` : "";
+  if (phase?.phase !== "paused") return "Pausing when the step under way is finished.";
+  const safe = step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so you may close this tab.` : "";
   return `Paused; nothing is computed until you resume.${safe}`;
 }
 

@@ -1,4 +1,4 @@
-/** The offer to go on with a run that was stopped, or that a closed tab cut short. */
+/** The offer to continue a run that was stopped, or that a closed tab cut short. */
 
 import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
@@ -14,13 +14,15 @@ export function Offer({ primary = false }: { primary?: boolean }) {
   const { step, settings, text, savedAt, fits } = saved;
   const where = `step ${count(step)} of ${count(settings.steps)}`;
   return (
-    <section class="offer" aria-label="A run to go on with">
+    <section class="offer" aria-label="An unfinished run">
       <p>
-        <strong>A run can go on.</strong> {text.name}, {where}, kept in this browser's private storage{" "}
-        {duration(Math.max(0, Date.now() - savedAt))} ago. Another run would take its place.
+        <strong>You have an unfinished run.</strong> {text.name}, {where}, saved in this browser's private storage{" "}
+        {duration(Math.max(0, Date.now() - savedAt))} ago. A new run replaces it.
       </p>
       {!fits && model.value.state === "ready" && (
-        <p class="note">It learns with another model, {saved.model.name}: load that one in the model's card first.</p>
+        <p class="note">
+          It was started with another model, {saved.model.name}: load that one in the model card first.
+        </p>
       )}
       <div class="buttons">
         <button
@@ -29,7 +31,7 @@ export function Offer({ primary = false }: { primary?: boolean }) {
           disabled={!fits || changingModel.value}
           onClick={continueRun}
         >
-          Go on where you stopped ({where})
+          Continue where you left off ({where})
         </button>
         <button type="button" class="plain" onClick={forget}>
           Forget it
