@@ -2,7 +2,7 @@
 //! forwards, and decides nothing.
 //!
 //! A call that takes time returns a Promise and holds whatever it uses, so that JavaScript may free an engine or a
-//! dataset at any moment. An `async fn(&self)` would hold a borrow instead, and `free` panics on what is borrowed.
+//! dataset at any moment. An `async fn(&self)` would hold a borrow instead, and `free` fails on what is borrowed.
 
 mod convert;
 mod dataset;

@@ -64,6 +64,11 @@ describe("the main job", () => {
     assert.match(line, new RegExp(`^${STEPS} steps in .*; \\d+ % less surprised`));
   });
 
+  test("a picture of the finished run is taken: docs/screenshot.png is one, of 150 steps", async () => {
+    await written(page);
+    await page.screenshot({ path: join(artefacts, "screenshot.png"), fullPage: true });
+  });
+
   test("the held-out loss falls clearly below the base's", async () => {
     await page.getByRole("button", { name: "Show: Train" }).click();
     const [base, ...later] = await heldOutLosses(page);
