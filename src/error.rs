@@ -65,6 +65,8 @@ pub enum Error {
     NotYet { what: String },
     #[error("{reason}")]
     Usage { reason: String },
+    #[error("the dataset cannot be used: {reason}")]
+    Dataset { reason: String },
 
     #[error("no graphics card can be used: {reason}")]
     NoGpu { reason: String },
@@ -117,6 +119,7 @@ impl Error {
             Error::PromptTooLong { .. } => "prompt_too_long",
             Error::NotYet { .. } => "not_yet",
             Error::Usage { .. } => "usage",
+            Error::Dataset { .. } => "dataset",
             Error::NoGpu { .. } => "no_gpu",
             Error::GpuLimit { .. } => "gpu_limit",
             Error::GpuRefused { .. } => "gpu_refused",
@@ -171,6 +174,7 @@ impl Error {
             Error::Setting { .. } => "Change this setting and start again.",
             Error::PromptTooLong { .. } => "Shorten the prompt.",
             Error::Usage { .. } => "`tabtune help` lists the commands and their options.",
+            Error::Dataset { .. } => "Make the dataset again from the text.",
             Error::NotYet { .. } => "For now, leave this option out or use a model without this feature.",
             Error::NoGpu { .. } => {
                 "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a \

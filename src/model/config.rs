@@ -160,7 +160,8 @@ impl Config {
         self.count_parameters().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
     }
 
-    fn count_parameters(&self) -> Option<u64> {
+    /// As `parameters`; `None` if there are more than can be counted.
+    pub fn count_parameters(&self) -> Option<u64> {
         self.tensors().iter().try_fold(0u64, |sum, tensor| sum.checked_add(tensor.numbers()?))
     }
 

@@ -1,4 +1,4 @@
-//! Between JavaScript's values and the engine's.
+//! Converts between JavaScript's values and the engine's.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
@@ -36,6 +36,11 @@ pub(super) fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) 
     })
 }
 
+/// What `work` resolves to. It holds everything it uses, so nothing stays borrowed while it waits.
+pub(super) fn promise(work: impl Future<Output = Js<JsValue>> + 'static) -> Promise {
+    future_to_promise(work)
+}
+
 pub(super) fn call(function: &Function, argument: &JsValue) {
     let _ = function.call1(&JsValue::NULL, argument);
 }
@@ -51,7 +56,7 @@ pub(super) fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
     })
 }
 
-/// `performance.now()`, which pages and workers have.
+/// `performance.now()`, which pages and workers both have.
 pub(super) fn clock() -> Clock {
     let performance = Reflect::get(&js_sys::global(), &"performance".into()).unwrap_or(JsValue::UNDEFINED);
     let now = Reflect::get(&performance, &"now".into()).ok().and_then(|now| now.dyn_into::<Function>().ok());
@@ -67,7 +72,7 @@ pub(super) fn source(name: &str, object: &JsValue) -> Js<Source> {
     let read = move |offset: u64, length: u64| {
         let promise = read.call2(&JsValue::NULL, &(offset as f64).into(), &(length as f64).into());
         let path = path.clone();
-        let answer = async move {
+        let bytes = async move {
             let failed = |error: JsValue| Error::Io {
                 path: path.clone(),
                 reason: error.as_string().unwrap_or_else(|| format!("{error:?}")),
@@ -76,7 +81,7 @@ pub(super) fn source(name: &str, object: &JsValue) -> Js<Source> {
             let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
             Ok(Uint8Array::new(&array).to_vec())
         };
-        Box::pin(answer) as Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>
+        Box::pin(bytes) as Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>
     };
     Ok(Source::new(name, bytes as u64, Box::new(read)))
 }
@@ -93,7 +98,7 @@ pub(super) fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
     Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 
-/// Null for what is no adapter, which `train` refuses to make.
+/// Null if what was kept is not an adapter, which `train` never makes.
 pub(super) fn adapter_object(kept: &Kept) -> JsValue {
     let Ok(files) = kept.files.adapter() else { return JsValue::NULL };
     let facts = serde_json::json!({

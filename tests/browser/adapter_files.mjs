@@ -1,4 +1,4 @@
-/** A saved adapter comes back: to try it, or to train on from it. */
+/** A saved adapter is opened again: to try it, or to train it further. */
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -97,7 +97,7 @@ describe("a setting that cannot be used", () => {
 
   for (const [label, name, values] of settings)
     for (const value of values)
-      test(`${name} = ${value} ends in a banner that names it, and can be mended`, async () => {
+      test(`${name} = ${value} ends in a banner that names it, and can be corrected`, async () => {
         // A number box holds no "NaN"; left empty, that is what it gives.
         await page.getByLabel(label, { exact: true }).fill(value === "NaN" ? "" : value);
         await page.keyboard.press("Tab");

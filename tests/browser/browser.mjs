@@ -1,4 +1,4 @@
-/** What the browser tests share: one server, one Chromium, pages that note everything that goes wrong in them. */
+/** What the browser tests share: one server, one Chromium, pages that record everything that goes wrong in them. */
 
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", i
 
 /** Long enough for a training run in software on two busy cores. */
 const TRAINING_MS = 900_000;
-/** Long enough for everything else there. */
+/** Long enough for everything else in software. */
 const PATIENCE_MS = 120_000;
 
 let server;
@@ -47,10 +47,10 @@ export function sharedBrowser() {
 export const address = () => server.address;
 
 /**
- * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and violations of its
- * policy.
+ * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
+ * violations of its policy. A `blank` one has the address of the page and nothing in it.
  */
-export async function open({ hash = "", from = browser, beside } = {}) {
+export async function open({ hash = "", from = browser, beside, blank = false } = {}) {
   const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -60,6 +60,7 @@ export async function open({ hash = "", from = browser, beside } = {}) {
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
+  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: "" }));
   await page.goto(server.address + hash);
   return page;
 }
@@ -80,7 +81,7 @@ export const downloadButton = (page) => page.getByRole("button", { name: /^Downl
 export const trained = (page) => downloadButton(page).waitFor({ timeout: TRAINING_MS });
 export const banner = (page, card) => page.locator(`#${card} .banner`);
 
-/** The step the numbers of card 3 show. */
+/** Waits until the numbers of card 3 show this step. */
 export async function atStep(page, step) {
   await page.waitForFunction(
     (wanted) => Number.parseInt(document.querySelector("#train .numbers dd")?.textContent ?? "0", 10) >= wanted,
@@ -102,7 +103,7 @@ const sizes = [
   { width: 360, height: 740 },
 ];
 
-/** Four pictures of a state, wide and narrow, light and dark: no axe violation in either colours, no sideways scrolling. */
+/** Takes four pictures, wide and narrow, light and dark: no axe violation in light or dark, no sideways scrolling. */
 export async function inspect(page, name) {
   for (const size of sizes)
     for (const colorScheme of ["light", "dark"]) {
@@ -125,8 +126,8 @@ export async function inspect(page, name) {
 }
 
 /**
- * The longest task of the page's main thread while `act` goes on, in milliseconds of processor time: what other programs on
- * a busy machine take from it does not count.
+ * The longest task of the page's main thread during `act`, in milliseconds of processor time: what other programs on a
+ * busy machine take does not count.
  */
 export async function longestTask(page, act) {
   const tracer = page.context().browser();
@@ -141,7 +142,7 @@ export async function longestTask(page, act) {
   return Math.max(...tasks.map((task) => task.tdur)) / 1000;
 }
 
-/** The worker's side of `page` notes every event of a run from here on; the answer reads them. */
+/** From here on, the worker of `page` records every event of a run. Returns a function that reads them. */
 export async function listen(page) {
   const worker = page.workers()[0] ?? (await page.waitForEvent("worker"));
   await worker.evaluate(() => {
@@ -167,7 +168,7 @@ export async function savedLog(page) {
     .map((line) => JSON.parse(line));
 }
 
-/** Puts a call to the worker as the page's session does, and waits for its answer. */
+/** Sends a call to the worker as the page's session does, and waits for the result. */
 export function askWorker(worker, call, input) {
   return worker.evaluate(
     ([call, input]) =>
@@ -178,7 +179,7 @@ export function askWorker(worker, call, input) {
           if (message.id !== id) return post.call(self, message);
           if (message.type === "note") return;
           self.postMessage = post;
-          if (message.type === "answer") resolve(message.value);
+          if (message.type === "result") resolve(message.value);
           else reject(new Error(JSON.stringify(message)));
         };
         self.dispatchEvent(new MessageEvent("message", { data: { id, call, input } }));

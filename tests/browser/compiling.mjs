@@ -25,7 +25,7 @@ describe("pipelines", () => {
   });
 });
 
-/** A page that has compiled what it needs to train, and how it did. The browser refuses the pipeline of the number `refused`. */
+/** A page that has compiled what it needs to train, and how. The browser refuses pipeline number `refused`. */
 async function compiled(refused) {
   const page = await open({ hash: `#${SMALL}` });
   await page.getByText("0 network requests since the page was ready").waitFor();

@@ -1,4 +1,4 @@
-/** What the first screen promises, and what the browser holds the page to. */
+/** What the first screen promises, and what the browser enforces. */
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -7,7 +7,7 @@ import { chooseSample, close, LONGEST_TASK_MS, longestTask, open, SMALL, startBu
 const STEPS = 12;
 
 describe("a training step", () => {
-  test("creates nothing after step 2, waits for no loss, and never holds the page up", async () => {
+  test("creates nothing after step 2, waits for no loss, and never blocks the page", async () => {
     // Small rows, so that a step is short; no evaluation in between, because that waits for its own loss.
     const page = await open({
       hash: `#${SMALL}&steps=${STEPS}&evalEvery=${STEPS}&sampleEvery=${STEPS}`,
@@ -42,7 +42,7 @@ function overlaps(log, step) {
   return log.slice(asked, got).some((entry) => entry.what === "submit");
 }
 
-/** Runs in the worker. A command encoder is the one thing WebGPU makes one create anew for every submission. */
+/** Runs in the worker. WebGPU demands a new command encoder for every submission, and nothing else. */
 function watchGpu(delayMs) {
   const log = [];
   self.gpuLog = log;

@@ -1,6 +1,6 @@
 /**
- * The main job: a sample text, a run, before beside after, an adapter on disk. The parity tests read what it leaves. `STEPS=150` makes it
- * as long as the page does by itself, which takes minutes in software.
+ * The main job: a sample text, a run, before beside after, an adapter on disk. The parity tests read what it leaves in
+ * artefacts/. With `STEPS=150` it is as long as the page makes it by default, which takes minutes in software.
  */
 
 import assert from "node:assert/strict";
@@ -52,7 +52,7 @@ describe("the main job", () => {
     await inspect(page, "ready-to-train");
   });
 
-  test("the steps go by, and near the end, when the chart is fullest, no task holds the page up", async (t) => {
+  test("the steps go by, and near the end, when the chart is fullest, no task blocks the page", async (t) => {
     const pressed = performance.now();
     await startButton(page).click();
     await atStep(page, 1);
@@ -62,6 +62,11 @@ describe("the main job", () => {
     assert.ok(longest <= LONGEST_TASK_MS, `a task took ${longest} ms`);
     const line = await page.locator("#train .done-line").textContent();
     assert.match(line, new RegExp(`^${STEPS} steps in .*; \\d+ % less surprised`));
+  });
+
+  test("a picture of the finished run is taken: docs/screenshot.png is one, of 150 steps", async () => {
+    await written(page);
+    await page.screenshot({ path: join(artefacts, "screenshot.png"), fullPage: true });
   });
 
   test("the held-out loss falls clearly below the base's", async () => {
@@ -77,7 +82,7 @@ describe("the main job", () => {
     await page.keyboard.press("Escape");
   });
 
-  test("before and after stand side by side, and strength 0 is the base", async () => {
+  test("before and after are shown side by side, and strength 0 is the base", async () => {
     await written(page);
     const [base, tuned] = await columns(page);
     assert.ok(base.length > 20 && tuned.length > 20);

@@ -52,7 +52,7 @@ describe("a gradient that is not finite", () => {
   });
 });
 
-/** Runs in the worker: from now on `Step.inv_targets`, which scales the gradient, is the largest float there is, times a lot. */
+/** Runs in the worker: from now on, `Step.inv_targets`, which scales the gradient, is nearly the largest float. */
 function spoilGradient() {
   const INV_TARGETS = 32;
   const write = GPUQueue.prototype.writeBuffer;

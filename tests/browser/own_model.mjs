@@ -1,4 +1,4 @@
-/** A checkpoint from the visitor's disk takes the place of the built-in model; one that cannot be used does not. */
+/** A checkpoint from the visitor's disk replaces the built-in model, unless it cannot be used. */
 
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
@@ -66,10 +66,11 @@ describe("a model of one's own", () => {
     "another-shape": [(at) => edit(at("config.json"), (config) => ({ ...config, hidden_size: 320 })), /expected|head/],
     "not-json": [(at) => writeFileSync(at("config.json"), "{"), /config\.json/],
   };
+  const atOnce = ["another-family", "not-json"];
   for (const [name, [change, says]] of Object.entries(wrong))
     test(`${name} ends in a banner, and the built-in model stays`, async () => {
       await pickFolder(variant(name, change));
-      if (name !== "not-json") await page.getByRole("button", { name: `Load ${name}` }).click();
+      if (!atOnce.includes(name)) await page.getByRole("button", { name: `Load ${name}` }).click();
       await what().waitFor();
       assert.match(await what().textContent(), says);
       assert.match(await page.locator("#model").textContent(), /Built-in story model/);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { banner, close, open, SMALL, samplesFolder } from "./browser.mjs";
+import { askWorker, banner, close, open, SMALL, samplesFolder } from "./browser.mjs";
 
 const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8");
 
@@ -40,6 +40,29 @@ describe("a text of one's own", () => {
     await drop({ "one.txt": cook.slice(0, 2000), "two.md": cook.slice(2000, 4000) });
     await chosen("2 files");
     assert.equal(await banner(page, "text").count(), 0);
+    assert.deepEqual(page.faults, []);
+  });
+
+  test("is released when another one is taken, and then it is refused by name", async () => {
+    const [worker] = page.workers();
+    await worker.evaluate(() => {
+      self.made = [];
+      self.released = [];
+      self.addEventListener("message", ({ data: { call, input } }) => {
+        if (call === "dataset") self.made.push(input.id);
+        if (call === "release") self.released.push(input);
+      });
+    });
+    await drop({ "three.txt": cook.slice(0, 3000) });
+    await chosen("three.txt");
+    await drop({ "four.txt": cook.slice(3000, 6000) });
+    await chosen("four.txt");
+    const { made, released } = await worker.evaluate(() => ({ made: self.made, released: self.released }));
+    assert.equal(made.length, 2);
+    assert.deepEqual(released.slice(1), made.slice(0, 1));
+    for (const call of ["probe", "train"])
+      await assert.rejects(askWorker(worker, call, { dataset: made[0], settings: {} }), /"code":"dataset".*released/);
+    await assert.rejects(askWorker(worker, "release", made[0]), /"code":"dataset"/);
     assert.deepEqual(page.faults, []);
   });
 

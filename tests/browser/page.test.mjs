@@ -1,12 +1,13 @@
 /**
- * The page end to end, in a real Chromium with WebGPU in software. One browser, one test after the other. `ONLY=pause,own_text`
- * runs the files of these names alone.
+ * The page end to end, in a real Chromium with WebGPU in software. One browser, one test after the other.
+ * `ONLY=pause,own_text` runs only the files of these names.
  */
 
 import { sharedBrowser } from "./browser.mjs";
 
 const files = [
   "first_visit",
+  "engine",
   "main_job",
   "compiling",
   "hot_path",

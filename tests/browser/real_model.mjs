@@ -1,6 +1,7 @@
 /**
- * SmolLM2-135M from the disk, in software: minutes, so it runs only where it is asked for. The variable SMOLLM2 names the folder in
- * which `tests/parity/check_smollm2.py` left the checkpoints, PEFT's adapter, the text, and what PEFT made of them in `page.json`.
+ * SmolLM2-135M from the disk, in software: that takes minutes, so it runs only on request. The variable SMOLLM2 names
+ * the folder in which `tests/parity/check_smollm2.py` left the checkpoints, PEFT's adapter, the text, and what PEFT
+ * computed in `page.json`.
  */
 
 import assert from "node:assert/strict";

@@ -17,7 +17,7 @@ import {
 
 const faults = {
   "the graphics card is lost": {
-    what: /The graphics card stopped answering/,
+    what: /The graphics card stopped responding/,
     prepare: () => {
       const original = GPUDevice.prototype.createCommandEncoder;
       GPUDevice.prototype.createCommandEncoder = function (...inputs) {
@@ -74,7 +74,7 @@ describe("recovery", () => {
   }
 });
 
-/** The fresh engine writes with the adapter that was kept. */
+/** The new engine writes with the adapter that was kept. */
 async function written(page) {
   await page.waitForFunction(() => {
     const columns = [...document.querySelectorAll(".column[aria-busy=false] .written")];

@@ -1,4 +1,4 @@
-/** One run at a time on a machine, and a screen that stays on for it. */
+/** One run at a time on a machine, and a screen that stays on during it. */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -41,7 +41,7 @@ describe("two tabs", () => {
 });
 
 describe("the screen", () => {
-  test("is kept awake while a run goes on, and let go at its end", async () => {
+  test("is kept awake during a run, and released at its end", async () => {
     const page = await open({ hash: LONG });
     await page.evaluate(() => {
       self.locks = [];

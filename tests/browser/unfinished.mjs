@@ -1,4 +1,4 @@
-/** A run that a closed tab cut short goes on at the right step, whatever was torn; and nothing of it stays against one's will. */
+/** A run that a closed tab cut short continues at the right step, whatever was torn, and can be deleted for good. */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -17,10 +17,10 @@ import {
 
 const STEPS = 40;
 const HASH = `#${SMALL}&steps=${STEPS}&evalEvery=20&sampleEvery=20`;
-const goOn = (page) => page.getByRole("button", { name: /^Go on where you stopped/ });
+const continueButton = (page) => page.getByRole("button", { name: /^Continue where you left off/ });
 
 describe("a closed tab", () => {
-  test("costs no more than the steps since the last checkpoint, and the run ends as if nothing had been", async () => {
+  test("costs no more than the steps since the last run state, and the run ends as if whole", async () => {
     const whole = await open({ hash: HASH });
     await chooseSample(whole);
     await startButton(whole).click();
@@ -38,24 +38,25 @@ describe("a closed tab", () => {
     const older = await pauseAt(first, 7);
     await first.getByRole("button", { name: "Resume" }).click();
     const step = await pauseAt(first, 11);
-    assert.deepEqual((await stored(first)).map(({ name }) => name).sort(), ["checkpoint-a", "checkpoint-b", "run"]);
+    assert.deepEqual((await stored(first)).map(({ name }) => name).sort(), ["run", "state-a", "state-b"]);
     const second = await open({ beside: first });
     await first.close();
 
-    await goOn(second).waitFor();
+    await continueButton(second).waitFor();
     assert.equal(await stepOffered(second), step);
     assert.match(await second.locator(".offer").textContent(), /A captain's log/);
     assert.equal(await second.locator("button.primary").count(), 1);
     await inspect(second, "unfinished-run");
 
-    // As after a kill in the middle of the next write.
+    // As after a kill in the middle of the next write, by a page that had older names for its files.
     await tear(second);
+    await giveOldNames(second);
     await second.reload();
-    await goOn(second).waitFor();
+    await continueButton(second).waitFor();
     assert.equal(await stepOffered(second), older);
 
     const events = await listen(second);
-    await goOn(second).click();
+    await continueButton(second).click();
     await atStep(second, older + 1);
     const heard = await events();
     const told = heard.findIndex(({ type, phase }) => type === "phase" && phase === "training");
@@ -67,7 +68,7 @@ describe("a closed tab", () => {
     const log = await savedLog(second);
     for (const type of ["step", "eval", "sample"]) assert.deepEqual(facts(log, type), facts(expected, type), type);
     assert.deepEqual(await stored(second), []);
-    assert.equal(await goOn(second).count(), 0);
+    assert.equal(await continueButton(second).count(), 0);
     assert.deepEqual(second.faults, []);
     await close(second);
   });
@@ -85,23 +86,23 @@ describe("a closed tab", () => {
       for await (const _ of root.keys()) return false;
       return true;
     });
-    assert.equal(await goOn(page).count(), 0);
+    assert.equal(await continueButton(page).count(), 0);
     await close(page);
   });
 });
 
 describe("a run that was stopped", () => {
-  test("can go on at once, or be forgotten", async () => {
+  test("can continue at once, or be forgotten", async () => {
     const page = await open({ hash: HASH });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 4);
     await page.getByRole("button", { name: "Stop and keep" }).click();
     await trained(page);
-    await goOn(page).waitFor();
+    await continueButton(page).waitFor();
     const step = await stepOffered(page);
     await inspect(page, "stopped");
-    await goOn(page).click();
+    await continueButton(page).click();
     await atStep(page, step + 1);
     await page.getByRole("button", { name: "Stop and keep" }).click();
     await trained(page);
@@ -121,13 +122,13 @@ describe("a run that was stopped", () => {
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByRole("button", { name: /^Train again/ }).waitFor();
     assert.deepEqual(await stored(page), []);
-    assert.equal(await goOn(page).count(), 0);
+    assert.equal(await continueButton(page).count(), 0);
     await close(page);
   });
 });
 
 describe("a full disk", () => {
-  test("is said, and the run goes on", async () => {
+  test("is reported, and the run goes on", async () => {
     const page = await open({ hash: HASH });
     const devtools = await page.context().newCDPSession(page);
     await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 100_000 });
@@ -135,7 +136,7 @@ describe("a full disk", () => {
     await startButton(page).click();
     await atStep(page, 3);
     await page.getByRole("button", { name: "Pause" }).click();
-    await page.getByText("This run could not be saved on the way").waitFor();
+    await page.getByText("This run could not be saved").waitFor();
     await inspect(page, "not-saved");
     await page.getByRole("button", { name: "Resume" }).click();
     await trained(page);
@@ -145,7 +146,7 @@ describe("a full disk", () => {
   });
 });
 
-/** Pauses after `step`, and answers the step of the checkpoint that follows. */
+/** Pauses after `step`, and returns the step of the run state that is saved then. */
 async function pauseAt(page, step) {
   await atStep(page, step);
   const before = Math.max(0, ...(await stored(page)).map(({ generation }) => generation ?? 0));
@@ -155,14 +156,14 @@ async function pauseAt(page, step) {
     if (newest) return newest.step;
     await page.waitForTimeout(100);
   }
-  assert.fail(`no checkpoint after the pause: ${await page.locator("#train").textContent()}`);
+  assert.fail(`no run state after the pause: ${await page.locator("#train").textContent()}`);
 }
 
 async function stepOffered(page) {
-  return Number((await goOn(page).textContent()).match(/step (\d+) of 40/)[1]);
+  return Number((await continueButton(page).textContent()).match(/step (\d+) of 40/)[1]);
 }
 
-/** The files that the page keeps, and what the headers of the checkpoints say. */
+/** The files that the page keeps, and what their headers say. */
 function stored(page) {
   return page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
@@ -179,12 +180,12 @@ function stored(page) {
   });
 }
 
-/** Turns over the bits of one byte in the only checkpoint. */
+/** Flips the bits of one byte in the only run state. */
 function flip(page) {
   return page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const folder = await root.getDirectoryHandle("unfinished-run");
-    const handle = await folder.getFileHandle("checkpoint-a");
+    const handle = await folder.getFileHandle("state-a");
     const file = await handle.getFile();
     const position = file.size - 1000;
     const [byte] = new Uint8Array(await file.slice(position, position + 1).arrayBuffer());
@@ -194,7 +195,7 @@ function flip(page) {
   });
 }
 
-/** Cuts the newest checkpoint short. */
+/** Cuts the newest run state short. */
 async function tear(page) {
   const files = (await stored(page)).filter(({ generation }) => generation > 0);
   const newest = files.reduce((a, b) => (a.generation > b.generation ? a : b));
@@ -209,7 +210,15 @@ async function tear(page) {
   }, newest.name);
 }
 
-/** Events of a type, without what the clock put into them. */
+function giveOldNames(page) {
+  return page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle("unfinished-run");
+    for (const name of ["a", "b"]) await (await folder.getFileHandle(`state-${name}`)).move(`checkpoint-${name}`);
+  });
+}
+
+/** Events of a type, without what depends on the clock. */
 function facts(log, type) {
   return log.filter((event) => event.type === type).map(({ tokensPerSecond: _, etaMs: __, ...rest }) => rest);
 }

@@ -36,6 +36,7 @@ fn examples() -> Vec<Error> {
         Error::PromptTooLong { tokens: 300, context: 256 },
         Error::NotYet { what: s("full fine-tuning in a browser") },
         Error::Usage { reason: s("--schedule zigzag: expected linear, cosine or constant") },
+        Error::Dataset { reason: s("another engine made it") },
         Error::NoGpu { reason: s("this browser has no WebGPU") },
         Error::GpuLimit { what: s("activation"), needed: 500_000_000, limit: 134_217_728 },
         Error::GpuRefused { reason: s("out of memory") },

@@ -1,4 +1,4 @@
-/** Can this browser train at all, and if not: why, and what can be done about it. */
+/** Whether this browser can train at all and, if not, why, and what can be done about it. */
 
 export type Availability = { state: "available" } | { state: "unavailable"; reason: string; advice: string };
 
@@ -11,7 +11,7 @@ export async function availability(): Promise<Availability> {
 }
 
 const insecure = unavailable(
-  "This page was opened over plain http, and browsers offer WebGPU on safe connections only.",
+  "This page was opened over plain http, and browsers offer WebGPU on secure connections only.",
   "Open it with https, or from http://localhost.",
 );
 
@@ -29,7 +29,7 @@ export function withoutWebGpu(userAgent: string): Availability {
   return unavailable("This browser has no WebGPU.", "Use a current Chrome or Edge, or Safari 26.");
 }
 
-/** `navigator.gpu` is there and offers no adapter. */
+/** `navigator.gpu` exists but offers no adapter. */
 export function withoutAdapter(userAgent: string): Availability {
   if (/Chrom(e|ium)\//.test(userAgent)) return chrome(userAgent);
   return unavailable(
@@ -46,7 +46,7 @@ function chrome(userAgent: string): Availability {
     );
   if (/Linux/.test(userAgent))
     return unavailable(
-      "Chrome on Linux offers WebGPU by itself only with an Intel graphics chip of the 12th generation or newer.",
+      "By default, Chrome on Linux offers WebGPU only with an Intel graphics chip of the 12th generation or newer.",
       "Open chrome://flags/#enable-unsafe-webgpu, choose Enabled and restart the browser.",
     );
   return unavailable(

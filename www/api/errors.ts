@@ -1,4 +1,4 @@
-/** The one class of errors that leaves the package: a stable `code`, a message, and a hint that says what to do. */
+/** The only class of errors that leaves the package: a stable `code`, a message, and a hint that says what to do. */
 export class LoraError extends Error {
   override readonly name = "LoraError";
 

@@ -2,6 +2,6 @@
 
 export { type Availability, availability } from "./availability";
 export { LoraError } from "./errors";
-export type * from "./events";
 export { fetchProgram, Session, type TrainOptions } from "./session";
+export type * from "./types";
 export { fetchModel, type ModelFiles } from "./weights";

@@ -1,10 +1,9 @@
-/** A promise-shaped client of the worker: one `Session` is one worker with one engine in it. */
+/** The client of the worker, in promises: one `Session` is one worker with one engine in it. */
 
-import type { Call, Calls, FromWorker, Note, TextDocument, ToWorker, Training } from "../worker/protocol";
-import wasmUrl from "../worker/wasm/tabtune_bg.wasm?url";
-import workerUrl from "../worker/worker.ts?worker&url";
+import { wasmUrl, workerUrl } from "./assets";
 import { LoraError, loraError, type PlainError } from "./errors";
-import type { AdapterFiles, Event, GenerateOptions, Settings } from "./events";
+import type { Call, Calls, FromWorker, Note, ToWorker, Training } from "./protocol";
+import type { AdapterFiles, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
 import type { ModelFiles } from "./weights";
 
 interface Pending {
@@ -13,17 +12,20 @@ interface Pending {
   onNote(note: Note): void;
 }
 
-export interface TrainOptions extends Omit<Training, "settings"> {
+export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
   /** The run was written to the browser's storage as it was at this step. */
   onSaved?(step: number): void;
-  /** It could not be; the run goes on. */
+  /** It could not be written; the run goes on. */
   onUnsaved?(error: PlainError): void;
 }
 
-/** Fetches and compiles the wasm once; a fresh session after a trap starts from the same program without a request. */
+/** Fetches and compiles the wasm once: a new session after a trap starts from the same program, without a request. */
 export function fetchProgram(): Promise<WebAssembly.Module> {
   return WebAssembly.compileStreaming(fetch(wasmUrl));
 }
+
+/** Ids of datasets differ between sessions, so that no session takes another's for its own. */
+let datasets = 0;
 
 export class Session {
   /** Resolves when the engine is gone: it trapped, or the graphics card was lost. Every open call is rejected first. */
@@ -39,7 +41,7 @@ export class Session {
       this.#reportLost = resolve;
     });
     this.#worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
     this.#worker.onerror = (event) => this.#die(trapped(event.message));
   }
 
@@ -49,22 +51,31 @@ export class Session {
     });
   }
 
-  dataset(documents: TextDocument[], settings: Settings) {
-    return this.#call("dataset", { documents, settings });
+  /** Cuts a text into rows, which the worker holds until `release`. Whoever asked for a dataset releases it. */
+  async dataset(documents: TextDocument[], settings: Settings): Promise<Dataset> {
+    const id = ++datasets;
+    return { id, ...(await this.#call("dataset", { id, documents, settings })) };
   }
 
-  probe(settings: Settings) {
-    return this.#call("probe", settings);
+  /** A run that uses the dataset is not disturbed. */
+  release({ id }: Dataset) {
+    return this.#call("release", id);
   }
 
-  /** `onAdapter` hears of every adapter that is the best so far; the last one heard survives the worker. */
+  /** Times two steps, which are then forgotten. */
+  probe({ id }: Dataset, settings: Settings) {
+    return this.#call("probe", { dataset: id, settings });
+  }
+
+  /** `onAdapter` gets every adapter that is the best so far; the last one it got survives the worker. */
   train(
+    { id }: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
     onAdapter: (adapter: AdapterFiles) => void,
     { onSaved, onUnsaved, ...options }: TrainOptions = {},
   ) {
-    return this.#call("train", { settings, ...options }, (note) => {
+    return this.#call("train", { dataset: id, settings, ...options }, (note) => {
       if (note.type === "event") onEvent(note.event);
       if (note.type === "adapter") onAdapter(note.adapter);
       if (note.type === "saved") onSaved?.(note.step);
@@ -86,6 +97,16 @@ export class Session {
     return this.#call("setAdapter", { config, weights });
   }
 
+  /** How many parameters an adapter of this model has. */
+  adapterSize(rank: number, targets: string) {
+    return this.#call("adapterSize", { rank, targets });
+  }
+
+  /** How many parameters a model has that is described by this config.json. Nothing of it is loaded. */
+  modelSize(config: Blob) {
+    return this.#call("modelSize", config);
+  }
+
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */
   logits(ids: number[]) {
     return this.#call("logits", ids);
@@ -100,7 +121,7 @@ export class Session {
     this.#send({ call: "stop", keep });
   }
 
-  /** Holds the running `train` within a step, or lets it go on. */
+  /** Pauses the running `train` within a step, or lets it go on. */
   pause(paused: boolean) {
     this.#send({ call: "pause", paused });
   }
@@ -126,13 +147,13 @@ export class Session {
     this.#worker.postMessage(message);
   }
 
-  #hear(message: FromWorker) {
+  #receive(message: FromWorker) {
     if (message.type === "dead") return this.#die(trapped(message.message));
     const pending = this.#pending.get(message.id);
     if (!pending) return;
     if (message.type === "note") return pending.onNote(message.note);
     this.#pending.delete(message.id);
-    if (message.type === "answer") return pending.resolve(message.value);
+    if (message.type === "result") return pending.resolve(message.value);
     const error = loraError(message.error);
     pending.reject(error);
     if (error.code === "device_lost") this.#die(error);

@@ -1,4 +1,4 @@
-/** Where a model's files come from. A `Blob` is a range source: a slice of it is read only when it is asked for. */
+/** Where a model's files come from. A `Blob` is a source of ranges: a slice is read only when it is asked for. */
 
 export interface RangeSource {
   bytes: number;
@@ -26,7 +26,7 @@ export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await blob.arrayBuffer());
 }
 
-/** Fetches the four files of a checkpoint; `onBytes` hears how many bytes of the weights have come, and of how many. */
+/** Fetches the four files of a checkpoint; `onBytes` gets how many bytes of the weights have arrived, of how many. */
 export async function fetchModel(
   name: string,
   folder: string,
@@ -43,7 +43,7 @@ export async function fetchModel(
 
 export async function fetchBlob(url: string, onBytes?: (done: number, total: number) => void): Promise<Blob> {
   const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url}: the server answered ${response.status}`);
+  if (!response.ok || !response.body) throw new Error(`${url}: the server replied with status ${response.status}`);
   const total = Number(response.headers.get("content-length") ?? 0);
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let done = 0;

@@ -1,4 +1,4 @@
-/** Finds the Chromium of this machine and starts it without a display, with WebGPU in software where there is no card. */
+/** Finds Chromium on this machine and starts it without a display, with WebGPU in software. */
 
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";

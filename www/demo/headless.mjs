@@ -1,6 +1,6 @@
 /**
- * `npm run demo:headless -- --text FILE --out DIR`: the whole job on the real page, as a person would do it, without a display.
- * Leaves the downloaded zip, its files and a picture of the page in DIR; the exit status is 1 if any step fails.
+ * `npm run demo:headless -- --text FILE --out DIR`: does the whole job on the real page, as a person would, without a
+ * display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit status is 1 if a step fails.
  */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { unzipSync } from "fflate";
 import { launch } from "./chromium.mjs";
 import { serve } from "./serve.mjs";
 
-/** npm runs this in its own folder; a person means the folder they are in. */
+/** npm runs this in the folder www/; a person means the folder they are in. */
 const here = process.env.INIT_CWD ?? process.cwd();
 const HOUR = 3_600_000;
 
@@ -65,7 +65,7 @@ async function drive(page, address, text, out) {
   await page.locator(".column[aria-busy=false]").nth(1).waitFor();
 }
 
-/** Says from time to time how far the run has come. */
+/** Prints from time to time how far the run is. */
 async function follow(page, end) {
   while (!(await end.isVisible())) {
     const step = page.locator("#train .numbers dd").first();

@@ -22,7 +22,9 @@ const types = {
 
 const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
 const trusted = "require-trusted-types-for 'script'; trusted-types";
-const pagePolicy = `${scripts}; style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ${trusted} tabtune-worker`;
+const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'";
+const forbidden = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker`;
 /** The worker sees the text, so it has no network from its first instruction. */
 const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
 
@@ -39,7 +41,7 @@ function headers(path) {
   };
 }
 
-async function answer(request, response) {
+async function respond(request, response) {
   const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname)).replace(
     /\/$/,
     "/index.html",
@@ -51,13 +53,13 @@ async function answer(request, response) {
   createReadStream(file).pipe(response);
 }
 
-/** Resolves with the address once it listens; port 0 takes a free one. */
+/** Resolves to the address once the server listens; port 0 takes a free port. */
 export async function serve(port = 0) {
   await stat(join(dist, "index.html")).catch(() => {
     throw new Error("the page has not been built: run `make demo`, or `npm run build` here");
   });
   const server = createServer((request, response) => {
-    answer(request, response).catch(() => response.writeHead(400).end());
+    respond(request, response).catch(() => response.writeHead(400).end());
   });
   await new Promise((resolve, reject) => {
     server.once("error", reject);

@@ -1,7 +1,7 @@
-/** The file a visitor takes home: the two PEFT files under their fixed names, and a README that says how to use them. */
+/** The zip a visitor takes home: PEFT's two files under their fixed names, and a README that says how to use them. */
 
 import { strToU8, zipSync } from "fflate";
-import type { AdapterFiles, ModelInfo } from "../api/events";
+import type { AdapterFiles, ModelInfo } from "../api/types";
 import { loss, parameters } from "./words";
 
 export const LEAK =
@@ -19,7 +19,7 @@ words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=
 print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
 
-/** Stored, not compressed: trained numbers hardly shrink, and packing them would hold the page up. */
+/** Stored, not compressed: trained numbers hardly shrink, and compressing them would block the page. */
 export function adapterZip(adapter: AdapterFiles, info: ModelInfo): Blob {
   const zip = zipSync(
     {

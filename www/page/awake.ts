@@ -1,4 +1,4 @@
-/** While a run goes on in sight, the screen stays on. A browser that will not is not worth a word. */
+/** Keeps the screen on while a run is in sight. If a browser cannot do that, nobody needs to know. */
 
 import { computed, effect, signal } from "@preact/signals";
 import { run, training } from "./state";
@@ -12,7 +12,7 @@ export function keepAwake() {
   });
   effect(() => {
     if (!wanted.value) return;
-    // The browser lets go by itself when the tab is hidden, so coming back asks anew.
+    // The browser releases the lock when the tab is hidden, so it is requested again when the tab is shown.
     const asked = navigator.wakeLock?.request("screen").catch(() => null);
     return () => {
       asked?.then((held) => held?.release());

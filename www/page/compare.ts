@@ -23,7 +23,7 @@ const SAMPLING = { temperature: 0.7, topK: 40, topP: 1 };
 
 let turn = 0;
 
-/** Writes both columns, or only the tuned one where the base's answer cannot have changed. */
+/** Writes both columns, or only the tuned one if what the base writes cannot have changed. */
 export async function compare(which: "both" | "tuned" = "both") {
   const mine = ++turn;
   const engine = await session();
@@ -43,7 +43,7 @@ export function newSeed() {
   return compare();
 }
 
-/** Compares by itself whenever there is a new adapter. */
+/** Compares whenever there is a new adapter. */
 export function keepComparing() {
   effect(() => {
     if (adapter.value && !training.value) queueMicrotask(() => compare());

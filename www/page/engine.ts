@@ -1,28 +1,26 @@
-/** The life of the worker: the first start, and a fresh one when it trapped or the graphics card was lost. */
+/** Starts the worker, and a new one when it trapped or the graphics card was lost. */
 
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
-import type { Event } from "../api/events";
 import { fetchProgram, Session } from "../api/session";
+import type { Event } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
-import { type ModelConfig, modelConfig } from "./size";
 import { adapter, model } from "./state";
 import { complain, forgive } from "./trouble";
 
 interface Parts {
   program: WebAssembly.Module;
   files: ModelFiles;
-  config: ModelConfig;
 }
 
-/** Fetched once: a fresh worker starts from the same parts, without a request. */
+/** Fetched once: a new worker starts from the same parts, without a request. */
 let builtIn: Promise<Parts> | undefined;
-/** Those of a model from the visitor's disk, while it is the one in use. */
+/** The parts of a model from the visitor's disk, while it is the one in use. */
 let local: Parts | null = null;
 let current: Promise<Session | null> = Promise.resolve(null);
 let tellLost: (error: LoraError) => void = () => {};
 
-/** The session that has the model in it, or null where there is none. */
+/** The session that has the model in it, or null if there is none. */
 export const session = () => current;
 
 export function start(onLost: (error: LoraError) => void) {
@@ -46,22 +44,21 @@ async function open(): Promise<Session> {
 }
 
 /**
- * Puts another model in the place of the one in use: one from the visitor's disk, or with null the built-in one. An error leaves
- * everything as it was; the old engine ends when the new one is ready. `settle` is called between the two.
+ * Replaces the model in use: by one from the visitor's disk or, with null, by the built-in one. An error leaves
+ * everything as it was; the old engine ends when the new one is ready. `settle` is called in between.
  */
 export async function change(files: ModelFiles | null, onEvent: (event: Event) => void, settle: () => void) {
   if (!builtIn) throw new Error("the page is not ready");
   const own = await builtIn;
-  const wanted = files && { program: own.program, files, config: modelConfig(JSON.parse(await files.config.text())) };
+  const wanted = files && { program: own.program, files };
   const before = await current;
-  const fresh = await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
-  current = Promise.resolve(fresh);
+  await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
   local = wanted;
   before?.close();
 }
 
 async function openWith(
-  { program, files, config }: Parts,
+  { program, files }: Parts,
   isBuiltIn: boolean,
   prepare: (fresh: Session) => Promise<void>,
   onEvent?: (event: Event) => void,
@@ -71,7 +68,8 @@ async function openWith(
     const loaded = await fresh.load(program, files, onEvent);
     await prepare(fresh);
     fresh.lost.then((error) => replace(fresh, error));
-    model.value = { state: "ready", config, builtIn: isBuiltIn, ...loaded };
+    current = Promise.resolve(fresh);
+    model.value = { state: "ready", builtIn: isBuiltIn, ...loaded };
     return fresh;
   } catch (error) {
     fresh.close();
@@ -84,10 +82,10 @@ async function fetchParts(): Promise<Parts> {
     model.value = { state: "loading", done, total };
   };
   const [program, files] = await Promise.all([fetchProgram(), fetchModel("Built-in story model", "./base", onBytes)]);
-  return { program, files, config: modelConfig(JSON.parse(await files.config.text())) };
+  return { program, files };
 }
 
-/** The engine is gone, and a fresh one is on its way: `start`'s listener tells the visitor. */
+/** The engine is gone and a new one is being started: `start`'s listener tells the visitor. */
 export const isLost = (error: LoraError) => ["engine_lost", "device_lost", "closed"].includes(error.code);
 
 async function replace(old: Session, error: LoraError) {
@@ -96,7 +94,7 @@ async function replace(old: Session, error: LoraError) {
   tellLost(error);
 }
 
-/** An engine that cannot be started leaves the page alive, with a button to try again. */
+/** If no engine can be started, the page lives on, with a button to try again. */
 function giveUp(error: unknown): null {
   model.value = { state: "failed" };
   const label = local ? "Back to the built-in model" : "Try again";

@@ -1,15 +1,15 @@
-/** How long a run would take: two real steps, measured as soon as there is a text and whenever a setting changes. */
+/** How long a run would take: two real steps are timed when there is a text, and again whenever a setting changes. */
 
 import { effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
-import type { Probe } from "../api/events";
+import type { Probe } from "../api/types";
 import { isLost, session } from "./engine";
 import { settings } from "./settings";
 import { model, text, training } from "./state";
-import { read } from "./text";
+import { show } from "./text";
 import { complain, forgive, toSettings } from "./trouble";
 
-/** A moment of quiet before measuring, so that typing "150" does not measure 1, 15 and 150. */
+/** Wait for a moment without changes, so that typing "150" does not measure 1, 15 and 150. */
 const QUIET_MS = 500;
 
 export const estimate = signal<Probe | "measuring" | null>(null);
@@ -26,11 +26,11 @@ export function keepEstimating() {
     const sizes = taken.documents.map((document) => document.content.size);
     const { name, sha256 } = model.value.info;
     const key = JSON.stringify([shape, name, sha256, sizes]);
-    if (key === measured && taken.summary) return;
+    if (key === measured && taken.dataset) return;
     measured = key;
     estimate.value = "measuring";
     clearTimeout(timer);
-    timer = window.setTimeout(() => measure(key), taken.summary ? QUIET_MS : 0);
+    timer = window.setTimeout(() => measure(key), taken.dataset ? QUIET_MS : 0);
   });
 }
 
@@ -40,9 +40,7 @@ async function measure(key: string) {
   const engine = await session();
   if (!wanted || !taken || !engine) return;
   try {
-    const now = await read(taken);
-    if (text.peek() === taken) text.value = now;
-    const probe = await engine.probe(wanted);
+    const probe = await engine.probe(await show(taken, wanted), wanted);
     if (key !== measured) return;
     estimate.value = probe;
     forgive("model");
@@ -52,10 +50,10 @@ async function measure(key: string) {
   }
 }
 
-/** Codes of texts that are conversations. */
+/** Codes of errors in texts that hold conversations. */
 const aboutChats = ["no_chat_template", "conversation", "chat_template"];
 
-/** An error of the engine is told in the card where the visitor can do something about it. */
+/** Shows an error of the engine in the card where the visitor can do something about it. */
 export function complainWhereItHelps(error: LoraError) {
   const { code } = error;
   if (isLost(error)) return;

@@ -1,20 +1,20 @@
 /**
- * One run at a time on this machine: a Web Lock that the training tab holds, exclusively. It also keeps a hidden tab from being
- * frozen, and whoever holds it may write where runs are stored. Browsers give it back when the tab is closed or crashes.
+ * One run at a time on this machine: the tab that trains holds a Web Lock. The lock also keeps a hidden tab from being
+ * frozen, and only its holder may write where runs are stored. Browsers release it when the tab is closed or crashes.
  */
 
 import { signal } from "@preact/signals";
 
 const NAME = "tabtune-run";
-/** A tab that only looks at what is stored has the lock for a moment, which is not worth a word. */
+/** A tab that only looks at what is stored holds the lock for a moment, which is not worth mentioning. */
 const MOMENT_MS = 300;
 
 /** Another tab of this page is training. */
-export const elsewhere = signal(false);
+export const otherTabTrains = signal(false);
 
 let afterwards: () => Promise<void> = async () => {};
 
-/** Does `act` while holding the lock; if another tab has it, does nothing but say so, and waits for its end. */
+/** Calls `act` while holding the lock. If another tab holds it, says so, and waits until it is free. */
 export async function alone(act: () => Promise<void>) {
   if (!navigator.locks) return act();
   const attempt = () =>
@@ -24,20 +24,20 @@ export async function alone(act: () => Promise<void>) {
     });
   if (await attempt()) return;
   await new Promise((resolve) => setTimeout(resolve, MOMENT_MS));
-  if (!(await attempt())) waitForTheOther();
+  if (!(await attempt())) waitForOtherTab();
 }
 
-/** Does `act` alone now, and again whenever another tab was done. */
+/** Calls `act` alone now, and again whenever another tab is done. */
 export function wheneverAlone(act: () => Promise<void>) {
   afterwards = act;
   return alone(act);
 }
 
-function waitForTheOther() {
-  if (elsewhere.value) return;
-  elsewhere.value = true;
+function waitForOtherTab() {
+  if (otherTabTrains.value) return;
+  otherTabTrains.value = true;
   navigator.locks.request(NAME, async () => {
     await afterwards();
-    elsewhere.value = false;
+    otherTabTrains.value = false;
   });
 }

@@ -1,6 +1,6 @@
-/** The event log as a file: one JSON object per line, exactly as the engine said them. */
+/** The event log as a file: one JSON object per line, exactly as the engine emitted it. */
 
-import type { Event } from "../api/events";
+import type { Event } from "../api/types";
 import { save } from "./save";
 
 export function saveLog(events: Event[]) {

@@ -1,7 +1,11 @@
-/** Mounts the page, starts the engine, and listens for what belongs to the whole window: drops, Enter, Escape, leaving. */
+/** Mounts the page, starts the engine, and handles what concerns the whole window: drops, Enter, Escape, leaving. */
 
+import "./theme.css";
+import "./base.css";
+import "./controls.css";
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { keepCounting } from "./adapter_size";
 import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
@@ -26,6 +30,7 @@ effect(() => {
   document.documentElement.dataset.theme = theme.value;
 });
 mirrorInAddress();
+keepCounting();
 keepEstimating();
 keepComparing();
 keepAwake();
@@ -60,7 +65,7 @@ window.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.defaultPrevented) changing.value = null;
 });
 
-/** Controls that have a meaning of their own for Enter keep it. */
+/** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
   return target instanceof Element && target.closest("button, a, summary, textarea, select") !== null;
 }

@@ -1,8 +1,8 @@
-/** Opening an adapter from files: the zip that this page saved, or PEFT's two files. */
+/** Opens an adapter from files: the zip that this page saved, or PEFT's two files. */
 
 import { type UnzipFileFilter, unzipSync } from "fflate";
 import { LoraError } from "../api/errors";
-import type { AdapterInput } from "../worker/protocol";
+import type { AdapterInput } from "../api/types";
 import { session } from "./engine";
 import { adapter, changing, downloaded, openedFrom, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
@@ -17,7 +17,7 @@ export function isAdapter(files: File[]): boolean {
   return files.some(({ name }) => /\.(zip|safetensors)$/i.test(name));
 }
 
-/** An adapter that cannot be opened leaves the one before it in place. */
+/** An adapter that cannot be opened leaves the previous one as it was. */
 export async function openAdapter(files: File[]) {
   const engine = await session();
   const [first] = files;
@@ -35,7 +35,7 @@ export async function openAdapter(files: File[]) {
   }
 }
 
-/** The next run starts from the adapter at hand. */
+/** The next run starts from the current adapter. */
 export function continueFrom() {
   startFrom.value = adapter.value;
   changing.value = text.value ? "train" : null;
@@ -65,7 +65,7 @@ async function pair(files: File[]): Promise<Found> {
   return { config: await read(".json"), weights: await read(".safetensors") };
 }
 
-/** Only the two files are unpacked, wherever in the zip they lie, and only if they say that they are small enough. */
+/** Unpacks only the two files, wherever they are in the zip, and only if the sizes it states are within the limit. */
 async function unpack(zip: File): Promise<Found> {
   if (zip.size > LIMIT) throw tooLarge(zip.name, zip.size);
   const packed = new Uint8Array(await zip.arrayBuffer());

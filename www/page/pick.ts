@@ -1,24 +1,23 @@
-/** A model from the visitor's own disk: picking its files, loading it, and the way back to the built-in one. */
+/** A model from the visitor's own disk: picks its files, loads it, and goes back to the built-in one. */
 
 import { computed, signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
 import type { ModelFiles } from "../api/weights";
-import { change } from "./engine";
-import { modelConfig, modelSize } from "./size";
+import { change, session } from "./engine";
 import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
 
 export interface Picked {
   files: ModelFiles;
   parameters: number;
-  /** Bytes while it is being loaded. */
+  /** In bytes; null while it is not being loaded. */
   loading: { done: number; total: number } | null;
 }
 
 export const picked = signal<Picked | null>(null);
-/** The way back takes a moment too. */
+/** The built-in model is being loaded again. */
 export const returning = signal(false);
-/** One model is giving way to another. */
+/** One model is being replaced by another. */
 export const changingModel = computed(() => returning.value || Boolean(picked.value?.loading));
 
 const NAMES = {
@@ -31,14 +30,14 @@ const NAMES = {
 };
 const NEEDED = ["config", "tokenizer", "weights"] as const;
 
-/** What is wrong with the files is said at once; what is wrong inside them, when they are loaded. */
+/** Missing files and a config.json that cannot be used are reported at once; everything else, when they are loaded. */
 export async function pick(chosen: File[]) {
   if (chosen.length === 0) return;
   forgive("model");
   try {
     const files = modelFiles(chosen);
-    const config = modelConfig(await json(files.config));
-    picked.value = { files, parameters: modelSize(config), loading: null };
+    const engine = await session();
+    if (engine) picked.value = { files, parameters: await engine.modelSize(files.config), loading: null };
   } catch (error) {
     picked.value = null;
     complain("model", error);
@@ -74,7 +73,7 @@ export async function backToBuiltIn() {
   returning.value = false;
 }
 
-/** Rows and adapters belong to one model. The text stays, and is cut anew. */
+/** Rows and adapters belong to one model. The text stays, and is cut into rows again. */
 function makeRoom() {
   run.value = null;
   adapter.value = null;
@@ -82,7 +81,7 @@ function makeRoom() {
   startFrom.value = null;
   forgive("train");
   forgive("keep");
-  if (text.value) text.value = { ...text.value, summary: null };
+  if (text.value) text.value = { ...text.value, dataset: null };
   if (accepted.value) changing.value = "model";
 }
 
@@ -99,27 +98,15 @@ function modelFiles(chosen: File[]): ModelFiles {
   return { name: folder, ...(found as Record<(typeof NEEDED)[number], File>) };
 }
 
-/** A checkpoint's own files lie higher than those of its other formats. */
+/** The files of a checkpoint are higher up in its folder than copies in other formats. */
 const depth = (file: File) => file.webkitRelativePath.split("/").length;
 
 function incomplete(folder: string, missing: string[], chosen: File[]): LoraError {
   const parts = chosen.some(({ name }) => name === "model.safetensors.index.json");
   const reason = parts
-    ? "its weights are in several files, and only one model.safetensors can be read"
+    ? "its weights are in several files, and only a single model.safetensors can be read"
     : `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
   const hint =
     "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors belong together.";
   return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
-}
-
-async function json(file: Blob) {
-  try {
-    return JSON.parse(await file.text());
-  } catch (error) {
-    throw new LoraError(
-      "config",
-      `\`config.json\`: ${(error as Error).message}`,
-      "Use the config.json that came with the model.",
-    );
-  }
 }

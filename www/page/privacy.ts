@@ -1,4 +1,4 @@
-/** The promise that nothing leaves the machine: a lock that the page cannot open again, and a count that anyone can read. */
+/** The promise that nothing leaves the machine: a lock that the page cannot open again, and a count for all to see. */
 
 import { signal } from "@preact/signals";
 
@@ -6,7 +6,7 @@ import { signal } from "@preact/signals";
 export const requests = signal(0);
 export const locked = signal(false);
 
-/** From here on the browser refuses every connection the page might open; only a reload undoes it. */
+/** From here on, the browser refuses every connection that the page might open; only a reload undoes that. */
 export function lock() {
   const policy = document.createElement("meta");
   policy.httpEquiv = "Content-Security-Policy";
@@ -21,7 +21,7 @@ export function lock() {
   locked.value = true;
 }
 
-/** A fresh worker reads its own script from the browser's cache. */
+/** A new worker reads its own script from the browser's cache. */
 function fromCache(entry: PerformanceEntry): boolean {
   return (entry as PerformanceResourceTiming & { deliveryType?: string }).deliveryType === "cache";
 }

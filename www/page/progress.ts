@@ -1,6 +1,6 @@
-/** A run as the cards show it: its events, folded. */
+/** A run as the cards show it: the sum of its events. */
 
-import type { Event, Notice, Stats } from "../api/events";
+import type { Event, Notice, Stats } from "../api/types";
 import { announce, run, text } from "./state";
 import { complain, toSettings } from "./trouble";
 import { duration } from "./words";
@@ -10,37 +10,37 @@ type Done = Extract<Event, { type: "done" }>;
 export interface Run {
   state: "starting" | "training" | "ended";
   paused: boolean;
-  /** Null while it runs, and for good when an error ended it. */
+  /** Null while it runs, and still null after an error ended it. */
   outcome: Done | null;
   phase: { phase: string; done: number; total: number } | null;
   total: number;
   step: number;
   steps: number[];
   losses: number[];
-  /** The losses as a moving average, because single batches differ much. */
+  /** The losses as a moving average, because single batches differ a lot. */
   smooth: number[];
   evals: { step: number; loss: number }[];
   samples: { step: number; text: string }[];
   warnings: Notice[];
   tokensPerSecond: number;
   etaMs: number | null;
-  /** How long it has run, without the pauses; counted from `since`, which is null while it does not. */
+  /** How long it ran until `since`, without pauses. `since` is null while it does not run. */
   ms: number;
   since: number | null;
   stats: Stats | null;
   /** The step at which the run was last written to the browser's storage. */
   savedStep: number;
-  /** Everything the engine said, as it came: the log. */
+  /** Every event of the engine, in order: the log. */
   events: Event[];
 }
 
 const GREW = "the numbers grew without bound, so the run was stopped; the last good adapter is kept";
 const LOWER = "Try a learning rate three times lower.";
 const REDRAW_MS = 100;
-/** The weight of a new loss in the moving average; the first few losses are averaged plainly. */
+/** The weight of a new loss in the moving average; of the first few losses it is the plain mean. */
 const NEW_IN_AVERAGE = 0.2;
 
-/** A new run, or one that went on for `ms` before. */
+/** A new run, or one that has already run for `ms`. */
 export function begin(total: number, ms = 0): Run {
   const live: Run = {
     state: "starting",
@@ -63,19 +63,19 @@ export function begin(total: number, ms = 0): Run {
     savedStep: 0,
     events: [],
   };
-  show(live);
+  redraw(live);
   return live;
 }
 
-export function hear(live: Run, event: Event) {
+export function addEvent(live: Run, event: Event) {
   live.events.push(event);
-  if (event.type === "phase") follow(live, event);
+  if (event.type === "phase") setPhase(live, event);
   if (event.type === "step") addStep(live, event);
   if (event.type === "eval") replace(live.evals, { step: event.step, loss: event.loss });
   if (event.type === "sample") replace(live.samples, { step: event.step, text: event.text });
   if (event.type === "warning") warn(live, event);
   if (event.type === "done") live.outcome = event;
-  showSoon(live);
+  redrawSoon(live);
 }
 
 export function hold(live: Run) {
@@ -87,10 +87,10 @@ export function end(live: Run) {
   hold(live);
   live.state = "ended";
   live.paused = false;
-  show(live);
+  redraw(live);
 }
 
-function follow(live: Run, event: Extract<Event, { type: "phase" }>) {
+function setPhase(live: Run, event: Extract<Event, { type: "phase" }>) {
   live.phase = event;
   live.state = event.phase === "training" || event.phase === "paused" ? "training" : "starting";
 }
@@ -106,28 +106,28 @@ function addStep(live: Run, event: Extract<Event, { type: "step" }>) {
   announce(`Step ${event.step} of ${live.total}, about ${duration(event.etaMs)} left.`);
 }
 
-/** The held-out loss of a step, or its sample, is the one that was told last. */
+/** The last held-out loss or sample that is reported for a step is the one that counts. */
 function replace<T extends { step: number }>(all: T[], fresh: T) {
   const known = all.findIndex(({ step }) => step === fresh.step);
   if (known < 0) all.push(fresh);
   else all[known] = fresh;
 }
 
-/** What the text's card says already is not said again, nor is anything said twice. */
+/** Repeats no warning that is already shown here or in the text's card. */
 function warn(live: Run, { code, message }: Notice) {
-  const known = [...live.warnings, ...(text.value?.summary?.warnings ?? [])];
+  const known = [...live.warnings, ...(text.value?.dataset?.warnings ?? [])];
   if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER }, toSettings);
   else if (!known.some((other) => other.code === code)) live.warnings.push({ code, message });
 }
 
 let timer = 0;
 
-/** The cards follow at most ten times a second, however fast the steps are. */
-function showSoon(live: Run) {
-  timer ||= window.setTimeout(() => show(live), REDRAW_MS);
+/** The cards are redrawn at most ten times a second, however fast the steps are. */
+function redrawSoon(live: Run) {
+  timer ||= window.setTimeout(() => redraw(live), REDRAW_MS);
 }
 
-export function show(live: Run) {
+export function redraw(live: Run) {
   clearTimeout(timer);
   timer = 0;
   run.value = { ...live };

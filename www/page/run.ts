@@ -1,13 +1,13 @@
-/** The verbs of a run: train, go on from a checkpoint, pause, resume, stop. */
+/** What can be done with a run: train, continue from a stored state, pause, resume, stop. */
 
 import type { LoraError } from "../api/errors";
-import type { AdapterFiles, Settings } from "../api/events";
+import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
-import { type RunRecord, readRun, type SavedRun } from "../worker/vault";
+import type { AdapterFiles, Settings } from "../api/types";
 import { isLost, session } from "./engine";
 import { complainWhereItHelps } from "./estimate";
 import { alone } from "./lock";
-import { begin, end, hear, hold, type Run, show } from "./progress";
+import { addEvent, begin, end, hold, type Run, redraw } from "./progress";
 import { adopt, settings } from "./settings";
 import {
   accepted,
@@ -21,12 +21,12 @@ import {
   text,
   training,
 } from "./state";
-import { read } from "./text";
+import { show } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
 
 let live: Run | undefined;
-/** From the click to the lock, which another click must not ask for again. */
+/** A click has asked for the lock, which another click must not ask for again. */
 let asked = false;
 
 export function train() {
@@ -37,8 +37,8 @@ export function train() {
   });
 }
 
-/** Goes on with the run that the browser's storage holds, as if it had never stopped. */
-export function goOn() {
+/** Continues the run that the browser's storage holds, as if it had never stopped. */
+export function continueRun() {
   return whenFree(async (engine) => {
     const saved = await readRun().catch((error) => complain("train", error));
     if (!saved) return lookForUnfinished();
@@ -46,7 +46,7 @@ export function goOn() {
     const { documents } = saved.text;
     const bytes = documents.reduce((sum, document) => sum + document.content.size, 0);
     adopt(saved.settings);
-    text.value = { ...saved.text, bytes, summary: null };
+    text.value = { ...saved.text, bytes, dataset: null };
     accepted.value = true;
     changing.value = null;
     await go(engine, saved.settings, text.value, live, saved);
@@ -58,7 +58,7 @@ export async function pause() {
   (await session())?.pause(true);
   live.paused = true;
   hold(live);
-  show(live);
+  redraw(live);
 }
 
 export async function resume() {
@@ -66,23 +66,23 @@ export async function resume() {
   (await session())?.pause(false);
   live.paused = false;
   live.since = performance.now();
-  show(live);
+  redraw(live);
 }
 
 export async function stop(keepIt: boolean) {
   (await session())?.stop(keepIt);
 }
 
-/** The worker died or the graphics card was lost. All that is gone are the steps since the kept adapter was made. */
+/** The worker died or the graphics card was lost. Only the steps since the kept adapter was made are gone. */
 export async function explainLoss(error: LoraError) {
   if (training.peek()) await lookForUnfinished();
   const kept = adapter.peek();
   const cause =
-    error.code === "device_lost" ? "The graphics card stopped answering" : "The program behind the page stopped";
+    error.code === "device_lost" ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
     ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
-  const start = unfinished.peek() ? "Go on where it stopped" : "Train again; it starts afresh";
+  const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
   const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
   complain("train", { code: error.code, message: what, hint });
 }
@@ -96,7 +96,7 @@ async function whenFree(act: (engine: Session) => Promise<void>) {
   });
 }
 
-/** An adapter that the run starts from brings its own shape. */
+/** A run that starts from an adapter takes over that adapter's shape. */
 function startingFrom(wanted: Settings | null): Settings | null {
   const from = startFrom.value;
   if (!wanted || !from) return wanted;
@@ -109,16 +109,16 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
   const before = { adapter: adapter.value, openedFrom: openedFrom.value };
   const init = startFrom.value;
   try {
-    const now = await read(taken, wanted);
-    if (text.value === taken) text.value = now;
+    const dataset = await show(taken, wanted);
+    // What the settings are by default depends on the text.
     if (saved) adopt(wanted);
-    await engine.train(wanted, (event) => hear(fresh, event), keep, {
-      ...(saved ? { resume: saved.checkpoint } : {}),
+    await engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
+      ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
       record: saved ?? record(wanted, taken),
       onSaved: (step) => {
         fresh.savedStep = step;
-        show(fresh);
+        redraw(fresh);
       },
       onUnsaved: ({ message }) => warnUnsaved(fresh, message),
     });
@@ -151,9 +151,9 @@ function record(wanted: Settings, { name, prompt, documents }: Text): RunRecord 
 
 function warnUnsaved(live: Run, reason: string) {
   if (live.warnings.some(({ code }) => code === "storage")) return;
-  const message = `this run could not be saved on the way (${reason}); it goes on, but a closed tab would lose it`;
+  const message = `this run could not be saved (${reason}); it goes on, but if you close the tab it is lost`;
   live.warnings.push({ code: "storage", message });
-  show(live);
+  redraw(live);
 }
 
 function keep(files: AdapterFiles) {
@@ -162,7 +162,7 @@ function keep(files: AdapterFiles) {
   downloaded.value = false;
 }
 
-/** A run that ended in an error left its best adapter with the page only. */
+/** After a run that ended in an error, only the page has its best adapter: the engine gets it back. */
 async function giveBack(engine: Session) {
   const kept = adapter.value;
   if (kept) await engine.setAdapter(kept.config, kept.weights).catch((error) => complain("keep", error));

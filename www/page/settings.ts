@@ -1,7 +1,7 @@
 /** The one table of settings: what a visitor may change, in which words, and its mirror in the page's address. */
 
 import { computed, effect, signal } from "@preact/signals";
-import type { Settings } from "../api/events";
+import type { Settings } from "../api/types";
 import { model, text } from "./state";
 
 export interface Knob {
@@ -27,7 +27,7 @@ export const knobs: Knob[] = [
     key: "lr",
     label: "Learning rate",
     step: "any",
-    what: "How far each step goes.",
+    what: "How large each adjustment is.",
     when: "Lower it if the loss jumps about or climbs; raise it if hardly anything changes.",
   },
   {
@@ -35,7 +35,7 @@ export const knobs: Knob[] = [
     label: "Batch",
     unit: "rows per step",
     step: 1,
-    what: "How many rows the model reads before it adjusts.",
+    what: "How many rows the model reads before each adjustment.",
     when: "Fewer for a slow graphics card or little memory.",
   },
   {
@@ -44,7 +44,7 @@ export const knobs: Knob[] = [
     unit: "tokens",
     step: 1,
     what: "How much text the model sees in one go. A token is a piece of a word.",
-    when: "Longer for texts whose sentences hang together over pages; shorter for a short text.",
+    when: "Longer for texts whose thoughts run over pages; shorter for a short text.",
   },
   {
     key: "rank",
@@ -57,7 +57,7 @@ export const knobs: Knob[] = [
     key: "alpha",
     label: "Alpha",
     step: "any",
-    what: "How loud the adapter speaks: what it adds is multiplied by alpha ÷ rank.",
+    what: "How strongly the adapter acts: what it adds is multiplied by alpha ÷ rank.",
     when: "Leave it at twice the rank unless you follow a recipe.",
   },
   {
@@ -72,7 +72,7 @@ export const knobs: Knob[] = [
   },
 ];
 
-/** These may stand in the address too; the sample prompt may not, because it can be a visitor's own words. */
+/** These may be in the address too; the sample prompt may not, because it can be a visitor's own words. */
 const alsoInAddress: (keyof Settings)[] = [
   "accumulate",
   "schedule",
@@ -91,7 +91,7 @@ const alsoInAddress: (keyof Settings)[] = [
 
 /** What a story model continues best. */
 const PROMPT = "Once upon a time";
-/** Samples in a run. */
+/** How many samples a run takes. */
 const SAMPLES = 6;
 
 export const changes = signal<Partial<Settings>>(readAddress());
@@ -105,7 +105,7 @@ export const settings = computed<Settings | null>(() => {
   if (model.value.state !== "ready") return null;
   const { defaults } = model.value;
   const changed = changes.value;
-  const steps = changed.steps ?? text.value?.summary?.defaultSteps ?? defaults.steps;
+  const steps = changed.steps ?? text.value?.dataset?.defaultSteps ?? defaults.steps;
   const follows: Partial<Settings> = {
     steps,
     alpha: 2 * (changed.rank ?? defaults.rank),
@@ -124,7 +124,7 @@ export function reset(key: keyof Settings) {
   changes.value = rest;
 }
 
-/** Turns every knob to where a run had it; what is the default anyway stays out of the address. */
+/** Sets everything as a run had it. What is the default anyway stays out of the address. */
 export function adopt(wanted: Settings) {
   changes.value = {};
   const usual = settings.value;
@@ -140,7 +140,7 @@ export function mirrorInAddress() {
   });
 }
 
-/** Numbers are not judged here, not even NaN: the engine is the one judge, and says what it expected. */
+/** Numbers are not checked here, not even NaN: only the engine checks them, and says what it expected. */
 function readAddress(): Partial<Settings> {
   const known = new Set<string>([...knobs.map((knob) => knob.key), ...alsoInAddress]);
   const pairs = [...new URLSearchParams(location.hash.slice(1))].filter(([key]) => known.has(key));

@@ -1,10 +1,8 @@
-/** Everything the page knows while it is open, apart from the settings. Views read it, the verbs beside this file write it. */
+/** Everything the page knows while it is open, except the settings. Views read it, the modules beside it write it. */
 
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, DatasetSummary, ModelInfo, Settings } from "../api/events";
-import type { TextDocument } from "../worker/protocol";
+import type { AdapterFiles, Dataset, ModelInfo, Settings, TextDocument } from "../api/types";
 import type { Run } from "./progress";
-import type { ModelConfig } from "./size";
 
 export type Card = "text" | "model" | "train" | "keep";
 export type CardState = "waiting" | "open" | "done";
@@ -15,15 +13,15 @@ export interface Text {
   prompt?: string;
   documents: TextDocument[];
   bytes: number;
-  /** What the model makes of it; null while it is being read, and for good without WebGPU. */
-  summary: DatasetSummary | null;
-  /** Shown instead of tokens where there is no engine to cut the text into them. */
+  /** The text as rows; null while it is being read, and always without WebGPU. */
+  dataset: Dataset | null;
+  /** Shown instead of tokens if there is no engine to cut the text into them. */
   plain?: { characters: number; lines: string[] };
 }
 
 export type Model =
   | { state: "loading"; done: number; total: number }
-  | { state: "ready"; info: ModelInfo; defaults: Settings; config: ModelConfig; builtIn: boolean }
+  | { state: "ready"; info: ModelInfo; defaults: Settings; builtIn: boolean }
   | { state: "absent"; reason: string; advice: string }
   | { state: "failed" };
 
@@ -33,12 +31,12 @@ export const accepted = signal(false);
 export const model = signal<Model>({ state: "loading", done: 0, total: 0 });
 export const run = signal<Run | null>(null);
 export const adapter = signal<AdapterFiles | null>(null);
-/** The file it came out of, if it was opened and not trained here. */
+/** The file that it was opened from; null if it was trained here. */
 export const openedFrom = signal<string | null>(null);
 export const downloaded = signal(false);
-/** The adapter that the next run starts from, instead of from nothing. */
+/** The adapter that the next run starts from; null: it starts with a new one. */
 export const startFrom = signal<AdapterFiles | null>(null);
-/** The card that was done and that "Change" opened again. */
+/** The card that was done and was opened again with "Change". */
 export const changing = signal<Card | null>(null);
 
 export const training = computed(() => run.value?.state === "starting" || run.value?.state === "training");
@@ -59,7 +57,7 @@ function done(card: Card, settled: boolean): CardState {
   return settled && changing.value !== card ? "done" : "open";
 }
 
-/** What a screen reader hears of progress. It speaks at most once in ten seconds. */
+/** What a screen reader says about progress, at most once in ten seconds. */
 export const spoken = signal("");
 let lastSpoken = Number.NEGATIVE_INFINITY;
 

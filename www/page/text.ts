@@ -1,8 +1,9 @@
-/** Taking a text, and letting the engine read it. */
+/** Takes a text, and has the engine read it. */
 
 import { signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
 import type { Session } from "../api/session";
+import type { Dataset, Settings, TextDocument } from "../api/types";
 import { session } from "./engine";
 import { settings } from "./settings";
 import { accepted, changing, run, type Text, text, training } from "./state";
@@ -11,26 +12,21 @@ import { bytes, thin } from "./words";
 
 const LIMIT = 8_000_000;
 
-/** The name of the text that is being read, for the moment that takes. */
+/** The name of the text that is being read just now. */
 export const reading = signal<string | null>(null);
 
-interface Named {
-  name: string;
-  content: Blob;
-}
-
-/** A text that cannot be used leaves the one before it in place. */
-export async function take(name: string, sources: Named[], prompt?: string) {
+/** A text that cannot be used leaves the previous one as it was. */
+export async function take(name: string, sources: TextDocument[], prompt?: string) {
   const size = sources.reduce((sum, source) => sum + source.content.size, 0);
   if (size > LIMIT) return complain("text", tooLarge(size));
   reading.value = name;
   try {
-    // A copy in memory: the file may be gone when the engine has to be started afresh.
+    // A copy in memory: the file may be gone when the engine has to be started again.
     const documents = await Promise.all(
       sources.map(async ({ name, content }) => ({ name, content: new Blob([await content.arrayBuffer()]) })),
     );
-    const taken: Text = { name, documents, bytes: size, summary: null, ...(prompt ? { prompt } : {}) };
-    text.value = (await session()) ? await read(taken) : await readPlainly(taken);
+    const taken: Text = { name, documents, bytes: size, dataset: null, ...(prompt ? { prompt } : {}) };
+    text.value = (await session()) ? { ...taken, dataset: await read(taken) } : await readPlainly(taken);
     forgive("text");
     run.value = null;
     if (accepted.value) changing.value = "text";
@@ -56,20 +52,29 @@ export function accept() {
   if (changing.value === "text") changing.value = null;
 }
 
-let held: { engine: Session; documents: Named[]; seqLen: number; holdout: number } | undefined;
+/** The one dataset that the page holds, with what it was made from. */
+let held: { engine: Session; dataset: Dataset; documents: TextDocument[]; seqLen: number; holdout: number } | undefined;
 
-/** Makes sure that the engine holds this text, cut into rows as the settings say. */
-export async function read(taken: Text, wanted = settings.value): Promise<Text> {
+/** The text as rows, cut as the settings say: the dataset that is held, or a new one, which replaces it. */
+async function read({ documents }: Text, wanted = settings.value): Promise<Dataset> {
   const engine = await session();
   if (!engine || !wanted) throw new Error("the model is not ready");
   const { seqLen, holdout } = wanted;
-  const { documents } = taken;
-  const same = taken.summary && held?.engine === engine && held.documents === documents;
-  if (same && held?.seqLen === seqLen && held.holdout === holdout) return taken;
-  held = undefined;
-  const summary = await engine.dataset(documents, wanted);
-  held = { engine, documents, seqLen, holdout };
-  return { ...taken, summary };
+  const same = held?.engine === engine && held.documents === documents;
+  if (held && same && held.seqLen === seqLen && held.holdout === holdout) return held.dataset;
+  const dataset = await engine.dataset(documents, wanted);
+  const old = held;
+  held = { engine, dataset, documents, seqLen, holdout };
+  // Datasets of a session that has ended are gone with it. Nobody waits: the new one may be released soon, too.
+  if (old?.engine === engine) engine.release(old.dataset).catch(() => {});
+  return dataset;
+}
+
+/** Reads a text and puts its rows on show, unless another text was taken meanwhile. */
+export async function show(taken: Text, wanted: Settings): Promise<Dataset> {
+  const dataset = await read(taken, wanted);
+  if (text.value === taken && taken.dataset !== dataset) text.value = { ...taken, dataset };
+  return dataset;
 }
 
 /** Without an engine there are no tokens to show, but the text can still be counted and looked at. */

@@ -1,4 +1,4 @@
-/** What went wrong, per card. A card shows one banner at a time; nothing a visitor typed is touched by it. */
+/** What went wrong, per card. A card shows one banner at a time, which touches nothing that a visitor typed. */
 
 import { signal } from "@preact/signals";
 import { type LoraError, loraError } from "../api/errors";
@@ -21,7 +21,7 @@ export function complain(card: Card, error: unknown, button?: Trouble["button"])
   troubles.value = { ...troubles.value, [card]: trouble };
 }
 
-/** A button for what a setting can mend. */
+/** A button for errors that another setting avoids. */
 export const toSettings = {
   label: "Change the settings",
   press: () => {
@@ -34,18 +34,18 @@ export function forgive(card: Card) {
   troubles.value = rest;
 }
 
-/** What helps to find a fault. It holds sizes and settings, and no word of the visitor's: no text, no prompt, no file name. */
+/** What helps to find a fault: sizes and settings. No word of the visitor's: no text, no prompt, no file name. */
 export function diagnostics(trouble: Trouble, settings: object | null): string {
   const info = model.value.state === "ready" ? model.value.info : null;
-  const { summary, bytes } = text.value ?? {};
+  const { dataset, bytes } = text.value ?? {};
   const { prompt: _, ...shareable } = (settings ?? {}) as { prompt?: string };
   const facts = {
     code: trouble.code,
     browser: navigator.userAgent,
-    gpu: info?.gpu,
+    device: info?.device,
     model: info && { type: info.modelType, parameters: info.parameters, sha256: info.sha256 },
     settings: shareable,
-    text: text.value && { bytes, tokens: summary?.tokens, rows: summary?.rows },
+    text: text.value && { bytes, tokens: dataset?.tokens, rows: dataset?.rows },
     run: run.value && { state: run.value.state, step: run.value.step, outcome: run.value.outcome },
     adapter: adapter.value && { step: adapter.value.step, loss: adapter.value.loss },
   };

@@ -1,16 +1,16 @@
-/** The run that the browser's storage holds from before: offered, or forgotten. */
+/** An earlier run that the browser's storage holds: it is offered, or forgotten. */
 
 import { computed, signal } from "@preact/signals";
-import { forgetRun, readRun, type SavedRun } from "../worker/vault";
+import { forgetRun, readRun, type SavedRun } from "../api/run_store";
 import { alone } from "./lock";
 import { model, training } from "./state";
 
-/** What is said of it; the checkpoint is read again when it is needed. */
-export type Unfinished = Omit<SavedRun, "checkpoint">;
+/** What is said about it; its state is read again when it is needed. */
+export type Unfinished = Omit<SavedRun, "state">;
 
 export const unfinished = signal<Unfinished | null>(null);
 
-/** What is to be offered now, and whether the model that it needs is there. */
+/** What to offer now, and whether the model that it needs is loaded. */
 export const offer = computed(() => {
   const saved = unfinished.value;
   if (!saved || training.value) return null;
@@ -18,13 +18,13 @@ export const offer = computed(() => {
   return { ...saved, fits };
 });
 
-/** Only to be called alone, because a text without a whole checkpoint, which helps nobody, goes. */
+/** Must hold the lock of the run: it deletes a text whose run states are all broken, which is of no use. */
 export async function lookForUnfinished() {
   let saved: SavedRun | null;
   try {
     saved = await readRun();
   } catch {
-    // What cannot be read now may be readable later: it is neither offered nor forgotten.
+    // If it cannot be read now, that may work later: it is neither offered nor forgotten.
     return;
   }
   if (!saved) await forgetRun().catch(() => {});
@@ -38,6 +38,6 @@ export function forget() {
   });
 }
 
-function withoutBytes({ checkpoint: _, ...facts }: SavedRun): Unfinished {
+function withoutBytes({ state: _, ...facts }: SavedRun): Unfinished {
   return facts;
 }

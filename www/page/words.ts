@@ -1,4 +1,4 @@
-/** How numbers and sentences are said on the page. */
+/** How numbers and sentences are written on the page. */
 
 const plain = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 2 });
@@ -23,7 +23,7 @@ export const parameters = (n: number): string => (n < 1e5 ? short.format(n).repl
 
 export const loss = (n: number): string => n.toFixed(2);
 
-/** "38 s", "4 min": rounded the way one says it. */
+/** "38 s", "4 min": rounded the way people say it. */
 export function duration(ms: number): string {
   const seconds = Math.max(1, Math.round(ms / 1000));
   if (seconds < 20) return `${seconds} s`;
@@ -32,7 +32,7 @@ export function duration(ms: number): string {
   return minutes < 100 ? `${minutes} min` : `${thin(minutes / 60)} hours`;
 }
 
-/** "38 s", "4 min 12 s": as it was. */
+/** "38 s", "4 min 12 s": not rounded further. */
 export function exactDuration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   return seconds < 100 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
@@ -40,8 +40,8 @@ export function exactDuration(ms: number): string {
 
 export const percent = (part: number): string => `${Math.round(100 * part)} %`;
 
-/** An error's message as a sentence. */
+/** An error's message as a sentence. A name such as config.json at its start stays as it is. */
 export function sentence(message: string): string {
-  const start = message.charAt(0).toUpperCase() + message.slice(1);
+  const start = /^\w+\.\w/.test(message) ? message : message.charAt(0).toUpperCase() + message.slice(1);
   return /[.!?]$/.test(start) ? start : `${start}.`;
 }

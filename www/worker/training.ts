@@ -1,14 +1,15 @@
-/** A run in the worker: its events go to the page, its checkpoints to the browser's storage. */
+/** A run in the worker: its events go to the page, its states to the browser's storage. */
 
 import { plainError } from "../api/errors";
-import type { Event } from "../api/events";
-import type { Engine } from "./engine";
-import type { Note, Training } from "./protocol";
-import { forgetRun, type RunRecord, writeRun } from "./vault";
+import type { Note, Training } from "../api/protocol";
+import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
+import type { Event } from "../api/types";
+import type { Dataset, Engine } from "./program";
 
-/** `begun` is called at the first event: from then on the engine hears of wishes. */
+/** `begun` is called at the first event: from then on the engine listens to wishes. */
 export async function train(
   engine: Engine,
+  dataset: Dataset,
   { settings, init, resume, record }: Training,
   tell: (note: Note) => void,
   begun: () => void,
@@ -16,27 +17,28 @@ export async function train(
   const saving = record && new Saving(record, tell);
   let last: Event | undefined;
   const running = engine.train(
+    dataset,
     settings,
     (event) => {
       begun();
       last = event;
-      saving?.hear(event);
+      saving?.watch(event);
       tell({ type: "event", event });
     },
     (adapter) => tell({ type: "adapter", adapter }),
     {
       ...(init ? { init } : {}),
       ...(resume ? { resume } : {}),
-      ...(saving ? { onCheckpoint: (bytes) => saving.write(bytes) } : {}),
+      ...(saving ? { onRunState: (bytes) => saving.write(bytes) } : {}),
     },
   );
-  // Whoever hears of the end may read what was saved.
+  // Once the page hears of the end, it may read what was saved.
   await running.finally(() => saving?.written);
-  // A run that was stopped can go on; one that is over leaves nothing behind.
+  // A run that was stopped can continue; one that is over leaves nothing behind.
   if (record && last?.type === "done" && last.reason !== "stopped") await forgetRun();
 }
 
-/** Writes one checkpoint after the other. */
+/** Writes one run state after the other. */
 class Saving {
   written: Promise<void> = Promise.resolve();
   #step = 0;
@@ -48,10 +50,10 @@ class Saving {
     readonly tell: (note: Note) => void,
   ) {}
 
-  hear(event: Event) {
+  watch(event: Event) {
     if (event.type === "checkpoint") this.#step = event.step;
     if (event.type !== "phase") return;
-    // The time of a run is without its pauses.
+    // Pauses do not count as running time.
     if (event.phase === "paused") this.#pausedAt = performance.now();
     if (event.phase === "training" && this.#pausedAt) {
       this.#startedAt += performance.now() - this.#pausedAt;
@@ -59,11 +61,11 @@ class Saving {
     }
   }
 
-  write(checkpoint: Uint8Array<ArrayBuffer>) {
+  write(state: Uint8Array<ArrayBuffer>) {
     const step = this.#step;
     const now = { ...this.record, ms: this.record.ms + performance.now() - this.#startedAt };
     this.written = this.written
-      .then(() => writeRun(now, step, checkpoint))
+      .then(() => writeRun(now, step, state))
       .then(() => this.tell({ type: "saved", step }))
       .catch((error) => this.tell({ type: "unsaved", error: plainError(error) }));
   }

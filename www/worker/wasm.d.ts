@@ -1,2 +1,2 @@
-// Stands in for the types wasm-bindgen writes when the wasm has not been built yet.
+// The types of the module that wasm-bindgen writes, for when it has not been built yet.
 declare module "*/wasm/tabtune.js";

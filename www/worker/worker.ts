@@ -1,17 +1,21 @@
-/** Owns the wasm and the graphics card. Answers one call at a time, except for wishes (`stop`, `pause`), which overtake. */
+/** Owns the wasm and the device. Serves one call after the other, except for what is quick, and wishes. */
 
-import { plainError } from "../api/errors";
+import { LoraError, plainError } from "../api/errors";
+import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
+import type { TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
-import type { Engine, EngineFiles, Program } from "./engine";
-import type { Calls, FromWorker, Note, Request, TextDocument, ToWorker, Wish } from "./protocol";
+import type { Dataset, Engine, EngineFiles, Program } from "./program";
 import { train } from "./training";
 import * as wasm from "./wasm/tabtune.js";
 
 const program = wasm as unknown as Program;
 let engine: Engine | undefined;
+const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
+/** Calls that only count need not wait for a run. */
+const quick = new Set<Call>(["adapterSize", "modelSize"]);
 
-/** From the request to train until the run begins, which other calls may hold up: the last wish made meanwhile. */
+/** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
@@ -21,7 +25,8 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     return;
   }
   if (data.call === "train") queued = {};
-  last = last.then(() => answer(data));
+  if (quick.has(data.call)) serve(data);
+  else last = last.then(() => serve(data));
 };
 
 function grant(wish: Wish) {
@@ -29,22 +34,22 @@ function grant(wish: Wish) {
   else engine?.pause(wish.paused);
 }
 
-/** The engine has begun to train, or never will: it hears what was wished while it had not. */
+/** The engine has begun to train, or never will: now it gets the wish made in the meantime. */
 function begun() {
   const wish = queued?.wish;
   queued = undefined;
   if (wish) grant(wish);
 }
 
-// A trap leaves the engine's promise open for ever: it surfaces here, or as a rejection nobody waits for.
+// A trap leaves the engine's promise pending forever: it surfaces here, or as a rejection that nobody awaits.
 self.addEventListener("error", (event) => die(event.message));
 self.addEventListener("unhandledrejection", (event) => die(String(event.reason)));
 
-async function answer(request: Request): Promise<void> {
+async function serve(request: Request): Promise<void> {
   const { id } = request;
   try {
     const value = await perform(request, (note) => post({ type: "note", id, note }));
-    post({ type: "answer", id, value });
+    post({ type: "result", id, value });
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) die(error.message);
     else post({ type: "failure", id, error: plainError(error) });
@@ -56,22 +61,53 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
   if (!engine) throw new Error("the model is not loaded");
   switch (request.call) {
     case "dataset":
-      return engine.dataset(await readAll(request.input.documents), request.input.settings);
+      return make(engine, request.input);
+    case "release":
+      return release(request.input);
     case "probe":
-      return engine.probe(request.input);
+      return engine.probe(held(request.input.dataset), request.input.settings);
     case "train":
-      return train(engine, request.input, tell, begun).finally(begun);
+      return begin(engine, request.input, tell).finally(begun);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
     case "adapter":
       return engine.adapter();
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
+    case "adapterSize":
+      return engine.adapterSize(request.input.rank, request.input.targets);
+    case "modelSize":
+      return program.modelSize(await bytesOf(request.input));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
       return engine.stats();
   }
+}
+
+async function make(engine: Engine, { id, documents, settings }: Calls["dataset"]["input"]) {
+  const dataset = engine.dataset(await readAll(documents), settings);
+  datasets.set(id, dataset);
+  return dataset.summary();
+}
+
+function held(id: number): Dataset {
+  const dataset = datasets.get(id);
+  if (dataset) return dataset;
+  throw new LoraError(
+    "dataset",
+    "the dataset cannot be used: it was released, or another session made it",
+    "Make the dataset again from the text.",
+  );
+}
+
+function release(id: number) {
+  held(id).free();
+  datasets.delete(id);
+}
+
+async function begin(engine: Engine, training: Calls["train"]["input"], tell: (note: Note) => void) {
+  return train(engine, held(training.dataset), training, tell, begun);
 }
 
 async function load({ program: module, files }: Calls["load"]["input"], tell: (note: Note) => void) {
@@ -80,7 +116,7 @@ async function load({ program: module, files }: Calls["load"]["input"], tell: (n
   return { info: engine.info(), defaults: engine.defaults() };
 }
 
-/** The small files are read here; of the weights, only the ranges that the engine asks for. */
+/** Reads the small files whole and, of the weights, only the ranges that the engine asks for. */
 async function engineFiles({ name, config, tokenizer, weights, ...others }: ModelFiles): Promise<EngineFiles> {
   const optional = Object.entries(others).map(async ([key, blob]) => [key, await bytesOf(blob)] as const);
   return {

@@ -8,6 +8,7 @@ import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
 import { TrainCard } from "./train";
 import { Offer } from "./unfinished";
+import "./app.css";
 
 export function App() {
   return (
@@ -29,7 +30,7 @@ export function App() {
         <KeepCard />
       </main>
       <footer>
-        The built-in model was made from books whose authors deserve a line:{" "}
+        The built-in model was trained on books whose authors deserve credit:{" "}
         <a href="./base/SOURCES.md" target="_blank" rel="noopener">
           every work it learnt from, with its licence
         </a>
@@ -57,7 +58,7 @@ function ThemeChoice() {
           theme.value = event.currentTarget.value as Theme;
         }}
       >
-        <option value="auto">as the system</option>
+        <option value="auto">same as the system</option>
         <option value="light">light</option>
         <option value="dark">dark</option>
       </select>

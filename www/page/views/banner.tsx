@@ -1,4 +1,4 @@
-/** An error inside its card: what happened, what to do, one button; the details folded. */
+/** An error, inside its card: what happened, what to do, one button, and folded details. */
 
 import { useSignal } from "@preact/signals";
 import { settings } from "../settings";
@@ -6,6 +6,7 @@ import type { Card } from "../state";
 import { diagnostics, type Trouble, troubles } from "../trouble";
 import { sentence } from "../words";
 import { Fold } from "./fold";
+import "./banner.css";
 
 export function Banner({ card }: { card: Card }) {
   const trouble = troubles.value[card];
@@ -36,7 +37,7 @@ function Details({ trouble }: { trouble: Trouble }) {
   return (
     <Fold title="Details">
       <p>
-        Code <code>{trouble.code}</code>. These facts help to find the fault; none of your words are in them.
+        Code <code>{trouble.code}</code>. These facts help to find the cause; none of your words are in them.
       </p>
       <pre>{facts}</pre>
       <button type="button" onClick={copy}>
@@ -46,7 +47,7 @@ function Details({ trouble }: { trouble: Trouble }) {
   );
 }
 
-/** Names between backticks are set apart, and cannot turn the direction of the sentence around them. */
+/** Names in backticks are set as code, and their writing direction cannot affect the sentence around them. */
 function Quoted({ words }: { words: string }) {
   const parts = words.split("`");
   return (

@@ -1,9 +1,10 @@
-/** The frame all four cards share: waiting, open or done; a banner where something went wrong. */
+/** The frame that all four cards share: waiting, open or done, with a banner if something went wrong. */
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { type Card, cards, changing, training } from "../state";
 import { Banner } from "./banner";
+import "./card.css";
 
 interface Props {
   card: Card;
@@ -13,7 +14,7 @@ interface Props {
   waiting: ComponentChildren;
   /** One line for the card that is done. */
   done: ComponentChildren;
-  /** What the button on the done line is called. */
+  /** The label of the button on the done line. */
   change?: string;
   /** Shown whether the card is open or not. */
   always?: ComponentChildren;

@@ -1,4 +1,4 @@
-/** uPlot behind a component: three lines, the level before training, and the best point. */
+/** Draws the losses with uPlot: three lines, the level before training, and the best point. */
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
@@ -8,9 +8,9 @@ import { theme } from "../settings";
 import { loss } from "../words";
 import { annotate } from "./chart_marks";
 import { bestOf } from "./curve";
+import "./chart.css";
 
-const HEIGHT = 280;
-/** On the right, for the names at the ends of the lines. */
+/** Room on the right for the names at the ends of the lines. */
 const ROOM_FOR_NAMES = 72;
 
 export function Chart({ run }: { run: Run }) {
@@ -26,7 +26,7 @@ export function Chart({ run }: { run: Run }) {
       plot.current?.destroy();
       plot.current = new uPlot(options(element, latest), columns(latest.current), element);
     };
-    const watch = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    const watch = new ResizeObserver(() => plot.current?.setSize(size(element)));
     const system = matchMedia("(prefers-color-scheme: dark)");
     draw();
     watch.observe(element);
@@ -48,6 +48,11 @@ function described(run: Run): string {
   return best ? `${start}, best ${loss(best.loss)} at step ${best.step}.` : `${start}.`;
 }
 
+/** The stylesheet says how high a chart is. */
+function size(element: HTMLElement) {
+  return { width: element.clientWidth, height: Number.parseFloat(getComputedStyle(element).minHeight) };
+}
+
 function columns(run: Run): uPlot.AlignedData {
   const heldOut = new Map(run.evals.map(({ step, loss }) => [step, loss]));
   const steps = [0, ...run.steps];
@@ -58,8 +63,7 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
   const colour = colours(element);
   const axis = { stroke: colour.quiet, grid: { stroke: colour.line, width: 1 }, ticks: { show: false } };
   return {
-    width: element.clientWidth,
-    height: HEIGHT,
+    ...size(element),
     padding: [16, ROOM_FOR_NAMES, 0, 0],
     legend: { show: false },
     cursor: { show: false },
@@ -87,12 +91,12 @@ function options(element: HTMLElement, latest: { current: Run }): uPlot.Options 
   };
 }
 
-/** Between the marks of the steps. */
+/** Possible distances between the marks of the step axis. */
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000];
 
 const FONT = "12px system-ui, sans-serif";
 
-/** The level before training always stays in sight, with room for the words at it. */
+/** The level before training always stays in sight, with room for its label. */
 function span(low: number, high: number, { evals }: Run): [number, number] {
   const base = evals[0]?.loss ?? high;
   const top = Math.max(high, base);
@@ -103,7 +107,7 @@ function span(low: number, high: number, { evals }: Run): [number, number] {
 
 export type Colours = Record<"ink" | "quiet" | "line" | "edge" | "accent" | "warm" | "card", string>;
 
-/** A canvas needs the colours as the theme has resolved them. */
+/** A canvas needs colours that are resolved, not custom properties. */
 function colours(element: HTMLElement): Colours {
   const resolve = (name: string) => {
     element.style.color = `var(--${name})`;

@@ -1,4 +1,4 @@
-/** What is written onto the chart: the level before training, the best point, the names of the lines. */
+/** What is drawn over the chart: the level before training, the best point, the names of the lines. */
 
 import type uPlot from "uplot";
 import type { Run } from "../progress";
@@ -39,7 +39,7 @@ function drawBase(plot: uPlot, level: number, colour: Colours) {
   );
 }
 
-/** The words stand on the side where the name of the training line is not. */
+/** The label goes to the side away from the name of the training line. */
 function drawBest(plot: uPlot, best: { step: number; loss: number }, below: boolean, colour: Colours) {
   const { ctx, bbox } = plot;
   const words = `best ${loss(best.loss)}`;
@@ -61,7 +61,7 @@ function drawBest(plot: uPlot, best: { step: number; loss: number }, below: bool
   );
 }
 
-/** Each line carries its name at its end; names that would touch are pushed apart. */
+/** Each line has its name at its end; names that would touch are pushed apart. */
 function nameEnds(plot: uPlot, run: Run, colour: Colours) {
   const trained = run.smooth.at(-1);
   const heldOut = run.evals.at(-1);
@@ -83,7 +83,7 @@ function nameEnds(plot: uPlot, run: Run, colour: Colours) {
   for (const { name, x, y, ink } of ends) write(plot, name, x + 1.5 * gap, y + gap / 2, "left", ink, colour);
 }
 
-/** Words with a rim in the card's colour, so that a line behind them does not strike them through. */
+/** Words with an outline in the card's colour, so that a line behind them does not cross them out. */
 function write(
   { ctx }: uPlot,
   words: string,

@@ -1,10 +1,11 @@
-/** The loss while it falls: a chart, and the same numbers as a table. */
+/** How the loss falls: a chart, and the same numbers as a table. */
 
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
 import type { Run } from "../progress";
 import { loss } from "../words";
 import { Chart } from "./chart";
+import "./curve.css";
 
 export function Curve({ run }: { run: Run }) {
   const shown = useSignal(false);

@@ -1,6 +1,7 @@
-/** Something that opens on request. Escape closes it and gives the focus back. */
+/** Something that opens on request. Escape closes it and returns the focus. */
 
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
+import "./fold.css";
 
 interface Props {
   title: ComponentChildren;

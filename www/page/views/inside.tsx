@@ -1,18 +1,19 @@
-/** "Look inside": what the run took of the graphics card, and everything it said. */
+/** "Look inside": what the run used of the graphics card, and its log. */
 
-import type { Stats } from "../../api/events";
+import type { Stats } from "../../api/types";
 import { saveLog } from "../log";
 import type { Run } from "../progress";
 import { bytes, count, counted } from "../words";
 import { Fold } from "./fold";
+import "./inside.css";
 
 export function Inside({ run }: { run: Run }) {
   return (
     <Fold title="Look inside">
       {run.stats && <Used stats={run.stats} />}
       <p>
-        Everything the engine said, {counted(run.events.length, "line")} so far, can be saved as a log (JSONL). Of your
-        words it holds the prompt of the samples, and what the model wrote from it.
+        Everything the engine reported, {counted(run.events.length, "line")} so far, can be saved as a log (JSONL). The
+        only words of yours in it are the prompt of the samples, followed by what the model wrote.
       </p>
       <button type="button" onClick={() => saveLog(run.events)}>
         Save the log
@@ -26,12 +27,12 @@ function Used({ stats }: { stats: Stats }) {
     <dl class="stats">
       <dt>Programs on the graphics card (pipelines)</dt>
       <dd>{count(stats.pipelines)}</dd>
-      <dt>Pieces of its memory in use (buffers)</dt>
+      <dt>Pieces of memory in use there (buffers)</dt>
       <dd>{count(stats.buffers)}</dd>
-      <dt>Its memory in use now</dt>
-      <dd>{bytes(stats.gpuBytes)}</dd>
-      <dt>Its memory in use at most</dt>
-      <dd>{bytes(stats.gpuPeakBytes)}</dd>
+      <dt>Memory in use there now</dt>
+      <dd>{bytes(stats.deviceBytes)}</dd>
+      <dt>Most memory in use there so far</dt>
+      <dd>{bytes(stats.devicePeakBytes)}</dd>
     </dl>
   );
 }

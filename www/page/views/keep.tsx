@@ -10,6 +10,7 @@ import { bytes, parameters, percent } from "../words";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
+import "./keep.css";
 
 export function KeepCard() {
   const waiting = "See the model before and after, side by side, and download your adapter.";
@@ -25,7 +26,7 @@ export function KeepCard() {
     >
       <Prompt />
       <div class="columns">
-        <Written title="Before" quiet="the model as it came" column={before.value} />
+        <Written title="Before" quiet="the model as it was" column={before.value} />
         <Written title="After" quiet={`with your adapter at ${percent(strength.value)}`} column={after.value} />
       </div>
       <Strength />
@@ -69,7 +70,9 @@ function Prompt() {
         <button type="button" onClick={newSeed}>
           New seed
         </button>
-        <span class="quiet">Both use the same dice (seed {seed}), so every difference is your adapter's.</span>
+        <span class="quiet">
+          Both draw the same random numbers (seed {seed}), so every difference is your adapter's.
+        </span>
       </div>
     </div>
   );
@@ -153,7 +156,7 @@ function Elsewhere() {
       <p>
         The zip holds the two files that Python's PEFT reads. Put the base model's files (
         {builtIn ? <BaseLinks /> : "yours"}) into a folder <code>base</code>, unpack the zip into <code>adapter</code>,
-        install <code>torch transformers peft</code>, and:
+        install <code>torch transformers peft</code>, and run:
       </p>
       <pre>{PYTHON}</pre>
     </Fold>

@@ -1,7 +1,8 @@
-/** The settings a visitor may turn: what each does, when to touch it, and the way back. */
+/** The settings a visitor may change: what each does, when to change it, and a button to reset it. */
 
 import { change, changes, type Knob, knobs, reset, settings } from "../settings";
 import { training } from "../state";
+import "./knobs.css";
 
 export function Knobs() {
   return (

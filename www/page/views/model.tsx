@@ -1,9 +1,8 @@
-/** Card 2: the model, and what can be turned on it. */
+/** Card 2: the model and the settings. */
 
 import { useState } from "preact/hooks";
+import { adapterSize } from "../adapter_size";
 import { backToBuiltIn, returning } from "../pick";
-import { settings } from "../settings";
-import { adapterSize } from "../size";
 import { changing, model } from "../state";
 import { troubles } from "../trouble";
 import { bytes, parameters } from "../words";
@@ -28,18 +27,18 @@ function Waiting() {
 }
 
 function DoneLine() {
-  if (model.value.state !== "ready" || !settings.value) return null;
-  const { info, config } = model.value;
+  if (model.value.state !== "ready") return null;
+  const { info } = model.value;
   return (
     <>
-      {info.name}, {parameters(info.parameters)} parameters; adapter{" "}
-      {parameters(adapterSize(config, settings.value.rank, settings.value.targets))}
+      {info.name}, {parameters(info.parameters)} parameters
+      {adapterSize.value !== null && `; adapter ${parameters(adapterSize.value)}`}
     </>
   );
 }
 
 function About() {
-  // Looked at once, so that the fold does not close under the hand that mends the setting.
+  // Read only once, so that the fold does not close while the visitor corrects the setting.
   const [refused] = useState(() => troubles.peek().model !== undefined || troubles.peek().train?.code === "non_finite");
   if (model.value.state !== "ready") return null;
   const { info, builtIn } = model.value;
@@ -50,12 +49,12 @@ function About() {
         {builtIn ? <Story /> : "It comes from your own disk."}
       </p>
       <p>
-        It stays as it is. What learns is an <em>adapter</em>: a few small matrices beside each layer (LoRA, low-rank
-        adaptation), which are yours to keep.
+        The model itself does not change. What learns is an <em>adapter</em>: a few small matrices beside each layer
+        (LoRA, low-rank adaptation), which are yours to keep.
       </p>
       <p class="quiet">
         {bytes(info.weightBytes)} of weights, running{" "}
-        {info.gpu.software ? "in software" : `on ${info.gpu.name || "your graphics card"}`}.
+        {info.device.software ? "in software" : `on ${info.device.name || "your graphics card"}`}.
       </p>
       <Fold title="Advanced" open={refused}>
         <Knobs />
@@ -83,7 +82,7 @@ function About() {
 function Story() {
   return (
     <>
-      It learnt the English of old children's stories and nothing else: its sentences hold together, its stories do not.{" "}
+      It learnt the English of old children's stories and nothing else: sentences hold together, stories do not.{" "}
       <a href="./base/README.md" target="_blank" rel="noopener">
         How it was made
       </a>

@@ -1,4 +1,4 @@
-/** "Use another model": a checkpoint from the visitor's disk, its size and fit said before it is loaded. */
+/** "Use another model": a checkpoint from the visitor's disk. Its size and fit are shown before it is loaded. */
 
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
@@ -11,7 +11,7 @@ export function Picker() {
   return (
     <>
       <p>
-        Any model of the Llama type that lies on your disk as Hugging Face has it: a folder with config.json,
+        Any model of the Llama type that is on your disk in Hugging Face's format: a folder with config.json,
         tokenizer.json and model.safetensors. It is read piece by piece and never leaves this machine.
       </p>
       <div class="buttons">
@@ -36,7 +36,8 @@ function Chosen({ files, parameters: size }: Picked) {
       </p>
       {adapter.value && !downloaded.value && (
         <p class="note">
-          Your adapter works with the model it learnt from and goes when another is loaded: download it first.
+          Your adapter works only with the model it was trained on, and is dropped when you load another: download it
+          first.
         </p>
       )}
       <div class="buttons">
@@ -57,10 +58,10 @@ function Chosen({ files, parameters: size }: Picked) {
   );
 }
 
-/** Bytes of a parameter on the graphics card, at most. */
+/** The most bytes that a parameter takes on the graphics card. */
 const WIDEST = 4;
 
-/** No browser says how much memory a graphics card has free, so this is about what cards usually have. */
+/** No browser says how much memory of a graphics card is free, so this goes by what cards usually have. */
 function Fit({ size }: { size: number }) {
   const need = size * WIDEST;
   const fit =
@@ -76,7 +77,7 @@ function Fit({ size }: { size: number }) {
   );
 }
 
-/** Time grows with the parameters, more or less. */
+/** The time of a step is roughly proportional to the number of parameters. */
 function Pace({ size }: { size: number }) {
   if (model.value.state !== "ready") return null;
   const { info, builtIn } = model.value;
@@ -85,7 +86,7 @@ function Pace({ size }: { size: number }) {
   return (
     <>
       A step will take about {thin(times)} times as long as with {builtIn ? "the built-in model" : info.name}
-      {info.gpu.software && ", and this browser works in software, which is slow already"}.
+      {info.device.software && ", and this browser works in software, which is slow already"}.
     </>
   );
 }

@@ -1,33 +1,35 @@
 /** The counts of a text, and five of its rows as the model reads them. */
 
+import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
 import { type Text, text } from "../state";
 import { bytes, count, counted, sentence } from "../words";
+import "./preview.css";
 
-/** Tokens of a row that are shown; the rest is counted. */
+/** How many tokens of a row are shown; the rest are counted. */
 const SHOWN = 36;
 
 export function Preview() {
   const chosen = text.value;
   if (!chosen) return null;
-  return chosen.summary ? <Read {...chosen} summary={chosen.summary} /> : <Plain {...chosen} />;
+  return chosen.dataset ? <Read {...chosen} dataset={chosen.dataset} /> : <Plain {...chosen} />;
 }
 
-function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text["summary"]> }) {
+function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
   return (
     <>
       <p class="counts">
-        <strong>{name}</strong>, {bytes(size)}: {counted(summary.characters, "character")} in{" "}
-        {counted(summary.tokens, "token")} (pieces of words), cut into {counted(summary.rows, "row")} of{" "}
-        {settings.value?.seqLen}. {heldOutWords(summary.heldOut)}
+        <strong>{name}</strong>, {bytes(size)}: {counted(dataset.characters, "character")} in{" "}
+        {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
+        {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
       </p>
-      {summary.warnings.map((warning) => (
+      {dataset.warnings.map((warning) => (
         <p class="note" key={warning.code}>
           {sentence(warning.message)}
         </p>
       ))}
       <ol class="rows" aria-label="The first rows, token by token">
-        {summary.preview.map((row, index) => (
+        {dataset.preview.map((row, index) => (
           <Row key={`row ${index}`} tokens={row.tokens} />
         ))}
       </ol>
@@ -39,8 +41,8 @@ function Read({ name, bytes: size, summary }: Text & { summary: NonNullable<Text
 }
 
 function heldOutWords(rows: number): string {
-  if (rows === 0) return "None is held out, so the page cannot tell whether the model learns or only remembers.";
-  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them, they test it.`;
+  if (rows === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
+  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them; they test it.`;
 }
 
 function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {

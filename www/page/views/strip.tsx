@@ -1,9 +1,10 @@
-/** The promise under the title, with its count; or, without WebGPU, the reason and the way out. */
+/** The promise under the title, with its count; or, without WebGPU, the reason and what to do. */
 
 import { locked, requests } from "../privacy";
 import { model } from "../state";
 import { counted } from "../words";
 import { Fold } from "./fold";
+import "./strip.css";
 
 export function Strip() {
   return model.value.state === "absent" ? <Absent {...model.value} /> : <Promised />;
@@ -24,11 +25,11 @@ function Promised() {
           browser now refuses every connection the page might try to open, until you reload. The count above is the
           browser's own.
         </p>
-        <p>You can switch off the network now: everything goes on working, training and download too.</p>
+        <p>You can go offline now: everything keeps working, training and downloading included.</p>
         <p>
-          While a run goes on, your text, the settings and the half-trained adapter are also kept on this machine, in
-          the browser's private storage for this page, so that a closed tab loses nothing. That is deleted when the run
-          is finished or cancelled; after a stop it waits until you go on or press <em>Forget it</em>.
+          During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
+          browser's private storage for this page, so that nothing is lost if the tab is closed. They are deleted when
+          the run is finished or cancelled; after a stop they stay until you continue or press <em>Forget it</em>.
         </p>
       </Fold>
     </div>
@@ -39,7 +40,7 @@ function Absent({ reason, advice }: { reason: string; advice: string }) {
   return (
     <div class="strip warning" role="alert">
       <p>
-        <strong>This browser cannot train here.</strong> {reason}
+        <strong>This browser cannot train.</strong> {reason}
       </p>
       <p>
         <strong>What to do:</strong> {advice}

@@ -1,4 +1,4 @@
-/** Card 1: choosing a text, and seeing what the model will read of it. */
+/** Card 1: choose a text, and see what the model will read of it. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -10,8 +10,9 @@ import { bytes, counted } from "../words";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
+import "./text.css";
 
-/** Longer pastes become a text at once: a browser takes seconds to lay out a large text box. */
+/** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
 const LONG_PASTE = 20_000;
 
 export const dropping = signal(false);
@@ -42,8 +43,8 @@ export function TextCard() {
 
 function DoneLine() {
   if (!text.value) return null;
-  const { name, bytes: size, summary } = text.value;
-  const rows = summary && `, ${counted(summary.rows, "row")}, ${summary.heldOut} held out`;
+  const { name, bytes: size, dataset } = text.value;
+  const rows = dataset && `, ${counted(dataset.rows, "row")}, ${dataset.heldOut} held out`;
   return (
     <>
       {name}, {bytes(size)}
@@ -112,10 +113,10 @@ function Chosen() {
   return (
     <div class="chosen">
       <h3 ref={title} tabIndex={-1}>
-        {text.value?.summary ? "What the model will read" : "Your text"}
+        {text.value?.dataset ? "What the model will read" : "Your text"}
       </h3>
       <Preview />
-      {text.value?.summary && (
+      {text.value?.dataset && (
         <button type="button" class="primary" disabled={training.value} onClick={accept}>
           Use this text
         </button>

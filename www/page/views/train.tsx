@@ -1,7 +1,7 @@
-/** Card 3: one button, then the run as it goes. */
+/** Card 3: one button, then the progress of the run. */
 
 import { estimate } from "../estimate";
-import { elsewhere } from "../lock";
+import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
@@ -12,7 +12,8 @@ import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Timeline } from "./timeline";
-import { Elsewhere, Offer } from "./unfinished";
+import { Offer, OtherTab } from "./unfinished";
+import "./train.css";
 
 export function TrainCard() {
   const now = run.value;
@@ -56,12 +57,12 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
-      <Elsewhere />
+      <OtherTab />
       <div class="buttons">
         <button
           type="button"
           class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={elsewhere.value || changingModel.value}
+          disabled={otherTabTrains.value || changingModel.value}
           onClick={() => {
             changing.value = null;
             train();
@@ -77,7 +78,7 @@ function Start({ again }: { again: boolean }) {
               startFrom.value = null;
             }}
           >
-            Start from nothing instead
+            Start with a new adapter instead
           </button>
         )}
         {again && changing.value === "train" && (
@@ -96,21 +97,21 @@ function Start({ again }: { again: boolean }) {
   );
 }
 
-/** The run starts from an adapter, not from nothing. */
+/** Says which adapter the run starts from, if it is not a new one. */
 function From() {
   const from = startFrom.value;
   if (!from) return null;
   return (
     <p class="from">
       The run starts from {openedFrom.value ?? `your adapter of step ${from.step}`}. Its rank ({from.rank}), alpha (
-      {from.alpha}) and layers stay as they are, whatever the model's card says.
+      {from.alpha}) and layers stay as they are, whatever the settings in the model card say.
     </p>
   );
 }
 
-/** A software adapter is said in a sentence, with its speed. */
+/** Says that the model runs in software, and how fast. */
 function SoftwareNote() {
-  if (model.value.state !== "ready" || !model.value.info.gpu.software || !settings.value) return null;
+  if (model.value.state !== "ready" || !model.value.info.device.software || !settings.value) return null;
   const { batch, seqLen } = settings.value;
   const measured = estimate.value;
   const speed = measured && measured !== "measuring" ? `, at ${count(measured.tokensPerSecond)} tokens/s` : "";
@@ -153,7 +154,7 @@ function Progress(now: Run) {
         </div>
       )}
       {now.outcome?.reason === "early_stop" && (
-        <p class="quiet">It ended early, because the held-out rows no longer gained.</p>
+        <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       {now.warnings.map((warning) => (
@@ -174,9 +175,8 @@ function phaseWords({ phase }: Run): string {
 }
 
 function pauseWords({ phase, step, savedStep }: Run): string {
-  if (phase?.phase !== "paused") return "Paused; at most the step under way is still finished.";
-  const safe =
-    step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so this tab may be closed meanwhile.` : "";
+  if (phase?.phase !== "paused") return "Pausing when the step under way is finished.";
+  const safe = step > 0 && step === savedStep ? ` Step ${count(step)} is saved, so you may close this tab.` : "";
   return `Paused; nothing is computed until you resume.${safe}`;
 }
 

@@ -1,29 +1,37 @@
-/** The offer to go on with a run that was stopped, or that a closed tab cut short. */
+/** The offer to continue a run that was stopped, or that a closed tab cut short. */
 
-import { elsewhere } from "../lock";
+import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
-import { goOn } from "../run";
+import { continueRun } from "../run";
 import { model } from "../state";
 import { forget, offer } from "../unfinished";
 import { count, duration } from "../words";
+import "./unfinished.css";
 
 export function Offer({ primary = false }: { primary?: boolean }) {
   const saved = offer.value;
-  if (!saved || elsewhere.value) return null;
+  if (!saved || otherTabTrains.value) return null;
   const { step, settings, text, savedAt, fits } = saved;
   const where = `step ${count(step)} of ${count(settings.steps)}`;
   return (
-    <section class="offer" aria-label="A run to go on with">
+    <section class="offer" aria-label="An unfinished run">
       <p>
-        <strong>A run can go on.</strong> {text.name}, {where}, kept in this browser's private storage{" "}
-        {duration(Math.max(0, Date.now() - savedAt))} ago. Another run would take its place.
+        <strong>You have an unfinished run.</strong> {text.name}, {where}, saved in this browser's private storage{" "}
+        {duration(Math.max(0, Date.now() - savedAt))} ago. A new run replaces it.
       </p>
       {!fits && model.value.state === "ready" && (
-        <p class="note">It learns with another model, {saved.model.name}: load that one in the model's card first.</p>
+        <p class="note">
+          It was started with another model, {saved.model.name}: load that one in the model card first.
+        </p>
       )}
       <div class="buttons">
-        <button type="button" class={primary ? "primary" : ""} disabled={!fits || changingModel.value} onClick={goOn}>
-          Go on where you stopped ({where})
+        <button
+          type="button"
+          class={primary ? "primary" : ""}
+          disabled={!fits || changingModel.value}
+          onClick={continueRun}
+        >
+          Continue where you left off ({where})
         </button>
         <button type="button" class="plain" onClick={forget}>
           Forget it
@@ -33,8 +41,8 @@ export function Offer({ primary = false }: { primary?: boolean }) {
   );
 }
 
-export function Elsewhere() {
-  if (!elsewhere.value) return null;
+export function OtherTab() {
+  if (!otherTabTrains.value) return null;
   return (
     <p class="note" role="status">
       Another tab of this page is training. You can start here when that one is done.

@@ -2,6 +2,7 @@
 
 import type {
   AdapterFiles,
+  AdapterInput,
   DatasetSummary,
   Event,
   Generated,
@@ -10,9 +11,8 @@ import type {
   Probe,
   Settings,
   Stats,
-} from "../api/events";
+} from "../api/types";
 import type { RangeSource } from "../api/weights";
-import type { AdapterInput } from "./protocol";
 
 export interface EngineFiles {
   name: string;
@@ -25,20 +25,26 @@ export interface EngineFiles {
 }
 
 export interface TrainOptions {
-  /** Where the adapter starts. */
+  /** The adapter to start from. */
   init?: AdapterInput;
-  /** A checkpoint to go on from; its settings count, and its events are told again first. */
+  /** The run state to continue from: its settings are used, and its events are repeated first. */
   resume?: Uint8Array;
-  /** Hears of a checkpoint every half a minute, on stop and on pause. */
-  onCheckpoint?: (bytes: Uint8Array<ArrayBuffer>) => void;
+  /** Gets the run state every half minute, at a stop and at a pause. */
+  onRunState?: (bytes: Uint8Array<ArrayBuffer>) => void;
+}
+
+export interface Dataset {
+  summary(): DatasetSummary;
+  free(): void;
 }
 
 export interface Engine {
   info(): ModelInfo;
   defaults(): Settings;
-  dataset(documents: { name: string; bytes: Uint8Array }[], settings: Settings): DatasetSummary;
-  probe(settings: Settings): Promise<Probe>;
+  dataset(documents: { name: string; bytes: Uint8Array }[], settings: Settings): Dataset;
+  probe(dataset: Dataset, settings: Settings): Promise<Probe>;
   train(
+    dataset: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
     onAdapter: (adapter: AdapterFiles) => void,
@@ -49,12 +55,14 @@ export interface Engine {
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
+  adapterSize(rank: number, targets: string): number;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;
 }
 
-/** The module wasm-bindgen writes. */
+/** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  modelSize(config: Uint8Array): number;
   Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
 }

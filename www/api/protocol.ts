@@ -1,8 +1,10 @@
-/** What the page and the worker say to each other: one request, then notes about it, then one answer. */
+/** What a session and its worker say to each other: one request, then notes about it, then one reply. */
 
-import type { PlainError } from "../api/errors";
+import type { PlainError } from "./errors";
+import type { RunRecord } from "./run_store";
 import type {
   AdapterFiles,
+  AdapterInput,
   DatasetSummary,
   Event,
   Generated,
@@ -11,39 +13,34 @@ import type {
   Probe,
   Settings,
   Stats,
-} from "../api/events";
-import type { ModelFiles } from "../api/weights";
-import type { RunRecord } from "./vault";
-
-export interface TextDocument {
-  name: string;
-  content: Blob;
-}
-
-/** PEFT's two files. */
-export interface AdapterInput {
-  config: string;
-  weights: Uint8Array<ArrayBuffer>;
-}
+  TextDocument,
+} from "./types";
+import type { ModelFiles } from "./weights";
 
 export interface Training {
+  /** The id of a dataset. */
+  dataset: number;
   settings: Settings;
   init?: AdapterInput;
-  /** A checkpoint to go on from. */
+  /** The run state to continue from. */
   resume?: Uint8Array<ArrayBuffer>;
-  /** With it, the run is kept in the browser's storage while it goes on. */
+  /** With it, the run is kept in the browser's storage until it is over. */
   record?: RunRecord;
 }
 
-/** Every call the worker answers. `load` comes first; calls are answered one after the other. */
+/** Every call that the worker serves. `load` comes first; calls are served one after the other. */
 export interface Calls {
   load: { input: { program: WebAssembly.Module; files: ModelFiles }; output: Loaded };
-  dataset: { input: { documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
-  probe: { input: Settings; output: Probe };
+  /** The worker keeps the dataset under the given id until it is released. */
+  dataset: { input: { id: number; documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
+  release: { input: number; output: undefined };
+  probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  adapterSize: { input: { rank: number; targets: string }; output: number };
+  modelSize: { input: Blob; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }
@@ -57,7 +54,7 @@ export type Wish = { call: "stop"; keep: boolean } | { call: "pause"; paused: bo
 
 export type ToWorker = Request | Wish;
 
-/** What a call may say before it is answered. */
+/** What a call may report before it is over. */
 export type Note =
   | { type: "event"; event: Event }
   | { type: "adapter"; adapter: AdapterFiles }
@@ -68,7 +65,7 @@ export type Note =
 
 export type FromWorker =
   | { type: "note"; id: number; note: Note }
-  | { type: "answer"; id: number; value: unknown }
+  | { type: "result"; id: number; value: unknown }
   | { type: "failure"; id: number; error: PlainError }
-  /** The engine trapped: nothing this worker says after it can be trusted. */
+  /** The engine trapped: nothing this worker says after that can be trusted. */
   | { type: "dead"; message: string };

@@ -1,6 +1,6 @@
 /**
- * A file that can tell whether it is whole: "tabtune1", the SHA-256 of the rest, the length of a header, the header as JSON, and
- * the parts one after the other. A write that was cut short, or a bit that turned over, is found when the file is opened.
+ * A file that shows whether it is whole: "tabtune1", the SHA-256 of the rest, the length of a header, the header as
+ * JSON, and the parts one after the other. A write that was cut short or a flipped bit is noticed when it is opened.
  */
 
 const MAGIC = new TextEncoder().encode("tabtune1");
@@ -26,7 +26,7 @@ export async function seal(header: object, parts: Bytes[]): Promise<Bytes> {
   return file;
 }
 
-/** Null: not whole, or not one of these files. */
+/** Returns null if the file is not whole, or not one of these files. */
 export async function unseal<Header>(file: Bytes): Promise<{ header: Header; parts: Bytes[] } | null> {
   if (file.length < HEADER_AT || !same(file.subarray(0, HASH_AT), MAGIC)) return null;
   if (!same(file.subarray(HASH_AT, LENGTH_AT), await hash(file))) return null;

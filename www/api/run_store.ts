@@ -1,16 +1,16 @@
 /**
- * The one unfinished run that this machine keeps, in the browser's private storage (OPFS): a file `run` with the text and the
- * settings, written once, and two generations of checkpoints in turn, so that a kill in the middle of a write loses nothing.
- * Writing needs a worker; reading and forgetting do not. Whoever changes anything here holds the lock of the run.
+ * The unfinished run that this machine keeps, at most one, in the browser's private storage (OPFS): a file `run` with
+ * the text and the settings, written once, and two generations of the run state in turn, so that a kill in the middle
+ * of a write loses nothing. Writing needs a worker; reading and forgetting do not. Only the tab that holds the run's
+ * lock may change anything here.
  */
 
-import { LoraError } from "../api/errors";
-import type { Settings } from "../api/events";
-import { bytesOf } from "../api/weights";
-import type { TextDocument } from "./protocol";
+import { LoraError } from "./errors";
 import { seal, unseal } from "./sealed";
+import type { Settings, TextDocument } from "./types";
+import { bytesOf } from "./weights";
 
-/** Everything but the checkpoint that a run needs to go on in another tab. */
+/** Everything that a run needs to continue in another tab, except its state. */
 export interface RunRecord {
   id: string;
   settings: Settings;
@@ -23,7 +23,7 @@ export interface RunRecord {
 export interface SavedRun extends RunRecord {
   step: number;
   savedAt: number;
-  checkpoint: Uint8Array<ArrayBuffer>;
+  state: Uint8Array<ArrayBuffer>;
 }
 
 type RunHeader = Pick<RunRecord, "id" | "settings" | "model"> & {
@@ -33,9 +33,11 @@ type Generation = Pick<SavedRun, "id" | "step" | "savedAt" | "ms"> & { generatio
 
 const FOLDER = "unfinished-run";
 const RUN = "run";
-const GENERATIONS = ["checkpoint-a", "checkpoint-b"];
+const GENERATIONS = ["state-a", "state-b"];
+/** What the generations were called before: still read, never written, and deleted with the run. */
+const OLDER_NAMES = ["checkpoint-a", "checkpoint-b"];
 
-/** The newest checkpoint that is whole, with its text; null if there is none, or no storage. */
+/** Reads the newest run state that is whole, with its text. Returns null if there is none, or no storage. */
 export async function readRun(): Promise<SavedRun | null> {
   const folder = await openFolder(false);
   const run = folder && (await readSealed<RunHeader>(folder, RUN));
@@ -43,8 +45,8 @@ export async function readRun(): Promise<SavedRun | null> {
   const { id, settings, model, text } = run.header;
   const whole = await wholeGenerations(folder, id);
   const [newest] = whole.sort((a, b) => b.header.generation - a.header.generation);
-  const checkpoint = newest?.parts[0];
-  if (!newest || !checkpoint) return null;
+  const state = newest?.parts[0];
+  if (!newest || !state) return null;
   const { step, savedAt, ms } = newest.header;
   const documents = text.files.map((name, index) => ({ name, content: new Blob(run.parts.slice(index, index + 1)) }));
   const { name, prompt } = text;
@@ -56,39 +58,42 @@ export async function readRun(): Promise<SavedRun | null> {
     step,
     savedAt,
     ms,
-    checkpoint,
+    state,
   };
 }
 
-/** Leaves nothing behind. */
+/** Deletes the run and everything that belongs to it. */
 export async function forgetRun() {
   const root = await storage();
   await root?.removeEntry(FOLDER, { recursive: true }).catch(ignoreMissing);
 }
 
-/** Writes the next checkpoint over the older generation. Throws if it is not on the disk to the last byte. */
-export async function writeRun(record: RunRecord, step: number, checkpoint: Uint8Array<ArrayBuffer>) {
+/** Writes the next run state over the older generation. Throws unless every byte of it reached the disk. */
+export async function writeRun(record: RunRecord, step: number, state: Uint8Array<ArrayBuffer>) {
   const folder = await openFolder(true);
   if (!folder) throw unkept("this browser keeps no files for this page");
   const { id, settings, model, text, ms } = record;
   if ((await readSealed<RunHeader>(folder, RUN))?.header.id !== id) {
-    // The checkpoints of the run before would not be read with this text; they are in the way of its privacy, though.
-    for (const name of GENERATIONS) await folder.removeEntry(name).catch(ignoreMissing);
+    // States of the previous run would not be read with this text, but it is a matter of privacy that they go.
+    for (const name of [...GENERATIONS, ...OLDER_NAMES]) await folder.removeEntry(name).catch(ignoreMissing);
     const { documents, ...about } = text;
     const header: RunHeader = { id, settings, model, text: { ...about, files: documents.map(({ name }) => name) } };
     await write(folder, RUN, await seal(header, await Promise.all(documents.map(({ content }) => bytesOf(content)))));
   }
   const whole = await wholeGenerations(folder, id);
   const generation = Math.max(0, ...whole.map(({ header }) => header.generation)) + 1;
-  const free = GENERATIONS.find((name) => !whole.some((other) => other.name === name));
-  const [oldest] = whole.sort((a, b) => a.header.generation - b.header.generation);
+  const age = (name: string) => whole.find((other) => other.name === name)?.header.generation ?? 0;
+  const [oldest] = GENERATIONS.toSorted((a, b) => age(a) - age(b));
   const header: Generation = { id, generation, step, savedAt: Date.now(), ms };
-  await write(folder, free ?? (oldest?.name as string), await seal(header, [checkpoint]));
+  await write(folder, oldest as string, await seal(header, [state]));
 }
 
 async function wholeGenerations(folder: FileSystemDirectoryHandle, id: string) {
   const all = await Promise.all(
-    GENERATIONS.map(async (name) => ({ name, sealed: await readSealed<Generation>(folder, name) })),
+    [...GENERATIONS, ...OLDER_NAMES].map(async (name) => ({
+      name,
+      sealed: await readSealed<Generation>(folder, name),
+    })),
   );
   return all.flatMap(({ name, sealed }) => (sealed?.header.id === id ? [{ name, ...sealed }] : []));
 }
@@ -98,7 +103,7 @@ async function readSealed<Header>(folder: FileSystemDirectoryHandle, name: strin
   return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
 }
 
-/** Chromium answers a write past the quota with a short count and no error, so the count is the proof. */
+/** Past the quota, Chromium writes fewer bytes without an error, so the number of bytes written is the proof. */
 async function write(folder: FileSystemDirectoryHandle, name: string, bytes: Uint8Array) {
   const file = (await folder.getFileHandle(name, { create: true })) as Writable;
   const access = await file.createSyncAccessHandle();
@@ -127,7 +132,7 @@ async function openFolder(create: boolean): Promise<FileSystemDirectoryHandle | 
   return root?.getDirectoryHandle(FOLDER, { create }).catch(ignoreMissing);
 }
 
-/** Private windows of some browsers have none. */
+/** Undefined in private windows of some browsers, which have no storage. */
 function storage(): Promise<FileSystemDirectoryHandle | undefined> {
   return navigator.storage?.getDirectory?.().catch(() => undefined) ?? Promise.resolve(undefined);
 }

@@ -1,4 +1,9 @@
-/** What goes in and comes out of the engine. Everything here is plain data that survives `postMessage`. */
+/** What goes into the engine and comes out of it. Everything here is plain data that survives `postMessage`. */
+
+export interface TextDocument {
+  name: string;
+  content: Blob;
+}
 
 export interface Settings {
   seqLen: number;
@@ -17,15 +22,15 @@ export interface Settings {
   steps: number;
   clip: number;
   weightDecay: number;
-  /** The part of an adapter's inputs that is zeroed at random while it learns. */
+  /** The fraction of an adapter's inputs that is set to zero at random while it learns. */
   dropout: number;
   /** Fraction of the rows. */
   holdout: number;
-  /** The most rows that are held out with the usual fraction; null: any number. */
+  /** The most rows that the default fraction may hold out; null: no limit. */
   holdoutAtMost: number | null;
   /** Steps between evaluations; 0: a tenth of the run. */
   evalEvery: number;
-  /** Evaluations in a row without a better one after which the run ends; 0: never. */
+  /** The run ends after so many evaluations in a row without a better one; 0: never. */
   patience: number;
   /** Steps between samples; 0: none. */
   sampleEvery: number;
@@ -47,7 +52,7 @@ export interface ModelInfo {
   heads: number;
   sha256: string;
   weightBytes: number;
-  gpu: { name: string; software: boolean; maxBindingBytes: number };
+  device: { name: string; software: boolean; maxBindingBytes: number };
 }
 
 export interface Loaded {
@@ -66,7 +71,8 @@ export interface DatasetSummary {
   /** Held-out ones included. */
   rows: number;
   heldOut: number;
-  targets: number;
+  /** The tokens that carry loss, in the rows to train on. */
+  labels: number;
   tokensPerCharacter: number;
   /** 150 steps or three epochs, whichever is more. */
   defaultSteps: number;
@@ -75,16 +81,27 @@ export interface DatasetSummary {
   preview: { tokens: { text: string; trained: boolean }[] }[];
 }
 
+/** A text as rows, held by the worker that made it. Release it when it is no longer needed. */
+export interface Dataset extends DatasetSummary {
+  id: number;
+}
+
 export interface Probe {
   msPerStep: number;
   tokensPerSecond: number;
   etaMs: number;
 }
 
-/** The two PEFT files of an adapter, and what the page says about them. */
-export interface AdapterFiles {
+/** PEFT's two files of an adapter. */
+export interface AdapterInput {
+  /** adapter_config.json */
   config: string;
+  /** adapter_model.safetensors */
   weights: Uint8Array<ArrayBuffer>;
+}
+
+/** An adapter, and what the page says about it. */
+export interface AdapterFiles extends AdapterInput {
   rank: number;
   alpha: number;
   targets: string[];
@@ -111,14 +128,30 @@ export interface Generated {
 }
 
 export interface Stats {
-  gpuBytes: number;
-  gpuPeakBytes: number;
+  deviceBytes: number;
+  devicePeakBytes: number;
   buffers: number;
   pipelines: number;
 }
 
 export type Event =
-  | ({ type: "config" } & Record<string, unknown>)
+  /** Everything that is needed to repeat the run. */
+  | {
+      type: "config";
+      base: string;
+      baseSha256: string;
+      /** How the frozen weights are stored. */
+      weights: string;
+      dataSha256: string;
+      /** Of the adapter that the run starts from. */
+      initSha256: string | null;
+      version: string;
+      device: string;
+      rows: number;
+      heldOut: number;
+      parameters: number;
+      settings: Settings;
+    }
   | { type: "phase"; phase: "loading" | "compiling" | "training" | "paused"; done: number; total: number }
   | {
       type: "step";
@@ -133,7 +166,7 @@ export type Event =
   | { type: "eval"; step: number; loss: number; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
   | { type: "warning"; code: string; message: string }
-  /** The run can be taken up again from here. */
+  /** The run can be resumed from here. */
   | { type: "checkpoint"; step: number }
   | {
       type: "done";

@@ -1,0 +1,78 @@
+//! A text as rows, in JavaScript's hands.
+
+use std::rc::{Rc, Weak};
+
+use js_sys::{Array, Reflect};
+use wasm_bindgen::prelude::*;
+
+use super::Parts;
+use super::convert::{Js, js_error, needed, to_js};
+use crate::error::{Error, Result};
+use crate::run::Settings;
+use crate::text::dataset::{self, PAGE_LIMIT};
+use crate::text::formats::Document;
+use crate::text::preview::preview;
+
+/// How many rows the page shows as tokens.
+const PREVIEWED: usize = 5;
+
+/// Whoever made it frees it. The rows live on until no run uses them.
+#[wasm_bindgen]
+#[derive(Clone)]
+pub struct Dataset {
+    rows: Rc<dataset::Dataset>,
+    seq_len: usize,
+    summary: JsValue,
+    /// The engine that made it: the tokens are those of its model.
+    made_by: Weak<Parts>,
+}
+
+#[wasm_bindgen]
+impl Dataset {
+    /// Counts, warnings, and the first rows as tokens.
+    pub fn summary(&self) -> JsValue {
+        self.summary.clone()
+    }
+}
+
+impl Dataset {
+    /// From `[{ name, bytes }]`.
+    pub(super) fn new(parts: &Rc<Parts>, documents: &Array, settings: &Settings) -> Js<Dataset> {
+        let document = |value: JsValue| {
+            let name = Reflect::get(&value, &"name".into())?.as_string().unwrap_or_default();
+            Ok(Document { name, bytes: needed(&value, "bytes")? })
+        };
+        let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
+        let (tokenizer, options) = (&parts.base.tokenizer, settings.dataset_options(PAGE_LIMIT));
+        let rows = dataset::Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
+        let summary = serde_json::json!({
+            "characters": rows.characters,
+            "tokens": rows.tokens,
+            "rows": rows.rows.len() + rows.held_out.len(),
+            "heldOut": rows.held_out.len(),
+            "labels": rows.labels(),
+            "tokensPerCharacter": rows.tokens as f64 / rows.characters.max(1) as f64,
+            "defaultSteps": settings.default_steps(rows.rows.len()),
+            "warnings": rows.warnings,
+            "preview": preview(tokenizer, &rows.rows, PREVIEWED),
+        });
+        Ok(Dataset {
+            rows: Rc::new(rows),
+            seq_len: settings.seq_len,
+            summary: to_js(&summary),
+            made_by: Rc::downgrade(parts),
+        })
+    }
+
+    /// The rows, for a run of this engine with these settings. Errors: `Dataset`, `Setting`.
+    pub(super) fn rows_for(&self, parts: &Rc<Parts>, settings: &Settings) -> Result<&dataset::Dataset> {
+        if !Weak::ptr_eq(&self.made_by, &Rc::downgrade(parts)) {
+            return Err(Error::Dataset { reason: "another engine made it".to_string() });
+        }
+        if settings.seq_len != self.seq_len {
+            let expected = format!("{}, the length of the rows of this dataset", self.seq_len);
+            return Err(Error::Setting { name: "seq-len".to_string(), value: settings.seq_len.to_string(), expected });
+        }
+        Ok(&self.rows)
+    }
+}

@@ -1,0 +1,69 @@
+//! Runs that JavaScript starts.
+
+use std::rc::Rc;
+
+use js_sys::{Function, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+use super::convert::{Js, adapter_files, adapter_object, bytes_of, call, clock, from_js, js_error, to_js};
+use super::{Dataset, Parts};
+use crate::error::Error;
+use crate::run::{self, Event, Hooks, Kept, Method, RunState, SAVE_EVERY_MS, SaveHook, Settings, Start};
+
+impl Parts {
+    pub(super) async fn probe(self: &Rc<Self>, data: &Dataset, settings: JsValue) -> Js<JsValue> {
+        let settings: Settings = from_js("settings", settings)?;
+        let rows = data.rows_for(self, &settings).map_err(js_error)?;
+        let ms = run::probe(&self.base, rows, &settings, &clock()).await.map_err(js_error)?;
+        let tokens = (settings.batch * settings.seq_len * settings.accumulate) as f64;
+        Ok(to_js(&serde_json::json!({
+            "msPerStep": ms,
+            "tokensPerSecond": tokens / ms * 1000.0,
+            "etaMs": ms * f64::from(settings.steps),
+        })))
+    }
+
+    pub(super) async fn train(
+        self: &Rc<Self>,
+        data: &Dataset,
+        settings: JsValue,
+        on_event: Function,
+        on_adapter: Function,
+        options: JsValue,
+    ) -> Js<JsValue> {
+        let mut settings: Settings = from_js("settings", settings)?;
+        let option = |name: &str| {
+            Reflect::get(&options, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
+        };
+        let init = option("init").map(|init| adapter_files(&init)).transpose()?;
+        let start = match (bytes_of(&options, "resume"), &init) {
+            (Some(bytes), _) => {
+                let state = RunState::from_bytes(&bytes).map_err(js_error)?;
+                settings = state.settings.clone();
+                Start::Resume(Box::new(state))
+            }
+            (None, Some(files)) => Start::Adapter(files),
+            (None, None) => Start::Fresh,
+        };
+        if settings.method == Method::Full {
+            return Err(js_error(Error::NotYet { what: "full fine-tuning in a browser".to_string() }));
+        }
+        let rows = data.rows_for(self, &settings).map_err(js_error)?;
+        let control = self.new_control();
+        let mut emit = |event: Event| call(&on_event, &to_js(&event));
+        let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
+        let on_run_state = option("onRunState").and_then(|hook| hook.dyn_into::<Function>().ok());
+        let mut save = |bytes: Vec<u8>| {
+            if let Some(hook) = &on_run_state {
+                call(hook, &Uint8Array::from(bytes.as_slice()));
+            }
+        };
+        let save = on_run_state.is_some().then_some(SaveHook { every_ms: SAVE_EVERY_MS, save: &mut save });
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep, save };
+        let outcome = run::train(&self.base, rows, &settings, start, &control, &clock(), hooks).await;
+        if let Some(kept) = outcome.map_err(js_error)?.kept {
+            self.load(kept)?;
+        }
+        Ok(JsValue::UNDEFINED)
+    }
+}

@@ -1,0 +1,194 @@
+/** The engine itself, without the page and its worker: what it sends has the declared keys, and handles never trap. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { close, open, samplesFolder } from "./browser.mjs";
+import * as declared from "./keys.mjs";
+
+const wasm = fileURLToPath(new URL("../../www/worker/wasm", import.meta.url));
+const text = readFileSync(join(samplesFolder, "cook.txt"), "utf8").slice(0, 4000);
+
+describe("the engine", () => {
+  let page;
+  before(async () => {
+    page = await open({ blank: true });
+    await page.context().route("**/engine/*", (route) => {
+      const name = new URL(route.request().url()).pathname.split("/").at(-1);
+      return route.fulfill({ path: join(wasm, name) });
+    });
+    await page.evaluate(load);
+  });
+  after(() => close(page));
+
+  test("sends objects with the keys that api/types.ts declares", async () => {
+    const sent = await page.evaluate(useEverything, text);
+    const names = (object) => Object.keys(object).sort();
+    const { notice, events, ...single } = declared;
+    for (const [name, keys] of Object.entries(single)) assert.deepEqual(sent[name], names(keys), name);
+    assert.deepEqual(
+      names(sent.events),
+      names(events).filter((type) => type !== "warning"),
+    );
+    for (const [type, keys] of Object.entries(sent.events)) assert.deepEqual(keys, names(events[type]), type);
+    for (const keys of sent.warnings) assert.deepEqual(keys, names(notice));
+    assert.ok(sent.warnings.length > 0);
+  });
+
+  test("counts parameters without loading anything", async () => {
+    const [model, read, adapter, counted] = await page.evaluate(async () => {
+      const { engine, settings, modelSize, dataset } = self.made;
+      const config = new Uint8Array(await (await fetch("./base/config.json")).arrayBuffer());
+      let parameters;
+      const rows = dataset(settings);
+      await engine.train(
+        rows,
+        settings,
+        (event) => {
+          if (event.type === "config") parameters = event.parameters;
+        },
+        () => {},
+        {},
+      );
+      rows.free();
+      const { rank, targets } = settings;
+      return [engine.info().parameters, modelSize(config), parameters, engine.adapterSize(rank, targets)];
+    });
+    assert.equal(read, model);
+    assert.equal(counted, adapter);
+  });
+
+  test("trains on although its dataset is freed meanwhile", async () => {
+    const losses = await page.evaluate(async () => {
+      const { engine, settings, dataset } = self.made;
+      const run = (onStep) => {
+        const losses = [];
+        const rows = dataset(settings);
+        const hear = (event) => {
+          if (event.type !== "step") return;
+          losses.push(event.loss);
+          onStep(rows);
+        };
+        const running = engine.train(rows, settings, hear, () => {}, {});
+        return { running: running.then(() => losses), rows };
+      };
+      const held = run(() => {});
+      const expected = await held.running;
+      held.rows.free();
+      const freedAtOnce = run(() => {});
+      freedAtOnce.rows.free();
+      const freedAtAStep = run((rows) => rows.__wbg_ptr && rows.free());
+      // Both run side by side, which the engine allows.
+      return [expected, await freedAtOnce.running, await freedAtAStep.running];
+    });
+    assert.ok(losses[0].length > 0);
+    assert.deepEqual(losses[1], losses[0]);
+    assert.deepEqual(losses[2], losses[0]);
+  });
+
+  test("refuses a dataset of another engine, a freed one, and rows of another length", async () => {
+    const refused = await page.evaluate(async () => {
+      const { engine, another, settings, dataset } = self.made;
+      const rows = dataset(settings);
+      const errors = [];
+      const attempt = async (act) => {
+        try {
+          await act();
+          errors.push("accepted");
+        } catch (error) {
+          errors.push(error instanceof WebAssembly.RuntimeError ? "a trap" : `${error.code}: ${error.message}`);
+        }
+      };
+      const other = await another();
+      await attempt(() => other.probe(rows, settings));
+      await attempt(() =>
+        other.train(
+          rows,
+          settings,
+          () => {},
+          () => {},
+          {},
+        ),
+      );
+      await attempt(() => engine.probe(rows, { ...settings, seqLen: 16 }));
+      rows.free();
+      await attempt(() => engine.probe(rows, settings));
+      await attempt(() => engine.adapterSize(0, "all-linear"));
+      await engine.probe(dataset(settings), settings);
+      return errors;
+    });
+    assert.match(refused[0], /^dataset: .*another engine made it/);
+    assert.match(refused[1], /^dataset: .*another engine made it/);
+    assert.match(refused[2], /^setting: `seq-len` = 16: expected 32/);
+    assert.match(refused[3], /null pointer/);
+    assert.match(refused[4], /^setting: `rank` = 0/);
+    assert.deepEqual(page.faults, []);
+  });
+});
+
+/** Runs in the page, as the next ones do. */
+async function load() {
+  const program = await import("./engine/tabtune.js");
+  await program.default();
+  const bytes = async (name) => new Uint8Array(await (await fetch(`./base/${name}`)).arrayBuffer());
+  const weights = await bytes("model.safetensors");
+  const files = {
+    name: "base",
+    config: await bytes("config.json"),
+    tokenizer: await bytes("tokenizer.json"),
+    weights: { bytes: weights.length, read: async (at, length) => weights.slice(at, at + length) },
+  };
+  const another = () => program.Engine.create(files, (event) => seen(event));
+  const events = {};
+  function seen(event) {
+    events[event.type] = Object.keys(event).sort();
+  }
+  const engine = await another();
+  const settings = { ...engine.defaults(), seqLen: 32, batch: 1, steps: 3, evalEvery: 2, sampleEvery: 2 };
+  Object.assign(settings, { prompt: "Take", maxTokens: 4, holdout: 0.01 });
+  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize };
+}
+
+/** Returns the keys of everything that the engine sends. */
+async function useEverything(text) {
+  const keys = (object) => Object.keys(object).sort();
+  const { engine, settings, events, seen } = self.made;
+  self.made.dataset = (settings, content = text) =>
+    engine.dataset([{ name: "cook.txt", bytes: new TextEncoder().encode(content) }], settings);
+  const rows = self.made.dataset(settings);
+  const summary = rows.summary();
+  const foreign = self.made.dataset(settings, "Το καράβι έφυγε από το λιμάνι με τον άνεμο στα πανιά. ".repeat(20));
+  const { warnings } = foreign.summary();
+  foreign.free();
+  const probe = await engine.probe(rows, settings);
+  let adapter;
+  const keep = (files) => {
+    adapter = files;
+  };
+  await engine.train(rows, settings, seen, keep, { onRunState: () => {} });
+  // A run that is stopped saves its state, and says so.
+  const stop = (event) => {
+    seen(event);
+    if (event.type === "step") engine.stop(true);
+  };
+  await engine.train(rows, { ...settings, steps: 50 }, stop, keep, { onRunState: () => {} });
+  rows.free();
+  const options = { prompt: "Take", adapter: true, strength: 1, seed: 0, maxTokens: 3 };
+  const generated = await engine.generate({ ...options, temperature: 0, topK: 0, topP: 1 }, () => {});
+  return {
+    events,
+    warnings: warnings.map(keys),
+    settings: keys(engine.defaults()),
+    modelInfo: keys(engine.info()),
+    device: keys(engine.info().device),
+    datasetSummary: keys(summary),
+    previewRow: keys(summary.preview[0]),
+    previewToken: keys(summary.preview[0].tokens[0]),
+    probe: keys(probe),
+    adapterFiles: keys(adapter),
+    generated: keys(generated),
+    stats: keys(engine.stats()),
+  };
+}

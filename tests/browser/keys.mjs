@@ -1,0 +1,131 @@
+// @ts-check
+/**
+ * The keys of everything that the engine sends, as src/web.rs writes them. TypeScript holds each list to its interface
+ * in www/api/types.ts: a key that is missing here or there is an error. `engine.mjs` holds them to the engine.
+ */
+
+/** @import * as api from "../../www/api/types" */
+
+/** @template T @typedef {Record<keyof T, true>} Keys */
+
+/** @type {Keys<api.Settings>} */
+export const settings = {
+  seqLen: true,
+  batch: true,
+  accumulate: true,
+  method: true,
+  rank: true,
+  alpha: true,
+  targets: true,
+  lr: true,
+  schedule: true,
+  warmup: true,
+  steps: true,
+  clip: true,
+  weightDecay: true,
+  dropout: true,
+  holdout: true,
+  holdoutAtMost: true,
+  evalEvery: true,
+  patience: true,
+  sampleEvery: true,
+  prompt: true,
+  seed: true,
+  shuffle: true,
+  maxTokens: true,
+};
+
+/** @type {Keys<api.ModelInfo>} */
+export const modelInfo = {
+  name: true,
+  modelType: true,
+  parameters: true,
+  vocabulary: true,
+  context: true,
+  hidden: true,
+  layers: true,
+  heads: true,
+  sha256: true,
+  weightBytes: true,
+  device: true,
+};
+
+/** @type {Keys<api.ModelInfo["device"]>} */
+export const device = { name: true, software: true, maxBindingBytes: true };
+
+/** @type {Keys<api.DatasetSummary>} */
+export const datasetSummary = {
+  characters: true,
+  tokens: true,
+  rows: true,
+  heldOut: true,
+  labels: true,
+  tokensPerCharacter: true,
+  defaultSteps: true,
+  warnings: true,
+  preview: true,
+};
+
+/** @type {Keys<api.Notice>} */
+export const notice = { code: true, message: true };
+
+/** @type {Keys<api.DatasetSummary["preview"][number]>} */
+export const previewRow = { tokens: true };
+
+/** @type {Keys<api.DatasetSummary["preview"][number]["tokens"][number]>} */
+export const previewToken = { text: true, trained: true };
+
+/** @type {Keys<api.Probe>} */
+export const probe = { msPerStep: true, tokensPerSecond: true, etaMs: true };
+
+/** @type {Keys<api.AdapterFiles>} */
+export const adapterFiles = {
+  config: true,
+  weights: true,
+  rank: true,
+  alpha: true,
+  targets: true,
+  parameters: true,
+  step: true,
+  loss: true,
+};
+
+/** @type {Keys<api.Generated>} */
+export const generated = { text: true, tokens: true, reason: true };
+
+/** @type {Keys<api.Stats>} */
+export const stats = { deviceBytes: true, devicePeakBytes: true, buffers: true, pipelines: true };
+
+/** @type {{ [T in api.Event["type"]]: Keys<Extract<api.Event, { type: T }>> }} */
+export const events = {
+  config: {
+    type: true,
+    base: true,
+    baseSha256: true,
+    weights: true,
+    dataSha256: true,
+    initSha256: true,
+    version: true,
+    device: true,
+    rows: true,
+    heldOut: true,
+    parameters: true,
+    settings: true,
+  },
+  phase: { type: true, phase: true, done: true, total: true },
+  step: {
+    type: true,
+    step: true,
+    loss: true,
+    gradNorm: true,
+    lr: true,
+    tokens: true,
+    tokensPerSecond: true,
+    etaMs: true,
+  },
+  eval: { type: true, step: true, loss: true, tokens: true },
+  sample: { type: true, step: true, prompt: true, text: true },
+  warning: { type: true, code: true, message: true },
+  checkpoint: { type: true, step: true },
+  done: { type: true, step: true, baseLoss: true, bestLoss: true, bestStep: true, reason: true },
+};
