@@ -496,7 +496,7 @@ fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
     refused(&train(&data, &out, &["--resume", "nowhere"]), "io", &["nowhere"]);
-    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "checkpoint", &["holds none"]);
+    refused(&train(&data, &out, &["--resume", &folder.0.display().to_string()]), "run_state", &["holds none"]);
     refused(&train(&data, &out, &["--dropout", "1"]), "setting", &["dropout", "below 1"]);
     let conversation = folder.file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}\n");
     refused(&train(&conversation, &out, &[]), "no_chat_template", &["chat.jsonl", "line 1"]);
