@@ -227,7 +227,7 @@ def seed_tokenizer():
     )
 
 
-def seed_checkpoint():
+def seed_run_state():
     settings = {
         "seqLen": 16,
         "batch": 2,
@@ -295,16 +295,17 @@ def seed_checkpoint():
     }
     for name, extra, said in [("fresh", [], []), ("best", ["best"], events)]:
         tensors = [(tensor, "F32", [2], f32(0.5, -1)) for tensor in [*extra, "m", "p", "v"]]
-        seed("checkpoint", name, safetensors(tensors, {"tabtune": json.dumps({**state, "events": said})}))
+        seed("run_state", name, safetensors(tensors, {"tabtune": json.dumps({**state, "events": said})}))
     # Form 2 keeps every matrix by its name.
     module, shapes = "base_model.model.model.layers.0.self_attn.q_proj", [("A", [1, 2]), ("B", [2, 1])]
-    names = [(f"{part}.{module}.lora_{which}.weight", shape) for part in ["best", "m", "p", "v"] for which, shape in shapes]
+    parts = ["best", "m", "p", "v"]
+    names = [(f"{part}.{module}.lora_{which}.weight", shape) for part in parts for which, shape in shapes]
     tensors = [(name, "F32", shape, f32(0.5, -1)) for name, shape in names]
     config["device"] = config.pop("adapter")
-    seed("checkpoint", "form-2", safetensors(tensors, {"tabtune": json.dumps({**state, "form": 2, "events": events})}))
+    seed("run_state", "form-2", safetensors(tensors, {"tabtune": json.dumps({**state, "form": 2, "events": events})}))
 
 
 if __name__ == "__main__":
     shutil.rmtree(HERE / "seeds", ignore_errors=True)
-    for make in [seed_safetensors, seed_config, seed_adapter, seed_documents, seed_tokenizer, seed_checkpoint]:
+    for make in [seed_safetensors, seed_config, seed_adapter, seed_documents, seed_tokenizer, seed_run_state]:
         make()

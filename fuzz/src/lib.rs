@@ -16,7 +16,7 @@ pub type Target = fn(&[u8]) -> Result<()>;
 
 pub const TARGETS: [(&str, Target); 6] = [
     ("adapter", adapter),
-    ("checkpoint", checkpoint),
+    ("run_state", run_state),
     ("config", config),
     ("documents", documents),
     ("safetensors", safetensors),
@@ -129,7 +129,7 @@ pub fn tokenizer(bytes: &[u8]) -> Result<()> {
 }
 
 /// The state of a run that is to be resumed.
-pub fn checkpoint(bytes: &[u8]) -> Result<()> {
+pub fn run_state(bytes: &[u8]) -> Result<()> {
     let state = RunState::from_bytes(bytes)?;
     let counts = [state.step, state.updates, state.losses.since_best];
     assert!(counts.iter().all(|count| *count <= state.settings.steps), "{counts:?}");

@@ -12,8 +12,9 @@ use tabtune::run::{
 };
 
 use crate::check::{MODEL_SHAPES, close, device};
+use crate::laws::case;
 use crate::run_laws::interrupted_run;
-use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings, whole_run};
+use crate::tiny::{base_of, tiny_base, tiny_bases, tiny_data, tiny_settings, whole_run};
 
 /// One real run, stopped after step 6 and before the evaluation that follows it, as every form keeps it. Form 1 was written by version 0.1.0.
 /// `TABTUNE_WRITE_STATE=1 cargo test states_that_were_saved` writes the newest one.
@@ -151,6 +152,10 @@ crate::device_tests! {
             let base = tiny_base(&device(shape).await).await;
             resumed_equals_whole(&base, &settings(&base), &[1, 3, 4, 6], &format!("{shape:?}")).await;
         }
+        // Matrices that do not end at a multiple of 64 numbers.
+        let odd = case("llama-odd-rank-5");
+        let base = base_of(&device(Shape::Direct).await, odd.config, odd.model).await;
+        resumed_equals_whole(&base, &Settings { rank: 5, ..settings(&base) }, &[3], "odd sizes").await;
         for (base, under_way) in tiny_bases().await.iter().zip([1, 2]) {
             let settings = Settings { targets: "q_proj,down_proj".to_string(), ..settings(base) };
             resumed_equals_whole(base, &settings, &[2, 5], &format!("{under_way} steps under way")).await;

@@ -26,19 +26,24 @@ pub fn tiny_tokenizer() -> Vec<u8> {
 pub async fn tiny_base(device: &Rc<Device>) -> Base {
     // Without an end-of-text token, nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
+    base_of(device, config.as_bytes(), MODEL).await
+}
+
+/// A model of the fixtures with the tokenizer of 96 characters.
+pub async fn base_of(device: &Rc<Device>, config: &[u8], model: &[u8]) -> Base {
     let tokenizer = tiny_tokenizer();
     let files = BaseFiles {
         tokenizer: &tokenizer,
         tokenizer_config: None,
         generation_config: None,
         chat_template: None,
-        config: config.as_bytes(),
+        config,
     };
     Base::load(
         device,
         "tiny",
         &files,
-        &Source::memory("model.safetensors", MODEL.to_vec()),
+        &Source::memory("model.safetensors", model.to_vec()),
         Storage::default(),
         &mut |_, _| {},
     )
