@@ -23,6 +23,17 @@ const PREFIX: &str = "base_model.model.";
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.
+///
+/// ```no_run
+/// # use tabtune::{adapter::AdapterFiles, error::Result, model::Transformer};
+/// # fn example(model: &Transformer, config: String, weights: Vec<u8>) -> Result<Transformer> {
+/// let files = AdapterFiles { config, weights };
+/// let (adapter, parameters) = files.load(&model.device, &model.config)?;
+/// adapter.write(&model.device, &parameters);
+/// let adapted = adapter.attach(model);
+/// # Ok(adapted)
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
     pub config: String,

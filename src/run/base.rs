@@ -13,6 +13,25 @@ use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 pub type BaseFiles<'a> = TokenizerFiles<'a>;
 
 /// A base model with its tokenizer.
+///
+/// ```no_run
+/// # use std::rc::Rc;
+/// # use tabtune::{device::Device, error::Result, files::Source, model::Storage, run::{Base, BaseFiles}};
+/// # async fn example(device: &Rc<Device>, config: &[u8], tokenizer: &[u8], weights: Vec<u8>) -> Result<()> {
+/// let files = BaseFiles {
+///     config,
+///     tokenizer,
+///     tokenizer_config: None,
+///     generation_config: None,
+///     chat_template: None,
+/// };
+/// let weights = Source::memory("model.safetensors", weights);
+/// let mut progress = |done, total| println!("{done} of {total} bytes");
+/// let base = Base::load(device, "my model", &files, &weights, Storage::default(), &mut progress).await?;
+/// println!("{} parameters", base.model.config.parameters());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Base {
     pub name: String,
     pub sha256: String,
