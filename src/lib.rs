@@ -26,7 +26,7 @@
 //! use tabtune::device::{Device, DeviceOptions};
 //! use tabtune::generate::{Generator, Sampling};
 //! use tabtune::run::{Base, Control, Hooks, Settings, Start, train};
-//! use tabtune::text::{Dataset, Document, NATIVE_LIMIT};
+//! use tabtune::text::{Document, NATIVE_LIMIT};
 //!
 //! # async fn example(text: Vec<u8>) -> tabtune::error::Result<()> {
 //! let device = Device::new(DeviceOptions::default()).await?;
@@ -34,7 +34,7 @@
 //!
 //! let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
 //! let document = Document { name: "notes.txt".into(), bytes: text };
-//! let data = Dataset::from_documents(&base.tokenizer, &[document], None, &settings.dataset_options(NATIVE_LIMIT))?;
+//! let data = base.dataset(&[document], None, &settings, NATIVE_LIMIT)?;
 //!
 //! let hooks = Hooks { emit: &mut |event| println!("{event:?}"), keep: &mut |_| {}, save: None };
 //! let (control, clock) = (Control::default(), Rc::new(|| 0.0) as _);

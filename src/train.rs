@@ -193,6 +193,7 @@ impl Trainer {
 
     /// Continues where another trainer was after `step` steps. The parameters are the adapter's.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
+        assert_eq!([m.len(), v.len()], [self.buffers.m.cols; 2], "the moments of a run");
         self.step = step;
         self.buffers.m.upload(&self.device, m);
         self.buffers.v.upload(&self.device, v);
@@ -230,10 +231,10 @@ fn lists(micro: &MicroBatch) -> Lists<'_> {
     Lists { tokens, labels, rows, slot_of_row }
 }
 
-/// Starts to read four numbers that a plan leaves. Errors: `DeviceLost` when more than four results are unread.
+/// Starts to read four numbers that a plan leaves. Errors: `Internal` when more than four results are unread.
 fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Ticket> {
-    ring.start(device, &numbers.buffer(), 16)
-        .ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
+    let ticket = ring.start(device, &numbers.buffer(), 16);
+    ticket.ok_or_else(|| Error::Internal { what: "more than four results are unread".to_string() })
 }
 
 fn record_loss(

@@ -191,7 +191,7 @@ fn target_modules(spec: &AdapterSpec, config: &Config) -> Vec<String> {
 
 /// Every site with the entries of its A and its B, in the order of the model, once config and tensors agree.
 fn sites<'a>(config: &str, header: &'a Header, family: &Family) -> Result<Vec<(SiteSpec, &'a Entry, &'a Entry)>> {
-    let config = PeftConfig::parse(config)?;
+    let config = PeftConfig::parse(config, family)?;
     let mut found: BTreeMap<(usize, Target), [Option<&Entry>; 2]> = BTreeMap::new();
     for entry in &header.entries {
         let (layer, target, which) = parse_key(&entry.name, family)?;

@@ -116,6 +116,7 @@ impl Recorder {
         let mut grad = grad.borrow_mut();
         match grad.as_ref() {
             Some(tensor) => {
+                assert_eq!([tensor.rows, tensor.cols], [rows, cols], "the shape of a gradient that is added to");
                 assert!(tensor.is_sole_owner(1), "a gradient that is still read elsewhere would be changed in place");
                 (tensor.clone(), true)
             }

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
+use super::settings::Settings;
 use crate::adapter::{Adapter, AdapterFiles};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::model::{Config, Storage, Transformer};
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::text::{Dataset, Document};
 
 /// The files of a checkpoint except for its weights.
 pub type BaseFiles<'a> = TokenizerFiles<'a>;
@@ -59,6 +61,19 @@ impl Base {
         let sha256 = weights.sha256().await?;
         let model = Transformer::load(device, config, weights, storage, progress).await?;
         Ok(Base { name: name.to_string(), sha256, storage, model, tokenizer })
+    }
+
+    /// The rows of a run with these settings, from documents of at most `limit_bytes` together. The held-out rows are
+    /// those of `eval_documents` if there are any.
+    pub fn dataset(
+        &self,
+        documents: &[Document],
+        eval_documents: Option<&[Document]>,
+        settings: &Settings,
+        limit_bytes: u64,
+    ) -> Result<Dataset> {
+        let options = settings.dataset_options(limit_bytes);
+        Dataset::from_documents(&self.tokenizer, documents, eval_documents, &options)
     }
 
     /// Attaches an adapter from its files.

@@ -44,7 +44,7 @@ pub struct Settings {
     pub dropout: f64,
     /// Fraction of the rows that is held out.
     pub holdout: f64,
-    /// The most rows that are held out, whatever the fraction.
+    /// The most rows that the default fraction holds out. Whoever chooses a fraction gets all of it.
     #[serde(default)]
     pub holdout_at_most: Option<usize>,
     /// Steps between evaluations; 0: a tenth of the run.
@@ -110,9 +110,8 @@ impl Settings {
         per_epoch.saturating_mul(3).clamp(150, 2000)
     }
 
-    /// How documents become the rows of a run. The limit on held-out rows goes with the default part: whoever chooses
-    /// a part gets all of it.
-    pub fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
+    /// How documents become the rows of a run.
+    pub(super) fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
         let holdout_at_most = self.holdout_at_most.filter(|_| self.holdout == HOLDOUT);
         DatasetOptions { seq_len: self.seq_len, holdout: self.holdout, holdout_at_most, limit_bytes }
     }
