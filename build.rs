@@ -1,5 +1,5 @@
-//! Links every (kernel, shape, features) of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it can
-//! be read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the
+//! Links every (kernel, shape, features) of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it
+//! can be read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the
 //! `override` constants, the text.
 
 use std::fmt::Write as _;

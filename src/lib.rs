@@ -62,7 +62,7 @@
 //! | [`device`] | limits, buffers, the pool, stored weights, the kernel table, pipelines, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
-//! | [`model`] | a family's names, config.json as data, the list of tensors, loading, linear, block, transformer, logits |
+//! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
 //! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap |
 //! | [`train`](mod@train) | steps, evaluation, learning rate |
 //! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |

@@ -6,7 +6,7 @@ use crate::adapter::Params;
 use crate::device::{Buffer, Device, Ring, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
+use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 
@@ -121,7 +121,7 @@ impl Trainer {
         record_loss(&mut micro, model, batch, seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
-        update(&mut rec, &buffers);
+        adamw(&mut rec, &buffers);
         Ok(TrainerDraft { micro, update: rec, buffers, batch, seq_len })
     }
 

@@ -1,4 +1,4 @@
-//! One adapter and its device: limits, the kernel shape that suits it, buffers with a ledger, submissions.
+//! The graphics card, or what stands in for it: limits, the kernel shape that suits it, buffers with a ledger, submissions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use super::kernel::{KernelKey, Layouts, Pipeline};
 use crate::error::{Error, Result};
 
-/// Which form of a kernel suits the adapter, where there are two.
+/// Which form of a kernel suits the device, where there are two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// Work-group memory and barriers: graphics cards.
     Tiled,
-    /// Neither: software adapters, where both cost more than they save.
+    /// Neither: software devices, where both cost more than they save.
     Direct,
 }
 
@@ -28,7 +28,7 @@ impl Shape {
 
 #[derive(Debug, Clone, Default)]
 pub struct DeviceOptions {
-    /// Overrides the shape that the adapter's kind suggests.
+    /// Overrides the shape that the device's kind suggests.
     pub shape: Option<Shape>,
     /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
     pub max_binding: Option<u64>,
@@ -70,9 +70,9 @@ pub struct Device {
     pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub shape: Shape,
-    /// The adapter computes on the CPU.
+    /// It computes on the CPU.
     pub software: bool,
-    /// The driver's name for the adapter; empty in browsers.
+    /// The driver's name for it; empty in browsers.
     pub name: String,
     /// Largest binding in bytes.
     pub max_binding: u64,
@@ -85,7 +85,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens the adapter that the system prefers. Errors: `NoGpu`.
+    /// Opens the device that the system prefers. Errors: `NoGpu`.
     pub async fn new(options: DeviceOptions) -> Result<Rc<Device>> {
         let no_device = |reason: String| Error::NoGpu { reason };
         let instance = wgpu::Instance::default();
@@ -96,7 +96,7 @@ impl Device {
         let adapter = instance.request_adapter(&request).await.map_err(|e| no_device(e.to_string()))?;
         let (info, has) = (adapter.get_info(), adapter.limits());
         // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to
-        // what the adapter has.
+        // what the hardware has.
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
             max_buffer_size: has.max_buffer_size,
@@ -181,7 +181,7 @@ impl Device {
         self.queue.submit([encoder.finish()]);
     }
 
-    /// Runs `make` and answers what the device refused meanwhile as a typed error.
+    /// Runs `make` and returns what the device refused meanwhile as a typed error.
     pub async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
         let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);

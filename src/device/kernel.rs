@@ -121,7 +121,7 @@ impl Geometry {
             geometry.grid.first().is_none_or(|(name, tile)| extent(kernel, extents, name) <= *tile as usize)
         };
         let candidates = || row.geometry.iter().filter(fits);
-        let chosen = candidates().find(covers).or(candidates().last());
+        let chosen = candidates().find(covers).or(candidates().next_back());
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
     }
 
@@ -148,7 +148,8 @@ fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
 }
 
 impl KernelKey {
-    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan finds.
+    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan
+    /// finds.
     pub fn module(&self) -> &'static Module {
         let same = |m: &&Module| {
             m.kernel == self.kernel

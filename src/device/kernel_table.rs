@@ -1,7 +1,7 @@
 // Every kernel: the feature sets that it is compiled with and how it is launched. `build.rs` links one WGSL module for
 // each shape and feature set; `device::kernel` embeds them.
 //
-// `tiled` uses work-group memory (graphics cards), `direct` none (software adapters); without either, one form serves
+// `tiled` uses work-group memory (graphics cards), `direct` none (software devices); without either, one form serves
 // both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
 
 pub struct Kernel {
@@ -18,8 +18,9 @@ pub struct Geometry {
     pub shape: &'static str,
     /// `override` constants of the shader: invocations of a work group (GROUP) and sizes of what it holds.
     pub constants: &'static [(&'static str, u32)],
-    /// For each dimension of the grid, what it runs over and how much of that one work group covers; an op says how large
-    /// it is. A dimension whose number is 0 takes the groups beyond the [`MOST_GROUPS`] of the dimension before it.
+    /// For each dimension of the grid, what it runs over and how much of that one work group covers; an op says how
+    /// large it is. A dimension whose number is 0 takes the groups beyond the [`MOST_GROUPS`] of the dimension before
+    /// it.
     pub grid: &'static [(&'static str, u32)],
 }
 

@@ -23,8 +23,8 @@ impl Format {
         }
     }
 
-    /// How many rows of `cols` numbers fit one binding. Counted as if they were f32, so that a matrix is cut at the same
-    /// rows whatever its format. Errors: `GpuLimit` if not even four do.
+    /// How many rows of `cols` numbers fit one binding. Counted as if they were f32, so that a matrix is cut at the
+    /// same rows whatever its format. Errors: `GpuLimit` if not even four do.
     pub fn rows_per_binding(device: &Device, label: &str, cols: usize) -> Result<usize> {
         let (bytes, limit) = (cols as u64 * 4, device.max_binding);
         let most = (limit / bytes.max(1)) as usize;

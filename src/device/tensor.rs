@@ -1,5 +1,5 @@
-//! Tensors: contiguous, row-major, two-dimensional, f32. A tensor is a slot of the pool, which others use at other times,
-//! or a range of a buffer that outlives plans.
+//! Tensors: contiguous, row-major, two-dimensional, f32. A tensor is a slot of the pool, which others use at other
+//! times, or a range of a buffer that outlives plans.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

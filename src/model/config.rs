@@ -189,7 +189,7 @@ impl Config {
         }
     }
 
-    /// Refuses what is data already but is not computed yet. Every field is named here, so a new one cannot be forgotten.
+    /// Refuses what is data already but is not computed yet. Every field is named, so that none is forgotten.
     pub fn check_computed(&self) -> Result<()> {
         let Config {
             family: _,

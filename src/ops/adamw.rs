@@ -23,7 +23,7 @@ const PARTIALS: usize = 1024;
 
 /// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals
 /// zeroed.
-pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
+pub fn adamw(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
     let partials = rec.tensor(1, PARTIALS);
     let sums = ("PARTIALS", PARTIALS.into());

@@ -1,5 +1,5 @@
-//! Dropout on the input of A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index): no
-//! buffer holds it.
+//! Dropout on the input of A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index):
+//! no buffer holds it.
 
 use super::constants_of;
 use crate::device::Tensor;

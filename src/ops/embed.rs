@@ -1,6 +1,9 @@
 //! Rows of the embedding table. It is frozen and nothing lies below it, so there is no backward pass.
 
+use std::iter;
+
 use super::weight::Weight;
+use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
 /// Records y [rows, C] = table[tokens], for the tokens of the plan's input.
@@ -13,8 +16,8 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize) -> Var {
             constants.push(("FIRST", slab.first.into()));
         }
         let features: Vec<&str> = slab.stored.feature().into_iter().collect();
-        let operands = [&[tokens.clone()], slab.stored.operands(), &[y.clone()]].concat();
-        let operands: Vec<_> = operands.iter().collect();
+        let stored = slab.stored.operands();
+        let operands: Vec<&Tensor> = iter::once(&tokens).chain(stored).chain(iter::once(&y)).collect();
         rec.dispatch("embed", &features, constants, &[("quads", rows * table.cols / 4)], &operands);
     }
     Var::frozen(y)

@@ -1,5 +1,5 @@
-//! The products: y (+)= s · a Wᵀ, y (+)= s · a W and g += s · aᵀ b. What is recorded here has no way back; `project` and
-//! `cross_entropy` put that together.
+//! The products: y (+)= s · a Wᵀ, y (+)= s · a W and g += s · aᵀ b. What is recorded here has no way back; `project`
+//! and `cross_entropy` put that together.
 
 use super::weight::Slab;
 use crate::device::{Constants, Stored, Tensor};
@@ -41,7 +41,7 @@ impl<'a> Product<'a> {
         Product::of(Form::Backward, a, &slab.stored, y, slab.first)
     }
 
-    /// A product with the whole of `a` or y: `first` is 0.
+    /// A plain product: no scale, the rows of the step, assigned.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
         Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
     }
@@ -101,7 +101,7 @@ impl<'a> Product<'a> {
 }
 
 /// Records g += s · aᵀ b, [P, Q] from a [rows, P] and b [rows, Q].
-pub fn accumulate_outer(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
+pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (stride(a), stride(b));
     let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
     let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();

@@ -30,7 +30,7 @@ pub struct Step {
     pub dropout: f32,
 }
 
-/// Bytes kept for `Step`: the alignment that every adapter accepts.
+/// Bytes kept for `Step`: the alignment that every device accepts.
 const STEP_BYTES: u64 = 256;
 
 /// What a plan is told about its rows besides the `Step` uniform. A plan that does not read a list is given an empty

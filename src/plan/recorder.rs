@@ -182,7 +182,7 @@ impl Recorder {
     }
 
     /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors: whatever the
-    /// adapter refuses.
+    /// device refuses.
     pub async fn finish(mut self, progress: &mut Progress<'_>) -> Result<Plan> {
         self.unwind();
         self.cuts.retain(|&cut| cut < self.dispatches.len());

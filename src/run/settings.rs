@@ -63,8 +63,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for a model and a kind of adapter. The learning rates of models under 10 M parameters were measured
-    /// on the embedded one, for each shape (`tests/parity/sweep.py`); software adapters get a shape with which 150
+    /// The defaults for a model and a kind of device. The learning rates of models under 10 M parameters were measured
+    /// on the embedded one, for each shape (`tests/parity/sweep.py`); software devices get a shape with which 150
     /// steps take minutes.
     pub fn defaults(config: &Config, software: bool) -> Settings {
         let small = config.parameters() < 10_000_000;

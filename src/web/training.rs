@@ -53,7 +53,7 @@ impl Parts {
         let control = self.new_control();
         let mut emit = |event: Event| call(&on_event, &to_js(&event));
         let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
-        let on_run_state = option("onRunState").map(|hook| hook.dyn_into::<Function>().map_err(no_function)).transpose()?;
+        let on_run_state = option("onRunState").map(JsCast::dyn_into::<Function>).transpose().map_err(no_function)?;
         let mut save = |bytes: Vec<u8>| {
             if let Some(hook) = &on_run_state {
                 call(hook, &Uint8Array::from(bytes.as_slice()));

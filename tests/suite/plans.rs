@@ -74,8 +74,8 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
     given.map(|known| (known.name, value(known))).collect()
 }
 
-/// One dispatch of a kernel on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`. The problem
-/// is as large as the tile of this row of the kernel table, so that the recorder chooses that row.
+/// One dispatch of a kernel on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`. The
+/// problem is as large as the tile of this row of the kernel table, so that the recorder chooses that row.
 async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'static str], geometry: &'static Geometry) {
     let input = Input::new(device, 16).expect("an input");
     let mut rec = Recorder::new(device, &Pool::default(), &input, false);

@@ -185,7 +185,7 @@ fn swiglu_and_add_gradients_are_those_of_their_forwards() {
 }
 
 #[test]
-fn cross_entropy_and_head_gradients_are_those_of_their_forwards_with_masked_targets() {
+fn cross_entropy_and_head_gradients_are_those_of_their_forwards_with_masked_labels() {
     for labels in [vec![Some(2)], vec![None, Some(0), Some(4), None, Some(4)]] {
         let (rows, c, v) = (labels.len(), 3, 5);
         let inv_labels = 1.0 / labels.iter().flatten().count() as f64;

@@ -16,8 +16,8 @@ use crate::laws::case;
 use crate::run_laws::interrupted_run;
 use crate::tiny::{base_of, tiny_base, tiny_bases, tiny_data, tiny_settings, whole_run};
 
-/// One real run, stopped after step 6 and before the evaluation that follows it, as every form keeps it. Form 1 was written by version 0.1.0.
-/// `TABTUNE_WRITE_STATE=1 cargo test states_that_were_saved` writes the newest one.
+/// One real run, stopped after step 6 and before the evaluation that follows it, as every form keeps it. Form 1 was
+/// written by version 0.1.0. `TABTUNE_WRITE_STATE=1 cargo test states_that_were_saved` writes the newest one.
 const FIXTURES: [&[u8]; 2] = [
     include_bytes!("../fixtures/run_states/form_1.safetensors"),
     include_bytes!("../fixtures/run_states/form_2.safetensors"),

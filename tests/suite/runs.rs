@@ -342,7 +342,7 @@ crate::device_tests! {
         }
     }
 
-    async fn a_step_without_targets_is_skipped_and_told() {
+    async fn a_step_without_labels_is_skipped_and_told() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings {
             shuffle: false,
