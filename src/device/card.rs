@@ -1,4 +1,5 @@
-//! The graphics card, or what stands in for it: limits, the kernel shape that suits it, buffers with a ledger, submissions.
+//! The graphics card, or what stands in for it: limits, the kernel shape that suits it, buffers with a ledger,
+//! submissions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
