@@ -19,6 +19,8 @@ pub enum Error {
     TextTooLarge { bytes: u64, limit: u64 },
     #[error("`{name}` is not UTF-8 text: byte {offset} is not part of a character")]
     TextNotUtf8 { name: String, offset: usize },
+    #[error("`{name}` is {found}: {advice}")]
+    NotText { name: String, found: String, advice: String },
     #[error("`{name}`, line {line}: {reason}")]
     DataLine { name: String, line: usize, reason: String },
     #[error("`{name}`: {reason}")]
@@ -98,6 +100,7 @@ impl Error {
             Error::TextTooShort { .. } => "text_too_short",
             Error::TextTooLarge { .. } => "text_too_large",
             Error::TextNotUtf8 { .. } => "text_not_utf8",
+            Error::NotText { .. } => "not_text",
             Error::DataLine { .. } => "data_line",
             Error::DataFormat { .. } => "data_format",
             Error::NoChatTemplate { .. } => "no_chat_template",
@@ -139,11 +142,13 @@ impl Error {
             Error::TextTooShort { .. } => "Add text, or choose a shorter sequence length.",
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
             Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
+            Error::NotText { .. } => "Give text, JSON Lines or CSV.",
             Error::DataLine { .. } => {
                 "Correct or remove that line. In .jsonl every line is one JSON object with \"text\", \"prompt\" and \
-                 \"completion\", or \"messages\"; in .csv every line has as many fields as the first."
+                 \"completion\", \"messages\", or another form the README lists; in .csv every line has as many fields \
+                 as the first."
             }
-            Error::DataFormat { .. } => "Use .txt, .md, .jsonl or .csv files as the documentation describes them.",
+            Error::DataFormat { .. } => "Use text, JSON Lines or tables as the README describes them.",
             Error::NoChatTemplate { .. } => {
                 "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in \
                  tokenizer_config.json), or write each line as \"prompt\" and \"completion\"."

@@ -4,8 +4,10 @@
 
 use std::ops::Range;
 
-use super::formats::{Content, Conversation, Document, Example};
+use super::formats::{Content, Conversation, Document, Example, Reading};
+use super::records::task_prompt;
 use super::tokenizer::Tokenizer;
+use super::warning::Warning;
 use crate::error::{Error, Result};
 
 /// The maximum size of the text, in bytes: in a page, and natively.
@@ -55,6 +57,8 @@ pub struct Rows {
     pub tokens: usize,
     /// Number of examples that were longer than a row.
     pub cut: usize,
+    /// What the user should know about how the files were read.
+    pub warnings: Vec<Warning>,
 }
 
 /// Lays documents out as rows of T = `seq_len` inputs.
@@ -78,7 +82,9 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
     let mut stream = Vec::new();
     let mut stream_at = None;
     for document in documents {
-        match document.read()? {
+        let Reading { content, warnings } = document.read()?;
+        all.warnings.extend(warnings);
+        match content {
             Content::Text(text) => {
                 blank &= text.trim().is_empty();
                 stream_at.get_or_insert(all.rows.len());
@@ -115,17 +121,22 @@ impl Rows {
                 ids.extend(tokenizer.eos());
                 self.cut(&ids, seq_len, |_| true)
             }
-            Example::Pair { prompt, completion } => {
-                let mut ids = self.encode(tokenizer, prompt, true)?;
-                let first_label = ids.len();
-                ids.extend(self.encode(tokenizer, completion, false)?);
-                ids.extend(tokenizer.eos());
-                self.cut(&ids, seq_len, |at| at >= first_label)
+            Example::Pair { prompt, completion } => self.pair(tokenizer, prompt, completion, seq_len)?,
+            Example::Task { instruction, input, output } => {
+                self.pair(tokenizer, &task_prompt(instruction, input), output, seq_len)?
             }
             Example::Conversation(conversation) => self.conversation(tokenizer, conversation, name, seq_len)?,
         };
         self.rows.push(row);
         Ok(())
+    }
+
+    fn pair(&mut self, tokenizer: &Tokenizer, prompt: &str, completion: &str, seq_len: usize) -> Result<Row> {
+        let mut ids = self.encode(tokenizer, prompt, true)?;
+        let first_label = ids.len();
+        ids.extend(self.encode(tokenizer, completion, false)?);
+        ids.extend(tokenizer.eos());
+        Ok(self.cut(&ids, seq_len, |at| at >= first_label))
     }
 
     /// The template writes every special token itself. A token is a label if the assistant says any part of it.
@@ -170,13 +181,6 @@ impl Rows {
     }
 }
 
-/// Something the user should know although the run continues.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Warning {
-    pub code: &'static str,
-    pub message: String,
-}
-
 pub struct DatasetOptions {
     /// T.
     pub seq_len: usize,
@@ -216,24 +220,27 @@ impl Dataset {
         let sizes = documents.iter().chain(eval_documents.unwrap_or_default()).map(|d| d.bytes.len() as u64);
         check_size(sizes.sum(), options.limit_bytes)?;
 
-        let Rows { mut rows, characters, tokens, mut cut } = rows(tokenizer, documents, options.seq_len)?;
+        let Rows { mut rows, characters, tokens, mut cut, mut warnings } = rows(tokenizer, documents, options.seq_len)?;
         let mut examples = rows.len();
         let held_out = match eval_documents {
             Some(documents) => {
                 let eval = self::rows(tokenizer, documents, options.seq_len)?;
                 cut = cut.saturating_add(eval.cut);
                 examples = examples.saturating_add(eval.rows.len());
+                warnings.extend(eval.warnings);
                 eval.rows
             }
             None => rows.split_off(rows.len().saturating_sub(held_out_rows(rows.len(), options))),
         };
-        let warnings = [rows_cut(cut, examples, options.seq_len), unknown_language(tokens, characters)];
-        let dataset =
-            Dataset { rows, held_out, characters, tokens, warnings: warnings.into_iter().flatten().collect() };
+        warnings.extend(rows_cut(cut, examples, options.seq_len));
+        warnings.extend(unknown_language(tokens, characters));
+        let dataset = Dataset { rows, held_out, characters, tokens, warnings };
         if dataset.labels() == 0 {
             let name = documents.first().map_or(String::new(), |d| d.name.clone());
+            let said: String = dataset.warnings.iter().map(|warning| format!("; {}", warning.message)).collect();
             let reason = format!(
-                "no row of {} tokens has a label to learn from: prompts fill the rows, or the assistant says nothing",
+                "no row of {} tokens has a label to learn from: prompts fill the rows, or the assistant says \
+                 nothing{said}",
                 options.seq_len
             );
             return Err(Error::DataFormat { name, reason });

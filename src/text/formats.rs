@@ -1,10 +1,11 @@
-//! The files people bring: plain text, JSON Lines and CSV, read as text or examples. It knows nothing about
-//! tokens.
+//! The files people bring, read as running text or as examples. The ending of a file's name decides which; an ending
+//! that is not known, or a text that looks like records, is looked at. It knows nothing about tokens.
 
-use std::collections::BTreeMap;
+use minijinja::value::Value;
 
-use minijinja::value::{Value, ValueKind};
-
+use super::records::{Record, example_of, is_json_lines, json_records, role};
+use super::table::{Table, is_table};
+use super::warning::Warning;
 use crate::error::{Error, Result};
 
 /// A file: its name, whose extension determines the format, and its bytes.
@@ -14,153 +15,161 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
-/// What a document contains.
+/// What a document holds, and what its reader should know about how it was read.
+#[derive(Debug, PartialEq)]
+pub struct Reading {
+    pub content: Content,
+    pub warnings: Vec<Warning>,
+}
+
 #[derive(Debug, PartialEq)]
 pub enum Content {
-    /// Running text, which is joined with that of other files: `.txt`, `.md` and any unknown extension.
+    /// Running text, which is joined with that of other files.
     Text(String),
-    /// Independent examples: `.jsonl`, `.json` and `.csv`.
+    /// Independent examples.
     Examples(Vec<Example>),
 }
 
 #[derive(Debug, PartialEq)]
 pub enum Example {
     Text(String),
-    Pair { prompt: String, completion: String },
+    Pair {
+        prompt: String,
+        completion: String,
+    },
+    /// Written as Stanford Alpaca writes it; `input` may be empty.
+    Task {
+        instruction: String,
+        input: String,
+        output: String,
+    },
     Conversation(Conversation),
 }
 
-/// The input of a chat template. Values are unchanged, and keys keep the order of the file.
+/// The input of a chat template. Keys keep the order of the file; those whose value is null are dropped, as TRL does.
 #[derive(Debug, PartialEq)]
 pub struct Conversation {
     /// At least one object with a `role`.
     pub messages: Vec<Value>,
+    /// Messages before this one are the prompt: the assistant's are not learnt.
+    pub first_learnt: usize,
     pub tools: Option<Value>,
     /// The line of the file, from 1.
     pub line: usize,
 }
 
 impl Conversation {
-    /// Whether the assistant says this message.
-    pub fn is_assistant(&self, message: usize) -> bool {
-        self.messages.get(message).and_then(role).as_deref() == Some("assistant")
+    /// Whether the assistant says this message, and it is to be learnt.
+    pub fn is_learnt(&self, message: usize) -> bool {
+        message >= self.first_learnt && self.messages.get(message).and_then(role).as_deref() == Some("assistant")
     }
 }
 
-fn role(message: &Value) -> Option<String> {
-    message.get_attr("role").ok()?.as_str().map(str::to_owned)
+/// The form of a file.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Prose,
+    Json,
+    Table,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Form::Prose => "running text",
+            Form::Json => "JSON records",
+            Form::Table => "a table of records",
+        }
+    }
+
+    fn of_ending(ending: &str) -> Option<Form> {
+        match ending {
+            "txt" | "md" | "markdown" | "text" | "rst" | "log" | "srt" => Some(Form::Prose),
+            "jsonl" | "ndjson" | "jl" | "json" => Some(Form::Json),
+            "csv" | "tsv" => Some(Form::Table),
+            _ => None,
+        }
+    }
+
+    /// By the content alone.
+    fn of_content(text: &str) -> Form {
+        if is_json_lines(text) {
+            Form::Json
+        } else if is_table(text) {
+            Form::Table
+        } else {
+            Form::Prose
+        }
+    }
 }
 
 impl Document {
-    /// Errors: `text_not_utf8`, `data_line` with the line number (from 1), `data_format`.
-    pub fn read(&self) -> Result<Content> {
+    /// Errors: `text_not_utf8`, `not_text`, `data_line` with the line number (from 1), `data_format`.
+    pub fn read(&self) -> Result<Reading> {
         let text = self.text()?;
-        let extension = self.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("jsonl" | "json") => self.read_json_lines(text).map(Content::Examples),
-            Some("csv") => self.read_csv(text).map(Content::Examples),
-            _ => Ok(Content::Text(text.to_owned())),
-        }
-    }
-
-    /// The bytes as UTF-8, without a byte order mark.
-    fn text(&self) -> Result<&str> {
-        let text = std::str::from_utf8(&self.bytes)
-            .map_err(|e| Error::TextNotUtf8 { name: self.name.clone(), offset: e.valid_up_to() })?;
-        Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-    }
-
-    /// Reads one JSON object per line and skips blank lines.
-    fn read_json_lines(&self, text: &str) -> Result<Vec<Example>> {
-        let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-        let read = |(number, line)| {
-            let fields: BTreeMap<String, Value> = serde_json::from_str(line).map_err(|e| in_one_line(&e))?;
-            example_of(fields, number)
-        };
-        lines.map(|(number, line)| read((number, line)).map_err(|reason| self.broken(number, reason))).collect()
-    }
-
-    /// Needs a header with the column `text`, or `prompt` and `completion`. Other columns are ignored.
-    fn read_csv(&self, text: &str) -> Result<Vec<Example>> {
-        let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|e| self.broken_csv(text, &e))?;
-        let column = |name: &str| header.iter().position(|field| field.trim() == name);
-        let (whole, prompt, completion) = (column("text"), column("prompt"), column("completion"));
-        if whole.is_none() && (prompt.is_none() || completion.is_none()) {
-            let reason = "the first line must name the column `text`, or `prompt` and `completion`".to_owned();
-            return Err(Error::DataFormat { name: self.name.clone(), reason });
-        }
-
-        let mut examples = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(|e| self.broken_csv(text, &e))?;
-            let field = |column: Option<usize>| column.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
-            examples.push(match whole {
-                Some(_) => Example::Text(field(whole)),
-                None => Example::Pair { prompt: field(prompt), completion: field(completion) },
-            });
-        }
-        Ok(examples)
-    }
-
-    fn broken_csv(&self, text: &str, error: &csv::Error) -> Error {
-        // The reader counts blank lines before a record as part of the record.
-        let begin = error.position().map_or(0, |p| p.byte() as usize);
-        let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| matches!(c, '\r' | '\n'));
-        let line =
-            error.position().map_or(1, |p| p.line() as usize).saturating_add(blank.filter(|c| *c == '\n').count());
-        match error.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                self.broken(line, format!("expected {expected_len} fields, as in the first line, but found {len}"))
+        let ending = self.name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        let known = ending.as_deref().and_then(Form::of_ending);
+        let looks = || Form::of_content(&text);
+        let mut warnings = Vec::new();
+        let form = match (known, &ending) {
+            (Some(Form::Prose), _) | (None, None) => {
+                let looks = looks();
+                if looks != Form::Prose {
+                    let message = format!(
+                        "`{}` is learnt as running text, braces and separators included, but looks like {}: end its \
+                         name in {} to train on the records",
+                        self.name,
+                        looks.name(),
+                        if looks == Form::Json { ".jsonl" } else { ".csv" }
+                    );
+                    warnings.push(Warning { code: "looks_like_records", message });
+                }
+                Form::Prose
             }
-            _ => self.broken(line, error.to_string()),
-        }
+            (Some(known), _) => known,
+            (None, Some(_)) => {
+                let looks = looks();
+                if looks != Form::Prose {
+                    let message = format!("`{}` was read as {}, by its content", self.name, looks.name());
+                    warnings.push(Warning { code: "read_as", message });
+                }
+                looks
+            }
+        };
+        let content = match form {
+            Form::Prose => Content::Text(text.into_owned()),
+            Form::Json => {
+                let example = |(line, record): (usize, Record)| {
+                    example_of(record, line).map_err(|reason| self.broken(line, reason))
+                };
+                Content::Examples(json_records(self, &text)?.into_iter().map(example).collect::<Result<_>>()?)
+            }
+            Form::Table => {
+                let table = Table::read(self, &text, ending.as_deref() == Some("tsv"))?;
+                warnings.extend(table.warnings);
+                Content::Examples(table.examples)
+            }
+        };
+        warnings.extend(self.written_as_tasks(&content));
+        Ok(Reading { content, warnings })
     }
 
-    fn broken(&self, line: usize, reason: String) -> Error {
+    fn written_as_tasks(&self, content: &Content) -> Option<Warning> {
+        let Content::Examples(examples) = content else { return None };
+        let tasks = examples.iter().filter(|example| matches!(example, Example::Task { .. })).count();
+        let message = format!(
+            "`{}`: {tasks} records of `instruction` and `output` are written in the prompt of Stanford Alpaca, and \
+             that is how the model has to be asked; write `prompt` and `completion` for another",
+            self.name
+        );
+        (tasks > 0).then_some(Warning { code: "alpaca_prompt", message })
+    }
+
+    pub(super) fn broken(&self, line: usize, reason: String) -> Error {
         Error::DataLine { name: self.name.clone(), line, reason: super::shortened(reason) }
     }
-}
 
-/// The keys of a record decide what it is: `text`, otherwise `prompt` and `completion`, otherwise `messages`.
-fn example_of(mut fields: BTreeMap<String, Value>, line: usize) -> Result<Example, String> {
-    let mut take = |key: &str| match fields.remove(key) {
-        None => Ok(None),
-        Some(value) => {
-            value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| format!("`{key}` is not a string"))
-        }
-    };
-    if let Some(text) = take("text")? {
-        return Ok(Example::Text(text));
+    pub(super) fn unusable(&self, reason: String) -> Error {
+        Error::DataFormat { name: self.name.clone(), reason: super::shortened(reason) }
     }
-    match (take("prompt")?, take("completion")?, fields.remove("messages")) {
-        (Some(prompt), Some(completion), _) => Ok(Example::Pair { prompt, completion }),
-        (Some(_), None, _) => Err("`completion` is missing".to_owned()),
-        (None, Some(_), _) => Err("`prompt` is missing".to_owned()),
-        (None, None, Some(messages)) => {
-            let tools = fields.remove("tools").filter(|tools| !tools.is_none());
-            Ok(Example::Conversation(Conversation { messages: messages_of(&messages)?, tools, line }))
-        }
-        (None, None, None) => {
-            Err("expected `text`, or `prompt` and `completion`, or `messages`, but found none of them".to_owned())
-        }
-    }
-}
-
-/// Checks roles only. Content is up to the chat template: some accept lists, or no content for a tool call.
-fn messages_of(value: &Value) -> Result<Vec<Value>, String> {
-    let list = (value.kind() == ValueKind::Seq).then(|| value.try_iter().ok()).flatten();
-    let messages: Vec<Value> = list.ok_or("`messages` is not a list")?.collect();
-    match messages.iter().zip(1..).find(|(message, _)| role(message).is_none()) {
-        Some((_, number)) => Err(format!("message {number} of `messages` is not an object with a `role`")),
-        None if messages.is_empty() => Err("`messages` is empty".to_owned()),
-        None => Ok(messages),
-    }
-}
-
-/// serde_json also reports a line number, which is useless because it only ever sees one line.
-fn in_one_line(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or_default();
-    format!("not a JSON object: {reason} at column {}", error.column())
 }

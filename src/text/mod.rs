@@ -1,10 +1,11 @@
 //! From text to the input of a training step: bytes → documents → examples → token ids → rows → batches. All of it runs
 //! on the CPU.
 //!
-//! `formats` reads a file as text or examples, `chat` renders conversations the way the model expects them, `tokenizer`
-//! turns text into ids, `dataset` lays ids out as rows with labels, `batches` picks the rows of a step and packs them
-//! for the device, `preview` shows rows to people. Another program must be able to repeat a run number for number, so
-//! each module documents exactly what it does. Nothing here knows about models or devices.
+//! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `table`), `chat` renders
+//! conversations the way the model expects them, `tokenizer` turns text into ids, `dataset` lays ids out as rows with
+//! labels, `batches` picks the rows of a step and packs them for the device, `preview` shows rows to people. Another
+//! program must be able to repeat a run number for number, so each module documents exactly what it does. Nothing here
+//! knows about models or devices.
 
 #![deny(
     clippy::unwrap_used,
@@ -17,15 +18,20 @@
 pub mod batches;
 pub mod chat;
 pub mod dataset;
+mod decoding;
 pub mod formats;
 pub mod preview;
+mod records;
+mod table;
 pub mod tokenizer;
+mod warning;
 
 pub use batches::{Batches, MicroBatch};
-pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, Row, Rows, Warning, check_size, rows};
+pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, Row, Rows, check_size, rows};
 pub use formats::Document;
 pub use preview::{PreviewRow, PreviewToken, preview};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
+pub use warning::Warning;
 
 /// The message of an error, cut short because it may repeat a long part of a file.
 fn shortened(reason: String) -> String {

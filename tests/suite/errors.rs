@@ -15,6 +15,7 @@ fn examples() -> Vec<Error> {
         Error::TextTooShort { found: 12, needed: 129 },
         Error::TextTooLarge { bytes: 9_000_000, limit: 8_000_000 },
         Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
+        Error::NotText { name: s("data.jsonl.gz"), found: s("compressed with gzip"), advice: s("unpack it") },
         Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
         Error::NoChatTemplate { name: s("chat.jsonl"), line: 1 },

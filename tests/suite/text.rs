@@ -4,6 +4,7 @@
 mod batches;
 mod chat;
 mod conformance;
+mod formats;
 mod hostile;
 mod preview;
 mod tokenizer;
@@ -190,8 +191,10 @@ fn broken_lines_are_named_with_their_number() {
         ("{\"text\": 1}", "`text` is not a string"),
         ("{\"prompt\": \"a\"}", "`completion` is missing"),
         ("{\"completion\": \"a\"}", "`prompt` is missing"),
-        ("{\"prompt\": \"a\", \"completion\": null}", "`completion` is not a string"),
-        ("{}", "found none of them"),
+        ("{\"prompt\": \"a\", \"completion\": null}", "`completion` is missing"),
+        ("{\"prompt\": \"a\", \"completion\": 1}", "`completion` is not a string"),
+        ("{\"words\": \"a\", \"id\": null}", "but found `words`"),
+        ("{}", "but found nothing"),
     ];
     for (line, expected) in cases {
         let error = rows_of("a.jsonl", &format!("{good}\n\n{line}\n{good}"), 8).unwrap_err();

@@ -13,7 +13,7 @@ use crate::terminal::print;
 
 #[derive(Args)]
 pub struct EvalArgs {
-    /// Texts: .txt, .md, .csv, .jsonl.
+    /// Texts: .txt, .md, .jsonl, .json, .csv, .tsv and others; see the README.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     #[command(flatten)]

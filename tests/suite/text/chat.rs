@@ -9,7 +9,7 @@ use tabtune::text::{Dataset, DatasetOptions, PAGE_LIMIT, Rows, Tokenizer, Tokeni
 use super::conformance::conversation;
 use super::{BASE_JSON, document, ids, labels, padded};
 
-const CHATML: &str = "{% for m in messages %}\
+pub const CHATML: &str = "{% for m in messages %}\
                       {{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -212,7 +212,7 @@ fn jinja_is_read_as_transformers_reads_it() {
         let parsed: Value = serde_json::from_str(line).unwrap();
         assert_eq!(parsed["messages"], messages);
         let document = document("a.jsonl", line).read().unwrap();
-        let tabtune::text::formats::Content::Examples(examples) = document else { panic!("examples") };
+        let tabtune::text::formats::Content::Examples(examples) = document.content else { panic!("examples") };
         let [tabtune::text::formats::Example::Conversation(conversation)] = &examples[..] else {
             panic!("a conversation")
         };

@@ -65,7 +65,7 @@ impl Case {
 /// The conversation that a file with these messages contains.
 pub fn conversation(messages: &Value) -> Conversation {
     let line = serde_json::json!({ "messages": messages }).to_string();
-    let Content::Examples(examples) = document("a.jsonl", &line).read().unwrap() else { panic!("examples") };
+    let Content::Examples(examples) = document("a.jsonl", &line).read().unwrap().content else { panic!("examples") };
     let Some(Example::Conversation(conversation)) = examples.into_iter().next() else { panic!("a conversation") };
     conversation
 }

@@ -25,7 +25,7 @@ export function TextCard() {
       <div class="own">
         <FileButton
           class={text.value || offer.value ? "" : "primary"}
-          accept=".txt,.md,.jsonl,.csv,text/plain"
+          accept=".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,.csv,.tsv,text/plain"
           onFiles={takeFiles}
         >
           Choose a file…

@@ -8,7 +8,7 @@ use crate::cli::ModelArgs;
 
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Texts: .txt, .md, .csv, .jsonl.
+    /// Texts: .txt, .md, .jsonl, .json, .csv, .tsv and others; see the README.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// The folder that PEFT's two files are written to.

@@ -1,0 +1,132 @@
+//! Tables: a header that names the columns, and a record per line. The separator is found by looking: comma, semicolon,
+//! tab or bar, whichever makes the header name columns that are known.
+
+use minijinja::value::Value;
+
+use super::formats::{Document, Example};
+use super::records::{Keys, Record, example_of};
+use super::warning::Warning;
+use crate::error::{Error, Result};
+
+const SEPARATORS: [(u8, &str); 4] = [(b',', "comma"), (b';', "semicolon"), (b'\t', "tab"), (b'|', "bar")];
+
+pub struct Table {
+    pub examples: Vec<Example>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Whether the first of at least two lines names columns that are known.
+pub fn is_table(text: &str) -> bool {
+    let is_known = |separator| header(text, separator).is_some_and(|names| names.len() > 1 && known(&names).is_ok());
+    text.trim_end().contains('\n') && SEPARATORS.iter().any(|(separator, _)| is_known(*separator))
+}
+
+fn header(text: &str, separator: u8) -> Option<Vec<String>> {
+    let mut reader = reader(text, separator);
+    Some(reader.headers().ok()?.iter().map(|name| name.trim().to_owned()).collect())
+}
+
+fn known(names: &[String]) -> Result<Keys, String> {
+    Keys::of(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_bytes())
+}
+
+impl Table {
+    /// Columns that no kind of example has are ignored.
+    pub fn read(document: &Document, text: &str, tabs_first: bool) -> Result<Table> {
+        let mut separators = SEPARATORS;
+        if tabs_first {
+            separators.swap(0, 2);
+        }
+        let headers =
+            || separators.iter().filter_map(|(separator, name)| Some((*separator, *name, header(text, *separator)?)));
+        let Some((separator, _, names)) = headers().find(|(_, _, names)| known(names).is_ok()) else {
+            let likely = headers().max_by_key(|(separator, _, names)| (names.len(), *separator == b','));
+            let (_, separator, names) = likely.unwrap_or((b',', "comma", Vec::new()));
+            let reason = known(&names).err().unwrap_or_default();
+            return Err(
+                document.unusable(format!("the first line names the columns, with a {separator} between: {reason}"))
+            );
+        };
+        if let Some(line) = unclosed_quote(text, separator) {
+            return Err(document.broken(line, "a quote opens here and is never closed".to_owned()));
+        }
+
+        let mut table = Table { examples: Vec::new(), warnings: Vec::new() };
+        let (mut suspects, mut first_suspect) = (0usize, None);
+        for record in reader(text, separator).records() {
+            let record = record.map_err(|e| broken(document, text, &e))?;
+            let line = record.position().map_or(1, |position| position.line() as usize);
+            if let Some(inner) = line_in_field(&record, line, separator, names.len()) {
+                suspects = suspects.saturating_add(1);
+                first_suspect.get_or_insert((line, inner));
+            }
+            let fields: Record =
+                names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field))).collect();
+            table.examples.push(example_of(fields, line).map_err(|reason| document.broken(line, reason))?);
+        }
+        table.warnings.extend(first_suspect.map(|(line, inner)| {
+            let message = format!(
+                "`{}`: {suspects} records hold a line that looks like a record of its own (the first is line {inner}, \
+                 in the record that begins in line {line}): a quote may be missing",
+                document.name
+            );
+            Warning { code: "line_in_field", message }
+        }));
+        Ok(table)
+    }
+}
+
+/// The line in which a quote opens that never closes. A quote opens only at the beginning of a field.
+fn unclosed_quote(text: &str, separator: u8) -> Option<usize> {
+    let (mut line, mut opened, mut at_start) = (1usize, None, true);
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, opened) {
+            (b'"', Some(_)) if bytes.peek() == Some(&b'"') => {
+                bytes.next();
+            }
+            (b'"', Some(_)) => opened = None,
+            (b'"', None) if at_start => opened = Some(line),
+            _ => {}
+        }
+        line = line.saturating_add(usize::from(byte == b'\n'));
+        at_start = opened.is_none() && (byte == separator || byte == b'\n');
+    }
+    opened
+}
+
+/// The first line inside a field that alone has as many fields as the header.
+fn line_in_field(record: &csv::StringRecord, first: usize, separator: u8, columns: usize) -> Option<usize> {
+    let mut line = first;
+    for field in record {
+        let mut lines = field.split('\n');
+        lines.next();
+        for inner in lines {
+            line = line.saturating_add(1);
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(inner.as_bytes());
+            let fields = reader.records().next().and_then(|record| record.ok()).map_or(0, |record| record.len());
+            if columns > 1 && fields == columns {
+                return Some(line);
+            }
+        }
+    }
+    None
+}
+
+fn broken(document: &Document, text: &str, error: &csv::Error) -> Error {
+    // The reader counts blank lines before a record as part of the record.
+    let begin = error.position().map_or(0, |p| p.byte() as usize);
+    let blank = text.get(begin..).unwrap_or_default().chars().take_while(|c| *c == '\n').count();
+    let line = error.position().map_or(1, |p| p.line() as usize).saturating_add(blank);
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            document.broken(line, format!("expected {expected_len} fields, as in the first line, but found {len}"))
+        }
+        _ => document.broken(line, error.to_string()),
+    }
+}
