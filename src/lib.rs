@@ -24,12 +24,12 @@
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
 //! | [`safetensors`] | header and ranges, read and write; no GPU |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks and their preview, batches; no GPU |
-//! | [`device`] | adapter and limits, buffers, the pool, kernels and pipelines, read-back: the only room that names wgpu |
+//! | [`device`] | limits, buffers, the pool, kernels and pipelines, read-back; the only room that names wgpu |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, dropout, cross_entropy, update |
 //! | [`model`] | config.json, linear, block, transformer, logits; a file of names per family |
-//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap; full fine-tuning |
-//! | [`train`](mod@train), [`generate`] | steps and evaluation; decoding with a KV cache and the sampler. Neither knows the other |
+//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, export checks, merge and swap; full fine-tuning |
+//! | [`train`](mod@train), [`generate`] | steps and evaluation; decoding with a KV cache and sampling |
 //! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states |
 //! | `web`, the binary | JavaScript and the command line; they forward |
 //!

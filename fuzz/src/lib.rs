@@ -93,12 +93,13 @@ pub fn documents(bytes: &[u8]) -> Result<()> {
         let characters: Vec<String> =
             ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..).map(|(c, id)| format!("{:?}:{id}", c.to_string())).collect();
         let tokenizer = format!(
-            r#"{{"pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false}}, "decoder": {{"type": "ByteLevel"}},
+            r#"{{"pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false}},
+                "decoder": {{"type": "ByteLevel"}},
                 "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}}"#,
             characters.join(",")
         );
-        let template = b"{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}</>\n{% endfor %}{{ tools | tojson if tools }}\
-                         {% if add_generation_prompt %}<assistant>{% endif %}";
+        let template = b"{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}</>\n{% endfor %}\
+                         {{ tools | tojson if tools }}{% if add_generation_prompt %}<assistant>{% endif %}";
         tokenizer_of(tokenizer.as_bytes(), Some(template)).expect("a tokenizer")
     });
 

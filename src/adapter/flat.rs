@@ -1,5 +1,5 @@
-//! Flat storage: one buffer holds every matrix that a run trains, each at a multiple of 256 bytes. Clipping and AdamW then
-//! take a few dispatches, and saving takes one read.
+//! Flat storage: one buffer holds every matrix that a run trains, each at a multiple of 256 bytes. Clipping and AdamW
+//! then take a few dispatches, and saving takes one read.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,8 +20,8 @@ pub struct Params {
 }
 
 /// Where one site's A [rank, cols] and B [rows, rank] are in the flat buffers, in numbers. This is the planned rank: a
-/// multiple of four that is at least the site's. The padding is zero and stays zero, because each of its gradients has a
-/// zero factor.
+/// multiple of four that is at least the site's. The padding is zero and stays zero, because each of its gradients has
+/// a zero factor.
 pub(super) struct SiteRanges {
     pub rank: usize,
     pub rows: usize,

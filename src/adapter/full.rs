@@ -18,7 +18,8 @@ pub struct Full {
 }
 
 impl Full {
-    /// Makes room for every linear of the blocks of `model`. Errors: `GpuLimit` for a model whose linears do not fit one binding.
+    /// Makes room for every linear of the blocks of `model`. Errors: `GpuLimit` for a model whose linears do not fit
+    /// one binding.
     pub fn new(model: &Transformer) -> Result<Full> {
         let device = &model.device;
         let mut matrices = Vec::new();

@@ -29,8 +29,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Makes room for an adapter; its parameters are zero. Errors: `AdapterMismatch` for a layer that the model does not
-    /// have, `GpuLimit`.
+    /// Makes room for an adapter; its parameters are zero. Errors: `AdapterMismatch` for a layer that the model does
+    /// not have, `GpuLimit`.
     pub fn new(device: &Device, config: &Config, spec: AdapterSpec) -> Result<Adapter> {
         spec.check(config)?;
         let too_large = || Error::GpuLimit { what: "adapter".to_string(), needed: u64::MAX, limit: device.max_binding };
@@ -111,8 +111,9 @@ impl Adapter {
         spec.sites().len() == self.ranges.len() && spec.sites().iter().zip(self.sites()).all(fits)
     }
 
-    /// Replaces this adapter with another: every plan that was recorded with it now computes the new one. A smaller rank
-    /// is padded with zeros and the scales are data, so nothing is recorded or compiled. On an error nothing changes.
+    /// Replaces this adapter with another: every plan that was recorded with it now computes the new one. A smaller
+    /// rank is padded with zeros and the scales are data, so nothing is recorded or compiled. On an error nothing
+    /// changes.
     ///
     /// Errors: `AdapterMismatch` if there is no room for it, and those of `AdapterFiles::load`.
     pub fn swap(&mut self, device: &Device, files: &AdapterFiles) -> Result<()> {
@@ -169,8 +170,8 @@ impl Adapter {
         self.sites().map(pair).collect()
     }
 
-    /// The inverse of `pairs`. The linears must be this adapter's, in its order, with at most the planned ranks. Errors:
-    /// `AdapterMismatch`.
+    /// The inverse of `pairs`. The linears must be this adapter's, in its order, with at most the planned ranks.
+    /// Errors: `AdapterMismatch`.
     pub(super) fn flat(&self, pairs: &[Pair]) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.length];
         for (pair, ranges) in pairs.iter().zip(&self.ranges) {

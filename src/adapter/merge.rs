@@ -17,9 +17,10 @@ const PIECE: u64 = 4 << 20;
 const ROWS: usize = 64;
 
 impl Adapter {
-    /// A model that computes what `model` computes with this adapter, but without the adapter's dispatches. `model` keeps
-    /// its own weights, so unmerging means going back to it, bit for bit; both are on the device until the merged one is
-    /// dropped. The sums are f32 even where the base is stored in f16, so nothing of the adapter is rounded away.
+    /// A model that computes what `model` computes with this adapter, but without the adapter's dispatches. `model`
+    /// keeps its own weights, so unmerging means going back to it, bit for bit; both are on the device until the merged
+    /// one is dropped. The sums are f32 even where the base is stored in f16, so nothing of the adapter is rounded
+    /// away.
     pub async fn merge(&self, model: &Transformer) -> Result<Transformer> {
         let device = model.device.clone();
         let pairs = self.pairs(&self.read(&device).await?);

@@ -1,9 +1,9 @@
 //! PEFT's two files: `adapter_config.json` and `adapter_model.safetensors`, out and in.
 //!
-//! The names and shapes of the tensors say which linears are adapted and with what rank. The config must agree: where it
-//! does not, PEFT drops tensors silently. Several readers overlook patterns and rsLoRA, so the files written here have one
-//! rank and one scale: smaller ranks are padded with zeros, and the rest of a site's scale goes into its B. If all sites
-//! have the same rank and scale, every tensor is written as it is.
+//! The names and shapes of the tensors say which linears are adapted and with what rank. The config must agree: where
+//! it does not, PEFT drops tensors silently. Several readers overlook patterns and rsLoRA, so the files written here
+//! have one rank and one scale: smaller ranks are padded with zeros, and the rest of a site's scale goes into its B. If
+//! all sites have the same rank and scale, every tensor is written as it is.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. Anything beyond
-//! plain LoRA is refused by name.
+//! adapter_config.json, read as PEFT 0.21 reads it: which modules are adapted, with what rank and scale. Anything
+//! beyond plain LoRA is refused by name.
 
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};

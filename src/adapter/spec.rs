@@ -69,8 +69,8 @@ impl AdapterSpec {
         AdapterSpec { sites }
     }
 
-    /// Checks a spec, which can come from a file. Errors: `AdapterMismatch` unless every site appears once, adapts a linear
-    /// that the model has, and can be computed.
+    /// Checks a spec, which can come from a file. Errors: `AdapterMismatch` unless every site appears once, adapts a
+    /// linear that the model has, and can be computed.
     pub(super) fn check(&self, config: &Config) -> Result<()> {
         let refuse = |site: &SiteSpec, why: String| {
             let reason = format!("it adapts `{}`, {why}", config.family.module(site.layer, site.target));

@@ -188,7 +188,8 @@ impl Config {
         }
     }
 
-    /// Refuses what is data already but is not computed yet. Every field is named here, so a new one cannot be forgotten.
+    /// Refuses what is data already but is not computed yet. Every field is named here, so a new one cannot be
+    /// forgotten.
     pub fn check_computed(&self) -> Result<()> {
         let Config { family: _, vocabulary: _, hidden: _, intermediate: _, layers: _, heads: _, context: _, .. } = self;
         let Config { tied: _, norm, norm_eps: _, head_norms, output_norms, biases: _, activation, .. } = self;

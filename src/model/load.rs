@@ -1,5 +1,5 @@
-//! Loading a checkpoint: every tensor of the list is checked before anything is allocated, then streamed to the device in
-//! pieces.
+//! Loading a checkpoint: every tensor of the list is checked before anything is allocated, then streamed to the device
+//! in pieces.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

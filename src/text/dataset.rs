@@ -201,8 +201,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Lays out rows to train on and held-out rows. The held-out rows are those of `eval_documents` if given, otherwise
-    /// the last floor(f·rows) in file order, where f is `holdout`: at least one if f > 0 and there are two rows, at most
-    /// `holdout_at_most`.
+    /// the last floor(f·rows) in file order, where f is `holdout`: at least one if f > 0 and there are two rows, at
+    /// most `holdout_at_most`.
     pub fn from_documents(
         tokenizer: &Tokenizer,
         documents: &[Document],

@@ -151,7 +151,8 @@ crate::device_tests! {
                 "{:?}",
                 events.last()
             );
-            assert!(events.iter().any(|event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"))));
+            let advises = |event: &Event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"));
+            assert!(events.iter().any(advises));
         }
     }
 }
