@@ -518,7 +518,11 @@ crate::device_tests! {
             let refused: Result<_> = files.load(&device, &tiny_config());
             assert!(matches!(refused, Err(Error::TensorNotFinite { name }) if name.contains("q_proj.lora_B")));
         }
-        let site = |layer: usize, rank: usize, alpha: f64| json!({ "layer": layer, "target": "Q", "rank": rank, "alpha": alpha });
+        let site = |layer: usize, rank: usize, alpha: f64| {
+            json!({
+                "layer": layer, "target": "Q", "rank": rank, "alpha": alpha
+            })
+        };
         let good = site(0, 4, 8.0);
         for sites in [
             json!([site(0, 0, 8.0)]),

@@ -151,7 +151,10 @@ crate::device_tests! {
                 "{:?}",
                 events.last()
             );
-            let advises = |event: &Event| matches!(event, Event::Warning { code, message } if code == "non_finite" && message.contains("lower"));
+            let advises = |event: &Event| match event {
+                Event::Warning { code, message } => code == "non_finite" && message.contains("lower"),
+                _ => false,
+            };
             assert!(events.iter().any(advises));
         }
     }
