@@ -162,8 +162,8 @@ impl Recorder {
         self.dispatches.len()
     }
 
-    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors: whatever the
-    /// device refuses.
+    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors:
+    /// `GpuLimit`, `GpuRefused` and `DeviceLost`.
     pub async fn finish(mut self, progress: &mut Progress<'_>) -> Result<Plan> {
         self.unwind();
         self.cuts.retain(|&cut| cut < self.dispatches.len());

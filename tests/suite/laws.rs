@@ -213,15 +213,15 @@ crate::device_tests! {
             let facts = case("llama-all-linear").facts();
             let (rows, seq_len) = (facts.rows(), facts.seq_len);
             let halves = [micro(&[&rows[0]]), micro(&[&rows[1]])];
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for micros in [&[facts.micro()][..], &halves] {
                 let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(2, seq_len).await;
                 // After the first step without clipping, the first moment is a tenth of the accumulated gradient.
                 let result = step(&mut trainer, micros, StepSettings { clip: 0.0, ..STEP }).await;
-                answers.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
+                outcomes.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
             }
-            let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
+            let [(one, whole), (two, sum)] = &outcomes[..] else { unreachable!() };
             assert_eq!(one.labels, two.labels);
             assert!(
                 (one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5,
@@ -294,7 +294,7 @@ crate::device_tests! {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
             let facts = case("llama-all-linear").facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for pieces in [1, 2, 3, 5, 1000] {
                 let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
@@ -303,11 +303,11 @@ crate::device_tests! {
                     let ticket = trainer.submit(&[facts.micro(), facts.micro()], STEP, pieces).expect("a step");
                     results.push(trainer.result(ticket).await.expect("a result"));
                 }
-                answers.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
+                outcomes.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
             }
-            for (pieces, results, parameters) in &answers[1..] {
-                assert_eq!(*results, answers[0].1, "{shape:?}: {pieces} pieces");
-                same_bits(&format!("{pieces} pieces"), parameters, &answers[0].2);
+            for (pieces, results, parameters) in &outcomes[1..] {
+                assert_eq!(*results, outcomes[0].1, "{shape:?}: {pieces} pieces");
+                same_bits(&format!("{pieces} pieces"), parameters, &outcomes[0].2);
             }
         }
     }
@@ -368,18 +368,23 @@ crate::device_tests! {
             // 101 tokens, and widths that are not powers of two, so that the last slab of each matrix is a remainder.
             let name = "llama-odd-rank-5";
             let facts = case(name).facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for max_binding in [None, Some(5000)] {
                 let device = Device::new(DeviceOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
                 let t = tuned(name, device).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
-                answers.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
+                outcomes.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
-            close("logits", &answers[1].0, &answers[0].0, 1e-6);
-            assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "loss {} is not {}", answers[1].1, answers[0].1);
-            close("gradient", &answers[1].2, &answers[0].2, 1e-5);
+            close("logits", &outcomes[1].0, &outcomes[0].0, 1e-6);
+            assert!(
+                (outcomes[1].1 / outcomes[0].1 - 1.0).abs() < 1e-6,
+                "loss {} is not {}",
+                outcomes[1].1,
+                outcomes[0].1
+            );
+            close("gradient", &outcomes[1].2, &outcomes[0].2, 1e-5);
         }
     }
 
@@ -396,22 +401,22 @@ crate::device_tests! {
                 [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
             assert!(models[0].weight_bytes() < models[1].weight_bytes() * 6 / 10);
             let facts = case.facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for base in models {
                 let (adapter, flat) = case.files().load(&device, &config).expect("an adapter");
                 adapter.write(&device, &flat);
                 let model = adapter.attach(&base);
                 let t = Tuned { device: device.clone(), base, model, adapter, flat };
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
-                answers.push((
+                outcomes.push((
                     logits(&t.model, &facts.micro().tokens, 2, 1.0).await,
                     loss(&t.model, &facts.micro()).await,
                     gradient,
                 ));
             }
-            same_bits("logits", &answers[0].0, &answers[1].0);
-            assert_eq!(answers[0].1, answers[1].1);
-            same_bits("gradient", &answers[0].2, &answers[1].2);
+            same_bits("logits", &outcomes[0].0, &outcomes[1].0);
+            assert_eq!(outcomes[0].1, outcomes[1].1);
+            same_bits("gradient", &outcomes[0].2, &outcomes[1].2);
         }
     }
 

@@ -110,16 +110,16 @@ crate::device_tests! {
     async fn dropout_masks_depend_on_the_seed() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let init = case("llama-all-linear").files();
-        let mut answers = Vec::new();
+        let mut outcomes = Vec::new();
         for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
             let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
             let (events, _) = whole_run(&base, &settings, Some(&init)).await;
             let loss =
                 events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
-            answers.push(loss.expect("a step"));
+            outcomes.push(loss.expect("a step"));
         }
-        assert_ne!(answers[0], answers[1]);
-        assert_eq!(answers[2], answers[3]);
+        assert_ne!(outcomes[0], outcomes[1]);
+        assert_eq!(outcomes[2], outcomes[3]);
     }
 
     async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
