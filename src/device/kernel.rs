@@ -122,7 +122,7 @@ impl Geometry {
             geometry.grid.first().is_none_or(|(name, tile)| extent(kernel, extents, name) <= *tile as usize)
         };
         let candidates = || row.geometry.iter().filter(fits);
-        let chosen = candidates().find(covers).or(candidates().last());
+        let chosen = candidates().find(covers).or(candidates().next_back());
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
     }
 

@@ -1,5 +1,7 @@
 //! Rows of the embedding table. The table is frozen and nothing lies below it, so there is no backward pass.
 
+use std::slice::from_ref;
+
 use super::weight::Weight;
 use crate::plan::{Recorder, Var};
 
@@ -13,7 +15,7 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize) -> Var {
             constants.push(("FIRST", slab.first.into()));
         }
         let features: Vec<&str> = slab.stored.feature().into_iter().collect();
-        let operands = [&[tokens.clone()], slab.stored.operands(), &[y.clone()]].concat();
+        let operands = [from_ref(&tokens), slab.stored.operands(), from_ref(&y)].concat();
         let operands: Vec<_> = operands.iter().collect();
         rec.dispatch("embed", &features, constants, &[("quads", rows * table.cols / 4)], &operands);
     }
