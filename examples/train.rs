@@ -5,7 +5,7 @@
 use std::{fs, path::Path, rc::Rc, time::Instant};
 use tabtune::device::{Device, DeviceOptions};
 use tabtune::run::{Base, Clock, Control, Event, Hooks, Kept, Settings, Start, train};
-use tabtune::text::{Dataset, Document, NATIVE_LIMIT};
+use tabtune::text::{Document, NATIVE_LIMIT};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     pollster::block_on(async {
@@ -13,8 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let base = Base::open(&device, Path::new("www/public/base"), Default::default()).await?;
         let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
         let text = Document { name: "cook.txt".into(), bytes: fs::read("www/public/samples/cook.txt")? };
-        let options = settings.dataset_options(NATIVE_LIMIT);
-        let data = Dataset::from_documents(&base.tokenizer, &[text], None, &options)?;
+        let data = base.dataset(&[text], None, &settings, NATIVE_LIMIT)?;
 
         let emit = &mut |event: Event| println!("{}", serde_json::json!(event));
         let hooks = Hooks { emit, keep: &mut |_: &Kept| {}, save: None };

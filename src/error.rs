@@ -24,8 +24,7 @@ pub enum Error {
     #[error("`{name}`: {reason}")]
     DataFormat { name: String, reason: String },
     #[error(
-        "`{name}`, line {line}: the model has no chat template, \
-         so conversations cannot be written the way it reads them"
+        "`{name}`, line {line}: the model has no chat template, so conversations cannot be written as it reads them"
     )]
     NoChatTemplate { name: String, line: usize },
     #[error("`{name}`, line {line}: the model's chat template refuses this conversation: {reason}")]

@@ -186,13 +186,13 @@ pub fn choose(logits: &[f32], sampling: &Sampling, random: &mut SplitMix64) -> u
     let at = |id: u32| logits[id as usize];
     let better = |a: &u32, b: &u32| at(*b).total_cmp(&at(*a)).then(a.cmp(b));
     if sampling.temperature == 0.0 {
-        return ranked.into_iter().min_by(better).unwrap_or(0);
+        return ranked.into_iter().min_by(better).expect("there is a token");
     }
     ranked.sort_by(better);
     if sampling.top_k > 0 {
         ranked.truncate(sampling.top_k);
     }
-    let Some(&first) = ranked.first() else { return 0 };
+    let first = ranked[0];
     let weight = |id: u32| ((f64::from(at(id)) - f64::from(at(first))) / sampling.temperature).exp();
     let weights: Vec<f64> = ranked.iter().map(|&id| weight(id)).collect();
     let total: f64 = weights.iter().sum();

@@ -17,26 +17,64 @@
 //! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
 //! is a frozen weight or a trained range of the adapter's flat buffer.
 //!
+//! # Example
+//!
+//! Trains an adapter on a text and continues a prompt with it (natively; a browser goes through `web`).
+//!
+//! ```no_run
+//! # use std::{path::Path, rc::Rc};
+//! use tabtune::device::{Device, DeviceOptions};
+//! use tabtune::generate::{Generator, Sampling};
+//! use tabtune::run::{Base, Control, Hooks, Settings, Start, train};
+//! use tabtune::text::{Document, NATIVE_LIMIT};
+//!
+//! # async fn example(text: Vec<u8>) -> tabtune::error::Result<()> {
+//! let device = Device::new(DeviceOptions::default()).await?;
+//! let base = Base::open(&device, Path::new("SmolLM2-135M"), Default::default()).await?;
+//!
+//! let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
+//! let document = Document { name: "notes.txt".into(), bytes: text };
+//! let data = base.dataset(&[document], None, &settings, NATIVE_LIMIT)?;
+//!
+//! let hooks = Hooks { emit: &mut |event| println!("{event:?}"), keep: &mut |_| {}, save: None };
+//! let (control, clock) = (Control::default(), Rc::new(|| 0.0) as _);
+//! let outcome = train(&base, &data, &settings, Start::Fresh, &control, &clock, hooks).await?;
+//!
+//! if let Some(kept) = outcome.kept {
+//!     let model = base.with_adapter(kept.files.adapter()?)?;
+//!     let sampling = Sampling { max_tokens: 40, temperature: 0.7, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
+//!     let generator = Generator::new(&model).await?;
+//!     let go_on = || true;
+//!     let print = &mut |piece: &str| print!("{piece}");
+//!     generator.generate(&base.tokenizer, "Dear", &sampling, print, &go_on).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Rooms, in reading order
 //!
 //! | room | holds |
 //! |---|---|
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
-//! | [`safetensors`] | header and ranges, read and write; no GPU |
-//! | [`text`] | file formats, chat templates, tokenizer, rows with loss masks and their preview, batches; no GPU |
-//! | [`device`] | limits, buffers, the pool, kernels and pipelines, read-back; the only room that names wgpu |
+//! | [`files`] | where a file's bytes come from; safetensors, read and written |
+//! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
+//! | [`device`] | limits, buffers, the pool, stored weights, the kernel table, pipelines, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
-//! | [`ops`] | project, embed, rms_norm, rope, attention, swiglu, add, dropout, cross_entropy, update |
-//! | [`model`] | config.json, linear, block, transformer, logits; a file of names per family |
-//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, export checks, merge and swap; full fine-tuning |
-//! | [`train`](mod@train), [`generate`] | steps and evaluation; decoding with a KV cache and sampling |
+//! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
+//! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
+//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap |
+//! | [`train`](mod@train) | steps, evaluation, learning rate |
+//! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |
 //! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states |
-//! | `web`, the binary | JavaScript and the command line; they forward |
+//! | `web`, the binary | JavaScript and the command line, which only forward |
 //!
-//! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every (kernel, features) pair of
-//! `src/device/kernel_table.rs`. Most kernels that matter come in two shapes: `tiled` uses work-group memory, `direct`
-//! none, for adapters that compute on the CPU. `www/` is the page and the npm package, `tests/suite/reference/` the
-//! same ops as plain f64 loops.
+//! Rooms name only those above them (CONTRIBUTING.md, `tests/suite/house.rs`).
+//!
+//! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every shape and feature set of
+//! `src/device/kernel_table.rs`, which also says how each is launched. Most kernels that matter come in two shapes:
+//! `tiled` uses work-group memory, `direct` none, for devices that compute on the CPU. `www/` is the page and the npm
+//! package, `tests/suite/reference/` the same ops as plain f64 loops.
 //!
 //! # Invariants: what is absent
 //!
@@ -51,10 +89,11 @@
 //! 6. A backward closure owns exactly what it reads; dropping it frees its activations. That ownership is the memory
 //!    planner.
 //! 7. What the host reads or writes is never in the pool.
-//! 8. Each kernel has a namesake in `tests/suite/reference/`.
+//! 8. Each kernel has a namesake in `ops` and in `tests/suite/reference/`.
 //! 9. Only `web` knows JavaScript, and one file of `device`, which lets a browser compile pipelines side by side; only
 //!    `device` knows the platform.
-//! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost.
+//! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost. What only a
+//!     bug can reach is an assertion that names the thing, or `Error::Internal`: never a default value, never skipped.
 //! 11. No atomics on floats and no order that depends on scheduling: the same seed on the same device gives the same
 //!     losses, bit for bit.
 

@@ -7,7 +7,7 @@ use crate::adapter::Params;
 use crate::device::{Buffer, Device, Ring, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::ops::{Chunks, UpdateBuffers, cross_entropy, gather_rows, update};
+use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 
@@ -123,13 +123,13 @@ impl Trainer {
         record_loss(&mut micro, model, batch, seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
-        update(&mut rec, &buffers);
+        adamw(&mut rec, &buffers);
         Ok(TrainerDraft { micro, update: rec, buffers, batch, seq_len })
     }
 
     /// Submits a step: every micro-batch, then the update. It does not wait; the ticket gives the result later. Each
-    /// micro-batch is cut into about `pieces` submissions. Errors: `DeviceLost`, also if more than four results are
-    /// unread.
+    /// micro-batch is cut into about `pieces` submissions. Errors: `DeviceLost`, or `Internal` if more than four
+    /// results are unread.
     ///
     /// # Panics
     ///
@@ -196,6 +196,7 @@ impl Trainer {
 
     /// Restores the state of a trainer after `step` steps. The parameters are restored with the adapter.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
+        assert_eq!([m.len(), v.len()], [self.buffers.m.cols; 2], "the moments of a run");
         self.step = step;
         self.buffers.m.upload(&self.device, m);
         self.buffers.v.upload(&self.device, v);
@@ -233,10 +234,10 @@ fn lists(micro: &MicroBatch) -> Lists<'_> {
     Lists { tokens, labels, rows, slot_of_row }
 }
 
-/// Starts to read the four numbers that a plan leaves. Errors: `DeviceLost` if more than four results are unread.
+/// Starts to read the four numbers that a plan leaves. Errors: `Internal` if more than four results are unread.
 fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Ticket> {
-    ring.start(device, &numbers.buffer(), 16)
-        .ok_or_else(|| Error::DeviceLost { reason: "results are not coming back".to_string() })
+    let ticket = ring.start(device, &numbers.buffer(), 16);
+    ticket.ok_or_else(|| Error::Internal { what: "more than four results are unread".to_string() })
 }
 
 fn record_loss(

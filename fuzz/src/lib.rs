@@ -99,7 +99,8 @@ pub fn documents(bytes: &[u8]) -> Result<()> {
             characters.join(",")
         );
         let template = b"{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}</>\n{% endfor %}\
-                         {{ tools | tojson if tools }}{% if add_generation_prompt %}<assistant>{% endif %}";
+                         {{ tools | tojson if tools }}\
+                         {% if add_generation_prompt %}<assistant>{% endif %}";
         tokenizer_of(tokenizer.as_bytes(), Some(template)).expect("a tokenizer")
     });
 

@@ -95,10 +95,7 @@ impl Adapter {
                 site: Tensor::in_buffer(self.uniforms.clone(), at, 1, 4),
                 dropout: false,
             };
-            if let Some(linear) = model.blocks.get_mut(site.layer).and_then(|block| block.linears.get_mut(&site.target))
-            {
-                linear.lora = Some(lora);
-            }
+            model.linear_mut(site.layer, site.target).lora = Some(lora);
         }
         model
     }
@@ -136,6 +133,7 @@ impl Adapter {
 
     /// Replaces every parameter; `flat` is in this adapter's layout.
     pub fn write(&self, device: &Device, flat: &[f32]) {
+        assert_eq!(flat.len(), self.length, "the numbers of an adapter");
         device.write(&self.p, 0, bytemuck::cast_slice(flat));
     }
 
@@ -173,9 +171,11 @@ impl Adapter {
     /// The inverse of `pairs`. The linears must be this adapter's, in its order, with at most the planned ranks.
     /// Errors: `AdapterMismatch`.
     pub(super) fn flat(&self, pairs: &[Pair]) -> Result<Vec<f32>> {
+        assert_eq!(pairs.len(), self.ranges.len(), "the linears of an adapter");
         let mut flat = vec![0.0; self.length];
         for (pair, ranges) in pairs.iter().zip(&self.ranges) {
             pair.check(&self.config)?;
+            assert!(pair.site.rank <= ranges.rank, "rank {} has no room in {}", pair.site.rank, ranges.rank);
             let copy = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             copy(part_mut(&mut flat, &ranges.a), &pair.a.values);
             let b = part_mut(&mut flat, &ranges.b);

@@ -23,6 +23,17 @@ const PREFIX: &str = "base_model.model.";
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
 /// The bytes of an adapter as PEFT keeps it.
+///
+/// ```no_run
+/// # use tabtune::{adapter::AdapterFiles, error::Result, model::Transformer};
+/// # fn example(model: &Transformer, config: String, weights: Vec<u8>) -> Result<Transformer> {
+/// let files = AdapterFiles { config, weights };
+/// let (adapter, parameters) = files.load(&model.device, &model.config)?;
+/// adapter.write(&model.device, &parameters);
+/// let adapted = adapter.attach(model);
+/// # Ok(adapted)
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
     pub config: String,
@@ -180,7 +191,7 @@ fn target_modules(spec: &AdapterSpec, config: &Config) -> Vec<String> {
 
 /// Every site with the entries of its A and its B, in the order of the model, once config and tensors agree.
 fn sites<'a>(config: &str, header: &'a Header, family: &Family) -> Result<Vec<(SiteSpec, &'a Entry, &'a Entry)>> {
-    let config = PeftConfig::parse(config)?;
+    let config = PeftConfig::parse(config, family)?;
     let mut found: BTreeMap<(usize, Target), [Option<&Entry>; 2]> = BTreeMap::new();
     for entry in &header.entries {
         let (layer, target, which) = parse_key(&entry.name, family)?;

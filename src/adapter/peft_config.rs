@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::spec::{MOST_RANK, SiteSpec, is_alpha};
 use crate::error::{Error, Result};
 use crate::files::safetensors::Pairs;
-use crate::model::Target;
+use crate::model::{Family, Target};
 
 const CONFIG: &str = "adapter_config.json";
 /// Limits on the work that a file can ask for.
@@ -59,7 +59,7 @@ enum Modules {
 
 impl PeftConfig {
     /// Errors: `Adapter`, `UnsupportedAdapter`.
-    pub fn parse(json: &str) -> Result<PeftConfig> {
+    pub fn parse(json: &str, family: &Family) -> Result<PeftConfig> {
         if json.len() > LONGEST_CONFIG {
             return Err(wrong(format!("it has {} bytes, at most {LONGEST_CONFIG} are read", json.len())));
         }
@@ -92,8 +92,10 @@ impl PeftConfig {
                 rank(*x as u64).is_some_and(|r| r as f64 == *x)
             })?,
             alpha_pattern: pattern("alpha_pattern", patterns.alpha_pattern, |alpha| is_alpha(*alpha))?,
-            // PEFT's default for Llama.
-            targets: targets.unwrap_or_else(|| Modules::Named(vec!["q_proj".to_string(), "v_proj".to_string()])),
+            targets: targets.unwrap_or_else(|| {
+                let names = family.peft_targets.iter().map(|target| family.name(*target).to_string());
+                Modules::Named(names.collect())
+            }),
             excluded: modules(&value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
             layers,
             layers_pattern: layers_pattern(&value)?,

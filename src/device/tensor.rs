@@ -111,6 +111,7 @@ impl Tensor {
 
     /// The `rows` rows from `first` on. The first must begin at a multiple of 256 bytes.
     pub fn slice(&self, first: usize, rows: usize) -> Tensor {
+        assert!(first + rows <= self.rows, "rows {first}..{} of a tensor of {} rows", first + rows, self.rows);
         let offset = self.offset + (first * self.cols.next_multiple_of(4)) as u64 * 4;
         assert!(offset.is_multiple_of(256), "row {first} begins at byte {offset}, which cannot be bound");
         Tensor { rows, offset, ..self.clone() }
@@ -144,6 +145,8 @@ impl Tensor {
 
     /// Writes `bytes` from byte `at` of the tensor on.
     pub(super) fn write(&self, device: &Device, at: u64, bytes: &[u8]) {
+        let end = at + bytes.len() as u64;
+        assert!(end <= self.bytes(), "{end} bytes are written to a tensor of {} x {}", self.rows, self.cols);
         device.write(&self.buffer(), self.offset + at, bytes);
     }
 

@@ -168,7 +168,7 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
     }
     let mut end = 0_u64;
     for (name, shape, numbers) in &sorted {
-        debug_assert_eq!(shape.iter().product::<usize>(), numbers.len(), "{name}");
+        assert_eq!(shape.iter().product::<usize>(), numbers.len(), "the numbers of tensor `{name}`");
         let begin = end;
         end = end.saturating_add(size_of_val(*numbers) as u64);
         fields

@@ -179,40 +179,58 @@ impl Config {
             }
             None => return too_large("(file)", "it describes more parameters than can be counted".to_string()),
         }
-        match self.context.checked_mul(self.heads.size) {
+        let size = self.heads.size;
+        match self.context.checked_mul(size) {
             Some(angles) if angles <= MOST_ANGLES => Ok(()),
             _ => too_large(
                 "max_position_embeddings",
-                format!("with heads of {}, at most {MOST_ANGLES} / that is supported", self.heads.size),
+                format!("with heads of {size}, at most {} is supported", MOST_ANGLES.checked_div(size).unwrap_or(0)),
             ),
         }
     }
 
-    /// Refuses what is data already but is not computed yet. Every field is named here, so a new one cannot be
-    /// forgotten.
+    /// Refuses what is data already but is not computed yet. Every field is named, so that none is forgotten.
     pub fn check_computed(&self) -> Result<()> {
-        let Config { family: _, vocabulary: _, hidden: _, intermediate: _, layers: _, heads: _, context: _, .. } = self;
-        let Config { tied: _, norm, norm_eps: _, head_norms, output_norms, biases: _, activation, .. } = self;
-        let Config { learned_positions, pattern, embedding_scale, query_scale, layout, .. } = self;
+        let Config {
+            family: _,
+            vocabulary: _,
+            hidden: _,
+            intermediate: _,
+            layers: _,
+            heads: _,
+            context: _,
+            tied: _,
+            norm,
+            norm_eps: _,
+            head_norms,
+            output_norms,
+            biases: _,
+            activation,
+            learned_positions,
+            pattern,
+            embedding_scale,
+            query_scale,
+            layout,
+        } = self;
         let first = self.layer(0);
         let scaled = |layer: &Layer| layer.rope.is_some_and(|rope| rope.scaling != RopeScaling::None);
         let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
         let absent = [
-            (*norm != NormKind::Rms, "a norm other than RMS norm"),
-            (*head_norms, "`q_norm` and `k_norm`"),
-            (*output_norms, "norms after attention and MLP"),
+            (*norm != NormKind::Rms, "a norm other than RMS norm (`norm`)"),
+            (*head_norms, "norms of queries and keys: `q_norm`, `k_norm` (`head_norms`)"),
+            (*output_norms, "norms after attention and MLP (`output_norms`)"),
             (*activation != Activation::SwiGlu, "an activation other than SwiGLU (`hidden_act`)"),
-            (*learned_positions, "learned positions"),
+            (*learned_positions, "learned positions (`learned_positions`)"),
             (pattern.iter().any(|layer| layer.window.is_some()), "`sliding_window`"),
-            (pattern.iter().any(|layer| layer.rope.is_none()), "layers without rope"),
+            (pattern.iter().any(|layer| layer.rope.is_none()), "layers without rope (`no_rope_layers`)"),
             (pattern.iter().any(scaled), "`rope_scaling` (`rope_parameters`)"),
             (pattern.iter().any(partly), "`partial_rotary_factor`"),
-            (pattern.iter().any(|layer| layer.rope != first.rope), "several bases of rope"),
-            (*embedding_scale != 1.0, "a scaled embedding"),
+            (pattern.iter().any(|layer| layer.rope != first.rope), "several bases of rope (`rope_local_base_freq`)"),
+            (*embedding_scale != 1.0, "a scaled embedding (`embedding_scale`)"),
             (query_scale.is_some(), "`query_pre_attn_scalar`"),
-            (layout.fused_qkv, "q, k and v in one matrix"),
-            (layout.fused_gate_up, "gate and up in one matrix"),
-            (layout.transposed, "matrices stored as [in, out]"),
+            (layout.fused_qkv, "q, k and v in one matrix (`fused_qkv`)"),
+            (layout.fused_gate_up, "gate and up in one matrix (`fused_gate_up`)"),
+            (layout.transposed, "matrices stored as [in, out] (`transposed`)"),
         ];
         match absent.iter().find(|(is_wanted, _)| *is_wanted) {
             Some((_, what)) => Err(Error::NotYet { what: format!("config.json: {what}") }),

@@ -24,6 +24,8 @@ pub struct Family {
     /// Modules of a block, by their paths in it, in the order of a checkpoint.
     pub norms: &'static [(Norm, &'static str)],
     pub linears: &'static [(Target, &'static str)],
+    /// The linears PEFT adapts where adapter_config.json names none.
+    pub peft_targets: &'static [Target],
     /// Endings of tensors that some checkpoints hold and that the engine computes itself.
     pub computed: &'static [&'static str],
 }

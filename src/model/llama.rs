@@ -9,7 +9,7 @@
     reason = "config.json comes from anywhere"
 )]
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::config::{Activation, Biases, Config, Layer, Layout, NormKind, Rope, RopeScaling};
 use super::family::Family;
@@ -36,6 +36,7 @@ pub static FAMILY: Family = Family {
         (Target::Up, "mlp.up_proj"),
         (Target::Down, "mlp.down_proj"),
     ],
+    peft_targets: &[Target::Q, Target::V],
     // The frequencies of rope.
     computed: &[".self_attn.rotary_emb.inv_freq"],
 };
@@ -46,7 +47,6 @@ fn config(fields: &Fields) -> Result<Config> {
 
 /// The fields that most families share.
 pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
-    fields.only("hidden_act", &json!("silu"))?;
     fields.only("quantization_config", &Value::Null)?;
     let hidden = fields.count("hidden_size", 16_384)?;
     let query = fields.count("num_attention_heads", 256)?;
@@ -78,13 +78,23 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
         head_norms: false,
         output_norms: false,
         biases: Biases { qkv: attention_bias, o: attention_bias, mlp: fields.flag_or("mlp_bias", false)? },
-        activation: Activation::SwiGlu,
+        activation: activation(fields)?,
         learned_positions: false,
         pattern: vec![Layer { window: None, rope: Some(rope(fields)?) }],
         embedding_scale: 1.0,
         query_scale: None,
         layout: Layout::default(),
     })
+}
+
+/// Hugging Face's name of what is done to the gate. SiLU where there is none, as in transformers.
+fn activation(fields: &Fields) -> Result<Activation> {
+    match fields.get("hidden_act") {
+        None => Ok(Activation::SwiGlu),
+        Some(name) if name == "silu" => Ok(Activation::SwiGlu),
+        Some(name) if name == "gelu_pytorch_tanh" => Ok(Activation::GeGluTanh),
+        Some(other) => Err(Fields::unsupported("hidden_act", other)),
+    }
 }
 
 /// transformers 5 writes `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`; both are read.

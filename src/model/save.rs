@@ -11,23 +11,23 @@ use crate::files::safetensors::write;
 use crate::ops::Weight;
 
 /// A tensor on the device.
-enum Loaded<'a> {
+enum OnDevice<'a> {
     Matrix(&'a Weight),
     Vector(&'a Tensor),
 }
 
 impl Transformer {
-    fn loaded(&self, role: Role) -> Loaded<'_> {
+    fn on_device(&self, role: Role) -> OnDevice<'_> {
         match role {
-            Role::Embedding => Loaded::Matrix(&self.tables.embedding),
-            Role::Norm(layer, norm) => Loaded::Vector(&self.blocks[layer].norms[&norm]),
-            Role::Weight(layer, target) => Loaded::Matrix(&self.linear(layer, target).weight),
+            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
+            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
+            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
             Role::Bias(layer, target) => match &self.linear(layer, target).bias {
-                Some(bias) => Loaded::Vector(bias),
+                Some(bias) => OnDevice::Vector(bias),
                 None => unreachable!("{target:?} of layer {layer} has no bias"),
             },
-            Role::FinalNorm => Loaded::Vector(&self.tables.norm),
-            Role::Head => Loaded::Matrix(self.head()),
+            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
+            Role::Head => OnDevice::Matrix(self.head()),
         }
     }
 
@@ -36,10 +36,10 @@ impl Transformer {
         let specs = self.config.tensors();
         let mut own = Vec::with_capacity(specs.len());
         for spec in &specs {
-            own.push(match (spec.role, self.loaded(spec.role)) {
+            own.push(match (spec.role, self.on_device(spec.role)) {
                 (Role::Weight(layer, target), _) if linears.contains_key(&(layer, target)) => Vec::new(),
-                (_, Loaded::Matrix(weight)) => weight.download(&self.device).await?,
-                (_, Loaded::Vector(vector)) => vector.download(&self.device).await?,
+                (_, OnDevice::Matrix(weight)) => weight.download(&self.device).await?,
+                (_, OnDevice::Vector(vector)) => vector.download(&self.device).await?,
             });
         }
         let tensors: Vec<(String, Vec<usize>, &[f32])> = specs
@@ -58,9 +58,9 @@ impl Transformer {
 
     /// Bytes of the frozen weights on the device.
     pub fn weight_bytes(&self) -> u64 {
-        let bytes = |role: Role| match self.loaded(role) {
-            Loaded::Matrix(weight) => weight.bytes(),
-            Loaded::Vector(vector) => vector.bytes(),
+        let bytes = |role: Role| match self.on_device(role) {
+            OnDevice::Matrix(weight) => weight.bytes(),
+            OnDevice::Vector(vector) => vector.bytes(),
         };
         self.config.tensors().into_iter().map(|spec| bytes(spec.role)).sum()
     }

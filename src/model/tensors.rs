@@ -50,27 +50,23 @@ impl Config {
         let family = self.family;
         let table = vec![self.vocabulary, self.hidden];
         let mut tensors = Vec::new();
-        let mut add = |module: &str, which: &str, shape: Vec<usize>, role: Role| {
-            tensors.push(TensorSpec { name: format!("{module}.{which}"), shape, role });
-        };
-        add(family.embedding, "weight", table.clone(), Role::Embedding);
+        tensors.push(spec(family.embedding, "weight", table.clone(), Role::Embedding));
         for layer in 0..self.layers {
             for (norm, path) in family.norms {
                 let module = format!("{}.{layer}.{path}", family.blocks);
-                add(&module, "weight", vec![self.hidden], Role::Norm(layer, *norm));
+                tensors.push(spec(&module, "weight", vec![self.hidden], Role::Norm(layer, *norm)));
             }
             for target in family.targets() {
-                let module = family.module(layer, target);
-                let (rows, cols) = target.shape(self);
-                add(&module, "weight", vec![rows, cols], Role::Weight(layer, target));
+                tensors.push(self.weight(layer, target));
                 if self.biases.has(target) {
-                    add(&module, "bias", vec![rows], Role::Bias(layer, target));
+                    let (module, (rows, _)) = (family.module(layer, target), target.shape(self));
+                    tensors.push(spec(&module, "bias", vec![rows], Role::Bias(layer, target)));
                 }
             }
         }
-        add(family.final_norm, "weight", vec![self.hidden], Role::FinalNorm);
+        tensors.push(spec(family.final_norm, "weight", vec![self.hidden], Role::FinalNorm));
         if !self.tied {
-            add(family.head, "weight", table, Role::Head);
+            tensors.push(spec(family.head, "weight", table, Role::Head));
         }
         tensors
     }
@@ -78,8 +74,7 @@ impl Config {
     /// The tensor of a linear's matrix.
     pub fn weight(&self, layer: usize, target: Target) -> TensorSpec {
         let (rows, cols) = target.shape(self);
-        let name = format!("{}.weight", self.family.module(layer, target));
-        TensorSpec { name, shape: vec![rows, cols], role: Role::Weight(layer, target) }
+        spec(&self.family.module(layer, target), "weight", vec![rows, cols], Role::Weight(layer, target))
     }
 
     /// Whether a checkpoint may hold this tensor although the model does not read it: the engine computes it, or it is
@@ -89,4 +84,8 @@ impl Config {
         let is_head = name.strip_prefix(family.head).is_some_and(|rest| rest == ".weight");
         is_head || family.computed.iter().any(|ending| name.ends_with(ending))
     }
+}
+
+fn spec(module: &str, which: &str, shape: Vec<usize>, role: Role) -> TensorSpec {
+    TensorSpec { name: format!("{module}.{which}"), shape, role }
 }

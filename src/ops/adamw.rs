@@ -22,7 +22,7 @@ pub struct UpdateBuffers {
 const PARTIALS: usize = 1024;
 
 /// Records norm, clip and AdamW over the flat buffers, whose lengths are multiples of four. Leaves g and totals zeroed.
-pub fn update(rec: &mut Recorder, b: &UpdateBuffers) {
+pub fn adamw(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
     let partials = rec.tensor(1, PARTIALS);
     let sums = ("PARTIALS", PARTIALS.into());

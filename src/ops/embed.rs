@@ -1,8 +1,9 @@
 //! Rows of the embedding table. The table is frozen and nothing lies below it, so there is no backward pass.
 
-use std::slice::from_ref;
+use std::iter;
 
 use super::weight::Weight;
+use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
 /// Records y [rows, C] = table[tokens], for the tokens of the plan's input.
@@ -15,8 +16,8 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize) -> Var {
             constants.push(("FIRST", slab.first.into()));
         }
         let features: Vec<&str> = slab.stored.feature().into_iter().collect();
-        let operands = [from_ref(&tokens), slab.stored.operands(), from_ref(&y)].concat();
-        let operands: Vec<_> = operands.iter().collect();
+        let stored = slab.stored.operands();
+        let operands: Vec<&Tensor> = iter::once(&tokens).chain(stored).chain(iter::once(&y)).collect();
         rec.dispatch("embed", &features, constants, &[("quads", rows * table.cols / 4)], &operands);
     }
     Var::frozen(y)

@@ -41,7 +41,7 @@ impl<'a> Product<'a> {
         Product::of(Form::Backward, a, &slab.stored, y, slab.first)
     }
 
-    /// A product with a stored matrix; `first` is 0 if it uses all columns of `a` and y.
+    /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
         Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
     }
@@ -101,7 +101,7 @@ impl<'a> Product<'a> {
 }
 
 /// Records g += s · aᵀ b for g [P, Q], a [rows, P] and b [rows, Q].
-pub fn accumulate_outer(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
+pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (stride(a), stride(b));
     let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
     let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();

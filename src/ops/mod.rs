@@ -16,7 +16,7 @@ mod rope;
 mod swiglu;
 mod weight;
 
-pub use adamw::{UpdateBuffers, update};
+pub use adamw::{UpdateBuffers, adamw};
 pub use add::add;
 pub use attention::{Cache, Heads, attention};
 pub use bias::bias;

@@ -1,6 +1,6 @@
 //! y (+)= s · x Wᵀ: the only op with trained operands, so LoRA needs no backward code of its own.
 
-use super::matmul::{Product, accumulate_outer};
+use super::matmul::{Product, matmul_tn};
 use super::weight::{Matrix, Weight};
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
@@ -32,7 +32,7 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     let (rows, n_in) = (x.data.rows, x.data.cols);
     rec.on_backward_of(&y.grad, move |rec, dy| {
         if let Some((param, x)) = param {
-            accumulate_outer(rec, &dy, &x, &param.grad, site.as_ref());
+            matmul_tn(rec, &dy, &x, &param.grad, site.as_ref());
         }
         if let Some(dx) = dx {
             let (dx, mut accumulate) = rec.write(&dx, rows, n_in);

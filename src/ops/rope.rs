@@ -41,10 +41,10 @@ pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &R
         let dq = q.grad.get_or_insert_default().clone();
         let dk = k.grad.get_or_insert_default().clone();
         let tables = tables.clone();
-        rec.on_backward(move |rec| {
-            if let (Some(dq), Some(dk)) = (rec.read(&dq), rec.read(&dk)) {
-                record(rec, &dq, &dk, heads, &tables, true);
-            }
+        rec.on_backward(move |rec| match (rec.read(&dq), rec.read(&dk)) {
+            (Some(dq), Some(dk)) => record(rec, &dq, &dk, heads, &tables, true),
+            (None, None) => {}
+            _ => panic!("attention wrote the gradient of its queries or of its keys, not both"),
         });
     }
     (q, k)

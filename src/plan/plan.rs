@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::input::{Input, Step};
 use crate::device::kernel::Ready;
+use crate::device::kernel_table::MOST_GROUPS;
 use crate::device::{Buffer, Device, KernelKey, Pool};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where a dispatch reads or writes.
 #[derive(Clone)]
@@ -56,9 +57,10 @@ impl Plan {
         input: Rc<Input>,
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
-        let resolve = || {
+        check_groups(dispatches)?;
+        let resolve = || -> Result<Vec<Ready>> {
             pool.allocate(device)?;
-            dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect::<Result<Vec<Ready>>>()
+            Ok(dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect())
         };
         let ready = device.checked(resolve).await?;
         let plan = Plan { ready, cuts, listing: listing(dispatches), input };
@@ -118,7 +120,21 @@ impl fmt::Display for Plan {
     }
 }
 
-fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
+/// Refuses what a device would refuse at the first dispatch. Errors: `GpuRefused`.
+fn check_groups(dispatches: &[Dispatch]) -> Result<()> {
+    for dispatch in dispatches {
+        let most = dispatch.groups.into_iter().max().unwrap_or(0);
+        if most > MOST_GROUPS {
+            let kernel = dispatch.key.label();
+            return Err(Error::GpuRefused {
+                reason: format!("{kernel} needs {most} work groups in one dimension, but at most {MOST_GROUPS} fit"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Ready {
     let pipeline = device.pipeline(&dispatch.key);
     let operands: Vec<(Rc<Buffer>, u64, u64)> = dispatch
         .operands
@@ -128,7 +144,7 @@ fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
             Operand::Fixed { buffer, offset, bytes } => (buffer.clone(), *offset, *bytes),
         })
         .collect();
-    Ok(Ready { group: device.bind(&pipeline, &operands), pipeline, groups: dispatch.groups })
+    Ready { group: device.bind(&pipeline, &operands), pipeline, groups: dispatch.groups }
 }
 
 /// One line per dispatch: kernel, constants, groups, slots.

@@ -35,6 +35,24 @@ impl Var {
 
 type Backward = Box<dyn FnOnce(&mut Recorder)>;
 
+/// Records dispatches and, with a tape, their backward pass.
+///
+/// ```no_run
+/// # use std::rc::Rc;
+/// # use tabtune::device::{Device, Pool};
+/// # use tabtune::ops::{Matrix, Param, Weight, project};
+/// # use tabtune::plan::{Input, Plan, Progress, Recorder, Var};
+/// # async fn example(device: &Rc<Device>, weight: &Weight, a: &Param, b: &Param) -> tabtune::error::Result<Plan> {
+/// let input = Input::new(device, 64)?;
+/// let mut rec = Recorder::new(device, &Pool::default(), &input, true);
+/// let x = Var::frozen(rec.tensor(64, weight.cols));
+/// // y = x Wᵀ + (x Aᵀ) Bᵀ
+/// let y = project(&mut rec, None, &x, Matrix::Frozen(weight), None);
+/// let z = project(&mut rec, None, &x, Matrix::Trained(a), None);
+/// project(&mut rec, Some(y), &z, Matrix::Trained(b), None);
+/// rec.finish(&mut Progress::silent()).await
+/// # }
+/// ```
 pub struct Recorder {
     pub device: Rc<Device>,
     pub pool: Pool,
@@ -98,6 +116,7 @@ impl Recorder {
         let mut grad = grad.borrow_mut();
         match grad.as_ref() {
             Some(tensor) => {
+                assert_eq!([tensor.rows, tensor.cols], [rows, cols], "the shape of a gradient must not change");
                 assert!(tensor.is_sole_owner(1), "a gradient that is still in use elsewhere would be changed in place");
                 (tensor.clone(), true)
             }

@@ -2,17 +2,38 @@
 
 use std::rc::Rc;
 
+use super::settings::Settings;
 use crate::adapter::{Adapter, AdapterFiles};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::model::{Config, Storage, Transformer};
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::text::{Dataset, Document};
 
 /// The files of a checkpoint except for its weights.
 pub type BaseFiles<'a> = TokenizerFiles<'a>;
 
 /// A base model with its tokenizer.
+///
+/// ```no_run
+/// # use std::rc::Rc;
+/// # use tabtune::{device::Device, error::Result, files::Source, model::Storage, run::{Base, BaseFiles}};
+/// # async fn example(device: &Rc<Device>, config: &[u8], tokenizer: &[u8], weights: Vec<u8>) -> Result<()> {
+/// let files = BaseFiles {
+///     config,
+///     tokenizer,
+///     tokenizer_config: None,
+///     generation_config: None,
+///     chat_template: None,
+/// };
+/// let weights = Source::memory("model.safetensors", weights);
+/// let mut progress = |done, total| println!("{done} of {total} bytes");
+/// let base = Base::load(device, "my model", &files, &weights, Storage::default(), &mut progress).await?;
+/// println!("{} parameters", base.model.config.parameters());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Base {
     pub name: String,
     pub sha256: String,
@@ -41,6 +62,19 @@ impl Base {
         let sha256 = weights.sha256().await?;
         let model = Transformer::load(device, config, weights, storage, progress).await?;
         Ok(Base { name: name.to_string(), sha256, storage, model, tokenizer })
+    }
+
+    /// The rows of a run with these settings, from documents of at most `limit_bytes` together. The held-out rows are
+    /// those of `eval_documents` if there are any.
+    pub fn dataset(
+        &self,
+        documents: &[Document],
+        eval_documents: Option<&[Document]>,
+        settings: &Settings,
+        limit_bytes: u64,
+    ) -> Result<Dataset> {
+        let options = settings.dataset_options(limit_bytes);
+        Dataset::from_documents(&self.tokenizer, documents, eval_documents, &options)
     }
 
     /// Attaches the adapter that the files hold.

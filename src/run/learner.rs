@@ -74,7 +74,9 @@ impl Learner {
     }
 
     pub fn write(&self, device: &Device, flat: &[f32]) {
-        device.write(&self.params().p, 0, bytemuck::cast_slice(flat));
+        let params = self.params();
+        assert_eq!(flat.len(), params.length, "the numbers that a run trains");
+        device.write(&params.p, 0, bytemuck::cast_slice(flat));
     }
 
     /// Splits numbers in this layout into matrices without padding, under PEFT's names for an adapter and the

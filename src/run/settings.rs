@@ -44,7 +44,7 @@ pub struct Settings {
     pub dropout: f64,
     /// The fraction of the rows that is held out.
     pub holdout: f64,
-    /// The most rows that are held out, however large the fraction.
+    /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
     #[serde(default)]
     pub holdout_at_most: Option<usize>,
     /// Steps between evaluations; 0 means a tenth of the run.
@@ -63,7 +63,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for a model and a kind of adapter. The learning rates of models under 10 M parameters were measured
+    /// The defaults for a model and a kind of device. The learning rates of models under 10 M parameters were measured
     /// on the embedded one, for each shape (`tests/parity/sweep.py`); software devices get a batch shape with which 150
     /// steps take minutes.
     pub fn defaults(config: &Config, software: bool) -> Settings {
@@ -110,9 +110,8 @@ impl Settings {
         per_epoch.saturating_mul(3).clamp(150, 2000)
     }
 
-    /// How documents become the rows of a run. The limit on held-out rows applies only to the default fraction; a
-    /// fraction that was chosen is used in full.
-    pub fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
+    /// How documents become the rows of a run.
+    pub(super) fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
         let holdout_at_most = self.holdout_at_most.filter(|_| self.holdout == HOLDOUT);
         DatasetOptions { seq_len: self.seq_len, holdout: self.holdout, holdout_at_most, limit_bytes }
     }

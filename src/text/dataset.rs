@@ -68,7 +68,7 @@ pub struct Rows {
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
         return Err(Error::Setting {
-            name: "seqLen".to_owned(),
+            name: "seq-len".to_owned(),
             value: "0".to_owned(),
             expected: "at least 1".to_owned(),
         });

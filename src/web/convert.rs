@@ -27,7 +27,7 @@ pub(super) fn js_error(error: Error) -> JsValue {
 
 /// A plain object, numbers as numbers.
 pub(super) fn to_js(value: &impl Serialize) -> JsValue {
-    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).unwrap_or(JsValue::NULL)
+    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).expect("plain data has a form in JavaScript")
 }
 
 pub(super) fn from_js<T: for<'de> Deserialize<'de>>(what: &str, value: JsValue) -> Js<T> {
@@ -59,8 +59,9 @@ pub(super) fn needed(object: &JsValue, field: &str) -> Js<Vec<u8>> {
 /// `performance.now()`, which pages and workers both have.
 pub(super) fn clock() -> Clock {
     let performance = Reflect::get(&js_sys::global(), &"performance".into()).unwrap_or(JsValue::UNDEFINED);
-    let now = Reflect::get(&performance, &"now".into()).ok().and_then(|now| now.dyn_into::<Function>().ok());
-    Rc::new(move || now.as_ref().and_then(|now| now.call0(&performance).ok()).and_then(|ms| ms.as_f64()).unwrap_or(0.0))
+    let now: Option<Function> = Reflect::get(&performance, &"now".into()).ok().and_then(|now| now.dyn_into().ok());
+    let now = now.expect("pages and workers have performance.now");
+    Rc::new(move || now.call0(&performance).ok().and_then(|ms| ms.as_f64()).expect("performance.now gives a number"))
 }
 
 /// A source of ranges over `{ bytes, read(offset, length): Promise<Uint8Array> }`.
@@ -98,9 +99,8 @@ pub(super) fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
     Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 
-/// Null if what was kept is not an adapter, which `train` never makes.
 pub(super) fn adapter_object(kept: &Kept) -> JsValue {
-    let Ok(files) = kept.files.adapter() else { return JsValue::NULL };
+    let files = kept.files.adapter().expect("a browser trains nothing but adapters");
     let facts = serde_json::json!({
         "config": files.config,
         "rank": kept.rank,

@@ -43,8 +43,7 @@ impl Dataset {
             Ok(Document { name, bytes: needed(&value, "bytes")? })
         };
         let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
-        let (tokenizer, options) = (&parts.base.tokenizer, settings.dataset_options(PAGE_LIMIT));
-        let rows = dataset::Dataset::from_documents(tokenizer, &documents, None, &options).map_err(js_error)?;
+        let rows = parts.base.dataset(&documents, None, settings, PAGE_LIMIT).map_err(js_error)?;
         let summary = serde_json::json!({
             "characters": rows.characters,
             "tokens": rows.tokens,
@@ -54,7 +53,7 @@ impl Dataset {
             "tokensPerCharacter": rows.tokens as f64 / rows.characters.max(1) as f64,
             "defaultSteps": settings.default_steps(rows.rows.len()),
             "warnings": rows.warnings,
-            "preview": preview(tokenizer, &rows.rows, PREVIEWED),
+            "preview": preview(&parts.base.tokenizer, &rows.rows, PREVIEWED),
         });
         Ok(Dataset {
             rows: Rc::new(rows),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::convert::{Js, adapter_files, adapter_object, bytes_of, call, clock, from_js, js_error, to_js};
+use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, to_js};
 use super::{Dataset, Parts};
 use crate::error::Error;
 use crate::run::{self, Event, Hooks, Kept, Method, RunState, SAVE_EVERY_MS, SaveHook, Settings, Start};
@@ -36,7 +36,8 @@ impl Parts {
             Reflect::get(&options, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
         };
         let init = option("init").map(|init| adapter_files(&init)).transpose()?;
-        let start = match (bytes_of(&options, "resume"), &init) {
+        let resume = option("resume").map(|_| needed(&options, "resume")).transpose()?;
+        let start = match (resume, &init) {
             (Some(bytes), _) => {
                 let state = RunState::from_bytes(&bytes).map_err(js_error)?;
                 settings = state.settings.clone();
@@ -52,7 +53,7 @@ impl Parts {
         let control = self.new_control();
         let mut emit = |event: Event| call(&on_event, &to_js(&event));
         let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
-        let on_run_state = option("onRunState").and_then(|hook| hook.dyn_into::<Function>().ok());
+        let on_run_state = option("onRunState").map(JsCast::dyn_into::<Function>).transpose().map_err(no_function)?;
         let mut save = |bytes: Vec<u8>| {
             if let Some(hook) = &on_run_state {
                 call(hook, &Uint8Array::from(bytes.as_slice()));
@@ -66,4 +67,9 @@ impl Parts {
         }
         Ok(JsValue::UNDEFINED)
     }
+}
+
+fn no_function(_: JsValue) -> JsValue {
+    let (name, value) = ("onRunState".to_string(), "no function".to_string());
+    js_error(Error::Setting { name, value, expected: "a function that takes the bytes of a run state".to_string() })
 }

@@ -142,6 +142,10 @@ fn work_groups_cover_a_problem_and_no_more() {
     assert_eq!(of("matmul", Shape::Tiled, 1, 1), [1, 1, 1]);
     assert_eq!(of("matmul", Shape::Tiled, 64, 65), [2, 1, 1]);
     assert_eq!(of("matmul", Shape::Direct, 65, 33), [2, 3, 1]);
+    // As matmul.wesl says of its tiles, every invocation stages one block and computes 8 x 4 outputs.
+    let (tiles, _) = groups("matmul", Shape::Tiled, &extents(64, 64));
+    let [("GROUP", group), ("TILE", tile), ("DEPTH", depth)] = tiles[..] else { panic!("{tiles:?}") };
+    assert_eq!((depth * tile, tile * tile), (8 * group, 32 * group));
     // Tall work groups cover a matrix with few columns, wide ones a matrix with many.
     for (columns, across, expected) in [(4, 1, [1, 2, 1]), (8, 2, [1, 3, 1]), (12, 4, [1, 5, 1]), (68, 16, [2, 17, 1])]
     {

@@ -83,10 +83,20 @@ fn twin(seed: u64) -> Twin {
         .iter()
         .map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect()))
         .collect();
-    let config = json!({ "model_type": "llama", "vocab_size": shape.v, "hidden_size": shape.c,
-        "intermediate_size": shape.f, "num_hidden_layers": shape.l, "num_attention_heads": shape.h,
-        "num_key_value_heads": shape.kv, "head_dim": shape.d, "rms_norm_eps": shape.eps, "rope_theta": shape.theta,
-        "max_position_embeddings": 32, "tie_word_embeddings": shape.tied });
+    let config = json!({
+        "model_type": "llama",
+        "vocab_size": shape.v,
+        "hidden_size": shape.c,
+        "intermediate_size": shape.f,
+        "num_hidden_layers": shape.l,
+        "num_attention_heads": shape.h,
+        "num_key_value_heads": shape.kv,
+        "head_dim": shape.d,
+        "rms_norm_eps": shape.eps,
+        "rope_theta": shape.theta,
+        "max_position_embeddings": 32,
+        "tie_word_embeddings": shape.tied,
+    });
     let tensors: Vec<_> =
         tensors.iter().map(|(name, size, values)| (name.clone(), size.clone(), values.as_slice())).collect();
     Twin {

@@ -151,11 +151,11 @@ crate::device_tests! {
                 "{:?}",
                 events.last()
             );
-            let advises = |event: &Event| match event {
+            let is_warning = |event: &Event| match event {
                 Event::Warning { code, message } => code == "non_finite" && message.contains("lower"),
                 _ => false,
             };
-            assert!(events.iter().any(advises));
+            assert!(events.iter().any(is_warning));
         }
     }
 }

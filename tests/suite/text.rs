@@ -200,8 +200,8 @@ fn broken_lines_are_named_with_their_number() {
         assert!(reason.contains(expected), "{line}: {reason}");
     }
     let error = rows_of("a.csv", "text,x\nfine,1\n\nshort\n", 8).unwrap_err();
-    let expected = "expected 2 fields, as in the first line, but found 1";
-    assert!(matches!(&error, Error::DataLine { line: 4, reason, .. } if reason == expected), "{error:?}");
+    let Error::DataLine { line: 4, reason, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(reason, "expected 2 fields, as in the first line, but found 1");
     assert_eq!(rows_of("a.csv", "prompt,answer\na,b\n", 8).unwrap_err().code(), "data_format");
 }
 

@@ -83,7 +83,7 @@ pub fn tiny_settings(base: &Base) -> Settings {
 pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
     let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
-    Dataset::from_documents(&base.tokenizer, &documents, None, &settings.dataset_options(PAGE_LIMIT)).expect("rows")
+    base.dataset(&documents, None, settings, PAGE_LIMIT).expect("rows")
 }
 
 /// A whole run on the tiny base: its events except for the phases, and how it ends.

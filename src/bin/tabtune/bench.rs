@@ -1,4 +1,4 @@
-//! `tabtune bench`: the adapter's multiply-adds in registers, the matmul in both forms against them, and a training
+//! `tabtune bench`: the device's multiply-adds in registers, the matmul in both forms against them, and a training
 //! step, in one run.
 
 use std::time::Instant;
@@ -17,7 +17,7 @@ use tabtune::train::{StepSettings, Trainer};
 const LOOPS: usize = 2048;
 const PROBE_INVOCATIONS: usize = 4096;
 
-/// CPU seconds that this process has used, all threads: on a software adapter that is what a kernel costs, whatever
+/// CPU seconds that this process has used, all threads: on a software device that is what a kernel costs, whatever
 /// else the machine does.
 fn cpu_seconds() -> Option<f64> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?;
@@ -28,7 +28,7 @@ fn cpu_seconds() -> Option<f64> {
     Some(tasks.filter_map(|task| nanoseconds(task.ok()?)).sum::<f64>() / 1e9)
 }
 
-/// Seconds of a plan, the best of several runs: of CPU time on a software adapter under Linux, else of wall clock.
+/// Seconds of a plan, the best of several runs: of CPU time on a software device under Linux, else of wall clock.
 async fn seconds(device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
     plan.input.write_step(
         device,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use tabtune::error::Result;
 use tabtune::run::{self, Base, Settings};
-use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
+use tabtune::text::dataset::NATIVE_LIMIT;
 
 use crate::cli::ModelArgs;
 use crate::terminal::print;
@@ -82,8 +82,7 @@ fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
 
 fn about_text(base: &Base, paths: &[PathBuf]) -> Result<Vec<String>> {
     let settings = Settings::defaults(&base.model.config, base.model.device.software);
-    let options = settings.dataset_options(NATIVE_LIMIT);
-    let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(paths)?, None, &options)?;
+    let data = base.dataset(&files::read_documents(paths)?, None, &settings, NATIVE_LIMIT)?;
     let counts = format!(
         "{} characters, {} tokens, {} rows of {} to train on, {} held out",
         data.characters,

@@ -10,15 +10,25 @@ impl Run<'_> {
     /// Measures the held-out losses that every later one is compared with.
     pub(super) async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
         let base = self.held_out_loss_unless_stopped(0.0).await?;
+        let base = base.filter(|(loss, _)| self.is_finite(0, *loss));
         if let Some((loss, tokens)) = base {
             self.log.report(Event::Eval { step: 0, loss, tokens });
         }
         self.losses.base = base.map(|(loss, _)| loss);
-        self.losses.start = match started_from_adapter {
-            true => self.held_out_loss_unless_stopped(1.0).await?.map(|(loss, _)| loss),
-            false => self.losses.base,
-        };
+        self.losses.start = self.losses.base;
+        if started_from_adapter {
+            let start = self.held_out_loss_unless_stopped(1.0).await?.map(|(loss, _)| loss);
+            self.losses.start = start.filter(|loss| self.is_finite(0, *loss));
+        }
         Ok(())
+    }
+
+    /// Whether a loss is finite. Warns if it is not.
+    fn is_finite(&mut self, step: u32, loss: f64) -> bool {
+        if !loss.is_finite() {
+            self.log.warn("non_finite", format!("step {step}: the held-out loss is not a finite number"));
+        }
+        loss.is_finite()
     }
 
     /// Evaluates and samples after a step if that is due and has not been reported yet, with no step in flight.
@@ -54,9 +64,8 @@ impl Run<'_> {
         self.snapshots.take(device, &self.learner.params());
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
         let is_lowest = self.losses.add(step, loss);
-        match loss.is_finite() {
-            true => self.log.report(Event::Eval { step, loss, tokens }),
-            false => self.log.warn("non_finite", format!("step {step}: the held-out loss is not a finite number")),
+        if self.is_finite(step, loss) {
+            self.log.report(Event::Eval { step, loss, tokens });
         }
         if is_lowest {
             let flat = self.snapshots.read(device).await?;

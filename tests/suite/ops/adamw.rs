@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tabtune::device::{Device, Pool, Tensor};
-use tabtune::ops::{UpdateBuffers, update};
+use tabtune::ops::{UpdateBuffers, adamw};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step};
 use tabtune::random::SplitMix64;
 
@@ -40,7 +40,7 @@ impl Optimizer {
         };
         let input = Input::new(device, 1).expect("an input");
         let mut rec = Recorder::new(device, &Pool::default(), &input, false);
-        update(&mut rec, &buffers);
+        adamw(&mut rec, &buffers);
         let plan = rec.finish(&mut Progress { done: 0, total: 0, report: &mut |_, _| {} }).await.expect("a plan");
         let mut optimizer = Optimizer {
             device: device.clone(),

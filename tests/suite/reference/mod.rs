@@ -23,7 +23,9 @@ pub use adamw::{AdamW, Schedule, adamw_step, clip_coefficient, global_norm, lear
 pub use add::{add_backward, add_forward};
 pub use attention::{AttentionShape, attention_backward, attention_forward};
 pub use bias::bias_forward;
-pub use cross_entropy::{cross_entropy_backward, cross_entropy_forward, head_backward, head_forward};
+#[cfg(not(target_arch = "wasm32"))]
+pub use cross_entropy::cross_entropy_backward;
+pub use cross_entropy::{cross_entropy_forward, head_backward, head_forward};
 pub use dropout::{MaskOf, dropout_factors};
 pub use embed::embed_forward;
 pub use gather_rows::{gather_rows_backward, gather_rows_forward};

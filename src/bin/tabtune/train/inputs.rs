@@ -46,8 +46,7 @@ impl Inputs {
     }
 
     pub fn dataset(&self, base: &Base, settings: &Settings) -> Result<Dataset> {
-        let options = settings.dataset_options(NATIVE_LIMIT);
-        Dataset::from_documents(&base.tokenizer, &self.documents, self.eval_documents.as_deref(), &options)
+        base.dataset(&self.documents, self.eval_documents.as_deref(), settings, NATIVE_LIMIT)
     }
 
     /// Refuses flags that would change a run that goes on.
