@@ -1,11 +1,11 @@
 //! Links every (kernel, shape, features) of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it
-//! can be read, and writes the table that `device::kernel` includes: name, features, the access of each binding, the
-//! `override` constants, the text.
+//! can be inspected. Also writes the table that `device::kernel` includes: name, features, the access of each binding,
+//! the `override` constants, and the text.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-#[allow(dead_code, reason = "the library reads the geometry, this script the names")]
+#[allow(dead_code, reason = "the library reads the geometry, this script only the names")]
 mod kernel_table {
     include!("src/device/kernel_table.rs");
 }
@@ -82,7 +82,7 @@ fn main() {
             let features: Vec<&str> =
                 [*shape].into_iter().chain(more.iter().copied()).filter(|f| !f.is_empty()).collect();
             let mut compiler = wesl::Wesl::new("shaders");
-            // An override keeps its name wherever it is declared, so that it can be set by that name.
+            // Overrides keep their names, so that they can be set by name.
             compiler.set_mangler(wesl::ManglerKind::None);
             for feature in &features_known {
                 compiler.set_feature(feature, features.contains(feature));

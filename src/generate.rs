@@ -1,4 +1,4 @@
-//! Text generation: a prompt goes through in pieces, then one token at a time through the same blocks with a KV cache.
+//! Text generation: a prompt is processed in pieces, then one token at a time, through the same blocks with a KV cache.
 
 use crate::device::Tensor;
 use crate::error::{Error, Result};
@@ -9,21 +9,21 @@ use crate::plan::{Progress, Recorder};
 use crate::random::SplitMix64;
 use crate::text::tokenizer::{StreamDecoder, Tokenizer};
 
-/// Rows of a prompt that go through at once.
+/// How many tokens of a prompt are processed at once.
 const PREFILL: usize = 32;
 
 /// How tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     pub max_tokens: usize,
-    /// 0: always the likeliest token.
+    /// 0 always chooses the likeliest token.
     pub temperature: f64,
-    /// Only the k likeliest; 0: all.
+    /// Keeps only the k likeliest tokens; 0 keeps all.
     pub top_k: usize,
-    /// Only the likeliest whose probabilities reach p; 1: all.
+    /// Keeps only the likeliest tokens whose probabilities add up to p; 1 keeps all.
     pub top_p: f64,
     pub seed: u64,
-    /// Factor of the adapter's scale; 0 is the base model.
+    /// Multiplies the adapter's scale; 0 is the base model.
     pub strength: f32,
 }
 
@@ -43,7 +43,7 @@ pub struct Generated {
     pub reason: Reason,
 }
 
-/// The plans of a generator before they are finished.
+/// The recorded plans of a generator, not finished yet.
 pub struct GeneratorDraft {
     prefill: LogitsDraft,
     decode: LogitsDraft,
@@ -57,7 +57,7 @@ pub struct Generator {
 }
 
 impl GeneratorDraft {
-    /// Those of the plans prefill and decode.
+    /// The recorders of the prefill plan and the decode plan.
     pub fn recorders(&self) -> [&Recorder; 2] {
         let ([prefill], [decode]) = (self.prefill.recorders(), self.decode.recorders());
         [prefill, decode]
@@ -89,9 +89,9 @@ impl Generator {
         Generator::record(model)?.finish(&mut Progress::silent()).await
     }
 
-    /// Logits of the last of `ids`, which are at `position…` behind what the cache holds.
+    /// The logits of the last of `ids`, which begin at `position`, after what the cache already holds.
     pub async fn feed(&self, ids: &[u32], position: usize, strength: f32) -> Result<Vec<f32>> {
-        assert!(!ids.is_empty(), "logits of no token");
+        assert!(!ids.is_empty(), "there are no logits without a token");
         if let [id] = ids {
             return self.decode.run(&[*id], &[0], position as u32, strength).await;
         }
@@ -103,8 +103,8 @@ impl Generator {
         Ok(logits)
     }
 
-    /// Continues `prompt`. Every piece of text goes to `emit` as soon as it is final; `go_on` is asked before each
-    /// token. Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
+    /// Continues `prompt`. `emit` gets every piece of text as soon as it is final; `go_on` is asked before each token.
+    /// Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
     pub async fn generate(
         &self,
         tokenizer: &Tokenizer,
@@ -170,7 +170,7 @@ impl Sampling {
             return Err(wrong("temperature", self.temperature, "0 or a positive number"));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(wrong("top-p", self.top_p, "a number above 0, at most 1"));
+            return Err(wrong("top-p", self.top_p, "a number above 0 and at most 1"));
         }
         if !self.strength.is_finite() {
             return Err(wrong("strength", f64::from(self.strength), "a finite number"));
@@ -179,9 +179,9 @@ impl Sampling {
     }
 }
 
-/// The next token. Ties go to the smaller id, so that equal logits choose equally on every machine.
+/// Chooses the next token. Ties go to the smaller id, so that equal logits give the same choice on every machine.
 pub fn choose(logits: &[f32], sampling: &Sampling, random: &mut SplitMix64) -> u32 {
-    assert!(!logits.is_empty(), "a choice among no tokens");
+    assert!(!logits.is_empty(), "there is no token to choose from");
     let mut ranked: Vec<u32> = (0..logits.len() as u32).collect();
     let at = |id: u32| logits[id as usize];
     let better = |a: &u32, b: &u32| at(*b).total_cmp(&at(*a)).then(a.cmp(b));

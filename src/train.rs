@@ -1,4 +1,5 @@
-//! Training: the `micro` and `update` plans, evaluation, the learning rate. It knows steps; not runs, not events.
+//! Training: the `micro` and `update` plans, evaluation, the learning rate. This file knows steps, but not runs or
+//! events.
 
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 
-/// How the learning rate goes over a run.
+/// How the learning rate changes over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -20,8 +21,9 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Learning rate of step `s` of 1…n, as a factor of the peak. W = ceil(warmup · n) steps rise to it; then linear
-    /// falls to (1 / (n - W + 1)) at the last step, cosine is half a cosine from W to n, constant stays.
+    /// The learning rate of step `s` of 1…n, as a fraction of the peak. It rises over W = ceil(warmup · n) steps. Then
+    /// `Linear` falls to 1 / (n - W + 1) at the last step, `Cosine` follows half a cosine from W to n, and `Constant`
+    /// stays.
     pub fn factor(self, s: u32, n: u32, warmup: f64) -> f64 {
         let w = (warmup * f64::from(n)).ceil();
         let (s, n) = (f64::from(s), f64::from(n));
@@ -34,14 +36,14 @@ impl Schedule {
     }
 }
 
-/// What an optimizer step is told besides its data.
+/// What an optimizer step needs besides its data.
 #[derive(Debug, Clone, Copy)]
 pub struct StepSettings {
     pub learning_rate: f64,
     pub weight_decay: f64,
-    /// Largest norm of the gradient; 0: no clipping.
+    /// The largest norm of the gradient; 0 means no clipping.
     pub clip: f64,
-    /// Probability of LoRA dropout, for trainers that were recorded with it, and the seed of its masks.
+    /// The probability of LoRA dropout and the seed of its masks, for trainers recorded with dropout.
     pub dropout: f64,
     pub seed: u32,
 }
@@ -49,16 +51,16 @@ pub struct StepSettings {
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepResult {
-    /// Mean over the step's labels, nats per token.
+    /// Mean over the step's labels, in nats per token.
     pub loss: f64,
     pub labels: u32,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// False from the first loss or norm on that was not finite; the adapter has not changed since.
+    /// False from the first loss or norm that was not finite; the adapter has not changed since.
     pub finite: bool,
 }
 
-/// The plans of a trainer before they are finished, so that the kernels of several plans can be counted first.
+/// The recorded plans of a trainer, not finished yet, so that the kernels of several plans can be counted first.
 pub struct TrainerDraft {
     micro: Recorder,
     update: Recorder,
@@ -73,7 +75,7 @@ pub struct Trainer {
     update: Plan,
     ring: Ring,
     buffers: UpdateBuffers,
-    /// What the plans were recorded for.
+    /// The shape that the plans were recorded for.
     batch: usize,
     seq_len: usize,
     /// Optimizer steps submitted so far.
@@ -95,8 +97,8 @@ impl TrainerDraft {
 }
 
 impl Trainer {
-    /// Records forward and backward for micro-batches of `batch` rows of `seq_len` tokens, and the update. `model`
-    /// reads the parameters. With `dropout`, what enters A passes through a mask.
+    /// Records the forward and backward pass for micro-batches of `batch` rows of `seq_len` tokens, and the update.
+    /// `model` reads the parameters. With `dropout`, the input of A is masked.
     pub fn record(
         model: &Transformer,
         params: &Params,
@@ -125,17 +127,18 @@ impl Trainer {
         Ok(TrainerDraft { micro, update: rec, buffers, batch, seq_len })
     }
 
-    /// Submits a step: every micro-batch, then the update. Nothing waits; the result is read later through the ticket.
-    /// `pieces`: into how many submissions a micro-batch is cut. Errors: `DeviceLost`, also when more than four results
-    /// are unread.
+    /// Submits a step: every micro-batch, then the update. It does not wait; the ticket gives the result later. Each
+    /// micro-batch is cut into about `pieces` submissions. Errors: `DeviceLost`, or `Internal` if more than four
+    /// results are unread.
     ///
     /// # Panics
     ///
-    /// If the micro-batches have another shape than the plans, or no labels at all: their mean loss would not exist.
+    /// If the shape of a micro-batch differs from that of the plans, or if there are no labels, because then there is
+    /// no mean loss.
     pub fn submit(&mut self, micros: &[MicroBatch], settings: StepSettings, pieces: usize) -> Result<Ticket> {
         self.step += 1;
         let labels: u32 = micros.iter().map(|micro| micro.labelled).sum();
-        assert!(labels > 0, "a step of {} micro-batches without labels", micros.len());
+        assert!(labels > 0, "a step of {} micro-batches has no labels", micros.len());
         let step = Step {
             learning_rate: settings.learning_rate as f32,
             weight_decay: settings.weight_decay as f32,
@@ -172,9 +175,9 @@ impl Trainer {
         })
     }
 
-    /// The gradient of one micro-batch in the adapter's layout, without an update: for tests that compare it.
+    /// The gradient of one micro-batch in the adapter's layout, without an update. For tests.
     pub async fn gradient(&mut self, micro: &MicroBatch) -> Result<Vec<f32>> {
-        assert!(micro.labelled > 0, "the gradient of a micro-batch without labels");
+        assert!(micro.labelled > 0, "a micro-batch without labels has no gradient");
         let zero = vec![0.0f32; self.buffers.g.cols];
         self.buffers.g.upload(&self.device, &zero);
         self.write(micro, &Step { step: self.step, inv_labels: 1.0 / micro.labelled as f32, ..Step::default() });
@@ -185,13 +188,13 @@ impl Trainer {
         Ok(gradient)
     }
 
-    /// Writes a micro-batch, and of `step` what is the same for all micro-batches of a step.
+    /// Writes a micro-batch and the uniform, taking from `step` what all micro-batches of a step share.
     fn write(&self, micro: &MicroBatch, step: &Step) {
         let step = Step { strength: 1.0, ..shaped(micro, (self.batch, self.seq_len), step) };
         self.micro.input.write(&self.device, &step, &lists(micro));
     }
 
-    /// Continues where another trainer was after `step` steps. The parameters are the adapter's.
+    /// Restores the state of a trainer after `step` steps. The parameters are restored with the adapter.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
         assert_eq!([m.len(), v.len()], [self.buffers.m.cols; 2], "the moments of a run");
         self.step = step;
@@ -207,16 +210,16 @@ impl Trainer {
         &self.update
     }
 
-    /// The flat buffers: what a run state holds, and what tests look at or spoil.
+    /// The flat buffers, which a run state holds and tests inspect or corrupt.
     pub fn buffers(&self) -> &UpdateBuffers {
         &self.buffers
     }
 }
 
-/// `step` with the shape of a micro-batch, which must be the shape that its plan was recorded for.
+/// Returns `step` with the shape of a micro-batch, which must be the shape that its plan was recorded for.
 fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
     let (batch, seq_len) = (micro.batch, micro.seq_len);
-    assert_eq!((batch, seq_len), planned, "the shape of a micro-batch and the one that its plan was recorded for");
+    assert_eq!((batch, seq_len), planned, "the shape of a micro-batch must be the one that its plan was recorded for");
     Step {
         rows: (batch * seq_len) as u32,
         labelled: micro.labelled,
@@ -231,7 +234,7 @@ fn lists(micro: &MicroBatch) -> Lists<'_> {
     Lists { tokens, labels, rows, slot_of_row }
 }
 
-/// Starts to read four numbers that a plan leaves. Errors: `Internal` when more than four results are unread.
+/// Starts to read the four numbers that a plan leaves. Errors: `Internal` if more than four results are unread.
 fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Ticket> {
     let ticket = ring.start(device, &numbers.buffer(), 16);
     ticket.ok_or_else(|| Error::Internal { what: "more than four results are unread".to_string() })
@@ -254,7 +257,7 @@ fn record_loss(
     Ok(())
 }
 
-/// The plan of an evaluator before it is finished.
+/// The recorded plan of an evaluator, not finished yet.
 pub struct EvaluatorDraft {
     rec: Recorder,
     totals: Tensor,
@@ -296,7 +299,7 @@ impl Evaluator {
         Ok(EvaluatorDraft { rec, totals, batch, seq_len })
     }
 
-    /// Starts the evaluation of one micro-batch, which must have the shape of the plan.
+    /// Starts to evaluate one micro-batch, which must have the shape of the plan.
     pub fn submit(&mut self, micro: &MicroBatch, strength: f32, pieces: usize) -> Result<Ticket> {
         let step = shaped(micro, (self.batch, self.seq_len), &Step { strength, ..Step::default() });
         self.plan.input.write(&self.device, &step, &lists(micro));

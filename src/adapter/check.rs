@@ -1,6 +1,6 @@
-//! The check of every export: a wrong adapter file usually loads and does nothing, so the bytes are read back into a
-//! second set of linears, and a probe's logits must be equal: bit for bit, or, where ranks and scales were folded into
-//! one, up to rounding.
+//! The check of every export. A wrong adapter file usually loads without an error and has no effect, so the bytes are
+//! read back into a second set of linears, which must give the same logits for a probe: bit for bit, or up to rounding
+//! if several ranks and scales were folded into one.
 
 use super::{Adapter, AdapterFiles};
 use crate::device::Device;
@@ -9,10 +9,11 @@ use crate::model::Transformer;
 use crate::model::logits::{Logits, LogitsDraft};
 use crate::plan::{Progress, Recorder};
 
-/// Of the largest logit: what rounding a folded B may change, an order of magnitude above what it does.
+/// How much rounding a folded B may change a logit, relative to the largest one. The measured change is ten times
+/// smaller.
 const FOLDED_TOLERANCE: f32 = 1e-4;
 
-/// The plans of a check before they are finished.
+/// The recorded plans of a check, not finished yet.
 pub struct ExportCheckDraft {
     exported: Adapter,
     imported: Adapter,
@@ -21,8 +22,8 @@ pub struct ExportCheckDraft {
     probe: Vec<u32>,
 }
 
-/// Two plans that are the same except for the linears: one reads the adapter that is exported, the other the adapter
-/// that the bytes hold.
+/// Two plans that are the same except for the linears: one reads the adapter being exported, the other the adapter in
+/// the exported bytes.
 pub struct ExportCheck {
     exported: Adapter,
     imported: Adapter,
@@ -48,7 +49,7 @@ impl ExportCheckDraft {
 impl ExportCheck {
     /// Records both plans for a probe of at least one token.
     pub fn record(model: &Transformer, like: &Adapter, probe: &[u32]) -> Result<ExportCheckDraft> {
-        assert!(!probe.is_empty(), "the check of an export needs a token to compute");
+        assert!(!probe.is_empty(), "the check of an export needs at least one token");
         let device = &model.device;
         let exported = Adapter::new(device, &model.config, like.spec.clone())?;
         let imported = Adapter::new(device, &model.config, like.spec.folded())?;
@@ -57,8 +58,8 @@ impl ExportCheck {
         Ok(ExportCheckDraft { exported, imported, first, second, probe: probe.to_vec() })
     }
 
-    /// Errors: `ExportCheck` if the files do not compute what the parameters `flat` do, or whatever loading them
-    /// reports.
+    /// Errors: `ExportCheck` if the files do not compute the same as the parameters `flat`, and the errors of loading
+    /// them.
     pub async fn run(&self, device: &Device, flat: &[f32], files: &AdapterFiles) -> Result<()> {
         let loaded = files.parameters(&self.imported)?;
         self.exported.write(device, flat);

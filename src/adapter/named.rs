@@ -1,5 +1,6 @@
-//! Flat numbers per matrix, without padding, under the names that other programs know, and back. Whatever is to outlive
-//! a version of tabtune is kept like this, because how matrices lie in the flat buffers may change.
+//! Converts flat numbers to one matrix per name, without padding and under the names that other programs know, and
+//! back. Anything that must outlive a version of tabtune is stored like this, because the layout of the flat buffers
+//! may change.
 
 use std::ops::Range;
 
@@ -9,16 +10,16 @@ use super::{Adapter, Full, HostMatrix, Pair};
 use crate::error::Result;
 use crate::model::Config;
 
-/// Gives the numbers of a matrix, row by row, for its name and its shape [rows, cols]. It is asked for every matrix
-/// once, in the order of the model, for A before B.
+/// Returns the numbers of a matrix, row by row, for its name and its shape [rows, cols]. It is called once per matrix,
+/// in the order of the model, for A before B.
 pub type Find<'a> = &'a mut dyn FnMut(&str, [usize; 2]) -> Result<Vec<f32>>;
 
 impl Adapter {
-    /// Every A and B under PEFT's name.
+    /// Every A and B under its PEFT name.
     ///
     /// # Panics
     ///
-    /// If the padding of `flat` is not zero: it would be lost.
+    /// If the padding of `flat` is not zero, because it would be lost.
     pub fn named(&self, flat: &[f32]) -> Vec<(String, HostMatrix)> {
         let pairs = self.pairs(flat);
         let again = self.flat(&pairs).unwrap_or_else(|error| unreachable!("the pairs of an adapter fit it: {error}"));
@@ -50,9 +51,9 @@ impl Full {
     ///
     /// # Panics
     ///
-    /// If `flat` has another length than the trained matrices.
+    /// If the length of `flat` is not that of the trained matrices.
     pub fn named(&self, config: &Config, flat: &[f32]) -> Vec<(String, HostMatrix)> {
-        assert_eq!(flat.len(), self.params.length, "the numbers of the trained matrices");
+        assert_eq!(flat.len(), self.params.length, "how many numbers the trained matrices have");
         let named = |(name, [rows, cols], range): (String, [usize; 2], Range<usize>)| {
             (name, HostMatrix { rows, cols, values: part(flat, &range).to_vec() })
         };
@@ -79,9 +80,9 @@ impl Full {
     }
 }
 
-/// What `find` gives, which must fill the matrix.
+/// What `find` returns, which must fill the matrix.
 fn found(find: Find, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
     let values = find(name, shape)?;
-    assert_eq!(values.len(), shape.iter().product::<usize>(), "the numbers of `{name}`");
+    assert_eq!(values.len(), shape.iter().product::<usize>(), "how many numbers `{name}` has");
     Ok(values)
 }

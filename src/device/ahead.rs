@@ -1,4 +1,4 @@
-//! What `ahead_web.rs` is in a browser. Natively wgpu compiles a pipeline when it is asked for it.
+//! The native counterpart of `ahead_web.rs`: wgpu compiles a pipeline when it is asked for one, so nothing runs ahead.
 
 pub struct Ahead;
 

@@ -1,9 +1,9 @@
 //! Lets a browser compile pipelines side by side. wgpu asks for them with `createComputePipeline`, which compiles one
 //! after the other; `createComputePipelineAsync` compiles as many at once as the machine has cores. So wgpu's own
-//! request is caught on its way to the browser and made in the other way, and when it is made again it gets the
-//! pipeline that has come of it.
+//! request is intercepted and made asynchronously instead; when wgpu repeats the request, it gets the finished
+//! pipeline.
 //!
-//! Beside `web` the only file that knows JavaScript, because wgpu has no asynchronous form of its own.
+//! This is the only file outside `web` that knows JavaScript, because wgpu has no asynchronous form of its own.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// A pipeline that the browser compiles.
+/// A pipeline that the browser is compiling.
 pub struct Ahead {
     under_way: Option<JsFuture>,
     compiled: Option<JsValue>,
 }
 
 impl Ahead {
-    /// Starts what `create` asks wgpu for. What `create` makes of it is of no use.
+    /// Starts compiling what `create` asks wgpu for. The result of `create` is discarded.
     pub fn start(device: &wgpu::Device, create: impl FnOnce()) -> Ahead {
         let start = || {
             let device: &JsValue = device.as_webgpu()?.unchecked_ref();
@@ -33,8 +33,7 @@ impl Ahead {
             };
             instead(device, catch, create);
             let promise: Promise = create_async.call1(device, &asked.take()?).ok()?.dyn_into().ok()?;
-            // Handlers are attached here and now: a promise that is refused before somebody waits for it would end the
-            // worker.
+            // Attach the handlers at once: a promise that is rejected before anything awaits it would end the worker.
             Some(JsFuture::from(promise))
         };
         Ahead { under_way: start(), compiled: None }
@@ -46,8 +45,8 @@ impl Ahead {
         }
     }
 
-    /// Lets `create` have the pipeline. Without one, `create` asks wgpu as usual, which reports what the browser
-    /// refuses.
+    /// Gives `create` the pipeline. If there is none, `create` asks wgpu as usual, which reports why the browser
+    /// refused.
     pub fn hand_over(self, device: &wgpu::Device, create: impl FnOnce()) {
         match (self.compiled, device.as_webgpu()) {
             (Some(pipeline), Some(device)) => instead(device.unchecked_ref(), move |_| pipeline.clone(), create),
@@ -56,7 +55,7 @@ impl Ahead {
     }
 }
 
-/// Runs `act` while `createComputePipeline` of this one device is `answer`.
+/// Runs `act` while this device's `createComputePipeline` is replaced by `answer`.
 fn instead(device: &JsValue, answer: impl FnMut(JsValue) -> JsValue + 'static, act: impl FnOnce()) {
     let name = "createComputePipeline".into();
     let answer = Closure::<dyn FnMut(JsValue) -> JsValue>::new(answer);

@@ -1,5 +1,4 @@
-//! The graphics card, or what stands in for it: limits, the kernel shape that suits it, buffers with a ledger,
-//! submissions.
+//! The device: its limits, the kernel shape that suits it, buffers with a ledger of their bytes, and submissions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use super::kernel::{KernelKey, Layouts, Pipeline};
 use crate::error::{Error, Result};
 
-/// Which form of a kernel suits the device, where there are two.
+/// Which form of a kernel suits the device, for kernels that have two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// Work-group memory and barriers: graphics cards.
+    /// With work-group memory and barriers: for graphics cards.
     Tiled,
-    /// Neither: software devices, where both cost more than they save.
+    /// With neither: for software devices, where both cost more than they save.
     Direct,
 }
 
@@ -29,7 +28,7 @@ impl Shape {
 
 #[derive(Debug, Clone, Default)]
 pub struct DeviceOptions {
-    /// Overrides the shape that the device's kind suggests.
+    /// Overrides the shape that the kind of device suggests.
     pub shape: Option<Shape>,
     /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
     pub max_binding: Option<u64>,
@@ -39,13 +38,13 @@ pub struct DeviceOptions {
 pub enum Usage {
     /// Read and written by kernels, filled by the host.
     Storage,
-    /// As `Storage`, and bound as a uniform too.
+    /// Like `Storage`, and also bound as a uniform.
     Uniform,
     /// Mapped by the host to read what a kernel wrote.
     Staging,
 }
 
-/// A buffer of the device. Dropping it gives its memory back at once: on the web, garbage collection would not.
+/// A buffer on the device. Dropping it frees its memory at once, which garbage collection on the web would not.
 pub struct Buffer {
     pub(super) raw: wgpu::Buffer,
     pub bytes: u64,
@@ -71,9 +70,9 @@ pub struct Device {
     pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub shape: Shape,
-    /// It computes on the CPU.
+    /// Whether the device computes on the CPU.
     pub software: bool,
-    /// The driver's name for it; empty in browsers.
+    /// The driver's name for the device; empty in browsers.
     pub name: String,
     /// Largest binding in bytes.
     pub max_binding: u64,
@@ -96,8 +95,8 @@ impl Device {
         };
         let adapter = instance.request_adapter(&request).await.map_err(|e| no_device(e.to_string()))?;
         let (info, has) = (adapter.get_info(), adapter.limits());
-        // The web's default limits everywhere, so that what works natively works in a tab; only sizes are raised to
-        // what the hardware has.
+        // Use the web's default limits everywhere, so that what works natively works in a tab. Only sizes are raised to
+        // what the device offers.
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
             max_buffer_size: has.max_buffer_size,
@@ -117,7 +116,7 @@ impl Device {
                 *lost = Some(message);
             }
         });
-        // Without a handler wgpu panics; with it, the next read reports what was refused.
+        // Without a handler wgpu panics; with one, the next read reports what was refused.
         let refused = Arc::new(Mutex::new(None));
         let refused_here = refused.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -144,8 +143,8 @@ impl Device {
         }))
     }
 
-    /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers answer a size they refuse with an
-    /// exception.
+    /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers throw an exception for a size that
+    /// they refuse.
     pub fn buffer(&self, label: &str, bytes: u64, usage: Usage) -> Result<Rc<Buffer>> {
         let bytes = bytes.max(16).next_multiple_of(16);
         if bytes > self.max_buffer {
@@ -170,7 +169,7 @@ impl Device {
         Ok(Rc::new(Buffer { raw, bytes, ledger: ledger.clone() }))
     }
 
-    /// Queues a write; `bytes` has a length that is a multiple of 4.
+    /// Queues a write. The length of `bytes` must be a multiple of 4.
     pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
         self.queue.write_buffer(&buffer.raw, offset, bytes);
     }
@@ -182,7 +181,7 @@ impl Device {
         self.queue.submit([encoder.finish()]);
     }
 
-    /// Runs `make` and returns what the device refused meanwhile as a typed error.
+    /// Runs `make` and returns anything the device refused meanwhile as a typed error.
     pub async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
         let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -198,7 +197,7 @@ impl Device {
         made
     }
 
-    /// An error once the device is gone, or once it has refused something that nobody checked.
+    /// Returns an error if the device is lost, or if it has refused something outside `checked`.
     pub fn alive(&self) -> Result<()> {
         let message = |state: &Mutex<Option<String>>| {
             state.lock().map_or_else(|_| Some("its state cannot be read".to_string()), |message| message.clone())
@@ -212,17 +211,17 @@ impl Device {
         }
     }
 
-    /// Ends the device, as a driver reset would.
+    /// Destroys the device, as a driver reset would.
     pub fn destroy(&self) {
         self.raw.destroy();
     }
 
-    /// Bytes in buffers now.
+    /// Bytes currently held in buffers.
     pub fn bytes(&self) -> u64 {
         self.ledger.bytes.get()
     }
 
-    /// The most bytes that were in buffers at one time.
+    /// The most bytes held in buffers at one time.
     pub fn peak_bytes(&self) -> u64 {
         self.ledger.peak.get()
     }

@@ -26,11 +26,11 @@ pub struct Module {
     pub wgsl: &'static str,
 }
 
-/// An `override` constant of a module.
+/// An `override` constant declared by a module.
 pub struct Override {
     pub name: &'static str,
     pub kind: ConstantKind,
-    /// It has no default.
+    /// Whether a value must be given, because there is no default.
     pub required: bool,
 }
 
@@ -60,7 +60,7 @@ impl Constant {
         }
     }
 
-    /// As wgpu takes it.
+    /// The value in the form that wgpu expects.
     fn number(self) -> f64 {
         match self {
             Constant::U32(value) => f64::from(value),
@@ -82,7 +82,7 @@ impl fmt::Display for Constant {
 
 impl From<usize> for Constant {
     fn from(value: usize) -> Constant {
-        Constant::U32(u32::try_from(value).unwrap_or_else(|_| panic!("{value} is no constant of 32 bits")))
+        Constant::U32(u32::try_from(value).unwrap_or_else(|_| panic!("{value} does not fit a 32-bit constant")))
     }
 }
 
@@ -98,13 +98,13 @@ impl From<bool> for Constant {
     }
 }
 
-/// Values of a kernel's `override` constants, in the order in which the op and the kernel table name them.
+/// Values for a kernel's `override` constants, in the order in which the op and the kernel table list them.
 pub type Constants = Vec<(&'static str, Constant)>;
 
-/// How large each dimension of a problem is, by the names of the kernel table.
+/// The size of each dimension of a problem, under the names that the kernel table uses.
 pub type Extents<'a> = &'a [(&'static str, usize)];
 
-/// What makes one pipeline.
+/// What identifies a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KernelKey {
     pub kernel: &'static str,
@@ -113,7 +113,8 @@ pub struct KernelKey {
 }
 
 impl Geometry {
-    /// The row of the table for a kernel in a shape: the first whose first tile covers the problem, else the last.
+    /// The row of the table for a kernel in a shape: the first row whose first tile covers the problem, otherwise the
+    /// last.
     pub fn of(kernel: &str, shape: Shape, extents: Extents<'_>) -> &'static Geometry {
         let Some(row) = KERNELS.iter().find(|row| row.name == kernel) else { panic!("kernel table: no {kernel}") };
         let fits = |geometry: &&Geometry| ["", shape.feature()].contains(&geometry.shape);
@@ -125,7 +126,7 @@ impl Geometry {
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
     }
 
-    /// Work groups that cover a problem.
+    /// The number of work groups that cover a problem, per dimension.
     pub fn groups(&self, kernel: &str, extents: Extents<'_>) -> [u32; 3] {
         let mut groups = [1; 3];
         for (dimension, (name, tile)) in self.grid.iter().enumerate() {
@@ -148,8 +149,8 @@ fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
 }
 
 impl KernelKey {
-    /// The linked module. A pair that the table lacks is a mistake in `ops`, which every test that records a plan
-    /// finds.
+    /// The linked module. Asking for a pair that the table lacks is a bug in `ops`, found by every test that records a
+    /// plan.
     pub fn module(&self) -> &'static Module {
         let same = |m: &&Module| {
             m.kernel == self.kernel
@@ -160,7 +161,7 @@ impl KernelKey {
         module.unwrap_or_else(|| panic!("kernel table: no {} with {:?}", self.kernel, self.features))
     }
 
-    /// Panics unless every constant exists in the module, has its type and is given once, and none is missing.
+    /// Panics unless every constant exists in the module, has the right type and is given once, and none is missing.
     pub fn check_constants(&self) {
         let (label, overrides) = (self.label(), self.module().overrides);
         for (i, (name, value)) in self.constants.iter().enumerate() {
@@ -188,7 +189,7 @@ impl KernelKey {
 
 pub(super) type Layouts = HashMap<Vec<Access>, Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)>>;
 
-/// A kernel ready to be bound; the pipeline itself is compiled later.
+/// A kernel that can be bound already; its pipeline is compiled later.
 pub struct Pipeline {
     pub key: KernelKey,
     layout: Rc<(wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
@@ -201,7 +202,7 @@ impl Pipeline {
     }
 }
 
-/// A pipeline under way.
+/// A pipeline that is being compiled.
 pub(crate) struct Compiling {
     pipeline: Rc<Pipeline>,
     module: wgpu::ShaderModule,
@@ -209,13 +210,13 @@ pub(crate) struct Compiling {
 }
 
 impl Compiling {
-    /// Waits until a browser has compiled it.
+    /// Waits until the browser has compiled it.
     pub(crate) async fn wait(&mut self) {
         self.ahead.wait().await;
     }
 }
 
-/// Buffers bound to a kernel, once and for all.
+/// Buffers bound to a kernel.
 pub struct BindGroup {
     pub(super) raw: wgpu::BindGroup,
     /// Keeps the buffers from being destroyed while a plan can still be submitted.
@@ -233,12 +234,12 @@ impl Device {
         pipeline
     }
 
-    /// Whether a pipeline of this key has been compiled.
+    /// Whether the pipeline with this key has been compiled.
     pub fn is_compiled(&self, key: &KernelKey) -> bool {
         self.pipelines.borrow().get(key).is_some_and(|pipeline| pipeline.is_compiled())
     }
 
-    /// Starts to compile a pipeline: in a browser beside others that were started.
+    /// Starts to compile a pipeline. A browser compiles all those that were started side by side.
     pub(crate) fn start_compiling(&self, pipeline: &Rc<Pipeline>) -> Compiling {
         let label = pipeline.key.label();
         let source = wgpu::ShaderSource::Wgsl(pipeline.key.module().wgsl.into());
@@ -257,7 +258,7 @@ impl Device {
         let label = pipeline.key.label();
         let constants: Vec<(&str, f64)> =
             pipeline.key.constants.iter().map(|(name, value)| (*name, value.number())).collect();
-        // Every kernel writes its work-group memory before it reads it.
+        // Zeroing is unnecessary: every kernel writes its work-group memory before reading it.
         let compilation_options =
             wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
         self.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -326,7 +327,7 @@ impl Device {
     }
 }
 
-/// A dispatch with everything resolved: replaying it looks nothing up.
+/// A dispatch with everything resolved, so that replaying it looks nothing up.
 pub struct Ready {
     pub pipeline: Rc<Pipeline>,
     pub group: BindGroup,
@@ -334,7 +335,7 @@ pub struct Ready {
 }
 
 impl Device {
-    /// Runs a single group of a dispatch, so that the browser compiles its pipeline.
+    /// Runs a single work group of a dispatch, so that the browser compiles its pipeline.
     pub(crate) fn submit_one_group(&self, ready: &Ready) {
         self.encode([(ready, [1; 3])].into_iter());
     }

@@ -1,55 +1,54 @@
-// Every kernel: the feature sets that it is compiled with and how it is launched. `build.rs` links one WGSL module for
+// Every kernel, with the feature sets it is compiled with and how it is launched. `build.rs` links one WGSL module for
 // each shape and feature set; `device::kernel` embeds them.
 //
-// `tiled` uses work-group memory (graphics cards), `direct` none (software devices); without either, one form serves
-// both. `f16` reads a frozen weight that is stored in halves; trained operands are always f32.
+// `tiled` uses work-group memory (for graphics cards), `direct` does not (for software devices); without either, one
+// form serves both. `f16` reads a frozen weight stored as half-precision numbers; trained operands are always f32.
 
 pub struct Kernel {
     pub name: &'static str,
-    /// Feature sets, the shape not counted.
+    /// Feature sets, without the shape.
     pub features: &'static [&'static [&'static str]],
     pub geometry: &'static [Geometry],
 }
 
 /// How a kernel is launched in one shape. If a shape has several rows, the first whose first tile covers the problem is
-/// taken, else the last.
+/// used, otherwise the last.
 pub struct Geometry {
     /// The feature of the shape; empty if one form serves all.
     pub shape: &'static str,
-    /// `override` constants of the shader: invocations of a work group (GROUP) and sizes of what it holds.
+    /// `override` constants of the shader: the invocations of a work group (GROUP) and the sizes of its arrays.
     pub constants: &'static [(&'static str, u32)],
-    /// For each dimension of the grid, what it runs over and how much of that one work group covers; an op says how
-    /// large it is. A dimension whose number is 0 takes the groups beyond the [`MOST_GROUPS`] of the dimension before
-    /// it.
+    /// For each dimension of the grid, what it runs over and how much of that one work group covers; the op says how
+    /// large it is. A dimension with 0 takes the work groups that exceed [`MOST_GROUPS`] in the dimension before it.
     pub grid: &'static [(&'static str, u32)],
 }
 
-/// Work groups that one dimension holds on every device.
+/// The most work groups that one dimension holds on every device.
 pub const MOST_GROUPS: u32 = 65_535;
 
 const TILED: &str = "tiled";
 const DIRECT: &str = "direct";
 
-/// One invocation for each of `items`, in groups of 64.
+/// One invocation per item, in work groups of 64.
 macro_rules! each {
     ($item:literal) => {
         &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[($item, 64)] }]
     };
 }
 
-/// A group of 64 for each row, or a row for each invocation.
+/// One work group of 64 per row (tiled), or one invocation per row (direct).
 const BY_ROW: &[Geometry] = &[
     Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[("rows", 1)] },
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8)] },
 ];
 
-/// A single group that reduces everything.
+/// A single work group that reduces everything.
 const ALONE: &[Geometry] = &[
     Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[] },
     Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
 ];
 
-/// `queries`: those of a key head, over time and the query heads that share it.
+/// `queries` are those of one key head: all positions times the query heads that share it.
 const BY_QUERY: &[Geometry] = &[
     Geometry {
         shape: TILED,
@@ -68,7 +67,7 @@ const BY_KEY: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
 ];
 
-/// 8 x 4 outputs per invocation, or 8 x 16.
+/// 8 x 4 outputs per invocation (tiled), or 8 x 16 (direct).
 const MATMUL: &[Geometry] = &[
     Geometry {
         shape: TILED,
@@ -78,7 +77,8 @@ const MATMUL: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 16)] },
 ];
 
-/// 8 x 4 outputs per invocation, or 8 x 8. A work group covers few columns and many rows, or the reverse.
+/// 8 x 4 outputs per invocation (tiled), or 8 x 8 (direct). A work group covers few columns and many rows, or the
+/// reverse.
 const MATMUL_TN: &[Geometry] = &[
     Geometry {
         shape: TILED,
@@ -108,14 +108,14 @@ const MATMUL_TN: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 8)] },
 ];
 
-/// Four outputs for 16 invocations, or for each.
+/// Four outputs per 16 invocations (tiled), or per invocation (direct).
 const MATMUL_VEC: &[Geometry] = &[
     Geometry { shape: TILED, constants: &[("GROUP", 64), ("LANES", 16)], grid: &[("columns", 16)] },
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("columns", 32)] },
 ];
 
 const PLAIN: &[&[&str]] = &[&[]];
-/// A chunk of labelled rows has no site.
+/// A product over a chunk of labelled rows has no site.
 const PRODUCT: &[&[&str]] = &[
     &[],
     &["site"],
@@ -128,7 +128,7 @@ const PRODUCT: &[&[&str]] = &[
     &["nn", "f16"],
     &["nn", "f16", "chunk"],
 ];
-/// The register size that holds a head: private arrays cannot be sized when a pipeline is made.
+/// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
 const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"]];
 
 pub const KERNELS: &[Kernel] = &[

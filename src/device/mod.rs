@@ -1,5 +1,5 @@
-//! The device that computes: a graphics card through wgpu, which no other room names. This room knows buffers, kernels
-//! and submissions; it does not know what tensors mean or what a plan is.
+//! The device that computes, reached through wgpu, which no other room names. This room knows buffers, kernels and
+//! submissions, but not what tensors mean or what a plan is.
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;

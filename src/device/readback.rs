@@ -1,5 +1,5 @@
-//! Bringing results to the host: the only thing that waits. Natively the device is polled; in a browser the event loop
-//! does it.
+//! Brings results to the host: the only place that waits. Natively the device is polled; in a browser the event loop
+//! does that.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -42,7 +42,7 @@ impl Future for Signal {
     }
 }
 
-/// A read that is under way.
+/// A read in flight.
 pub struct Ticket {
     signal: Signal,
     staging: Rc<Buffer>,
@@ -52,7 +52,7 @@ pub struct Ticket {
 }
 
 impl Device {
-    /// Copies a range into `staging`, which must be unmapped, and starts to map it. Nothing waits yet.
+    /// Copies a range into `staging`, which must be unmapped, and starts to map it. Does not wait.
     pub fn start_read(&self, buffer: &Buffer, offset: u64, staging: &Rc<Buffer>, bytes: u64) -> Ticket {
         let mut encoder = self.raw.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, Some(bytes));
@@ -63,7 +63,7 @@ impl Device {
         Ticket { signal, staging: staging.clone(), bytes, submission, busy: None }
     }
 
-    /// The bytes of a read, once they are there. Errors: `DeviceLost`.
+    /// Waits for a read and returns its bytes. Errors: `DeviceLost`.
     pub async fn finish_read(&self, ticket: Ticket) -> Result<Vec<u8>> {
         let lost = || Error::DeviceLost { reason: "a read was dropped".to_string() };
         #[cfg(not(target_arch = "wasm32"))]
@@ -100,13 +100,13 @@ impl Device {
         self.alive()
     }
 
-    /// Hands queued writes to the device and waits for them, so that the host's copies of them go.
+    /// Submits queued writes and waits for them, so that the host's copies are freed.
     pub async fn flush(&self) -> Result<()> {
         self.queue.submit([]);
         self.finished().await
     }
 
-    /// Reads a range of a buffer through a staging buffer made for it: for loading and saving, not for the step.
+    /// Reads a range of a buffer through a staging buffer of its own: for loading and saving, not for training steps.
     pub async fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         let staging = self.buffer("read", bytes, Usage::Staging)?;
         let ticket = self.start_read(buffer, offset, &staging, bytes);
@@ -114,7 +114,7 @@ impl Device {
     }
 }
 
-/// Four small staging buffers in turn: results come back while later steps are already under way.
+/// Four small staging buffers used in turn, so that results come back while later steps are already running.
 pub struct Ring {
     slots: Vec<(Rc<Buffer>, Rc<Cell<bool>>)>,
     next: usize,
@@ -126,8 +126,8 @@ impl Ring {
         Ok(Ring { slots: (0..4).map(slot).collect::<Result<_>>()?, next: 0 })
     }
 
-    /// Starts to read the first `bytes` of `buffer`. Answers `None` while the slot in turn is still unread: the caller
-    /// has too many in flight.
+    /// Starts to read the first `bytes` of `buffer`. Returns `None` while the next slot is still unread: the caller has
+    /// too many reads in flight.
     pub fn start(&mut self, device: &Device, buffer: &Buffer, bytes: u64) -> Option<Ticket> {
         let (staging, busy) = &self.slots[self.next];
         if busy.replace(true) {

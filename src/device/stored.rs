@@ -1,5 +1,5 @@
-//! How the numbers of a frozen matrix are stored: what a kernel binds, how many bytes that takes, how rows are cut and
-//! uploaded. Nothing else asks for bytes per number.
+//! How the numbers of a frozen matrix are stored: what a kernel binds, how many bytes it takes, and how rows are cut
+//! and uploaded. No other file knows the bytes per number.
 
 use half::f16;
 
@@ -7,11 +7,11 @@ use super::card::{Device, Usage};
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 
-/// The storage format. Kernels compute in f32 whatever it is.
+/// The storage format. Kernels compute in f32 in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     F32,
-    /// Two numbers in a u32, which needs no optional feature of the device.
+    /// Two numbers per u32, which needs no optional feature of the device.
     F16,
 }
 
@@ -23,8 +23,8 @@ impl Format {
         }
     }
 
-    /// How many rows of `cols` numbers fit one binding. Counted as if they were f32, so that a matrix is cut at the
-    /// same rows whatever its format. Errors: `GpuLimit` if not even four do.
+    /// How many rows of `cols` numbers fit into one binding. Numbers count as f32, so that a matrix is cut at the same
+    /// rows in every format. Errors: `GpuLimit` if fewer than four rows fit.
     pub fn rows_per_binding(device: &Device, label: &str, cols: usize) -> Result<usize> {
         let (bytes, limit) = (cols as u64 * 4, device.max_binding);
         let most = (limit / bytes.max(1)) as usize;
@@ -46,16 +46,16 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Room for [rows, cols]; `cols` is a multiple of 4.
+    /// Allocates a matrix [rows, cols]. `cols` must be a multiple of 4.
     pub fn new(device: &Device, label: &str, rows: usize, cols: usize, format: Format) -> Result<Stored> {
-        assert!(cols.is_multiple_of(4), "`{label}` has {cols} columns, which is no multiple of 4");
+        assert!(cols.is_multiple_of(4), "`{label}` has {cols} columns, which is not a multiple of 4");
         let buffer = device.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
-        // A dense row of words of four bytes: kernels count rows and columns by themselves.
+        // One dense row of four-byte words: kernels do their own row and column arithmetic.
         let words = (rows * cols) * format.bytes() as usize / 4;
         Ok(Stored { rows, cols, format, operands: vec![Tensor::in_buffer(buffer, 0, 1, words)] })
     }
 
-    /// A matrix whose numbers are f32 already.
+    /// Wraps a tensor, whose numbers are already f32.
     pub fn f32(tensor: Tensor) -> Stored {
         Stored { rows: tensor.rows, cols: tensor.cols, format: Format::F32, operands: vec![tensor] }
     }
@@ -64,7 +64,7 @@ impl Stored {
         &self.operands
     }
 
-    /// The feature of the kernels that read this format.
+    /// The kernel feature that reads this format.
     pub fn feature(&self) -> Option<&'static str> {
         match self.format {
             Format::F32 => None,
@@ -76,7 +76,7 @@ impl Stored {
         self.operands.iter().map(Tensor::bytes).sum()
     }
 
-    /// Fills rows `first…`. In f16 the numbers are rounded to the nearest.
+    /// Fills the rows from `first` on. For f16 the numbers are rounded to the nearest.
     pub fn upload(&self, device: &Device, first: usize, values: &[f32]) {
         let [words] = self.operands.as_slice() else { unreachable!("{:?} has one operand", self.format) };
         let at = (first * self.cols) as u64 * self.format.bytes();

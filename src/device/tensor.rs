@@ -1,5 +1,5 @@
-//! Tensors: contiguous, row-major, two-dimensional, f32. A tensor is a slot of the pool, which others use at other
-//! times, or a range of a buffer that outlives plans.
+//! Tensors: contiguous, row-major, two-dimensional, f32. A tensor is either a slot of the pool, which other tensors use
+//! at other times, or a range of a buffer that outlives plans.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use std::rc::Rc;
 use super::card::{Buffer, Device, Usage};
 use crate::error::Result;
 
-/// Activation memory of all plans of one model. A slot is free again when the last tensor in it is dropped, which
-/// happens while plans are recorded; buffers are added, never resized, so the memory is the largest plan's, not the
-/// sum.
+/// Activation memory shared by all plans of one model. A slot is free again when its last tensor is dropped, which
+/// happens while plans are recorded. Buffers are added, never resized, so the memory needed is that of the largest
+/// plan, not the sum.
 #[derive(Clone, Default)]
 pub struct Pool(Rc<RefCell<Slots>>);
 
@@ -55,8 +55,8 @@ pub struct Tensor {
 }
 
 impl Pool {
-    /// A tensor whose memory comes back to the pool when its last clone is dropped. Takes the smallest free slot of at
-    /// most twice the size.
+    /// A tensor whose memory returns to the pool when its last clone is dropped. It takes the smallest free slot of at
+    /// most twice its size.
     pub fn tensor(&self, rows: usize, cols: usize) -> Tensor {
         let bytes = (rows * cols.next_multiple_of(4) * 4).max(16) as u64;
         let mut slots = self.0.borrow_mut();
@@ -99,7 +99,7 @@ impl Pool {
 }
 
 impl Tensor {
-    /// A tensor in a buffer of its own: what the host reads or writes, and what outlives a plan.
+    /// A tensor in a buffer of its own, for what the host reads or writes and what outlives a plan.
     pub fn owned(device: &Device, label: &str, rows: usize, cols: usize) -> Result<Tensor> {
         let bytes = (rows * cols.next_multiple_of(4) * 4) as u64;
         Ok(Tensor::in_buffer(device.buffer(label, bytes, Usage::Storage)?, 0, rows, cols))
@@ -109,20 +109,20 @@ impl Tensor {
         Tensor { rows, cols, offset, place: Place::Owned(buffer) }
     }
 
-    /// Rows `first…` of the tensor, `rows` of them; the start must fall on a multiple of 256 bytes.
+    /// The `rows` rows from `first` on. The first must begin at a multiple of 256 bytes.
     pub fn slice(&self, first: usize, rows: usize) -> Tensor {
         assert!(first + rows <= self.rows, "rows {first}..{} of a tensor of {} rows", first + rows, self.rows);
         let offset = self.offset + (first * self.cols.next_multiple_of(4)) as u64 * 4;
-        assert!(offset.is_multiple_of(256), "rows from {first} on begin at byte {offset}, which cannot be bound");
+        assert!(offset.is_multiple_of(256), "row {first} begins at byte {offset}, which cannot be bound");
         Tensor { rows, offset, ..self.clone() }
     }
 
-    /// Bytes, with columns rounded up to a multiple of four.
+    /// The size in bytes, with columns rounded up to a multiple of four.
     pub fn bytes(&self) -> u64 {
         (self.rows * self.cols.next_multiple_of(4)) as u64 * 4
     }
 
-    /// Nobody else holds this memory, so it may be written in place.
+    /// Whether nothing else holds this memory, so that it may be written in place.
     pub(crate) fn is_sole_owner(&self, own_clones: usize) -> bool {
         match &self.place {
             Place::Pooled(slot) => Rc::strong_count(slot) <= own_clones,
@@ -130,7 +130,7 @@ impl Tensor {
         }
     }
 
-    /// The memory. Panics for a pooled tensor before its plan is finished: it has none yet.
+    /// The buffer. Panics for a pooled tensor whose plan is not finished, because it has no memory yet.
     pub fn buffer(&self) -> Rc<Buffer> {
         match &self.place {
             Place::Pooled(slot) => slot.pool.buffer(slot.id),
@@ -138,12 +138,12 @@ impl Tensor {
         }
     }
 
-    /// Reads the bytes, padding included. Pooled tensors hold what the last plan left there: for tests.
+    /// Reads the bytes, padding included. A pooled tensor holds what the last plan left there, which only tests want.
     pub(super) async fn read(&self, device: &Device) -> Result<Vec<u8>> {
         device.read(&self.buffer(), self.offset, self.bytes()).await
     }
 
-    /// Writes bytes from byte `at` of the tensor on.
+    /// Writes `bytes` from byte `at` of the tensor on.
     pub(super) fn write(&self, device: &Device, at: u64, bytes: &[u8]) {
         let end = at + bytes.len() as u64;
         assert!(end <= self.bytes(), "{end} bytes are written to a tensor of {} x {}", self.rows, self.cols);
@@ -157,7 +157,7 @@ impl Tensor {
         Ok(padded.chunks(stride).flat_map(|row| row.iter().take(self.cols).copied()).collect())
     }
 
-    /// Fills the tensor; `values` has rows x cols numbers, cols a multiple of 4.
+    /// Fills the tensor with rows x cols numbers, where cols is a multiple of 4.
     pub fn upload(&self, device: &Device, values: &[f32]) {
         self.write(device, 0, bytemuck::cast_slice(values));
     }

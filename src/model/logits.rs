@@ -1,4 +1,4 @@
-//! A plan that computes logits: of a probe, of a prompt, of the next token. With a cache it continues one sequence.
+//! A plan that computes logits, for a probe, a prompt or the next token. With a cache it continues one sequence.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::{Cache, Chunks, gather_rows, project_into};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 
-/// A plan that is recorded but not finished yet.
+/// The recorded plan, not finished yet.
 pub struct LogitsDraft {
     rec: Recorder,
     logits: Tensor,
@@ -18,7 +18,7 @@ pub struct LogitsDraft {
 
 pub struct Logits {
     plan: Plan,
-    /// [wanted, V] and its way to the host.
+    /// The logits [wanted, V], and the buffer through which the host reads them.
     logits: Tensor,
     staging: Rc<Buffer>,
     device: Rc<Device>,
@@ -60,18 +60,18 @@ impl Logits {
         Ok(LogitsDraft { rec, logits, batch, rows })
     }
 
-    /// Logits [wanted.len(), V] of the rows `wanted` for `tokens`, which hold `batch` sequences of equal length that
-    /// start at `position`.
+    /// The logits [wanted.len(), V] of the rows `wanted`. `tokens` holds `batch` sequences of equal length that start
+    /// at `position`.
     ///
     /// # Panics
     ///
-    /// With more tokens or wanted rows than the plan was recorded for, and with sequences of different lengths.
+    /// If there are more tokens or wanted rows than the plan was recorded for, or if the sequences differ in length.
     pub async fn run(&self, tokens: &[u32], wanted: &[u32], position: u32, strength: f32) -> Result<Vec<f32>> {
         let (count, most) = (tokens.len(), self.rows);
-        assert!((1..=most).contains(&count), "logits of {count} tokens, planned for 1 to {most}");
+        assert!((1..=most).contains(&count), "{count} tokens, but the plan of logits takes 1 to {most}");
         assert!(count.is_multiple_of(self.batch), "{count} tokens are not {} sequences of equal length", self.batch);
         let (count, most) = (wanted.len(), self.logits.rows);
-        assert!((1..=most).contains(&count), "{count} rows of logits, planned for 1 to {most}");
+        assert!((1..=most).contains(&count), "{count} rows of logits, but the plan gives 1 to {most}");
         let step = Step {
             rows: tokens.len() as u32,
             labelled: wanted.len() as u32,

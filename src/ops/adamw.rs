@@ -3,8 +3,8 @@
 use crate::device::Tensor;
 use crate::plan::Recorder;
 
-/// Flat buffers of the trained parameters and what the update leaves for the host. `result` is {Σ loss, labels, norm
-/// before clipping, flags}.
+/// The flat buffers of the trained parameters, and what the update leaves for the host. `result` is {Σ loss, labels,
+/// norm before clipping, flags}.
 #[derive(Clone)]
 pub struct UpdateBuffers {
     pub p: Tensor,
@@ -13,16 +13,15 @@ pub struct UpdateBuffers {
     pub v: Tensor,
     /// {Σ loss, labels} of the micro-batches since the last update.
     pub totals: Tensor,
-    /// {factor of the clip, sticky flag}: once a loss or norm was not finite, no update happens any more.
+    /// {clipping factor, sticky flag}: once a loss or norm is not finite, no further update happens.
     pub state: Tensor,
     pub result: Tensor,
 }
 
-/// Sums of squares that the norm is taken from.
+/// How many partial sums of squares the norm is computed from.
 const PARTIALS: usize = 1024;
 
-/// Records norm, clip and AdamW over the flat buffers, which have a multiple of four numbers. Leaves g and totals
-/// zeroed.
+/// Records norm, clip and AdamW over the flat buffers, whose lengths are multiples of four. Leaves g and totals zeroed.
 pub fn adamw(rec: &mut Recorder, b: &UpdateBuffers) {
     let quads = b.p.cols / 4;
     let partials = rec.tensor(1, PARTIALS);

@@ -3,8 +3,8 @@
 use crate::device::Tensor;
 use crate::plan::{Grad, Recorder, Var};
 
-/// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until one of them is
-/// added to.
+/// Records z = x + y, both [rows, C]. Backward passes dz to both without a dispatch: they share it until something is
+/// added to one of them.
 pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
     let z = Var::new(rec.tensor(x.data.rows, x.data.cols), rec.trains() && (x.grad.is_some() || y.grad.is_some()));
     record(rec, &x.data, &y.data, &z.data);
@@ -17,7 +17,7 @@ pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
     z
 }
 
-/// The gradient is `dz`, or what is there already plus `dz`.
+/// Sets the gradient to `dz`, or adds `dz` to what is already there.
 fn pass_on(rec: &mut Recorder, dz: &Tensor, grad: &Grad) {
     let before = grad.borrow_mut().take();
     let after = match before {

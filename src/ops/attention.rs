@@ -1,11 +1,11 @@
-//! Causal grouped-query attention that never holds a T x T matrix (Dao 2023: running maximum forward, log-sum-exp kept
-//! for the way back).
+//! Causal grouped-query attention that never holds a T x T matrix (Dao 2023: a running maximum in the forward pass, the
+//! log-sum-exp kept for the backward pass).
 
 use super::first_write;
 use crate::device::{Constants, Tensor};
 use crate::plan::{Recorder, Var};
 
-/// Head counts and size. D is a multiple of 4, at most 128.
+/// Head counts and head size. D is a multiple of 4 and at most 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
     pub query: usize,
@@ -18,7 +18,7 @@ impl Heads {
         vec![("H", self.query.into()), ("KV", self.key.into()), ("D", self.size.into())]
     }
 
-    /// The register size that holds a head.
+    /// The feature whose register arrays hold a head.
     fn feature(&self) -> &'static str {
         match self.size {
             0..=32 => "d32",
@@ -28,15 +28,15 @@ impl Heads {
     }
 }
 
-/// Keys and values of one layer seen so far, [context, KV x D] each.
+/// The keys and values that one layer has seen so far, [context, KV x D] each.
 #[derive(Clone)]
 pub struct Cache {
     pub k: Tensor,
     pub v: Tensor,
 }
 
-/// Records o = softmax(q kᵀ / sqrt(D)) v for `batch` sequences of up to rows / batch tokens. With a cache (decoding,
-/// one sequence) the new keys and values are appended to it at `Step.position`, and it is what the queries see.
+/// Records o = softmax(q kᵀ / sqrt(D)) v for `batch` sequences of up to rows / batch tokens. With a cache (decoding one
+/// sequence) the new keys and values are appended to it at `Step.position`, and the queries attend to the cache.
 pub fn attention(
     rec: &mut Recorder,
     q: &Var,

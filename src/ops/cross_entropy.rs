@@ -1,5 +1,5 @@
-//! Cross-entropy through the output head, for the labelled rows only, in chunks of rows x slabs of the vocabulary:
-//! [rows, V] never exists at once.
+//! Cross-entropy through the output head, for the labelled rows only, in chunks of rows by slabs of the vocabulary, so
+//! that [rows, V] never exists as a whole.
 
 use std::rc::Rc;
 
@@ -9,14 +9,14 @@ use crate::device::{Constants, Device, Tensor, Usage};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
-/// How the labelled rows are cut: `{first, rows}` of each chunk, at 256-byte spacing.
+/// How the labelled rows are cut into chunks: `{first, rows}` of each chunk, 256 bytes apart.
 pub struct Chunks {
     uniforms: Vec<Tensor>,
     rows: usize,
 }
 
 impl Chunks {
-    /// Chunks of at most 2^22 logits, of 16 to 256 rows, at least two chunks where there are more than 16 rows.
+    /// Chunks of 16 to 256 rows and at most 2^22 logits; at least two chunks if there are more than 16 rows.
     pub fn new(device: &Rc<Device>, rows: usize, vocabulary: usize) -> Result<Chunks> {
         let fitting = ((1 << 22) / vocabulary.max(1) / 16 * 16).clamp(16, 256);
         let size = fitting.min(rows.div_ceil(2).next_multiple_of(16));
@@ -42,8 +42,8 @@ impl Chunks {
 }
 
 /// Records totals (+)= {Σ -log p(label), labelled rows} for h [labelled, C] (from `gather_rows`) and the head's weight
-/// [V, C]. The gradient, scaled by `Step.inv_labels`, is written while the logits are at hand, which costs one product
-/// less than coming back for it.
+/// [V, C]. The gradient, scaled by `Step.inv_labels`, is written while the logits exist, which saves one product
+/// compared with computing them again later.
 pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks, totals: &Tensor, accumulate: bool) {
     let (rows, cols) = (h.data.rows, h.data.cols);
     let stats = rec.tensor(rows, 4);
@@ -60,7 +60,7 @@ pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks
                 back(rec, &z, slab, &stats, &dh.slice(first, size), chunk);
             }
         }
-        // With several slabs the sum over the vocabulary is known only now: the logits are made again.
+        // With several slabs the sum over the vocabulary is known only now, so the logits are computed again.
         if let (Some(dh), true) = (&dh, several) {
             for slab in head.slabs.iter() {
                 let z = logits(rec, &x, slab, chunk);
@@ -75,7 +75,7 @@ pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks
 /// Records the logits of a chunk for the tokens of one slab.
 fn logits(rec: &mut Recorder, x: &Tensor, slab: &Slab, chunk: &Tensor) -> Tensor {
     let z = rec.tensor(x.rows, slab.stored.rows);
-    // A single row needs no guard: what reads its logits leaves it out if it has no label.
+    // A single row needs no guard: whatever reads its logits skips it if it has no label.
     let chunk = Some(chunk).filter(|_| x.rows > 1);
     Product { chunk, ..Product::of(Form::Forward, x, &slab.stored, &z, 0) }.record(rec);
     z
@@ -95,7 +95,7 @@ fn log_sum_exp(rec: &mut Recorder, z: &Tensor, first: usize, stats: &Tensor, chu
     rec.dispatch("cross_entropy_forward", &[], slab_constants(z, first), &[("rows", z.rows)], &operands);
 }
 
-/// dz in place of z, then dh (+)= dz W.
+/// Overwrites z with dz, then dh (+)= dz W.
 fn back(rec: &mut Recorder, z: &Tensor, slab: &Slab, stats: &Tensor, dh: &Tensor, chunk: &Tensor) {
     let (list, labels) = (rec.input.rows.clone(), rec.input.labels.clone());
     let extents = [("quads", z.cols.div_ceil(4)), ("rows", z.rows)];

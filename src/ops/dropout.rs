@@ -1,11 +1,11 @@
-//! Dropout on the input of A, as PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index):
-//! no buffer holds it.
+//! Dropout on the input of A, like PEFT's `lora_dropout`. The mask is a hash of (seed, step, micro-batch, site, index),
+//! so no buffer holds it.
 
 use super::constants_of;
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
-/// Records y = mask · x / (1 - p), x [rows, C], with p in `Step.dropout` and the mask of `site`.
+/// Records y = mask · x / (1 - p), x [rows, C], where p is `Step.dropout` and the mask is that of `site`.
 pub fn dropout(rec: &mut Recorder, x: &Var, site: &Tensor) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());

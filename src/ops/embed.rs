@@ -1,4 +1,4 @@
-//! Rows of the embedding table. It is frozen and nothing lies below it, so there is no backward pass.
+//! Rows of the embedding table. The table is frozen and nothing lies below it, so there is no backward pass.
 
 use std::iter;
 

@@ -1,8 +1,8 @@
-//! The labelled rows, close together: what the head computes with.
+//! Packs the labelled rows together, as input for the head.
 
 use crate::plan::{Recorder, Var};
 
-/// Records y [labelled, C] = x[rows]; on the way back every original row gets its gradient or zero.
+/// Records y [labelled, C] = x[rows]; in the backward pass every original row gets its gradient, or zero.
 pub fn gather_rows(rec: &mut Recorder, x: &Var) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let extents = [("quads", rows * cols / 4)];

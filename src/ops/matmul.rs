@@ -1,16 +1,16 @@
-//! The products: y (+)= s · a Wᵀ, y (+)= s · a W and g += s · aᵀ b. What is recorded here has no way back; `project`
-//! and `cross_entropy` put that together.
+//! The products: y (+)= s · a Wᵀ, y (+)= s · a W and g += s · aᵀ b. Nothing here records a backward pass; `project` and
+//! `cross_entropy` do that.
 
 use super::weight::Slab;
 use crate::device::{Constants, Stored, Tensor};
 use crate::plan::Recorder;
 
-/// Which way a product goes through a slab of W.
+/// Whether a product uses a slab of W transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// a Wᵀ: columns of y are rows of W.
+    /// a Wᵀ: the columns of y are the rows of W.
     Forward,
-    /// a W: columns of `a` are rows of W.
+    /// a W: the columns of `a` are the rows of W.
     Backward,
 }
 
@@ -22,31 +22,31 @@ pub struct Product<'a> {
     pub y: &'a Tensor,
     /// First column of y (forward) or of `a` (backward) that belongs to the slab.
     pub first: usize,
-    /// The uniform that holds s; `None`: 1.
+    /// The uniform that holds s; `None` means 1.
     pub site: Option<&'a Tensor>,
-    /// Only the rows of this chunk of the labelled ones; `None`: the rows of the step.
+    /// Computes only this chunk of the labelled rows; `None` means all rows of the step.
     pub chunk: Option<&'a Tensor>,
-    /// Add to y instead of assigning.
+    /// Adds to y instead of assigning.
     pub accumulate: bool,
 }
 
 impl<'a> Product<'a> {
-    /// y = a Wᵀ for a slab whose columns of y begin at its first row.
+    /// y = a Wᵀ for a slab; its columns of y begin at the slab's first row.
     pub fn forward(a: &'a Tensor, slab: &'a Slab, y: &'a Tensor) -> Product<'a> {
         Product::of(Form::Forward, a, &slab.stored, y, slab.first)
     }
 
-    /// y = a W for a slab whose columns of `a` begin at its first row.
+    /// y = a W for a slab; its columns of `a` begin at the slab's first row.
     pub fn backward(a: &'a Tensor, slab: &'a Slab, y: &'a Tensor) -> Product<'a> {
         Product::of(Form::Backward, a, &slab.stored, y, slab.first)
     }
 
-    /// A plain product: no scale, the rows of the step, assigned.
+    /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
         Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
     }
 
-    /// Records it; a forward product of one row has a kernel of its own.
+    /// Records the product. A forward product of one row has a kernel of its own.
     pub fn record(self, rec: &mut Recorder) {
         match self.form {
             Form::Forward if self.a.rows == 1 => self.vec(rec),
@@ -71,14 +71,14 @@ impl<'a> Product<'a> {
 
     fn vec(self, rec: &mut Recorder) {
         let Product { a, w, first, chunk, .. } = self;
-        assert!(chunk.is_none(), "a product of one row takes no chunk: its only row is always there");
+        assert!(chunk.is_none(), "a product of one row takes no chunk, because its only row always exists");
         let mut constants = vec![("N", w.rows.into()), ("K", stride(a).into()), ("W_ROWS", w.rows.into())];
         self.finish("Y_OFFSET", first, &mut constants);
         let features = self.features(&[]);
         rec.dispatch("matmul_vec", &features, constants, &[("columns", w.rows)], &self.operands());
     }
 
-    /// The constants that have defaults.
+    /// Adds the constants that have defaults.
     fn finish(&self, offset: &'static str, first: usize, constants: &mut Constants) {
         if first > 0 {
             constants.push((offset, first.into()));
@@ -100,7 +100,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Records g += s · aᵀ b, [P, Q] from a [rows, P] and b [rows, Q].
+/// Records g += s · aᵀ b for g [P, Q], a [rows, P] and b [rows, Q].
 pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (stride(a), stride(b));
     let features: &[&str] = if site.is_some() { &["site"] } else { &[] };

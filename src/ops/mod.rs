@@ -1,5 +1,5 @@
-//! Ops: functions that record a forward dispatch and push the backward one. They know shapes and maths, but not what a
-//! transformer is.
+//! Ops: functions that record a forward dispatch and push the backward one. This room knows shapes and maths, but not
+//! what a transformer is.
 
 mod adamw;
 mod add;
@@ -33,7 +33,7 @@ pub use weight::{Matrix, Param, Slab, Weight};
 use crate::device::{Constants, Tensor};
 use crate::plan::{Grad, Recorder};
 
-/// The constants of an element-wise kernel: how many columns there are, and whether it adds to what is there.
+/// The constants of an element-wise kernel: the number of columns, and whether it adds to what is already there.
 fn constants_of(columns: &'static str, cols: usize, accumulate: bool) -> Constants {
     let mut constants = vec![(columns, cols.into())];
     if accumulate {
@@ -42,7 +42,8 @@ fn constants_of(columns: &'static str, cols: usize, accumulate: bool) -> Constan
     constants
 }
 
-/// Where a kernel assigns the gradient of a value that has one reader: its gradient, or scratch if nobody wants it.
+/// Where a kernel assigns the gradient of a value that has one reader: the gradient, or scratch memory if there is
+/// none.
 fn first_write(rec: &mut Recorder, grad: &Option<Grad>, rows: usize, cols: usize) -> Tensor {
     let Some(grad) = grad else { return rec.tensor(rows, cols) };
     let (tensor, accumulate) = rec.write(grad, rows, cols);

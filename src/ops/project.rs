@@ -5,7 +5,7 @@ use super::weight::{Matrix, Weight};
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
-/// Records y = s · x Wᵀ, or y += s · x Wᵀ onto `onto`, with x [rows, K], W [N, K]. `site` holds s as data (`None`: 1).
+/// Records y = s · x Wᵀ, or y += s · x Wᵀ onto `onto`, with x [rows, K], W [N, K]. `site` holds s (`None` means 1).
 ///
 /// Backward: dx (+)= s · dy W, and dW += s · dyᵀ x if W is trained.
 pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, site: Option<&Tensor>) -> Var {
@@ -45,8 +45,8 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     y
 }
 
-/// Records y = x Wᵀ into a tensor that exists already, with no way back: logits that the host reads. `chunk` says how
-/// many rows y has room for, which may be fewer than the plan's; a y of one row needs none.
+/// Records y = x Wᵀ into an existing tensor, without a backward pass: for logits that the host reads. `chunk` says how
+/// many rows y has room for, which may be fewer than the plan has; a y of one row needs no chunk.
 pub fn project_into(rec: &mut Recorder, x: &Tensor, weight: &Weight, y: &Tensor, chunk: Option<&Tensor>) {
     let chunk = chunk.filter(|_| x.rows > 1);
     for slab in weight.slabs.iter() {

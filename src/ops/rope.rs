@@ -7,8 +7,8 @@ use crate::device::{Device, Tensor};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
-/// cos and sin of position · theta^(-2i/D), [context, D/2] each. Made on the host: shaders promise no accuracy for
-/// large angles.
+/// cos and sin of position · theta^(-2i/D), [context, D/2] each. They are computed on the host, because shaders
+/// guarantee no accuracy for large angles.
 #[derive(Clone)]
 pub struct RopeTables {
     pub cosine: Tensor,
@@ -16,8 +16,7 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one row,
-    /// dense.
+    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one dense row.
     pub fn new(device: &Rc<Device>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
         let half = head_dim / 2;
         let frequency = |i: usize| 1.0 / theta.powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
@@ -33,12 +32,12 @@ impl RopeTables {
     }
 }
 
-/// Rotates queries [rows, H, D] and keys [rows, KV, D] in place. Nothing else reads what they were before, so their
-/// gradients are turned back in place too.
+/// Rotates queries [rows, H, D] and keys [rows, KV, D] in place. Nothing else reads the values from before the
+/// rotation, so their gradients are rotated back in place too.
 pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &RopeTables) -> (Var, Var) {
     record(rec, &q.data, &k.data, heads, tables, false);
     if q.grad.is_some() || k.grad.is_some() {
-        // Attention writes both gradients and one dispatch turns both; where only one is wanted, the other is scratch.
+        // Attention writes both gradients and one dispatch rotates both. If only one is wanted, the other is scratch.
         let dq = q.grad.get_or_insert_default().clone();
         let dk = k.grad.get_or_insert_default().clone();
         let tables = tables.clone();

@@ -11,7 +11,7 @@ pub fn swiglu(rec: &mut Recorder, gate: &Var, up: &Var) -> Var {
     rec.dispatch("swiglu_forward", &[], vec![("F", cols.into())], &extents, &[&gate.data, &up.data, &h.data]);
     let (gate, up) = (gate.clone(), up.clone());
     rec.on_backward_of(&h.grad, move |rec, dh| {
-        // One dispatch writes both gradients; where only one is wanted, the other is scratch.
+        // One dispatch writes both gradients. If only one is wanted, the other is scratch.
         let dgate = first_write(rec, &gate.grad, rows, cols);
         let dup = first_write(rec, &up.grad, rows, cols);
         let operands = [&dh, &gate.data, &up.data, &dgate, &dup];

@@ -13,22 +13,22 @@ pub struct Weight {
     pub slabs: Rc<Vec<Slab>>,
 }
 
-/// Rows `first…` of a weight.
+/// The rows of a weight from `first` on.
 #[derive(Clone)]
 pub struct Slab {
     pub first: usize,
     pub stored: Stored,
 }
 
-/// A trained matrix: a range in the flat buffers of parameters and of their gradients. Columns are padded to a multiple
-/// of four with zeros.
+/// A trained matrix: a range of the flat buffers of parameters and gradients. Columns are padded with zeros to a
+/// multiple of four.
 #[derive(Clone)]
 pub struct Param {
     pub value: Tensor,
     pub grad: Tensor,
 }
 
-/// The operand W of `project`. A frozen one has no gradient, by type.
+/// The operand W of `project`. The type says that a frozen one has no gradient.
 #[derive(Clone, Copy)]
 pub enum Matrix<'a> {
     Frozen(&'a Weight),
@@ -60,7 +60,7 @@ impl Matrix<'_> {
         }
     }
 
-    /// The slabs that kernels read; a trained matrix is one.
+    /// The slabs that kernels read. A trained matrix is a single slab.
     pub fn slabs(&self) -> Rc<Vec<Slab>> {
         match self {
             Matrix::Frozen(weight) => weight.slabs.clone(),

@@ -30,11 +30,10 @@ pub struct Step {
     pub dropout: f32,
 }
 
-/// Bytes kept for `Step`: the alignment that every device accepts.
+/// Bytes reserved for `Step`: the alignment that every device accepts.
 const STEP_BYTES: u64 = 256;
 
-/// What a plan is told about its rows besides the `Step` uniform. A plan that does not read a list is given an empty
-/// one.
+/// What a plan learns about its rows besides the `Step` uniform. A list that a plan does not read is left empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lists<'a> {
     /// Token ids [rows].
@@ -43,24 +42,24 @@ pub struct Lists<'a> {
     pub labels: &'a [u32],
     /// The labelled rows in order [labelled].
     pub rows: &'a [u32],
-    /// Position of a row among the labelled ones, 0xffffffff for none [rows].
+    /// Position of each row among the labelled ones, or 0xffffffff [rows].
     pub slot_of_row: &'a [u32],
 }
 
-/// The buffer, and the tensors in it that kernels read: one for each of the [`Lists`].
+/// The buffer and the tensors in it that kernels read, one for each of the [`Lists`].
 pub struct Input {
     pub(crate) buffer: Rc<Buffer>,
     pub tokens: Tensor,
     pub labels: Tensor,
     pub rows: Tensor,
     pub slot_of_row: Tensor,
-    /// The most numbers of a list, and bytes from one list to the next.
+    /// The most numbers that a list holds, and the bytes from one list to the next.
     room: usize,
     stride: u64,
 }
 
 impl Input {
-    /// Room for micro-batches of at most `rows` rows.
+    /// Allocates room for micro-batches of at most `rows` rows.
     pub fn new(device: &Device, rows: usize) -> Result<Rc<Input>> {
         let stride = (rows as u64 * 4).next_multiple_of(256);
         let buffer = device.buffer("input", STEP_BYTES + 4 * stride, Usage::Uniform)?;
@@ -76,12 +75,12 @@ impl Input {
         }))
     }
 
-    /// Writes the uniform alone.
+    /// Writes only the uniform.
     pub fn write_step(&self, device: &Device, step: &Step) {
         device.write(&self.buffer, 0, bytemuck::bytes_of(step));
     }
 
-    /// Writes the uniform and the four lists in one go.
+    /// Writes the uniform and the four lists at once.
     pub fn write(&self, device: &Device, step: &Step, lists: &Lists) {
         let mut bytes = vec![0u8; (STEP_BYTES + 3 * self.stride) as usize + lists.slot_of_row.len() * 4];
         bytes[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
@@ -94,7 +93,7 @@ impl Input {
         for (i, (name, list)) in named.into_iter().enumerate() {
             assert!(
                 list.len() <= self.room,
-                "`{name}` has {} numbers, the input has room for {}",
+                "`{name}` has {} numbers, but the input has room for {}",
                 list.len(),
                 self.room
             );

@@ -1,5 +1,5 @@
-//! A plan: an immutable list of dispatches, recorded once and replayed. This room knows order and memory; not what an
-//! op computes.
+//! A plan: an immutable list of dispatches, recorded once and replayed. This room knows order and memory, but not what
+//! an op computes.
 
 pub mod input;
 #[allow(clippy::module_inception)]

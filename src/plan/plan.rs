@@ -17,14 +17,14 @@ pub enum Operand {
     Fixed { buffer: Rc<Buffer>, offset: u64, bytes: u64 },
 }
 
-/// One dispatch as it was recorded: it names a kernel and slots, not pipelines and buffers.
+/// A dispatch as recorded: it names a kernel and slots, not a pipeline and buffers.
 pub struct Dispatch {
     pub key: KernelKey,
     pub groups: [u32; 3],
     pub operands: Vec<Operand>,
 }
 
-/// How far warming up has come, over all plans of a model: "12 of 34" is true.
+/// The progress of warming up, counted over all plans of a model, so that "12 of 34" is exact.
 pub struct Progress<'a> {
     pub done: usize,
     pub total: usize,
@@ -32,14 +32,14 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Reports to nobody.
+    /// Progress that is not reported.
     pub fn silent() -> Progress<'static> {
-        // A closure that captures nothing takes no memory, so this leaks none.
+        // A closure that captures nothing occupies no memory, so nothing leaks.
         Progress { done: 0, total: 0, report: Box::leak(Box::new(|_, _| {})) }
     }
 }
 
-/// A complete list of dispatches. Submitting it allocates nothing, binds nothing, compiles nothing.
+/// A complete list of dispatches. Submitting it allocates, binds and compiles nothing.
 pub struct Plan {
     ready: Vec<Ready>,
     /// Positions between dispatches where a submission may end: the block boundaries.
@@ -68,8 +68,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Compiles what is new and runs one group of it with `Step.rows = 0`, because browsers may compile at the first
-    /// dispatch.
+    /// Compiles the new pipelines and runs one work group of each with `Step.rows = 0`, because browsers may defer
+    /// compiling to the first dispatch.
     async fn warm_up(&self, device: &Device, progress: &mut Progress<'_>) -> Result<()> {
         self.input.write_step(device, &Step::default());
         let mut seen = HashSet::new();
@@ -127,7 +127,7 @@ fn check_groups(dispatches: &[Dispatch]) -> Result<()> {
         if most > MOST_GROUPS {
             let kernel = dispatch.key.label();
             return Err(Error::GpuRefused {
-                reason: format!("{kernel} needs {most} work groups in one dimension, at most {MOST_GROUPS} fit"),
+                reason: format!("{kernel} needs {most} work groups in one dimension, but at most {MOST_GROUPS} fit"),
             });
         }
     }

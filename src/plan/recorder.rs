@@ -1,6 +1,6 @@
-//! Records a plan. The tape exists only while recording: each op pushes a closure that records its backward dispatches,
-//! and owns exactly the activations these read. Unwinding the tape runs the closures in reverse; dropping one gives its
-//! activations' memory back.
+//! Records a plan. The tape exists only while recording: each op pushes a closure that records its backward dispatches
+//! and owns exactly the activations that they read. Unwinding the tape runs the closures in reverse; dropping a closure
+//! frees its activations.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::device::tensor::Place;
 use crate::device::{Access, Constant, Constants, Device, Extents, Geometry, KernelKey, Pool, Tensor};
 use crate::error::Result;
 
-/// A gradient that does not exist until backward's first writer makes it.
+/// A gradient. It does not exist until the first writer of the backward pass makes it.
 pub type Grad = Rc<RefCell<Option<Tensor>>>;
 
 /// A value while a plan is recorded. It has a gradient only if something trainable lies upstream.
@@ -35,7 +35,7 @@ impl Var {
 
 type Backward = Box<dyn FnOnce(&mut Recorder)>;
 
-/// Records dispatches, and with a tape their backward.
+/// Records dispatches and, with a tape, their backward pass.
 ///
 /// ```no_run
 /// # use std::rc::Rc;
@@ -63,7 +63,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// With `train` off nothing is recorded for backward.
+    /// Without `train`, nothing is recorded for the backward pass.
     pub fn new(device: &Rc<Device>, pool: &Pool, input: &Rc<Input>, train: bool) -> Recorder {
         let tape = train.then(Vec::new);
         Recorder {
@@ -84,9 +84,9 @@ impl Recorder {
         self.pool.tensor(rows, cols)
     }
 
-    /// Appends a dispatch. `features` are those beside the kernel's shape; `extents` say how large the problem is, from
-    /// which the kernel table makes the group counts and the tile constants; `operands` follow the shader's bindings. A
-    /// kernel whose binding 0 is the `Step` uniform gets it by itself.
+    /// Appends a dispatch. `features` excludes the kernel's shape. `extents` is the size of the problem, from which the
+    /// kernel table derives the group counts and the tile constants. `operands` are in the order of the shader's
+    /// bindings; the `Step` uniform of a kernel that has it at binding 0 is added here.
     pub fn dispatch(
         &mut self,
         kernel: &'static str,
@@ -111,13 +111,13 @@ impl Recorder {
         self.dispatches.push(Dispatch { key, groups: geometry.groups(kernel, extents), operands: all });
     }
 
-    /// Where to write a gradient of this shape, and whether something is already there to add to.
+    /// Where to write a gradient of this shape, and whether it must be added to what is already there.
     pub fn write(&mut self, grad: &Grad, rows: usize, cols: usize) -> (Tensor, bool) {
         let mut grad = grad.borrow_mut();
         match grad.as_ref() {
             Some(tensor) => {
-                assert_eq!([tensor.rows, tensor.cols], [rows, cols], "the shape of a gradient that is added to");
-                assert!(tensor.is_sole_owner(1), "a gradient that is still read elsewhere would be changed in place");
+                assert_eq!([tensor.rows, tensor.cols], [rows, cols], "the shape of a gradient must not change");
+                assert!(tensor.is_sole_owner(1), "a gradient that is still in use elsewhere would be changed in place");
                 (tensor.clone(), true)
             }
             None => {
@@ -128,7 +128,7 @@ impl Recorder {
         }
     }
 
-    /// The gradient that later ops have written; `None` if none of them reached this value.
+    /// The gradient that later ops have written, or `None` if none of them reached this value.
     pub fn read(&self, grad: &Grad) -> Option<Tensor> {
         grad.borrow().clone()
     }
@@ -140,8 +140,8 @@ impl Recorder {
         }
     }
 
-    /// Puts `backward` on the tape if `grad` exists. When the tape is unwound it is given that gradient; if none of the
-    /// later ops has written one, it does not run.
+    /// Puts `backward` on the tape if `grad` exists. When the tape is unwound, `backward` is called with that gradient,
+    /// or not at all if no later op has written one.
     pub fn on_backward_of(&mut self, grad: &Option<Grad>, backward: impl FnOnce(&mut Recorder, Tensor) + 'static) {
         if let Some(grad) = grad.clone() {
             self.on_backward(move |rec| {
@@ -154,7 +154,7 @@ impl Recorder {
         }
     }
 
-    /// A submission may end here, forward and, on the way back, backward.
+    /// Allows a submission to end here, in the forward pass and at the same place in the backward pass.
     pub fn cut(&mut self) {
         self.mark();
         self.on_backward(|rec| rec.mark());
@@ -166,7 +166,7 @@ impl Recorder {
         }
     }
 
-    /// Records the backward pass. `finish` does it too; call it before to know the kernels that a plan needs.
+    /// Records the backward pass. `finish` does this too; call it earlier to learn which kernels a plan needs.
     pub fn unwind(&mut self) {
         while let Some(backward) = self.tape.as_mut().and_then(Vec::pop) {
             backward(self);
@@ -181,8 +181,8 @@ impl Recorder {
         self.dispatches.len()
     }
 
-    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors: whatever the
-    /// device refuses.
+    /// Unwinds the tape, makes buffers, bind groups and pipelines, and warms the pipelines up. Errors:
+    /// `GpuLimit`, `GpuRefused` and `DeviceLost`.
     pub async fn finish(mut self, progress: &mut Progress<'_>) -> Result<Plan> {
         self.unwind();
         self.cuts.retain(|&cut| cut < self.dispatches.len());

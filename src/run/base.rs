@@ -1,4 +1,4 @@
-//! What runs and generation start from: a model with its tokenizer.
+//! What training and generation start from: a model with its tokenizer.
 
 use std::rc::Rc;
 
@@ -43,7 +43,8 @@ pub struct Base {
 }
 
 impl Base {
-    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. Errors: whatever is wrong with a file, by name.
+    /// Loads a checkpoint. `progress` is called with the bytes done and the bytes in total. Errors name the file and
+    /// what is wrong with it.
     pub async fn load(
         device: &Rc<Device>,
         name: &str,
@@ -55,7 +56,7 @@ impl Base {
         let config = Config::parse(files.config)?;
         let tokenizer = Tokenizer::from_files(files)?;
         if tokenizer.size() > config.vocabulary {
-            let reason = format!("it has {} tokens, the model knows {}", tokenizer.size(), config.vocabulary);
+            let reason = format!("it has {} tokens, but the model has {}", tokenizer.size(), config.vocabulary);
             return Err(Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;
@@ -76,12 +77,12 @@ impl Base {
         Dataset::from_documents(&self.tokenizer, documents, eval_documents, &options)
     }
 
-    /// Attaches an adapter from its files.
+    /// Attaches the adapter that the files hold.
     pub fn with_adapter(&self, files: &AdapterFiles) -> Result<Transformer> {
         Ok(self.load_adapter(files)?.1)
     }
 
-    /// Attaches an adapter from its files and returns it too, so that another can be swapped in.
+    /// Attaches the adapter that the files hold and also returns it, so that another can be swapped in.
     pub fn load_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Transformer)> {
         let device = &self.model.device;
         let (adapter, flat) = files.load(device, &self.model.config)?;

@@ -1,4 +1,4 @@
-//! What a run is asked to do while it goes on, and the clock it looks at. A signal handler may ask from another thread,
+//! What a run is asked to do while it is running, and the clock it reads. A signal handler may ask from another thread,
 //! so the wish is shared, not borrowed.
 
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 /// Milliseconds since some fixed moment.
 pub type Clock = Rc<dyn Fn() -> f64>;
 
-/// Looked at before every step, evaluation batch and sampled token. Clones share one wish.
+/// Checked before every step, evaluation batch and sampled token. Clones share one wish.
 #[derive(Clone, Default)]
 pub struct Control(Arc<Shared>);
 
@@ -51,12 +51,12 @@ impl Control {
         }
     }
 
-    /// Whether the run is to end. A pause does not end it.
+    /// Whether the run should end. A pause does not end it.
     pub fn ends(&self) -> bool {
         matches!(self.wish(), Wish::Stop | Wish::Cancel)
     }
 
-    /// Waits while paused. True if the run then goes on.
+    /// Waits while paused. Returns true if the run then continues.
     pub async fn proceed(&self) -> bool {
         let changed = poll_fn(|context| {
             if let Ok(mut paused) = self.0.paused.lock() {

@@ -13,8 +13,8 @@ pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Res
     Evaluator::record(model, batch, seq_len)?.finish(&mut Progress::silent()).await
 }
 
-/// Mean loss and number of labels over rows, every label once, at an adapter strength. `None` if `control` said stop
-/// or pause.
+/// The mean loss and the number of labels over all rows, at an adapter strength. `None` if `control` asked for a stop
+/// or a pause.
 pub async fn evaluate(
     evaluator: &mut Evaluator,
     rows: &[Row],

@@ -1,4 +1,4 @@
-//! What a run tells: one schema for the log file, the worker and the API. Units are in the names.
+//! What a run reports: one schema for the log file, the worker and the API. Units are in the names.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,14 @@ pub enum Event {
         /// How the frozen weights are stored.
         #[serde(default)]
         weights: Storage,
-        /// Of the rows to train on and the held-out ones, in file order.
+        /// The hash of the training rows and the held-out rows, in file order.
         #[serde(default)]
         data_sha256: String,
-        /// Of the weights of the adapter that the run starts from.
+        /// The hash of the weights of the adapter that the run starts from.
         #[serde(default)]
         init_sha256: Option<String>,
         version: String,
-        /// The graphics card's name. Older states call it `adapter`.
+        /// The name of the device. Older run states call it `adapter`.
         #[serde(alias = "adapter")]
         device: String,
         rows: usize,
@@ -46,7 +46,7 @@ pub enum Event {
         tokens_per_second: f64,
         eta_ms: f64,
     },
-    /// Step 0 is the base.
+    /// Step 0 is the base model.
     Eval {
         step: u32,
         loss: f64,
@@ -75,7 +75,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether a run that is resumed tells it again: not the progress of something that is over.
+    /// Whether a resumed run reports it again. The progress of something finished is not reported again.
     pub fn lasts(&self) -> bool {
         !matches!(self, Event::Phase { .. })
     }
@@ -94,7 +94,7 @@ pub enum Phase {
 #[serde(rename_all = "snake_case")]
 pub enum DoneReason {
     Finished,
-    /// `patience` evaluations brought nothing better.
+    /// `patience` evaluations in a row brought no improvement.
     EarlyStop,
     Stopped,
     Cancelled,

@@ -1,4 +1,4 @@
-//! Where a run's events, its best adapters and its states go.
+//! Where the events, the best adapters and the run states of a run go.
 
 use super::event::Event;
 use super::keeper::Kept;
@@ -6,13 +6,13 @@ use super::saver::SaveHook;
 
 pub struct Hooks<'a> {
     pub emit: &'a mut dyn FnMut(Event),
-    /// Called at every promotion, so that a copy survives whatever happens to this process.
+    /// Called whenever a new best adapter is found, so that a copy survives if this process dies.
     pub keep: &'a mut dyn FnMut(&Kept),
-    /// Who wants run states: at intervals, at a pause and at a stop.
+    /// Receives run states: at intervals, at a pause and at a stop.
     pub save: Option<SaveHook<'a>>,
 }
 
-/// What a run has told. Where run states are saved it remembers the events that a resumed run tells again.
+/// The events of a run. If run states are saved, it remembers those that a resumed run reports again.
 pub(super) struct Log<'a> {
     emit: &'a mut dyn FnMut(Event),
     so_far: Option<Vec<Event>>,
@@ -23,7 +23,7 @@ impl<'a> Log<'a> {
         Log { emit, so_far: remembers.then(Vec::new) }
     }
 
-    pub fn tell(&mut self, event: Event) {
+    pub fn report(&mut self, event: Event) {
         if let Some(events) = self.so_far.as_mut().filter(|_| event.lasts()) {
             events.push(event.clone());
         }
@@ -31,10 +31,10 @@ impl<'a> Log<'a> {
     }
 
     pub fn warn(&mut self, code: &str, message: String) {
-        self.tell(Event::Warning { code: code.to_string(), message });
+        self.report(Event::Warning { code: code.to_string(), message });
     }
 
-    /// The events to tell again, from the first on; none where nothing is saved.
+    /// The events that a resumed run reports again, in order; empty if nothing is saved.
     pub fn so_far(&self) -> &[Event] {
         self.so_far.as_deref().unwrap_or_default()
     }

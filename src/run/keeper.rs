@@ -1,4 +1,4 @@
-//! The best adapter of a run, and the check that its files compute what it does.
+//! The best adapter of a run, and the check that its files compute the same as it does.
 
 use super::learner::{Files, Learner};
 use super::training::Job;
@@ -6,7 +6,7 @@ use crate::adapter::ExportCheck;
 use crate::error::Result;
 use crate::plan::Progress;
 
-/// Tokens of the row whose logits prove an export.
+/// How many tokens the probe of an export's check has.
 pub(super) const PROBE_TOKENS: usize = 32;
 
 /// The adapter that a run keeps.
@@ -14,7 +14,7 @@ pub(super) const PROBE_TOKENS: usize = 32;
 pub struct Kept {
     pub files: Files,
     pub step: u32,
-    /// Held-out loss; `None` without held-out rows, or where a run ended before it was measured.
+    /// The held-out loss; `None` without held-out rows, or if the run ended before measuring it.
     pub loss: Option<f64>,
     pub rank: usize,
     pub alpha: f64,
@@ -24,10 +24,10 @@ pub struct Kept {
 
 pub(super) struct Keeper<'a> {
     hook: &'a mut dyn FnMut(&Kept),
-    /// Made when it is first needed; never for full fine-tuning.
+    /// Made when first needed; never for full fine-tuning.
     check: Option<ExportCheck>,
     pub kept: Option<Kept>,
-    /// The kept adapter's parameters.
+    /// The parameters of the kept adapter.
     pub best: Option<Vec<f32>>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Keeper<'a> {
         Keeper { hook, check: None, kept: None, best: None }
     }
 
-    /// Makes the check of exports, unless it has been made.
+    /// Makes the check of exports, unless it exists.
     pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
         if let (Learner::Lora(adapter), None) = (learner, &self.check) {
             let probe = &job.data.rows[0].ids[..PROBE_TOKENS.min(job.settings.seq_len)];
@@ -46,7 +46,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Exports parameters, checks the bytes, and hands them on.
+    /// Exports parameters, checks the bytes, and passes them to the `keep` hook.
     pub async fn keep(
         &mut self,
         job: &Job<'_>,

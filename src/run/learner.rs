@@ -13,7 +13,7 @@ use crate::model::{Config, Transformer};
 pub enum Method {
     #[default]
     Lora,
-    /// Every block linear in f32; embedding, norms and head stay frozen.
+    /// Every linear of the blocks, in f32. The embedding, norms and head stay frozen.
     Full,
 }
 
@@ -31,12 +31,12 @@ pub enum Files {
 }
 
 impl Files {
-    /// Errors: `NotYet` for what full fine-tuning leaves.
+    /// The files of an adapter. Errors: `NotYet` for a checkpoint, which full fine-tuning leaves.
     pub fn adapter(&self) -> Result<&AdapterFiles> {
         match self {
             Files::Adapter(files) => Ok(files),
             Files::Checkpoint(_) => {
-                Err(Error::NotYet { what: "a checkpoint where an adapter is expected".to_string() })
+                Err(Error::NotYet { what: "using a checkpoint where an adapter is expected".to_string() })
             }
         }
     }
@@ -57,7 +57,7 @@ impl Learner {
         }
     }
 
-    /// Trained numbers.
+    /// How many numbers are trained.
     pub fn parameters(&self) -> usize {
         match self {
             Learner::Lora(adapter) => adapter.parameters(),
@@ -79,8 +79,8 @@ impl Learner {
         device.write(&params.p, 0, bytemuck::cast_slice(flat));
     }
 
-    /// Numbers in this layout per matrix, without padding: an adapter's under PEFT's names, a model's under those of
-    /// its checkpoint.
+    /// Splits numbers in this layout into matrices without padding, under PEFT's names for an adapter and the
+    /// checkpoint's names for a model.
     pub fn named(&self, config: &Config, flat: &[f32]) -> Vec<(String, HostMatrix)> {
         match self {
             Learner::Lora(adapter) => adapter.named(flat),
@@ -96,7 +96,7 @@ impl Learner {
         }
     }
 
-    /// The files that hold parameters `flat`, which are in this layout.
+    /// The files for the parameters `flat`, which are in this layout.
     pub async fn export(&self, model: &Transformer, flat: &[f32], base: &str) -> Result<Files> {
         match self {
             Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, base))),

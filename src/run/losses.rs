@@ -1,20 +1,20 @@
-//! What evaluations have found, and when.
+//! The results of evaluations, and when they were made.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Losses {
-    /// At strength 0; `None` without held-out rows.
+    /// At adapter strength 0; `None` without held-out rows.
     pub base: Option<f64>,
-    /// Before the first step; the base's unless the run began from an adapter.
+    /// Before the first step: that of the base model, unless the run started from an adapter.
     pub start: Option<f64>,
     pub best: Option<f64>,
     pub best_step: u32,
-    /// The step of the last evaluation, and how many there were since the best one.
+    /// The step of the last evaluation, and the number of evaluations since the best one.
     pub last_step: u32,
     pub since_best: u32,
-    /// What the last evaluation found.
+    /// The loss of the last evaluation.
     #[serde(default)]
     pub last: Option<f64>,
     /// The step of the last sample.
@@ -23,8 +23,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Adds what an evaluation found. True if it is the lowest so far, the start's included. A loss that is not finite
-    /// is never kept: JSON has no such number.
+    /// Adds the loss of an evaluation. Returns true if it is the lowest so far, including the start. A loss that is not
+    /// finite is never kept, because JSON has no such number.
     pub(super) fn add(&mut self, step: u32, loss: f64) -> bool {
         let last = Some(loss).filter(|loss| loss.is_finite());
         let lowest = last.is_some() && self.best.or(self.start).is_none_or(|lowest| loss < lowest);

@@ -1,4 +1,4 @@
-//! The memory of a run, before there is one.
+//! Estimates the memory of a run before it starts.
 
 use super::base::Base;
 use super::keeper::PROBE_TOKENS;
@@ -8,8 +8,8 @@ use crate::adapter::{Adapter, ExportCheck};
 use crate::error::Result;
 use crate::train::{Evaluator, Trainer};
 
-/// About how many bytes a run with LoRA has on the device at its peak: weights, adapter, optimizer, activations. Its
-/// plans are recorded, not finished: for a model that no plan has been made of yet.
+/// About how many bytes a LoRA run occupies on the device at its peak: weights, adapter, optimizer and activations. The
+/// plans are recorded but not finished. The result is right only for a model without any plans yet.
 pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
     let device = &base.model.device;
     let adapter = Adapter::new(device, &base.model.config, settings.check(&base.model.config)?)?;

@@ -1,7 +1,7 @@
-//! The loop around training: steps, evaluations, samples, the best adapter, stop. The command line and the worker only
+//! The training loop: steps, evaluations, samples, the best adapter, stopping. The command line and the worker only
 //! forward its events.
 //!
-//! [`train`] is the loop. What it holds are parts with one job each: `pace` (what is in flight, and how fast), `keeper`
+//! [`train`] is the loop. It is made of parts with one job each: `pace` (what is in flight, and how fast), `keeper`
 //! (the best adapter and the check of its export), `saver` (run states), `samples`, [`Losses`].
 
 pub mod base;

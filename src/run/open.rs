@@ -1,4 +1,4 @@
-//! A base from the folder of its checkpoint. Natively only: a browser has no folders.
+//! Opens a base model from the folder of its checkpoint. Native only, because a browser has no folders.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::model::Storage;
 
-/// The most bytes of a file that is read whole: one more than the largest tokenizer that is accepted, so that a larger
-/// one is refused without filling the memory.
+/// The most bytes that are read of a small file: one more than the largest tokenizer accepted, so that a larger one is
+/// refused without filling the memory.
 const MOST_READ: u64 = (32 << 20) + 1;
 
 impl Base {
-    /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors, and what else it has of
+    /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors, and, if present,
     /// tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Io` for a file that is missing
-    /// or cannot be read, and what [`Base::load`] finds wrong.
+    /// or cannot be read, and those of [`Base::load`].
     pub async fn open(device: &Rc<Device>, dir: &Path, storage: Storage) -> Result<Base> {
         let (config, tokenizer) = (read(dir, "config.json")?, read(dir, "tokenizer.json")?);
         let tokenizer_config = read_if_there(dir, "tokenizer_config.json")?;

@@ -1,4 +1,4 @@
-//! What is in flight, and how fast it goes.
+//! Which steps are in flight, and how fast they run.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::device::Ticket;
 use crate::error::Result;
 use crate::train::Trainer;
 
-/// A step longer than this is followed closely: one more may be under way, not two.
+/// While steps take longer than this, one more may be in flight instead of two.
 const LONG_STEP_MS: f64 = 100.0;
 
 /// A submitted step whose result has not been read.
@@ -21,15 +21,15 @@ pub(super) struct Pending {
 
 pub(super) struct Pace {
     clock: Clock,
-    /// Steps of the run.
+    /// The number of steps of the run.
     steps: u32,
-    /// The device computes on the CPU, where steps wait for each other.
+    /// Whether the device computes on the CPU, where steps wait for each other.
     software: bool,
     pending: VecDeque<Pending>,
     /// A moving mean; 0 before the first result.
     step_ms: f64,
     last_result_at: f64,
-    /// The first step whose loss or gradient was not finite. Neither it nor a later one has changed anything.
+    /// The first step whose loss or gradient was not finite. That step and all later ones have changed nothing.
     pub broken: Option<u32>,
 }
 
@@ -39,12 +39,12 @@ impl Pace {
         Pace { clock, steps, software, pending, step_ms: 0.0, last_result_at: 0.0, broken: None }
     }
 
-    /// How many steps may be under way while the next one is prepared.
+    /// How many steps may be in flight while the next one is prepared.
     pub fn ahead(&self) -> usize {
         if self.step_ms > LONG_STEP_MS || self.software { 1 } else { 2 }
     }
 
-    /// Into how many submissions a micro-batch is cut, so that none of them holds the device up for long.
+    /// How many submissions a micro-batch is cut into, so that none of them blocks the device for long.
     pub fn pieces(&self) -> usize {
         (self.step_ms / LONG_STEP_MS).ceil().max(1.0) as usize
     }
@@ -53,7 +53,7 @@ impl Pace {
         self.pending.push_back(pending);
     }
 
-    /// The time until now is no part of a step.
+    /// Starts timing again, so that the time until now does not count as part of a step.
     pub fn restart(&mut self) {
         self.last_result_at = (self.clock)();
     }

@@ -1,4 +1,4 @@
-//! How fast a run will be, before there is one.
+//! Measures how fast a run will be before it starts.
 
 use super::base::Base;
 use super::control::Clock;
@@ -10,7 +10,8 @@ use crate::text::batches::MicroBatch;
 use crate::text::dataset::{Dataset, Row};
 use crate::train::{StepSettings, Trainer};
 
-/// Milliseconds of a step, from two steps on real rows that are then forgotten: what the page says before a run.
+/// Milliseconds per step, measured with two steps on real rows whose results are then discarded. The page shows it
+/// before a run.
 pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<f64> {
     let spec = settings.check(&base.model.config)?;
     settings.check_rows(data)?;

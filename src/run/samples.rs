@@ -1,4 +1,4 @@
-//! What the adapter writes in the course of a run.
+//! What the adapter writes during a run.
 
 use super::learner::Learner;
 use super::training::Job;
@@ -8,12 +8,12 @@ use crate::plan::Progress;
 
 #[derive(Default)]
 pub(super) struct Samples {
-    /// Made after the first step, so that it starts sooner.
+    /// Made after the first step, so that the run starts sooner.
     generator: Option<Generator>,
 }
 
 impl Samples {
-    /// Makes the generator, unless it has been made or the run takes no samples.
+    /// Makes the generator, unless it exists or the run takes no samples.
     pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
         if job.settings.sample_every > 0 && self.generator.is_none() {
             let draft = Generator::record(&learner.attach(&job.base.model))?;
@@ -22,7 +22,7 @@ impl Samples {
         Ok(())
     }
 
-    /// What the adapter makes of the prompt now; `None` if a stop cuts it short.
+    /// How the adapter currently continues the prompt; `None` if a stop interrupts it.
     pub async fn take(&self, job: &Job<'_>) -> Result<Option<String>> {
         let Some(generator) = &self.generator else {
             return Err(Error::Internal { what: "a sample was due before its plans were made".to_string() });

@@ -3,19 +3,19 @@
 use super::losses::Losses;
 use super::state::RunState;
 
-/// Between run states, unless the caller wants another interval.
+/// The default interval between run states.
 pub const SAVE_EVERY_MS: f64 = 30_000.0;
 
 pub struct SaveHook<'a> {
     pub every_ms: f64,
-    /// Gets the bytes of a [`RunState`].
+    /// Receives the bytes of a [`RunState`].
     pub save: &'a mut dyn FnMut(Vec<u8>),
 }
 
 pub(super) struct Saver<'a> {
     hook: Option<SaveHook<'a>>,
     last_at: f64,
-    /// What the last state holds: nothing is saved twice.
+    /// The progress that the last state holds, so that nothing is saved twice.
     saved: Option<(u32, Losses)>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Saver<'a> {
         self.hook.as_ref().is_some_and(|hook| now - self.last_at >= hook.every_ms)
     }
 
-    /// Whether somebody wants a state that has come so far and has not been saved.
+    /// Whether states are wanted and the one at this step has not been saved.
     pub fn wants(&self, step: u32, losses: Losses) -> bool {
         self.hook.is_some() && step > 0 && self.saved != Some((step, losses))
     }

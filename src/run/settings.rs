@@ -10,20 +10,20 @@ use crate::text::batches::Batches;
 use crate::text::dataset::{Dataset, DatasetOptions};
 use crate::train::Schedule;
 
-/// Hold-out by default: this part of the rows, but not more than so many.
+/// The default hold-out: this fraction of the rows, but not more than [`MOST_HELD_OUT`].
 pub const HOLDOUT: f64 = 0.1;
 pub const MOST_HELD_OUT: usize = 64;
-/// The most rows of a micro-batch, and micro-batches of a step.
+/// The most rows per micro-batch, and the most micro-batches per step.
 pub const MOST_ROWS: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// Tokens of a row.
+    /// Tokens per row.
     pub seq_len: usize,
-    /// Rows of a micro-batch.
+    /// Rows per micro-batch.
     pub batch: usize,
-    /// Micro-batches of a step.
+    /// Micro-batches per step.
     pub accumulate: usize,
     #[serde(default)]
     pub method: Method,
@@ -33,30 +33,30 @@ pub struct Settings {
     /// Peak learning rate.
     pub lr: f64,
     pub schedule: Schedule,
-    /// Fraction of the steps in which the learning rate rises.
+    /// The fraction of the steps during which the learning rate rises.
     pub warmup: f64,
     pub steps: u32,
-    /// Largest norm of the gradient; 0: no clipping.
+    /// The largest norm of the gradient; 0 means no clipping.
     pub clip: f64,
     pub weight_decay: f64,
-    /// Probability with which an input of A is zeroed in training (PEFT's `lora_dropout`).
+    /// The probability that an input of A is zeroed in training (PEFT's `lora_dropout`).
     #[serde(default)]
     pub dropout: f64,
-    /// Fraction of the rows that is held out.
+    /// The fraction of the rows that is held out.
     pub holdout: f64,
-    /// The most rows that the default fraction holds out. Whoever chooses a fraction gets all of it.
+    /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
     #[serde(default)]
     pub holdout_at_most: Option<usize>,
-    /// Steps between evaluations; 0: a tenth of the run.
+    /// Steps between evaluations; 0 means a tenth of the run.
     pub eval_every: u32,
-    /// Evaluations in a row without a lower held-out loss after which the run ends; 0: never.
+    /// The run ends after this many evaluations in a row without a lower held-out loss; 0 means never.
     #[serde(default)]
     pub patience: u32,
-    /// Steps between samples; 0: none.
+    /// Steps between samples; 0 means no samples.
     pub sample_every: u32,
-    /// What samples continue.
+    /// The prompt that samples continue.
     pub prompt: String,
-    /// Tokens of a sample.
+    /// The most tokens of a sample.
     pub max_tokens: usize,
     pub seed: u64,
     pub shuffle: bool,
@@ -64,7 +64,7 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for a model and a kind of device. The learning rates of models under 10 M parameters were measured
-    /// on the embedded one, for each shape (`tests/parity/sweep.py`); software devices get a shape with which 150
+    /// on the embedded one, for each shape (`tests/parity/sweep.py`); software devices get a batch shape with which 150
     /// steps take minutes.
     pub fn defaults(config: &Config, software: bool) -> Settings {
         let small = config.parameters() < 10_000_000;
@@ -132,7 +132,7 @@ impl Settings {
         self.sample_every > 0 && (step.is_multiple_of(self.sample_every) || step == self.steps)
     }
 
-    /// Errors: `DataFormat` for rows without a single label to learn, `Setting` for rows of another length.
+    /// Errors: `DataFormat` if no row has a label, `Setting` if the rows have another length than `seq_len`.
     pub(super) fn check_rows(&self, data: &Dataset) -> Result<()> {
         if data.labels() == 0 {
             let (name, reason) = ("data".to_string(), "no row has a label".to_string());
@@ -142,37 +142,41 @@ impl Settings {
             Some(row) => Err(Error::Setting {
                 name: "seq-len".to_string(),
                 value: self.seq_len.to_string(),
-                expected: format!("{}, the length that the rows were made for", row.labels.len()),
+                expected: format!("{}, the length of the rows that were made", row.labels.len()),
             }),
             None => Ok(()),
         }
     }
 
-    /// Errors: `Setting`, naming the first value that cannot be used.
+    /// Errors: `Setting` for the first value that cannot be used.
     pub fn check(&self, config: &Config) -> Result<AdapterSpec> {
         let refuse = |name: &str, value: String, expected: &str| {
             Err(Error::Setting { name: name.to_string(), value, expected: expected.to_string() })
         };
         if !(self.lr > 0.0 && self.lr <= 1.0) {
-            return refuse("lr", self.lr.to_string(), "a number above 0, at most 1");
+            return refuse("lr", self.lr.to_string(), "a number above 0 and at most 1");
         }
         if !(0.0..1.0).contains(&self.warmup) {
-            return refuse("warmup", self.warmup.to_string(), "a fraction from 0 to below 1");
+            return refuse("warmup", self.warmup.to_string(), "a fraction of at least 0 and below 1");
         }
         if !(0.0..1.0).contains(&self.holdout) {
-            return refuse("holdout", self.holdout.to_string(), "a fraction from 0 to below 1");
+            return refuse("holdout", self.holdout.to_string(), "a fraction of at least 0 and below 1");
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay < 1.0) {
-            return refuse("weight-decay", self.weight_decay.to_string(), "a number from 0 to below 1");
+            return refuse("weight-decay", self.weight_decay.to_string(), "a number of at least 0 and below 1");
         }
         if !(self.clip >= 0.0 && self.clip.is_finite()) {
             return refuse("clip", self.clip.to_string(), "0 or a positive number");
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return refuse("dropout", self.dropout.to_string(), "a probability from 0 to below 1");
+            return refuse("dropout", self.dropout.to_string(), "a probability of at least 0 and below 1");
         }
         if self.method == Method::Full && self.dropout > 0.0 {
-            return refuse("dropout", self.dropout.to_string(), "0 with the method full: it belongs to LoRA");
+            return refuse(
+                "dropout",
+                self.dropout.to_string(),
+                "0 with the method full, because dropout belongs to LoRA",
+            );
         }
         if self.seq_len == 0 || self.seq_len > config.context {
             return refuse(

@@ -1,4 +1,4 @@
-//! Copies of the flat buffers, through buffers that are made before the first step.
+//! Copies of the flat buffers, made through buffers that are allocated before the first step.
 
 use std::rc::Rc;
 
@@ -22,17 +22,17 @@ impl Snapshots {
         })
     }
 
-    /// Copies the parameters as they are after everything submitted so far.
+    /// Copies the parameters in their state after everything submitted so far.
     pub fn take(&self, device: &Device, params: &Params) {
         device.copy(&params.p, 0, &self.candidate.buffer(), 0, self.bytes);
     }
 
-    /// The copy that was last taken.
+    /// The last copy taken.
     pub async fn read(&self, device: &Device) -> Result<Vec<f32>> {
         self.read_from(device, &self.candidate).await
     }
 
-    /// The numbers of a flat tensor as long as the parameters.
+    /// The numbers of a flat tensor, which is as long as the parameters.
     pub async fn read_from(&self, device: &Device, flat: &Tensor) -> Result<Vec<f32>> {
         let ticket = device.start_read(&flat.buffer(), 0, &self.staging, self.bytes);
         Ok(bytemuck::pod_collect_to_vec(&device.finish_read(ticket).await?))

@@ -1,4 +1,4 @@
-//! What a run begins with.
+//! What a run starts from.
 
 use super::event::Event;
 use super::learner::{Learner, Method};
@@ -9,15 +9,15 @@ use crate::error::{Error, Result};
 
 pub enum Start<'a> {
     Fresh,
-    /// Trains on from an adapter, with a new optimizer.
+    /// Starts from an adapter, with a new optimizer.
     Adapter(&'a AdapterFiles),
-    /// Continues a run as if it had never ended: the events so far are told again first. The settings must be the
-    /// state's.
+    /// Continues a run as if it had never stopped, after reporting its earlier events again. The settings must be those
+    /// of the run state.
     Resume(Box<RunState>),
 }
 
 impl Start<'_> {
-    /// What is trained, its parameters written to the device; and for a run that is resumed, the flat buffers.
+    /// What is trained, with its parameters written to the device, and for a resumed run the flat buffers.
     pub(super) async fn learner(&self, job: &Job<'_>, data_sha256: &str) -> Result<(Learner, Option<Flat>)> {
         let model = &job.base.model;
         let (device, config) = (&model.device, &model.config);
@@ -38,7 +38,8 @@ impl Start<'_> {
                 (Learner::Lora(adapter), flat, None)
             }
             (Start::Adapter(_), Method::Full) => {
-                let reason = "full fine-tuning starts from the base: merge the adapter into it first".to_string();
+                let reason =
+                    "full fine-tuning starts from a base model: merge the adapter into the base first".to_string();
                 return Err(Error::Usage { reason });
             }
             (Start::Resume(state), method) => {
@@ -55,8 +56,8 @@ impl Start<'_> {
         Ok((learner, resumed))
     }
 
-    /// The first events: everything needed to repeat the run and what is noteworthy about its text, or what a run that
-    /// is resumed has told before.
+    /// The first events: everything needed to repeat the run and anything noteworthy about its text, or the earlier
+    /// events of a resumed run.
     pub(super) fn opening(&self, job: &Job<'_>, learner: &Learner, data_sha256: &str) -> Vec<Event> {
         let init_sha256 = match self {
             Start::Fresh => None,

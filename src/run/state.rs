@@ -1,10 +1,10 @@
-//! Everything that a run needs to continue where it was: a safetensors file of the trained numbers, with the rest as
-//! JSON in its metadata. Batches, dropout and learning rate are pure functions of (seed, step), so the step is the data
-//! cursor and the state of every generator.
+//! Everything that a run needs to continue where it stopped: a safetensors file of the trained numbers, with the rest
+//! as JSON in its metadata. Batches, dropout and learning rate are pure functions of (seed, step), so the step alone
+//! gives the position in the data and the state of every random generator.
 //!
 //! The numbers are kept per matrix, without padding, under the names that PEFT gives an adapter's matrices and the
 //! checkpoint a model's: `p.base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`, and `m.…`, `v.…` and
-//! `best.…` likewise. How they lie in the device's buffers may change; what is in the file does not.
+//! `best.…` likewise. Their layout in the device's buffers may change; the file does not.
 
 mod form_1;
 
@@ -25,29 +25,29 @@ use crate::text::dataset::{Dataset, Row};
 
 const FILE: &str = "run state";
 const STATE: &str = "tabtune";
-/// The most bytes of events that are kept: a safetensors header holds 16 MiB, and quotes in it are escaped.
+/// The most bytes of events that are kept. A safetensors header holds 16 MiB, and quotes in it are escaped.
 const MOST_EVENTS: usize = 4 << 20;
 
-/// Fields that later forms add have a serde default, and fields that are unknown are ignored.
+/// Fields added by later forms have a serde default, and unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunState {
-    /// 1 keeps the numbers in one piece, 2 per matrix.
+    /// Form 1 stores the numbers in one piece, form 2 per matrix.
     pub form: u32,
-    /// Steps done, and how many of them updated the adapter: one without labels does not.
+    /// The steps done, and how many of them updated the adapter. A step without labels does not.
     pub step: u32,
     pub updates: u32,
     pub settings: Settings,
     pub spec: AdapterSpec,
     pub base_sha256: String,
-    /// Of the rows to train on and the held-out ones.
+    /// The hash of the training rows and the held-out rows.
     pub data_sha256: String,
     pub losses: Losses,
-    /// Events so far, from the first on.
+    /// The events so far, in order.
     pub events: Vec<Event>,
-    /// By their names in the file. The part before the first dot says what they are: p the parameters, m and v the
-    /// first and second moments, `best` the parameters with the lowest held-out loss so far. In form 1 it is the whole
-    /// name.
+    /// The tensors by their names in the file. The part before the first dot says what they hold: `p` the parameters,
+    /// `m` and `v` the first and second moments, `best` the parameters with the lowest held-out loss so far. In form 1
+    /// that part is the whole name.
     #[serde(skip)]
     pub tensors: BTreeMap<String, Numbers>,
 }
@@ -59,7 +59,7 @@ pub struct Numbers {
     pub values: Vec<f32>,
 }
 
-/// The same numbers as the flat buffers of a learner hold them.
+/// The same numbers in the layout of a learner's flat buffers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Flat {
     pub p: Vec<f32>,
@@ -88,7 +88,7 @@ impl Flat {
 }
 
 impl RunState {
-    /// What is written. Forms from 1 on are read.
+    /// The form that is written. All forms from 1 on can be read.
     pub const FORM: u32 = 2;
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -102,7 +102,7 @@ impl RunState {
         write(&tensors, &[(STATE.to_string(), state.to_string())])
     }
 
-    /// Errors: `RunState`, `Safetensors` for a file that is cut short.
+    /// Errors: `RunState`, or `Safetensors` for a truncated file.
     pub fn from_bytes(bytes: &[u8]) -> Result<RunState> {
         let first8 = bytes.first_chunk::<8>().ok_or_else(|| wrong("it is shorter than 8 bytes"))?;
         let length = Header::length(first8, bytes.len() as u64, FILE)? as usize;
@@ -110,7 +110,8 @@ impl RunState {
         let state = header.metadata.iter().find(|(key, _)| key == STATE).ok_or_else(|| wrong("it holds no run"))?;
         let mut state: RunState = serde_json::from_str(&state.1).map_err(|error| wrong(error.to_string()))?;
         if !(1..=RunState::FORM).contains(&state.form) {
-            let reason = format!("it has form {}, this version reads up to form {}", state.form, RunState::FORM);
+            let reason =
+                format!("it has form {}, but this version of tabtune reads forms up to {}", state.form, RunState::FORM);
             return Err(wrong(reason));
         }
         let Losses { best_step, last_step, since_best, last_sample, .. } = state.losses;
@@ -130,16 +131,16 @@ impl RunState {
         Ok(state)
     }
 
-    /// The parts have tensors of the same names and shapes, and there is no other part.
+    /// Checks that all parts have tensors of the same names and shapes, and that there is no other part.
     fn check_tensors(&self) -> Result<()> {
         let parts = ["p", "m", "v", "best"].map(|part| self.part(part));
         if let Some(name) = self.tensors.keys().find(|name| !["p", "m", "v", "best"].contains(&split(name).0)) {
-            return Err(wrong(format!("its tensor `{name}` is no part of a run")));
+            return Err(wrong(format!("its tensor `{name}` does not belong to a run")));
         }
         let [p, m, v, best] = &parts;
         let in_one_piece = p.keys().eq([""].iter());
         if p.is_empty() || in_one_piece != (self.form == 1) {
-            return Err(wrong(format!("its tensor `p` is missing, or not of form {}", self.form)));
+            return Err(wrong(format!("its tensor `p` is missing or does not have form {}", self.form)));
         }
         let shapes = |part: &BTreeMap<&str, &Numbers>| -> Vec<(String, Vec<usize>)> {
             part.iter().map(|(name, numbers)| (name.to_string(), numbers.shape.clone())).collect()
@@ -147,12 +148,12 @@ impl RunState {
         let expected = shapes(p);
         let others = [Some(m), Some(v), Some(best).filter(|best| !best.is_empty())];
         if others.into_iter().flatten().any(|other| shapes(other) != expected) {
-            return Err(wrong("its tensors of p, m, v and the best adapter differ in name or shape"));
+            return Err(wrong("its tensors of `p`, `m`, `v` and `best` differ in name or shape"));
         }
         Ok(())
     }
 
-    /// The tensors of a part by their names without it.
+    /// The tensors of a part, by their names without the part.
     fn part(&self, part: &str) -> BTreeMap<&str, &Numbers> {
         let tensors = self.tensors.iter().map(|(name, numbers)| (split(name), numbers));
         tensors.filter(|((of, _), _)| *of == part).map(|((_, name), numbers)| (name, numbers)).collect()
@@ -175,13 +176,15 @@ impl RunState {
             match numbers.shape == shape {
                 true => Ok(numbers.values.clone()),
                 false => Err(wrong(format!(
-                    "its tensor `{part}.{name}` has shape {:?}, this run's has {shape:?}",
+                    "its tensor `{part}.{name}` has shape {:?}, but this run needs {shape:?}",
                     numbers.shape
                 ))),
             }
         })?;
         match unread.first_key_value() {
-            Some((name, _)) => Err(wrong(format!("its tensor `{part}.{name}` is of no matrix that this run trains"))),
+            Some((name, _)) => {
+                Err(wrong(format!("its tensor `{part}.{name}` does not belong to a matrix that this run trains")))
+            }
             None => Ok(flat),
         }
     }
@@ -189,11 +192,12 @@ impl RunState {
     fn flat_of_form_1(&self, part: &str, learner: &Learner, config: &Config) -> Result<Vec<f32>> {
         let numbers = self.tensors.get(part).ok_or_else(|| wrong(format!("its tensor `{part}` is missing")))?;
         let mut reader = form_1::Reader::new(&numbers.values);
-        let short = || wrong(format!("its tensor `{part}` has {} numbers, this run's has more", numbers.values.len()));
+        let short =
+            || wrong(format!("its tensor `{part}` has {} numbers, but this run needs more", numbers.values.len()));
         let flat = learner.gather(config, &mut |name, shape| reader.next(name, shape).ok_or_else(short))?;
         match (numbers.values.len(), reader.expected()) {
             (found, expected) if found != expected => {
-                Err(wrong(format!("its tensor `{part}` has {found} numbers, this run's has {expected}")))
+                Err(wrong(format!("its tensor `{part}` has {found} numbers, but this run needs {expected}")))
             }
             _ => Ok(flat),
         }
@@ -206,20 +210,20 @@ impl RunState {
             .find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
     }
 
-    /// Refuses to go on with another model or other rows.
+    /// Refuses to continue with another model or other rows.
     pub fn check(&self, base_sha256: &str, data_sha256: &str) -> Result<()> {
         if self.base_sha256 != base_sha256 {
             return Err(wrong("it was made with another base model"));
         }
         if self.data_sha256 != data_sha256 {
-            return Err(wrong("it was made with other text, or the same text cut otherwise"));
+            return Err(wrong("it was made with different text, or with the same text cut differently"));
         }
         Ok(())
     }
 }
 
-/// Without every second step of a very long run, from the first on, until the rest fits; evaluations, samples and
-/// warnings stay.
+/// Drops every second step of a very long run, again and again, until the rest fits. The first step, evaluations,
+/// samples and warnings stay.
 fn thinned(events: &[Event]) -> Vec<Event> {
     let mut events = events.to_vec();
     while json(&events).to_string().len() > MOST_EVENTS {
@@ -235,7 +239,7 @@ fn thinned(events: &[Event]) -> Vec<Event> {
     events
 }
 
-/// Part and name of a tensor.
+/// Splits the name of a tensor into its part and the rest.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('.').unwrap_or((name, ""))
 }

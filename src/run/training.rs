@@ -28,7 +28,7 @@ use crate::text::dataset::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
 pub use ending::Outcome;
 
-/// What a run was asked for. Nothing of it changes.
+/// What a run was asked to do. It never changes.
 pub(super) struct Job<'a> {
     pub base: &'a Base,
     pub data: &'a Dataset,
@@ -49,12 +49,12 @@ struct Run<'a> {
     saver: Saver<'a>,
     samples: Samples,
     losses: Losses,
-    /// The last step submitted, or skipped because it had no labels.
+    /// The last step that was submitted, or skipped because it had no labels.
     step: u32,
     data_sha256: String,
 }
 
-/// Runs training to its end.
+/// Trains until the run ends.
 pub async fn train<'a>(
     base: &'a Base,
     data: &'a Dataset,
@@ -71,7 +71,7 @@ pub async fn train<'a>(
 
     let mut log = Log::new(hooks.emit, hooks.save.is_some());
     for event in start.opening(&job, &learner, &data_sha256) {
-        log.tell(event);
+        log.report(event);
     }
     let (trainer, evaluator) = compile(&job, &learner, &mut log).await?;
     let mut run = Run {
@@ -97,7 +97,7 @@ pub async fn train<'a>(
     run.end().await
 }
 
-/// The plans of steps and evaluations. Every kernel that is compiled is told.
+/// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
 async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<(Trainer, Evaluator)> {
     let Settings { batch, seq_len, dropout, .. } = *job.settings;
     let model = learner.attach(&job.base.model);
@@ -107,14 +107,14 @@ async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<
     let kernels: BTreeSet<KernelKey> = recorders.concat().iter().flat_map(|rec| rec.kernels()).collect();
     let total = kernels.iter().filter(|key| !model.device.is_compiled(key)).count();
     let mut report = |done: usize, total: usize| {
-        log.tell(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 });
+        log.report(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 });
     };
     let mut progress = Progress { done: 0, total, report: &mut report };
     Ok((training.finish(&mut progress).await?, evaluation.finish(&mut progress).await?))
 }
 
 impl Run<'_> {
-    /// Continues where the run of a state was.
+    /// Continues where the run of a state stopped.
     async fn resume(&mut self, state: &RunState, flat: Flat) -> Result<()> {
         self.trainer.restore(state.updates, &flat.m, &flat.v);
         (self.step, self.losses) = (state.step, state.losses);
@@ -127,9 +127,9 @@ impl Run<'_> {
 
     async fn steps(&mut self) -> Result<()> {
         let first = self.step + 1;
-        self.tell_phase(Phase::Training);
+        self.report_phase(Phase::Training);
         if self.step > 0 {
-            // The stop that this run is resumed from may have come between a step and what follows it.
+            // The resumed run may have been stopped between a step and the evaluation that follows it.
             self.make_late_plans().await?;
             self.evaluate_and_sample().await?;
         }
@@ -150,14 +150,14 @@ impl Run<'_> {
         self.drain(0).await
     }
 
-    /// Whether no further step is taken.
+    /// Whether the run takes no further step.
     fn is_over(&self) -> bool {
         let patience = self.job.settings.patience;
         let patience_is_over = patience > 0 && self.losses.since_best >= patience;
         self.job.control.ends() || self.pace.broken.is_some() || patience_is_over
     }
 
-    /// Submits a step. The host has all its micro-batches before the first is submitted, so the number of labels is
+    /// Submits a step. All its micro-batches are assembled before the first is submitted, so the number of labels is
     /// known.
     fn submit(&mut self, step: u32) -> Result<()> {
         let (settings, all) = (self.job.settings, &self.job.data.rows);
@@ -166,7 +166,7 @@ impl Run<'_> {
         let micro = |rows: &[&Row]| MicroBatch::assemble(rows, settings.batch, settings.seq_len);
         let micros: Vec<MicroBatch> = rows.chunks(settings.batch).map(micro).collect();
         if micros.iter().all(|micro| micro.labelled == 0) {
-            self.log.warn("no_labels", format!("step {step} has nothing to learn from and was skipped"));
+            self.log.warn("no_labels", format!("step {step} has no labels to learn from and was skipped"));
             return Ok(());
         }
         let lr = settings.lr * settings.schedule.factor(step, settings.steps, settings.warmup);
@@ -186,31 +186,31 @@ impl Run<'_> {
     /// Reads results until at most `ahead` steps are unread.
     async fn drain(&mut self, ahead: usize) -> Result<()> {
         while let Some(event) = self.pace.next(&self.trainer, ahead).await? {
-            self.log.tell(event);
+            self.log.report(event);
         }
         Ok(())
     }
 
-    /// The plans that nobody waits for: samples and the check of exports.
+    /// Makes the plans that the first step does not need: samples and the check of exports.
     async fn make_late_plans(&mut self) -> Result<()> {
         self.keeper.prepare(&self.job, &self.learner).await?;
         self.samples.prepare(&self.job, &self.learner).await
     }
 
-    fn tell_phase(&mut self, phase: Phase) {
+    fn report_phase(&mut self, phase: Phase) {
         let (done, total) = (u64::from(self.step), u64::from(self.job.settings.steps));
-        self.log.tell(Event::Phase { phase, done, total });
+        self.log.report(Event::Phase { phase, done, total });
     }
 
-    /// Waits for another wish with everything saved, so that a tab may be closed meanwhile.
+    /// Saves everything and waits for another wish, so that the tab may be closed meanwhile.
     async fn pause_if_asked(&mut self) -> Result<()> {
         if self.job.control.wish() != Wish::Pause {
             return Ok(());
         }
         self.save().await?;
-        self.tell_phase(Phase::Paused);
+        self.report_phase(Phase::Paused);
         if self.job.control.proceed().await {
-            self.tell_phase(Phase::Training);
+            self.report_phase(Phase::Training);
         }
         self.pace.restart();
         Ok(())
@@ -224,14 +224,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Hands on everything that the run needs to continue from here, unless it has been saved. Drains first, so that
-    /// p, m, v and the step belong together.
+    /// Saves everything that the run needs to continue from here, unless that has been done. Drains first, so that p,
+    /// m, v and the step match.
     async fn save(&mut self) -> Result<()> {
         self.drain(0).await?;
         if self.pace.broken.is_some() || !self.saver.wants(self.step, self.losses) {
             return Ok(());
         }
-        self.log.tell(Event::Checkpoint { step: self.step });
+        self.log.report(Event::Checkpoint { step: self.step });
         let state = self.state().await?;
         self.saver.save(&state, &**self.job.clock);
         Ok(())

@@ -519,7 +519,9 @@ crate::device_tests! {
             assert!(matches!(refused, Err(Error::TensorNotFinite { name }) if name.contains("q_proj.lora_B")));
         }
         let site = |layer: usize, rank: usize, alpha: f64| {
-            json!({ "layer": layer, "target": "Q", "rank": rank, "alpha": alpha })
+            json!({
+                "layer": layer, "target": "Q", "rank": rank, "alpha": alpha
+            })
         };
         let good = site(0, 4, 8.0);
         for sites in [

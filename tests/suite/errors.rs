@@ -33,7 +33,7 @@ fn examples() -> Vec<Error> {
         Error::Adapter { file: s("adapter_config.json"), reason: s("`peft_type` is missing") },
         Error::UnsupportedAdapter { feature: s("`use_dora` = true") },
         Error::AdapterMismatch { reason: s("it adapts `model.layers.30.mlp.up_proj`, the model has 24 layers") },
-        Error::Setting { name: s("lr"), value: s("2"), expected: s("a number above 0, at most 1") },
+        Error::Setting { name: s("lr"), value: s("2"), expected: s("a number above 0 and at most 1") },
         Error::PromptTooLong { tokens: 300, context: 256 },
         Error::NotYet { what: s("full fine-tuning in a browser") },
         Error::Usage { reason: s("--schedule zigzag: expected linear, cosine or constant") },

@@ -1,4 +1,4 @@
-//! House rules, read from the source: which room may name which, and what is deliberately absent.
+//! House rules, checked on the source: which room may name which, and what is deliberately absent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tabtune::device::kernel_table::KERNELS;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A room of src/ and the rooms that it may name: those on its left, and never one beside it.
+/// The rooms of src/ and the rooms that each may name, which come before it in this list.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("random", &[]),
@@ -31,10 +31,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A probe of the device's speed is no op.
+/// This shader measures the speed of the device and is not an op.
 const PROBE: &str = "fma_probe";
 
-/// All files below a folder with an ending, as (path from the root, text).
+/// All files below a folder that have this ending, as (path from the root, text).
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(ROOT).join(folder)];
@@ -55,7 +55,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The room of a file of src/: its folder, or its own name.
+/// The room of a file of src/: its folder, or its own name if it has none.
 fn room(path: &str) -> &str {
     let first = path.trim_start_matches("src/").split('/').next().unwrap_or_default();
     first.trim_end_matches(".rs")
@@ -66,7 +66,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(i, line)| (i + 1, line.split("//").next().unwrap_or_default()))
 }
 
-/// What follows each `prefix` that stands as a word of its own.
+/// The name that follows each `prefix` that is a word of its own.
 fn named_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let begins = line.match_indices(prefix).map(|(at, _)| at).filter(|&at| !line[..at].ends_with(is_word));
@@ -80,7 +80,7 @@ fn has_word(line: &str, word: &str) -> bool {
     named_after(line, word).iter().any(|rest| rest.is_empty())
 }
 
-/// Fails with every line of src/ that has one of `words` outside the places where it belongs.
+/// Fails with every line of src/ that contains one of `words` in a file where it does not belong.
 fn only_in(words: &[&str], belongs: impl Fn(&str) -> bool) {
     let mut wrong = Vec::new();
     for (path, text) in files("src", "rs").iter().filter(|(path, _)| !belongs(path)) {
@@ -112,7 +112,7 @@ fn imports_run_one_way() {
                     wrong.push(format!("{path}:{number}: `{from}` may not name `{to}`"));
                 }
             }
-            // From a file of one room `super` is the root, which would hide an edge.
+            // In a room of one file, `super` is the root, which would hide an edge.
             if path.matches('/').count() == 1 && line.contains("super::") {
                 wrong.push(format!("{path}:{number}: name the room, not `super`"));
             }
@@ -123,13 +123,13 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn every_room_is_in_the_import_rule_and_on_the_left_of_what_names_it() {
+fn every_room_is_in_the_import_rule_before_the_rooms_that_name_it() {
     for (path, _) in files("src", "rs").iter().filter(|(path, _)| path != "src/lib.rs") {
         assert!(ROOMS.iter().any(|(name, _)| *name == room(path)), "{path} is in no room");
     }
     for (i, (name, allowed)) in ROOMS.iter().enumerate() {
         let left = |other: &&&str| ROOMS[..i].iter().any(|(room, _)| *room == **other);
-        assert_eq!(allowed.iter().filter(left).count(), allowed.len(), "`{name}` names a room on its right");
+        assert_eq!(allowed.iter().filter(left).count(), allowed.len(), "`{name}` names a room that comes after it");
     }
 }
 
@@ -173,9 +173,9 @@ fn nouns(folder: &str) -> Vec<String> {
     names.filter(|name| name != "mod").collect()
 }
 
-/// The noun that a shader carries: its name is that of an op and of a reference, or begins with it.
+/// The name of every shader is, or begins with, the name of an op and of a reference.
 #[test]
-fn shaders_ops_and_references_carry_one_name() {
+fn shaders_ops_and_references_share_one_name() {
     let named = |folder: &str, kernel: &str| {
         let carries = |noun: &&String| {
             kernel.strip_prefix(noun.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
@@ -186,7 +186,7 @@ fn shaders_ops_and_references_carry_one_name() {
     let shaders: Vec<String> =
         shaders.map(|path| path.trim_start_matches("shaders/").trim_end_matches(".wesl").to_string()).collect();
     for kernel in shaders.iter().filter(|kernel| *kernel != PROBE) {
-        let noun = named("src/ops", kernel).unwrap_or_else(|| panic!("no op is named as the shader {kernel}"));
+        let noun = named("src/ops", kernel).unwrap_or_else(|| panic!("no op has the name of the shader {kernel}"));
         let reference = named("tests/suite/reference", kernel);
         assert_eq!(reference.as_ref(), Some(&noun), "{kernel}: tests/suite/reference/{noun}.rs");
     }
@@ -202,13 +202,13 @@ fn files_are_short_enough_to_read() {
     for (folder, ending, most) in [("src", "rs", 400), ("shaders", "wesl", 260)] {
         for (path, text) in files(folder, ending) {
             let lines = text.lines().count();
-            assert!(lines <= most, "{path} has {lines} lines, at most {most} are read with pleasure");
+            assert!(lines <= most, "{path} has {lines} lines, but the limit is {most}");
         }
     }
 }
 
 #[test]
-fn the_rules_see_what_they_are_there_for() {
+fn the_rules_find_what_they_forbid() {
     assert_eq!(named_after("use crate::run::Event; // crate", "crate::"), ["run"]);
     assert_eq!(named_after("let e: crate::error::Error = crate::model::x();", "crate::"), ["error", "model"]);
     assert!(named_after("use my_crate::run;", "crate::").is_empty());
@@ -216,9 +216,9 @@ fn the_rules_see_what_they_are_there_for() {
     assert_eq!(code("a // b\n// c").map(|(_, line)| line).collect::<Vec<_>>(), ["a ", ""]);
 }
 
-/// The ending of a file's name, or the whole name.
+/// Endings of file names, or whole names.
 const WRITTEN_BY_HAND: &[&str] = &["rs", "wesl", "ts", "tsx", "css", "mjs", "py", "sh", "Makefile"];
-/// What is downloaded or generated. The base's files are left as they were published, too.
+/// Folders that are downloaded or generated. The files of the embedded base also stay as they were published.
 const NOT_OURS: &[&str] = &[".git", "artefacts", "dist", "node_modules", "target", "wasm"];
 const WIDEST: usize = 120;
 

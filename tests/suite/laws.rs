@@ -1,4 +1,4 @@
-//! Laws: what holds whatever the numbers are. Each runs in both kernel shapes, natively and in a browser.
+//! Laws: what holds for any numbers. Each runs in both kernel shapes, natively and in a browser.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
-/// A model of the fixtures with one of its PEFT adapters on it.
+/// A model from the fixtures with one of its PEFT adapters attached.
 struct Tuned {
     device: Rc<Device>,
     base: Transformer,
@@ -51,14 +51,14 @@ impl Tuned {
     }
 }
 
-/// Logits of every row of `batch` sequences of equal length.
+/// The logits of every row of `batch` sequences of equal length.
 pub async fn logits(model: &Transformer, ids: &[u32], batch: usize, strength: f32) -> Vec<f32> {
     let draft = Logits::record(model, ids.len(), batch, ids.len(), None).expect("a plan");
     let all: Vec<u32> = (0..ids.len() as u32).collect();
     draft.finish(&mut Progress::silent()).await.expect("a plan").run(ids, &all, 0, strength).await.expect("logits")
 }
 
-/// Σ loss and labels of a micro-batch of two rows.
+/// The summed loss and the number of labels of a micro-batch of two rows.
 async fn loss(model: &Transformer, micro: &MicroBatch) -> (f64, u32) {
     let seq_len = micro.tokens.len() / 2;
     let mut evaluator = run::evaluator(model, 2, seq_len).await.expect("a plan");
@@ -71,7 +71,7 @@ async fn step(trainer: &mut Trainer, micros: &[MicroBatch], settings: StepSettin
     trainer.result(ticket).await.expect("a result")
 }
 
-/// Token ids without a pattern that a model could have learnt.
+/// Token ids without a pattern that a model could have learned.
 pub fn ids(n: usize, vocabulary: usize, salt: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * i * 7 + i * 31 + salt * 13 + 5) % vocabulary) as u32).collect()
 }
@@ -82,7 +82,7 @@ pub fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(differs, None, "{what}: {:?}", differs.map(|i| (found[i], expected[i])));
 }
 
-/// The same checkpoint with its matrices rounded to f16 and stored in f32.
+/// The same checkpoint with its matrices rounded to f16 but stored as f32.
 fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
     let length = Header::length(model[..8].try_into().expect("8 bytes"), model.len() as u64, "model").expect("a header")
         as usize;
@@ -101,12 +101,13 @@ fn rounded_to_f16(model: &[u8]) -> Vec<u8> {
     write(&tensors, &[])
 }
 
-/// A micro-batch of two rows at most.
+/// A micro-batch of at most two rows.
 fn micro(rows: &[&Row]) -> MicroBatch {
     MicroBatch::assemble(rows, 2, rows[0].labels.len())
 }
 
-/// Logits of a sequence decoded token by token, and of the whole at once, at some positions.
+/// Compares the logits of a sequence decoded token by token with those of the whole sequence at once, at some
+/// positions.
 async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let context = model.config.context;
     let sequence = ids(context, model.config.vocabulary, 3);
@@ -134,7 +135,7 @@ async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
         let found = generator.feed(&sequence[..=position as usize], 0, 1.0).await.expect("logits");
         near("a prompt in pieces", position, &found);
     }
-    assert_eq!(model.device.pipeline_count(), pipelines, "no position needs a pipeline of its own");
+    assert_eq!(model.device.pipeline_count(), pipelines, "no position needs its own pipeline");
 }
 
 crate::device_tests! {
@@ -160,7 +161,7 @@ crate::device_tests! {
                 assert_ne!(
                     logits(&t.model, &sequence, 2, 1.0).await,
                     expected,
-                    "the adapter does something at strength 1"
+                    "the adapter has an effect at strength 1"
                 );
             }
         }
@@ -177,7 +178,7 @@ crate::device_tests! {
                 let found = logits(&t.model, &after, 1, 1.0).await;
                 let seen = (last + 1) * 96;
                 same_bits(&format!("up to {last}"), &found[..seen], &expected[..seen]);
-                assert_ne!(found[seen..], expected[seen..], "the tokens after {last} are seen");
+                assert_ne!(found[seen..], expected[seen..], "the tokens after {last} have an effect");
             }
         }
     }
@@ -212,15 +213,15 @@ crate::device_tests! {
             let facts = case("llama-all-linear").facts();
             let (rows, seq_len) = (facts.rows(), facts.seq_len);
             let halves = [micro(&[&rows[0]]), micro(&[&rows[1]])];
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for micros in [&[facts.micro()][..], &halves] {
                 let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(2, seq_len).await;
                 // After the first step without clipping, the first moment is a tenth of the accumulated gradient.
                 let result = step(&mut trainer, micros, StepSettings { clip: 0.0, ..STEP }).await;
-                answers.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
+                outcomes.push((result, trainer.buffers().m.download(&t.device).await.expect("moments")));
             }
-            let [(one, whole), (two, sum)] = &answers[..] else { unreachable!() };
+            let [(one, whole), (two, sum)] = &outcomes[..] else { unreachable!() };
             assert_eq!(one.labels, two.labels);
             assert!(
                 (one.loss / two.loss - 1.0).abs() < 1e-6 && (one.grad_norm / two.grad_norm - 1.0).abs() < 1e-5,
@@ -252,7 +253,7 @@ crate::device_tests! {
                     let (loss, labelled) = evaluator.result(ticket).await.expect("a loss");
                     assert_eq!(labelled, micro.labelled);
                     (sum, labels) = (sum + loss, labels + labelled);
-                    // The gradient is of the mean over the micro-batch's labels.
+                    // The gradient is that of the mean over the micro-batch's labels.
                     let of_rows = trainer.gradient(&micro).await.expect("a gradient");
                     gradient.iter_mut().zip(of_rows).for_each(|(sum, g)| *sum += f64::from(g) * f64::from(labelled));
                 }
@@ -261,7 +262,7 @@ crate::device_tests! {
             }
             assert_eq!(losses[0].1, losses[1].1);
             assert!((losses[0].0 / losses[1].0 - 1.0).abs() < 1e-6, "{shape:?}: {losses:?}");
-            // Training and evaluation are plans of their own.
+            // Training and evaluation have separate plans.
             let all = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), many, seq_len);
             let trained =
                 step(&mut t.trainer(many, seq_len).await, &[all], StepSettings { learning_rate: 0.0, ..STEP }).await;
@@ -289,11 +290,11 @@ crate::device_tests! {
         }
     }
 
-    async fn in_how_many_pieces_a_step_is_submitted_changes_nothing() {
+    async fn submitting_a_step_in_pieces_changes_nothing() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
             let facts = case("llama-all-linear").facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for pieces in [1, 2, 3, 5, 1000] {
                 let t = tuned("llama-all-linear", device.clone()).await;
                 let mut trainer = t.trainer(facts.batch, facts.seq_len).await;
@@ -302,11 +303,11 @@ crate::device_tests! {
                     let ticket = trainer.submit(&[facts.micro(), facts.micro()], STEP, pieces).expect("a step");
                     results.push(trainer.result(ticket).await.expect("a result"));
                 }
-                answers.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
+                outcomes.push((pieces, results, t.adapter.read(&t.device).await.expect("parameters")));
             }
-            for (pieces, results, parameters) in &answers[1..] {
-                assert_eq!(*results, answers[0].1, "{shape:?}: {pieces} pieces");
-                same_bits(&format!("{pieces} pieces"), parameters, &answers[0].2);
+            for (pieces, results, parameters) in &outcomes[1..] {
+                assert_eq!(*results, outcomes[0].1, "{shape:?}: {pieces} pieces");
+                same_bits(&format!("{pieces} pieces"), parameters, &outcomes[0].2);
             }
         }
     }
@@ -364,25 +365,30 @@ crate::device_tests! {
 
     async fn weights_in_slabs_give_the_same_logits_loss_and_gradient() {
         for &shape in MODEL_SHAPES {
-            // 101 tokens and widths that are no power of two: the last slab of each matrix is a remainder.
+            // 101 tokens, and widths that are not powers of two, so that the last slab of each matrix is a remainder.
             let name = "llama-odd-rank-5";
             let facts = case(name).facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for max_binding in [None, Some(5000)] {
                 let device = Device::new(DeviceOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
                 let t = tuned(name, device).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
-                answers.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
+                outcomes.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
-            close("logits", &answers[1].0, &answers[0].0, 1e-6);
-            assert!((answers[1].1 / answers[0].1 - 1.0).abs() < 1e-6, "loss {} is not {}", answers[1].1, answers[0].1);
-            close("gradient", &answers[1].2, &answers[0].2, 1e-5);
+            close("logits", &outcomes[1].0, &outcomes[0].0, 1e-6);
+            assert!(
+                (outcomes[1].1 / outcomes[0].1 - 1.0).abs() < 1e-6,
+                "loss {} is not {}",
+                outcomes[1].1,
+                outcomes[0].1
+            );
+            close("gradient", &outcomes[1].2, &outcomes[0].2, 1e-5);
         }
     }
 
-    async fn weights_in_f16_compute_what_their_rounded_numbers_do() {
+    async fn weights_in_f16_give_the_results_of_their_rounded_numbers() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
             let case = case("llama-all-linear");
@@ -395,22 +401,22 @@ crate::device_tests! {
                 [load(case.model.to_vec(), Storage::F16).await, load(rounded_to_f16(case.model), Storage::F32).await];
             assert!(models[0].weight_bytes() < models[1].weight_bytes() * 6 / 10);
             let facts = case.facts();
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for base in models {
                 let (adapter, flat) = case.files().load(&device, &config).expect("an adapter");
                 adapter.write(&device, &flat);
                 let model = adapter.attach(&base);
                 let t = Tuned { device: device.clone(), base, model, adapter, flat };
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
-                answers.push((
+                outcomes.push((
                     logits(&t.model, &facts.micro().tokens, 2, 1.0).await,
                     loss(&t.model, &facts.micro()).await,
                     gradient,
                 ));
             }
-            same_bits("logits", &answers[0].0, &answers[1].0);
-            assert_eq!(answers[0].1, answers[1].1);
-            same_bits("gradient", &answers[0].2, &answers[1].2);
+            same_bits("logits", &outcomes[0].0, &outcomes[1].0);
+            assert_eq!(outcomes[0].1, outcomes[1].1);
+            same_bits("gradient", &outcomes[0].2, &outcomes[1].2);
         }
     }
 
@@ -464,7 +470,7 @@ crate::device_tests! {
         let broken = check.run(&t.device, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
         assert!(matches!(&broken, Err(Error::TensorMissing { name, .. }) if name.contains("layers.1")), "{broken:?}");
 
-        // The last number is of a B; the byte holds most of its exponent.
+        // The last number belongs to a B; this byte holds most of its exponent.
         let mut weights = files.weights.clone();
         *weights.last_mut().expect("bytes") ^= 1;
         let changed = check.run(&t.device, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
@@ -483,7 +489,7 @@ crate::device_tests! {
                 let before = t.adapter.read(&t.device).await.expect("parameters");
                 assert_ne!(before, t.flat, "a finite step changes the adapter");
                 t.device.write(&trainer.buffers().g.buffer(), 16, &poison.to_le_bytes());
-                // The second step is under way before the first is known to be broken.
+                // The second step is submitted before the first is known to be broken.
                 let tickets = [0, 1].map(|_| trainer.submit(&micros, STEP, 1).expect("a step"));
                 for ticket in tickets {
                     assert!(!trainer.result(ticket).await.expect("a result").finite, "{shape:?}: {poison}");

@@ -1,4 +1,4 @@
-//! A model as data: its one list of tensors, and what its config may say.
+//! A model as data: its single list of tensors, and what its config may contain.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ fn config(case: &Case) -> Config {
 }
 
 crate::device_tests! {
-    /// The names and shapes in the fixtures are those of transformers.
+    /// The names and shapes in the fixtures were written by transformers.
     async fn the_list_of_tensors_is_what_a_checkpoint_contains() {
         for case in CASES {
             let config = config(case);
@@ -83,7 +83,7 @@ crate::device_tests! {
     }
 
     /// A feature that a config can describe but the engine does not compute yet is refused by name, never ignored.
-    async fn what_is_not_computed_yet_is_refused_by_name() {
+    async fn features_that_are_not_computed_yet_are_refused_by_name() {
         let llama = config(&CASES[0]);
         assert_eq!(llama.check_computed(), Ok(()));
         let rope = llama.layer(0).rope.expect("rope");

@@ -22,28 +22,29 @@ use tabtune::random::SplitMix64;
 
 use crate::check::close64;
 
-/// (rows a plan has room for, rows of the step): one, a prime, one past a tile, and fewer than there is room for.
+/// (rows that the plan has room for, rows of the step): one, a prime, one past a tile, and fewer than there is room
+/// for.
 const ROWS: [(usize, usize); 4] = [(1, 1), (7, 7), (65, 65), (70, 67)];
 
 /// How frozen weights are stored.
 const FORMATS: [Format; 2] = [Format::F32, Format::F16];
 
-/// A test bed for one plan: random operands, a recorder, and what the plan is expected to leave behind.
+/// A test bed for one plan: random operands, a recorder, and the results that the plan should leave.
 ///
-/// Rows past `Step.rows` hold NaN in every operand, because nothing may depend on them. What a plan must write holds
-/// NaN before it runs, because it must not read it, and what a plan adds to is filled before it warms up, because
-/// warming up must leave memory as it was.
+/// Rows past `Step.rows` hold NaN in every operand, because nothing may depend on them. Memory that a plan must only
+/// write holds NaN before the plan runs. Memory that a plan adds to is filled before warming up, which must leave it
+/// unchanged.
 struct Bed {
     name: String,
     device: Rc<Device>,
     rec: Recorder,
     step: Step,
-    /// Tokens, labels, labelled rows and their inverse, as `Input::write` takes them.
+    /// Tokens, labels, labelled rows and their inverse, as `Input::write` expects them.
     lists: [Vec<u32>; 4],
-    /// Of the largest magnitude expected. f32 sums of a hundred products err by a few 2^-24 each, so by less than 1e-6
-    /// as a rule.
+    /// Relative to the largest expected magnitude. f32 sums of a hundred products err by a few 2^-24, so usually by
+    /// less than 1e-6.
     tolerance: f64,
-    /// How `weight` stores what it makes.
+    /// How `weight` stores its matrices.
     format: Format,
     random: SplitMix64,
     room: usize,
@@ -58,14 +59,14 @@ struct Expected {
     fresh: bool,
 }
 
-/// Gradients have no tensor before the tape is unwound.
+/// Where a result is found. Gradients have no tensor before the tape is unwound.
 enum Found {
     Data(Tensor),
     Grad(Grad),
 }
 
 impl Bed {
-    /// For a plan of one sequence with `room` rows, of which the step has `rows`.
+    /// A bed for a plan of one sequence with `room` rows, of which the step has `rows`.
     fn new(device: &Rc<Device>, name: &str, (room, rows): (usize, usize)) -> Bed {
         let input = Input::new(device, room).expect("an input");
         let step = Step {
@@ -152,7 +153,7 @@ impl Bed {
         Var::new(self.filled(self.room, cols, values), true)
     }
 
-    /// Gives `y` a random upstream gradient: call it between recording the op and `check`.
+    /// Gives `y` a random upstream gradient. Call it between recording the op and `check`.
     fn seed(&mut self, y: &Var) -> (Tensor, Vec<f64>) {
         let values = self.noise(self.rows() * y.data.cols);
         let dy = self.filled(self.room, y.data.cols, &values);
@@ -160,29 +161,29 @@ impl Bed {
         (dy, values)
     }
 
-    /// The plan assigns `values` to the first rows of `tensor`.
+    /// Expects the plan to assign `values` to the first rows of `tensor`.
     fn writes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
         self.expected.push(Expected { what, found: Found::Data(tensor.clone()), values, fresh: true });
     }
 
-    /// The plan makes the gradient of `x` and assigns `values` to it.
+    /// Expects the plan to make the gradient of `x` and to assign `values` to it.
     fn writes_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
         let grad = x.grad.clone().expect("a gradient");
         self.expected.push(Expected { what, found: Found::Grad(grad), values, fresh: true });
     }
 
-    /// The gradient of `x` is one that exists already.
+    /// Expects the gradient of `x` to be one that already exists.
     fn keeps_grad(&mut self, what: &'static str, x: &Var, values: Vec<f64>) {
         let grad = x.grad.clone().expect("a gradient");
         self.expected.push(Expected { what, found: Found::Grad(grad), values, fresh: false });
     }
 
-    /// The plan turns what `tensor` holds into `values`.
+    /// Expects the plan to change the contents of `tensor` into `values`.
     fn changes(&mut self, what: &'static str, tensor: &Tensor, values: Vec<f64>) {
         self.expected.push(Expected { what, found: Found::Data(tensor.clone()), values, fresh: false });
     }
 
-    /// Runs the plan once and compares.
+    /// Runs the plan once and compares its results.
     async fn check(self) {
         let Bed { name, device, rec, step, lists, tolerance, expected, .. } = self;
         let plan = rec.finish(&mut Progress::silent()).await.expect("a plan");

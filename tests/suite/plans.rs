@@ -1,5 +1,5 @@
-//! Plans as data: how many pipelines and dispatches they take, what a small one looks like, and that replaying one
-//! makes nothing.
+//! Plans as data: how many pipelines and dispatches they need, what a small one looks like, and that replaying
+//! allocates nothing.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ const ONE_LAYER: &[u8] =
     br#"{ "model_type": "llama", "vocab_size": 24, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true }"#;
 
-/// A model whose weights are all zero: plans depend on shapes alone.
+/// A model whose weights are all zero, because plans depend only on shapes.
 async fn zeros(device: &Rc<Device>, config: &[u8]) -> Transformer {
     let config = Config::parse(config).expect("a config");
     let specs = config.tensors();
@@ -46,7 +46,7 @@ fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
     .expect("an adapter")
 }
 
-/// Forward and, with a tape, backward of the loss.
+/// Records the forward pass of the loss and, with `train`, the backward pass.
 fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> Recorder {
     let input = Input::new(&model.device, batch * seq_len).expect("an input");
     let mut rec = Recorder::new(&model.device, &model.pool, &input, train);
@@ -59,7 +59,7 @@ fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> R
     rec
 }
 
-/// Values for the `override` constants that an op must give: small shapes that fit every kernel.
+/// Values for the `override` constants that have no default: small shapes that fit every kernel.
 fn constants(module: &Module, geometry: &Geometry) -> Constants {
     let of_table = |name: &str| geometry.constants.iter().any(|(known, _)| *known == name);
     let given = module.overrides.iter().filter(|known| known.required && !of_table(known.name));
@@ -74,8 +74,8 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
     given.map(|known| (known.name, value(known))).collect()
 }
 
-/// One dispatch of a kernel on scratch memory, recorded, compiled and run on the device with `Step.rows = 0`. The
-/// problem is as large as the tile of this row of the kernel table, so that the recorder chooses that row.
+/// Records one dispatch of a kernel on scratch memory, compiles it and runs it with `Step.rows = 0`. The problem is as
+/// large as the tile of this row of the kernel table, so that the recorder chooses that row.
 async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'static str], geometry: &'static Geometry) {
     let input = Input::new(device, 16).expect("an input");
     let mut rec = Recorder::new(device, &Pool::default(), &input, false);
@@ -83,7 +83,7 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'sta
     let all: Vec<&str> = shape.into_iter().chain(features.iter().copied()).collect();
     let key = KernelKey { kernel: kernel.name, features: all, constants: Vec::new() };
     let module = key.module();
-    // Binding 0 is the step's, unless the kernel does without.
+    // Binding 0 is the `Step` uniform, if the kernel has one.
     let own = usize::from(module.bindings.first() == Some(&Access::Uniform));
     let scratch = |access: &Access| match access {
         Access::Uniform => Tensor::in_buffer(device.buffer("uniform", 256, Usage::Uniform).expect("a buffer"), 0, 1, 4),
@@ -102,7 +102,7 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'sta
     }
 }
 
-/// The message of a panic while a dispatch of `rms_norm_forward` is recorded with these constants.
+/// The message of the panic when a dispatch of `rms_norm_forward` is recorded with these constants.
 #[cfg(not(target_arch = "wasm32"))]
 fn refusal(device: &Rc<Device>, constants: &[(&'static str, Constant)]) -> String {
     let input = Input::new(device, 16).expect("an input");
@@ -115,7 +115,7 @@ fn refusal(device: &Rc<Device>, constants: &[(&'static str, Constant)]) -> Strin
 
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
-fn recording_refuses_constants_that_a_kernel_does_not_have_or_lacks() {
+fn recording_refuses_unknown_and_missing_constants() {
     let device = pollster::block_on(device(Shape::Direct));
     let (c, eps) = (("C", Constant::from(16)), ("EPS", Constant::from(1e-5)));
     for (constants, words) in [
@@ -142,25 +142,25 @@ fn work_groups_cover_a_problem_and_no_more() {
     assert_eq!(of("matmul", Shape::Tiled, 1, 1), [1, 1, 1]);
     assert_eq!(of("matmul", Shape::Tiled, 64, 65), [2, 1, 1]);
     assert_eq!(of("matmul", Shape::Direct, 65, 33), [2, 3, 1]);
-    // What matmul.wesl says of its tiles: every invocation stages one block and holds 8 x 4 outputs.
+    // As matmul.wesl says of its tiles, every invocation stages one block and computes 8 x 4 outputs.
     let (tiles, _) = groups("matmul", Shape::Tiled, &extents(64, 64));
     let [("GROUP", group), ("TILE", tile), ("DEPTH", depth)] = tiles[..] else { panic!("{tiles:?}") };
     assert_eq!((depth * tile, tile * tile), (8 * group, 32 * group));
-    // A matrix with few columns is covered by groups that are tall, one with many by groups that are wide.
+    // Tall work groups cover a matrix with few columns, wide ones a matrix with many.
     for (columns, across, expected) in [(4, 1, [1, 2, 1]), (8, 2, [1, 3, 1]), (12, 4, [1, 5, 1]), (68, 16, [2, 17, 1])]
     {
         let (constants, found) = groups("matmul_tn", Shape::Tiled, &extents(132, columns));
         assert!(constants.contains(&("ACROSS", across)), "{columns} columns: {constants:?}");
         assert_eq!(found, expected, "{columns} columns");
     }
-    // One dimension holds 65,535 groups; what is beyond goes into the next.
+    // One dimension holds 65,535 work groups; the rest spill into the next dimension.
     let quads = |n| groups("adamw", Shape::Direct, &[("quads", n)]).1;
     assert_eq!(quads(64 * 65_535), [65_535, 1, 1]);
     assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
 }
 
-/// Of the embedded base at a shape's default batch: pipelines to train, pipelines in all, then the dispatches of the
-/// plans micro, update, evaluate, prefill and decode.
+/// Counts for the embedded base at a kernel shape's default batch: pipelines for training, pipelines in total, then the
+/// dispatches of the plans micro, update, evaluate, prefill and decode.
 async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let base = zeros(&device(shape).await, EMBEDDED).await;
     let adapter = adapter(&base, 8, "all-linear");
@@ -187,7 +187,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 }
 
 crate::device_tests! {
-    async fn the_embedded_base_takes_so_many_pipelines_and_dispatches() {
+    async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
             (Shape::Tiled, 8, 128, [42, 51, 360, 3, 152, 149, 149]),
             (Shape::Direct, 4, 64, [42, 51, 352, 3, 148, 149, 149]),
@@ -198,7 +198,7 @@ crate::device_tests! {
         }
     }
 
-    async fn a_plan_of_one_layer_reads_as_it_did() {
+    async fn the_listing_of_a_plan_of_one_layer_is_unchanged() {
         let base = zeros(&device(Shape::Direct).await, ONE_LAYER).await;
         let adapter = adapter(&base, 2, "q_proj");
         let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
@@ -218,7 +218,7 @@ crate::device_tests! {
     }
 
     async fn nothing_is_recorded_below_the_first_adapter() {
-        // (adapted linears of layer 0, of layer 1) → backward dispatches of (attention, the norms).
+        // (adapted linears of layer 0, of layer 1) → backward dispatches of (attention, norms).
         let cases: [(&[Target], &[Target], [usize; 2]); 4] = [
             (&[], &[Target::Down], [0, 1]),
             (&[], &Target::ALL, [1, 2]),

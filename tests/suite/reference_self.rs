@@ -3,7 +3,7 @@
 use crate::reference::llama::{Batch, Config, Llama, Site, TARGETS};
 use crate::reference::*;
 
-/// Every backward here is exact, so what is left is the difference quotient's own error: with a step of 1e-4, a
+/// Every backward here is exact, so only the error of the difference quotient remains: with a step of 1e-4, a
 /// fourth-order stencil and values of order one, about 1e-12 from rounding and 1e-16 from truncation, relative to the
 /// largest gradient.
 const TOLERANCE: f64 = 1e-8;
@@ -25,7 +25,7 @@ fn check_gradient(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) ->
     check(what, gradient, &numeric, TOLERANCE);
 }
 
-/// Compares against the largest expected magnitude and names the worst place.
+/// Compares relative to the largest expected magnitude and names the worst index.
 fn check(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}: length");
     let largest = expected.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
@@ -114,13 +114,13 @@ fn rms_norm_gradient_is_that_of_its_forward() {
 }
 
 #[test]
-fn rope_turns_each_pair_by_its_angle_and_backward_turns_it_back() {
+fn rope_rotates_each_pair_by_its_angle_and_backward_rotates_it_back() {
     let (positions, h, d) = ([0, 3, 5], 2, 6);
     let tables = rope_tables(6, d, 10_000.0);
     let (x, dy) = (noise(1, positions.len() * h * d), noise(2, positions.len() * h * d));
     let y = rope_forward(&x, &tables, &positions, h, d);
-    assert_eq!(y[..h * d], x[..h * d], "position 0 stays where it is");
-    // Row 2, head 1, pair (1, 4) turns as a complex number by 5 · 10000^(-2/6); the table is rounded to f32.
+    assert_eq!(y[..h * d], x[..h * d], "position 0 is not rotated");
+    // As a complex number, pair (1, 4) of row 2, head 1 rotates by 5 · 10000^(-2/6). The table is rounded to f32.
     let (at, angle) = ((2 * h + 1) * d + 1, 5.0 * 10_000f64.powf(-2.0 / 6.0));
     let (re, im) = (x[at], x[at + 3]);
     let turned = [re * angle.cos() - im * angle.sin(), im * angle.cos() + re * angle.sin()];
@@ -140,7 +140,7 @@ fn attention_gradients_are_those_of_its_forward() {
         let (dq, dk, dv) = attention_backward(&dout, &q, &k, &v, s);
         check_gradient(&format!("{s:?} dv"), &v, &dv, |v| loss(&q, &k, v));
         if t == 1 {
-            // One key has probability 1 whatever its score.
+            // A single key has probability 1, whatever its score.
             assert_eq!((dq, dk), (vec![0.0; q.len()], vec![0.0; k.len()]));
             continue;
         }
@@ -201,7 +201,7 @@ fn cross_entropy_and_head_gradients_are_those_of_their_forwards_with_masked_labe
         }
     }
     assert_eq!(cross_entropy_forward(&noise(1, 10), &[None, None], 5), (0.0, 0));
-    // Equal logits give every token 1/V, and a large common offset changes nothing.
+    // Equal logits give every token probability 1/V, and a large common offset changes nothing.
     check("ln V", &[cross_entropy_forward(&[1e4; 5], &[Some(3)], 5).0], &[5f64.ln()], 1e-12);
 }
 
@@ -214,8 +214,8 @@ fn clip_scales_a_long_gradient_to_the_maximum_and_leaves_a_short_one() {
     assert_eq!(clip_coefficient(0.0, 1.0), 1.0);
 }
 
-/// What `torch.optim.AdamW` of torch 2.15 in f64 makes of two parameters, [0.5, -1.25] and [2], with
-/// `clip_grad_norm_(…, 1.0)` before each step; `torch.nn.utils` gave the norms.
+/// The results of `torch.optim.AdamW` (torch 2.15, f64) for two parameters, [0.5, -1.25] and [2], with
+/// `clip_grad_norm_(…, 1.0)` before each step. The norms are those that `clip_grad_norm_` returned.
 #[test]
 fn adamw_follows_torch_for_three_steps() {
     let options = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
@@ -249,7 +249,7 @@ fn schedules_warm_up_then_follow_their_shape() {
 
 const GROUPED: Config = Config { v: 11, c: 6, l: 2, h: 4, kv: 2, d: 4, f: 7, eps: 1e-5, theta: 10_000.0, tied: false };
 
-/// A model whose every weight is noise, with adapters at `sites` whose B is not zero.
+/// A model whose weights are all noise, with adapters at `sites` whose B is not zero.
 fn llama(config: &Config, sites: &[Site]) -> Llama {
     let mut model = Llama { config: config.clone(), weights: [].into(), adapters: [].into() };
     for (seed, (name, shape)) in config.shapes().into_iter().enumerate() {

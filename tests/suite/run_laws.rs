@@ -1,4 +1,4 @@
-//! Laws of whole runs: what is the same whatever happens to one on the way.
+//! Laws of whole runs: what stays the same whatever happens during a run.
 
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use crate::check::{MODEL_SHAPES, device};
 use crate::laws::{case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
-/// A run that is told to stop, or to pause for a moment, once it has told of step `at`: its events and last state, and
-/// how it ends.
+/// A run that is asked to stop, or to pause for a moment, after it has reported step `at`. Returns its events, its last
+/// state and its outcome.
 pub async fn interrupted_run(
     base: &Base,
     settings: &Settings,
@@ -75,7 +75,7 @@ crate::device_tests! {
 
     async fn a_run_ends_early_once_patience_is_over() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
-        // So small a learning rate changes no loss, so no evaluation is better than the one before.
+        // The learning rate is too small to change a loss, so no evaluation is better than the one before.
         let settings =
             Settings { lr: 1e-30, steps: 20, eval_every: 1, patience: 3, sample_every: 0, ..tiny_settings(&base) };
         let (events, _) = whole_run(&base, &settings, None).await;
@@ -100,32 +100,32 @@ crate::device_tests! {
             let (without, _) = whole_run(&base, &settings, None).await;
             let (with, _) = whole_run(&base, &Settings { dropout: 0.5, ..settings.clone() }, None).await;
             assert_eq!(evals(&with), evals(&without));
-            // B is zero in the first step, so its loss is the base's with any mask.
+            // B is zero in the first step, so with any mask the loss is that of the base.
             assert_eq!(losses(&with)[0], losses(&without)[0]);
             assert_ne!(losses(&with)[1..], losses(&without)[1..]);
         }
     }
 
-    /// Same adapter to begin with and same rows, so that only the masks can differ.
+    /// The initial adapter and the rows are the same, so only the masks can differ.
     async fn dropout_masks_depend_on_the_seed() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let init = case("llama-all-linear").files();
-        let mut answers = Vec::new();
+        let mut outcomes = Vec::new();
         for (seed, dropout) in [(1, 0.5), (2, 0.5), (1, 0.0), (2, 0.0)] {
             let settings = Settings { seed, dropout, shuffle: false, sample_every: 0, ..tiny_settings(&base) };
             let (events, _) = whole_run(&base, &settings, Some(&init)).await;
             let loss =
                 events.iter().find_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None });
-            answers.push(loss.expect("a step"));
+            outcomes.push(loss.expect("a step"));
         }
-        assert_ne!(answers[0], answers[1]);
-        assert_eq!(answers[2], answers[3]);
+        assert_ne!(outcomes[0], outcomes[1]);
+        assert_eq!(outcomes[2], outcomes[3]);
     }
 
     async fn a_run_that_is_not_finite_keeps_the_last_finite_adapter() {
         for &shape in MODEL_SHAPES {
             let base = tiny_base(&device(shape).await).await;
-            // A is zero, so the logits are the base's; B is so large that the norm of A's gradient overflows.
+            // A is zero, so the logits are those of the base. B is so large that the norm of A's gradient overflows.
             let spec = AdapterSpec::new(&base.model.config, 4, 8.0, "attention").expect("a spec");
             let adapter = Adapter::new(&base.model.device, &base.model.config, spec).expect("an adapter");
             let positions: Vec<f32> = (0..adapter.length).map(|i| i as f32).collect();

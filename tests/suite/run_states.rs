@@ -1,4 +1,4 @@
-//! Run states: a run that is resumed from one equals a run that never stopped, whichever form the state has.
+//! Run states: a run that is resumed from one, of any form, equals a run that never stopped.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,14 +16,14 @@ use crate::laws::case;
 use crate::run_laws::interrupted_run;
 use crate::tiny::{base_of, tiny_base, tiny_bases, tiny_data, tiny_settings, whole_run};
 
-/// One real run, stopped after step 6 and before the evaluation that follows it, as every form keeps it. Form 1 was
-/// written by version 0.1.0. `TABTUNE_WRITE_STATE=1 cargo test states_that_were_saved` writes the newest one.
+/// A real run in every form of state, stopped after step 6 and before the evaluation that follows. Form 1 was written
+/// by version 0.1.0. `TABTUNE_WRITE_STATE=1 cargo test states_saved_by` writes the newest one.
 const FIXTURES: [&[u8]; 2] = [
     include_bytes!("../fixtures/run_states/form_1.safetensors"),
     include_bytes!("../fixtures/run_states/form_2.safetensors"),
 ];
 
-/// A rank that is padded, masks that differ from step to step, and an evaluation that promotes.
+/// A rank that needs padding, masks that differ from step to step, and an evaluation that promotes an adapter.
 fn settings(base: &Base) -> Settings {
     Settings { rank: 3, alpha: 6.5, steps: 8, dropout: 0.1, lr: 0.02, holdout: 0.2, ..tiny_settings(base) }
 }
@@ -32,9 +32,9 @@ fn state(bytes: Option<Vec<u8>>) -> RunState {
     RunState::from_bytes(&bytes.expect("something is saved")).expect("a state")
 }
 
-/// Numbers of a run's events, speed aside.
+/// The numbers in a run's events, except for speed.
 fn facts(events: &[Event]) -> Vec<(u32, f64, f64, f64)> {
-    let told = events.iter().filter_map(|event| match event {
+    let facts = events.iter().filter_map(|event| match event {
         Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
         Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
         Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
@@ -43,7 +43,7 @@ fn facts(events: &[Event]) -> Vec<(u32, f64, f64, f64)> {
         }
         _ => None,
     });
-    told.collect()
+    facts.collect()
 }
 
 async fn resumed(base: &Base, state: RunState) -> (Vec<(u32, f64, f64, f64)>, Outcome) {
@@ -53,7 +53,7 @@ async fn resumed(base: &Base, state: RunState) -> (Vec<(u32, f64, f64, f64)>, Ou
     (facts(&events), outcome)
 }
 
-/// The error of resuming.
+/// The error message of resuming.
 async fn refused(base: &Base, state: RunState) -> String {
     let (settings, clock): (Settings, Clock) = (state.settings.clone(), Rc::new(|| 0.0));
     let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None };
@@ -65,7 +65,7 @@ async fn refused(base: &Base, state: RunState) -> String {
     }
 }
 
-/// The state after a step of a run that saves all of them.
+/// The state after one step of a run that saves a state after every step.
 async fn state_after(base: &Base, settings: &Settings, step: u32) -> RunState {
     let mut states = Vec::new();
     let mut save = |bytes| states.push(state(Some(bytes)));
@@ -76,7 +76,7 @@ async fn state_after(base: &Base, settings: &Settings, step: u32) -> RunState {
     states.into_iter().find(|state| state.step == step).expect("a state of every step")
 }
 
-/// Every matrix that a run trains, by its name, in the order of the model.
+/// The names of all matrices that a run trains, in the order of the model.
 fn names(state: &RunState, config: &Config) -> Vec<String> {
     let of_layer = |layer| Target::ALL.map(|target| config.weight(layer, target).name);
     match state.settings.method {
@@ -89,8 +89,8 @@ fn names(state: &RunState, config: &Config) -> Vec<String> {
     }
 }
 
-/// The same state as the first form kept it: each part in one piece, every matrix at a multiple of 64 numbers, ranks
-/// padded with zeros to a multiple of four.
+/// The same state in form 1: each part in one piece, every matrix at a multiple of 64 numbers, ranks padded with zeros
+/// to a multiple of four.
 fn in_form_1(state: &RunState, config: &Config) -> RunState {
     let names = names(state, config);
     let mut tensors = BTreeMap::new();
@@ -117,13 +117,13 @@ fn in_form_1(state: &RunState, config: &Config) -> RunState {
     RunState { form: 1, tensors, ..state.clone() }
 }
 
-/// The numbers of a state's part, in the order of the file.
+/// The numbers of one part of a state, in the order of the file.
 fn part(state: &RunState, part: &str) -> Vec<f32> {
     let of = |name: &&String| name.split('.').next() == Some(part);
     state.tensors.keys().filter(of).flat_map(|name| state.tensors[name].values.clone()).collect()
 }
 
-/// Runs that are stopped once they have told of some steps, and resumed from the state in both forms.
+/// Stops runs after each of these steps and resumes them from the state, in both forms.
 async fn resumed_equals_whole(base: &Base, settings: &Settings, stops: &[u32], what: &str) {
     let (whole, outcome) = whole_run(base, settings, None).await;
     let kept = outcome.kept.expect("something is kept");
@@ -131,7 +131,7 @@ async fn resumed_equals_whole(base: &Base, settings: &Settings, stops: &[u32], w
         let (_, saved, stopped) = interrupted_run(base, settings, Start::Fresh, at, Wish::Stop).await;
         assert_eq!(stopped.reason, DoneReason::Stopped);
         let state = state(saved);
-        // The steps that are under way are done before a run stops.
+        // Steps that are in flight are finished before a run stops.
         assert!((at..=at + 2).contains(&state.step), "{what}: stopped at {} instead of {at}", state.step);
         for state in [in_form_1(&state, &base.model.config), state] {
             let form = state.form;
@@ -140,7 +140,7 @@ async fn resumed_equals_whole(base: &Base, settings: &Settings, stops: &[u32], w
             let resumed = outcome.kept.expect("something is kept");
             assert!(
                 resumed.files == kept.files && resumed.step == kept.step,
-                "{what}: resumed at {at}, form {form}, and something else is kept"
+                "{what}: resumed at {at}, form {form}: another adapter is kept"
             );
         }
     }
@@ -152,13 +152,13 @@ crate::device_tests! {
             let base = tiny_base(&device(shape).await).await;
             resumed_equals_whole(&base, &settings(&base), &[1, 3, 4, 6], &format!("{shape:?}")).await;
         }
-        // Matrices that do not end at a multiple of 64 numbers.
+        // Its matrices do not end at multiples of 64 numbers.
         let odd = case("llama-odd-rank-5");
         let base = base_of(&device(Shape::Direct).await, odd.config, odd.model).await;
         resumed_equals_whole(&base, &Settings { rank: 5, ..settings(&base) }, &[3], "odd sizes").await;
         for (base, under_way) in tiny_bases().await.iter().zip([1, 2]) {
             let settings = Settings { targets: "q_proj,down_proj".to_string(), ..settings(base) };
-            resumed_equals_whole(base, &settings, &[2, 5], &format!("{under_way} steps under way")).await;
+            resumed_equals_whole(base, &settings, &[2, 5], &format!("{under_way} steps in flight")).await;
         }
     }
 
@@ -168,8 +168,8 @@ crate::device_tests! {
         resumed_equals_whole(&base, &settings, &[3], "full fine-tuning").await;
     }
 
-    /// On a device that computes as the one that the states were written on, bit for bit.
-    async fn states_that_were_saved_by_every_version_are_resumed() {
+    /// Bit for bit, on a device that computes exactly like the one on which the states were written.
+    async fn states_saved_by_every_version_are_resumed() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let here = state_after(&base, &settings(&base), 6).await;
         #[cfg(not(target_arch = "wasm32"))]
@@ -185,7 +185,7 @@ crate::device_tests! {
         let [_, newest] = &states;
         let parts = ["p", "m", "v"];
         let same_device = parts.iter().all(|which| part(newest, which) == part(&here, which));
-        println!("the states were written on a device that computes the same: {same_device}");
+        println!("this device computes exactly like the one that wrote the states: {same_device}");
         let written: Vec<(u32, f64, f64, f64)> = facts(&newest.events);
         let mut results = Vec::new();
         for (state, form) in states.into_iter().zip(1..) {
@@ -199,17 +199,17 @@ crate::device_tests! {
             let resumed = outcome.kept.expect("an adapter");
             assert_eq!(resumed.step, kept.step, "form {form}");
             assert_eq!(found.len(), whole.len(), "form {form}");
-            assert_eq!(found[..written.len()], written, "form {form}: what was told is told again");
+            assert_eq!(found[..written.len()], written, "form {form}: earlier events are reported again");
             if same_device {
                 assert_eq!(found, whole, "form {form}");
-                assert!(resumed.files == kept.files, "form {form}: another adapter");
+                assert!(resumed.files == kept.files, "form {form}: the adapter differs");
             }
             results.push((found, resumed.files));
         }
-        assert!(results[0] == results[1], "the forms are resumed differently");
+        assert!(results[0] == results[1], "resuming depends on the form");
     }
 
-    async fn a_state_is_refused_with_other_rows_or_other_tensors_or_cut_short() {
+    async fn a_state_with_other_rows_or_other_tensors_or_cut_short_is_refused() {
         let base = tiny_base(&device(MODEL_SHAPES[0]).await).await;
         let settings = settings(&base);
         let (_, saved, _) = interrupted_run(&base, &settings, Start::Fresh, 2, Wish::Stop).await;
@@ -224,7 +224,7 @@ crate::device_tests! {
             assert!(RunState::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
         }
 
-        // What the file alone tells.
+        // What can be seen from the file alone.
         let name = state.tensors.keys().find_map(|name| name.strip_prefix("m.")).expect("a name").to_string();
         let with = |change: &dyn Fn(&mut RunState)| {
             let mut state = state.clone();
@@ -245,7 +245,7 @@ crate::device_tests! {
             assert!(matches!(read, Err(Error::RunState { .. })), "{i}: {:?}", read.map(|state| state.step));
         }
 
-        // What only the run can tell.
+        // What only the run can see.
         let parts = ["p", "m", "v", "best"];
         let missing =
             with(&|state| parts.iter().for_each(|part| drop(state.tensors.remove(&format!("{part}.{name}")))));
@@ -269,8 +269,8 @@ crate::device_tests! {
         }
     }
 
-    /// A field that a later version adds is no reason to refuse a state.
-    async fn a_field_that_is_unknown_is_ignored() {
+    /// A field added by a later version is no reason to refuse a state.
+    async fn unknown_fields_are_ignored() {
         let bytes = FIXTURES[1];
         let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
         let header = std::str::from_utf8(&bytes[8..8 + length]).expect("text");

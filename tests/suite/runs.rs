@@ -1,4 +1,4 @@
-//! What a run tells and when: evaluations, samples, run states, phases, speed, and the facts of what it keeps.
+//! What a run reports and when: evaluations, samples, run states, phases, speed, and the facts about what it keeps.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -18,31 +18,31 @@ use crate::check::device;
 use crate::laws::{MODEL, case, same_bits};
 use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings};
 
-/// Milliseconds of a step in these runs.
+/// Milliseconds per step in these runs.
 const STEP_MS: f64 = 10.0;
 
-/// Everything that a run tells, the time and bytes of every state that it saves, and what it keeps.
-struct Told {
+/// Everything that a run reports, the time and bytes of every state that it saves, and what it keeps.
+struct Observed {
     events: Vec<Event>,
     states: Vec<(f64, Vec<u8>)>,
     kept: Option<Kept>,
 }
 
-impl Told {
+impl Observed {
     fn last_state(&self) -> RunState {
         RunState::from_bytes(&self.states.last().expect("a state").1).expect("a state")
     }
 }
 
-/// A run in which every step takes ten milliseconds and nothing else takes time. `wish` returns what is wished once an
-/// event is told.
-async fn told(
+/// Trains with a clock on which every step takes ten milliseconds and nothing else takes time. After each event, `wish`
+/// may return a new wish.
+async fn observe(
     base: &Base,
     data: &Dataset,
     settings: &Settings,
     every_ms: Option<f64>,
     wish: impl Fn(&Event) -> Option<Wish>,
-) -> Result<Told, Error> {
+) -> Result<Observed, Error> {
     let (control, now) = (Control::default(), Rc::new(Cell::new(0.0)));
     let (mut events, mut states) = (Vec::new(), Vec::new());
     let clock: Clock = Rc::new({
@@ -62,12 +62,12 @@ async fn told(
     let save = every_ms.map(|every_ms| SaveHook { every_ms, save: &mut save });
     let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save };
     let Outcome { kept, reason } = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
-    assert!(matches!(events.last(), Some(Event::Done { reason: told, .. }) if *told == reason), "{reason:?}");
-    Ok(Told { events, states, kept })
+    assert!(matches!(events.last(), Some(Event::Done { reason: reported, .. }) if *reported == reason), "{reason:?}");
+    Ok(Observed { events, states, kept })
 }
 
-async fn quietly(base: &Base, settings: &Settings) -> Told {
-    told(base, &tiny_data(base, settings), settings, None, |_| None).await.expect("a run")
+async fn quietly(base: &Base, settings: &Settings) -> Observed {
+    observe(base, &tiny_data(base, settings), settings, None, |_| None).await.expect("a run")
 }
 
 fn steps_of(events: &[Event], which: impl Fn(&Event) -> Option<u32>) -> Vec<u32> {
@@ -82,7 +82,7 @@ fn sampled(event: &Event) -> Option<u32> {
     if let Event::Sample { step, .. } = event { Some(*step) } else { None }
 }
 
-/// Names and numbers in a safetensors file.
+/// The names and numbers in a safetensors file.
 fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
     let length =
         Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "kept").expect("a header") as usize;
@@ -113,7 +113,7 @@ crate::device_tests! {
                 let events = quietly(&base, &settings).await.events;
                 assert_eq!(steps_of(&events, evaluated), *evaluations, "{steps} steps, evaluated every {eval_every}");
                 assert_eq!(steps_of(&events, sampled), *samples, "{steps} steps, sampled every {sample_every}");
-                // A token of this tokenizer is a character.
+                // Each token of this tokenizer is one character.
                 let whole = |event: &Event| {
                     if let Event::Sample { text, .. } = event { text.chars().count() == 2 } else { true }
                 };
@@ -129,7 +129,7 @@ crate::device_tests! {
             let events = quietly(&base, &settings).await.events;
             let mut seen = 0;
             for event in &events {
-                // By then the time of the first step, which no step came before, is forgotten.
+                // By then the moving mean has forgotten the first step, which follows no other.
                 if let Event::Step { step, tokens, tokens_per_second, eta_ms, .. } = event
                     && *step > 30
                 {
@@ -151,11 +151,11 @@ crate::device_tests! {
         for (base, under_way) in tiny_bases().await.iter().zip([1.0, 2.0]) {
             let settings = Settings { steps: 12, eval_every: 6, sample_every: 0, accumulate: 1, ..tiny_settings(base) };
             let data = tiny_data(base, &settings);
-            // The interval ends in the middle of a step, and the steps that are under way then come first.
+            // The interval may end in the middle of a step, and the steps in flight are finished first.
             let late = (1.0 + under_way) * STEP_MS;
             for every in [0.0, 25.0, 1e9] {
-                let told = told(base, &data, &settings, Some(every), |_| None).await.expect("a run");
-                for (_, bytes) in &told.states {
+                let observed = observe(base, &data, &settings, Some(every), |_| None).await.expect("a run");
+                for (_, bytes) in &observed.states {
                     let RunState { losses, events, .. } = RunState::from_bytes(bytes).expect("a state");
                     let evals = events.iter().filter_map(|event| match event {
                         Event::Eval { step, loss, .. } => Some((*step, *loss)),
@@ -167,47 +167,51 @@ crate::device_tests! {
                         "{losses:?}, not {loss} at {step}"
                     );
                 }
-                let times: Vec<f64> = [0.0].into_iter().chain(told.states.iter().map(|(time, _)| *time)).collect();
+                let times: Vec<f64> = [0.0].into_iter().chain(observed.states.iter().map(|(time, _)| *time)).collect();
                 assert_eq!(
-                    told.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(),
-                    told.states.len()
+                    observed.events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).count(),
+                    observed.states.len()
                 );
                 for pair in times.windows(2) {
                     let gap = pair[1] - pair[0];
-                    assert!(gap >= every && gap <= every + late, "{under_way} under way, every {every} ms: {times:?}");
+                    assert!(gap >= every && gap <= every + late, "{under_way} in flight, every {every} ms: {times:?}");
                 }
                 let total = f64::from(settings.steps) * STEP_MS;
-                assert_eq!(told.states.is_empty(), every > total);
+                assert_eq!(observed.states.is_empty(), every > total);
                 assert!(
                     total - times[times.len() - 1] <= every + late,
-                    "{under_way} under way, every {every} ms: the last of {times:?} is too early"
+                    "{under_way} in flight, every {every} ms: the last of {times:?} is too early"
                 );
             }
         }
     }
 
-    /// "12 of 34" is true: every kernel that is compiled was counted before, and compiled once.
-    async fn compiling_is_told_kernel_by_kernel_and_ends_at_its_total() {
-        // A device of its own, which has compiled nothing yet.
+    /// "12 of 34" is exact: every kernel that is compiled was counted beforehand, and is compiled once.
+    async fn compiling_is_reported_kernel_by_kernel_up_to_its_total() {
+        // A new device, which has not compiled anything yet.
         let device =
             Device::new(DeviceOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
         let base = tiny_base(&device).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for _ in 0..2 {
             let events = quietly(&base, &settings).await.events;
             let compiled = |event: &Event| match event {
                 Event::Phase { phase: Phase::Compiling, done, total } => Some((*done, *total)),
                 _ => None,
             };
-            told.push(events.iter().filter_map(compiled).collect::<Vec<_>>());
+            reported.push(events.iter().filter_map(compiled).collect::<Vec<_>>());
         }
-        let total = told[0].len() as u64;
+        let total = reported[0].len() as u64;
         assert!(total > 10, "{total} kernels");
-        assert_eq!(told, [(1..=total).map(|done| (done, total)).collect(), vec![]], "a second run compiles nothing");
+        assert_eq!(
+            reported,
+            [(1..=total).map(|done| (done, total)).collect(), vec![]],
+            "a second run compiles nothing"
+        );
     }
 
-    async fn a_run_that_paused_says_so_and_that_it_goes_on() {
+    async fn a_run_reports_that_it_paused_and_that_it_continues() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let data = tiny_data(&base, &settings);
@@ -217,7 +221,7 @@ crate::device_tests! {
                 Event::Phase { phase: Phase::Paused, .. } => Some(after),
                 _ => None,
             };
-            let events = told(&base, &data, &settings, None, wish).await.expect("a run").events;
+            let events = observe(&base, &data, &settings, None, wish).await.expect("a run").events;
             let phase = |event: &Event| if let Event::Phase { phase, .. } = event { Some(*phase) } else { None };
             let phases: Vec<Phase> =
                 events.iter().filter_map(phase).filter(|phase| *phase != Phase::Compiling).collect();
@@ -242,12 +246,14 @@ crate::device_tests! {
             Event::Phase { phase: Phase::Paused, .. } => Some(Wish::Stop),
             _ => None,
         };
-        let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
-        assert!(told.states.is_empty() && told.kept.is_none());
-        assert!(told.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. })));
+        let observed = observe(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
+        assert!(observed.states.is_empty() && observed.kept.is_none());
+        assert!(
+            observed.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. }))
+        );
     }
 
-    async fn what_a_run_tells_of_its_adapter_is_what_the_files_hold() {
+    async fn what_a_run_reports_about_its_adapter_is_what_the_files_hold() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         for (rank, alpha, targets, method) in [
             (3, 6.5, "q_proj,down_proj", Method::Lora),
@@ -257,14 +263,15 @@ crate::device_tests! {
             let settings =
                 Settings { rank, alpha, targets: targets.to_string(), method, sample_every: 0, ..tiny_settings(&base) };
             let data = tiny_data(&base, &settings);
-            let Told { events, kept, .. } = told(&base, &data, &settings, None, |_| None).await.expect("a run");
+            let Observed { events, kept, .. } = observe(&base, &data, &settings, None, |_| None).await.expect("a run");
             let kept = kept.expect("something is kept");
-            let Some(Event::Config { base_sha256, rows, held_out, parameters, settings: told, .. }) = events.first()
+            let Some(Event::Config { base_sha256, rows, held_out, parameters, settings: reported, .. }) =
+                events.first()
             else {
                 panic!("{:?}", events.first());
             };
             assert_eq!((base_sha256, *rows, *held_out), (&base.sha256, data.rows.len(), data.held_out.len()));
-            assert_eq!((**told).clone(), settings);
+            assert_eq!((**reported).clone(), settings);
             let numbers = |bytes: &[u8], trained: &dyn Fn(&str) -> bool| -> usize {
                 tensors(bytes).iter().filter(|(name, _)| trained(name)).map(|(_, values)| values.len()).sum()
             };
@@ -283,8 +290,8 @@ crate::device_tests! {
         }
     }
 
-    /// Its loss is that of the last evaluation, if there are held-out rows.
-    async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_told() {
+    /// The loss of the kept adapter is that of the last evaluation, if there are held-out rows.
+    async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_reported() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let plain = Settings { sample_every: 0, steps: 5, eval_every: 2, ..tiny_settings(&base) };
         for (settings, evaluations) in [
@@ -293,8 +300,8 @@ crate::device_tests! {
         ] {
             let data = tiny_data(&base, &settings);
             assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
-            let told = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
-            let (last, Told { events, kept, .. }) = (told.last_state(), told);
+            let observed = observe(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            let (last, Observed { events, kept, .. }) = (observed.last_state(), observed);
             assert_eq!(steps_of(&events, evaluated), evaluations);
             let mut losses =
                 events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
@@ -331,7 +338,7 @@ crate::device_tests! {
         }
     }
 
-    async fn a_probe_tells_how_long_a_step_takes() {
+    async fn a_probe_measures_how_long_a_step_takes() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let now = Rc::new(Cell::new(5.0));
         let clock: Clock = Rc::new(move || now.replace(now.get() + STEP_MS));
@@ -342,7 +349,7 @@ crate::device_tests! {
         }
     }
 
-    async fn a_step_without_labels_is_skipped_and_told() {
+    async fn a_step_without_labels_is_skipped_and_reported() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings {
             shuffle: false,
@@ -353,10 +360,10 @@ crate::device_tests! {
             ..tiny_settings(&base)
         };
         let mut data = tiny_data(&base, &settings);
-        // The rows of step 2.
+        // Remove the labels of step 2.
         data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.labels.fill(false));
-        let told = told(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
-        let (last, events) = (told.last_state(), told.events);
+        let observed = observe(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+        let (last, events) = (observed.last_state(), observed.events);
         let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
         assert_eq!(steps_of(&events, trained), [1, 3, 4]);
         let warnings = events.iter().filter_map(|event| {
@@ -367,7 +374,7 @@ crate::device_tests! {
         assert_eq!(last.step, last.updates + 1, "a step without labels updates nothing");
     }
 
-    /// Same rows in every step and no learning to speak of, so that only the masks differ.
+    /// The rows are the same in every step and almost nothing is learned, so only the masks differ.
     async fn dropout_masks_differ_from_step_to_step() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let init: AdapterFiles = case("llama-all-linear").files();
@@ -399,9 +406,10 @@ crate::device_tests! {
     async fn the_state_of_a_very_long_run_can_be_read() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
-        let told = told(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
-        let mut state = told.last_state();
-        let told = |step: u32| Event::Step {
+        let observed =
+            observe(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
+        let mut state = observed.last_state();
+        let reported = |step: u32| Event::Step {
             step,
             loss: 1.25,
             grad_norm: 0.5,
@@ -411,7 +419,7 @@ crate::device_tests! {
             eta_ms: 1e5 / 7.0,
         };
         let steps = 150_000u32;
-        state.events = (1..=steps).map(told).collect();
+        state.events = (1..=steps).map(reported).collect();
         let other = [
             Event::Eval { step: 1, loss: 3.5, tokens: 7 },
             Event::Warning { code: "a".to_string(), message: "b".to_string() },
@@ -421,10 +429,10 @@ crate::device_tests! {
         let again = RunState::from_bytes(&state.to_bytes()).expect("a state that is not too long");
         let kept = &again.events;
         let numbers = steps_of(kept, |event| if let Event::Step { step, .. } = event { Some(*step) } else { None });
-        assert_eq!((numbers[0], &kept[1..3]), (1, &other[..]), "the first step and everything that is no step stay");
+        assert_eq!((numbers[0], &kept[1..3]), (1, &other[..]), "the first step and all events that are not steps stay");
         let gap = numbers[1] - numbers[0];
         assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == gap), "the steps that stay are evenly spaced");
-        assert!(numbers.len() > 5_000, "no more go than it takes: {} stay", numbers.len());
+        assert!(numbers.len() > 5_000, "no more steps are dropped than necessary: {} stay", numbers.len());
         assert!(again.tensors == state.tensors);
     }
 }

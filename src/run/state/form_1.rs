@@ -1,6 +1,6 @@
-//! The first form of a run state kept p, m, v and the best adapter in one piece each, as the device's buffers had them
-//! at that time. That layout is history, and it is written down here alone: the matrices follow each other in the order
-//! of the model, each begins at a multiple of 64 numbers, and ranks are padded with zeros to a multiple of four.
+//! The first form of a run state stored p, m, v and the best adapter in one piece each, in the layout of the device's
+//! buffers at that time. Only this file still knows that layout: the matrices follow each other in the order of the
+//! model, each begins at a multiple of 64 numbers, and ranks are padded with zeros to a multiple of four.
 
 const ALIGNMENT: usize = 64;
 const RANK_MULTIPLE: usize = 4;
@@ -16,8 +16,9 @@ impl Reader<'_> {
         Reader { flat, at: 0 }
     }
 
-    /// The next matrix without its padding; `None` if the numbers end before it does. PEFT's names tell A [R, in],
-    /// whose rows are padded, and B [out, R], whose columns are; any other matrix is a base's and has no padding.
+    /// The next matrix without its padding, or `None` if the numbers end first. PEFT's names identify A [R, in], whose
+    /// rows are padded, and B [out, R], whose columns are padded. Any other matrix belongs to a model and has no
+    /// padding.
     pub fn next(&mut self, name: &str, [rows, cols]: [usize; 2]) -> Option<Vec<f32>> {
         let padded = |n: usize, which: &str| match name.ends_with(which) {
             true => n.next_multiple_of(RANK_MULTIPLE),
@@ -30,7 +31,7 @@ impl Reader<'_> {
         Some(matrix.chunks(stride).take(rows).flat_map(|row| &row[..cols]).copied().collect())
     }
 
-    /// How many numbers there should be once every matrix is read.
+    /// How many numbers there should be, once every matrix has been read.
     pub fn expected(&self) -> usize {
         self.at.next_multiple_of(ALIGNMENT)
     }

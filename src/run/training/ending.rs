@@ -17,7 +17,7 @@ pub struct Outcome {
 
 impl Run<'_> {
     pub(super) async fn end(mut self) -> Result<Outcome> {
-        // A step that was not finite changed nothing.
+        // The step that was not finite changed nothing.
         let step = self.pace.broken.map_or(self.step, |broken| broken - 1);
         let reason = self.reason(step);
         let Losses { base: base_loss, start, .. } = self.losses;
@@ -26,7 +26,7 @@ impl Run<'_> {
             self.log.warn(error.code(), format!("{error}. {}", error.hint()));
         }
         if reason == DoneReason::Cancelled {
-            self.log.tell(Event::Done { step, base_loss, best_loss: None, best_step: 0, reason });
+            self.log.report(Event::Done { step, base_loss, best_loss: None, best_step: 0, reason });
             return Ok(Outcome { reason, kept: None });
         }
         if reason == DoneReason::Stopped {
@@ -34,14 +34,14 @@ impl Run<'_> {
         }
         if self.keeper.kept.is_none() && self.step > 0 {
             if start.is_some() && reason != DoneReason::Stopped {
-                let message = "no evaluation was better than the start; the last adapter is kept".to_string();
+                let message = "no evaluation was better than the start, so the last adapter is kept".to_string();
                 self.log.warn("no_improvement", message);
             }
             self.keep_last(step).await?;
         }
         let kept = self.keeper.kept;
         let (best_loss, best_step) = kept.as_ref().map_or((None, 0), |kept| (kept.loss, kept.step));
-        self.log.tell(Event::Done { step, base_loss, best_loss, best_step, reason });
+        self.log.report(Event::Done { step, base_loss, best_loss, best_step, reason });
         Ok(Outcome { reason, kept })
     }
 
@@ -55,7 +55,7 @@ impl Run<'_> {
         }
     }
 
-    /// Keeps the adapter as it is, with its loss if it was measured.
+    /// Keeps the current adapter, with its loss if it was measured.
     async fn keep_last(&mut self, step: u32) -> Result<()> {
         let device = &self.job.base.model.device;
         self.snapshots.take(device, &self.learner.params());

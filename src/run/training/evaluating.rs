@@ -1,4 +1,4 @@
-//! Evaluations in the course of a run, the promotion of the best adapter, and samples.
+//! Evaluations during a run, the promotion of the best adapter, and samples.
 
 use super::Run;
 use crate::error::Result;
@@ -7,12 +7,12 @@ use crate::run::evaluate::evaluate;
 use crate::run::event::Event;
 
 impl Run<'_> {
-    /// The held-out losses that every later one is compared with.
+    /// Measures the held-out losses that every later one is compared with.
     pub(super) async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
         let base = self.held_out_loss_unless_stopped(0.0).await?;
         let base = base.filter(|(loss, _)| self.is_finite(0, *loss));
         if let Some((loss, tokens)) = base {
-            self.log.tell(Event::Eval { step: 0, loss, tokens });
+            self.log.report(Event::Eval { step: 0, loss, tokens });
         }
         self.losses.base = base.map(|(loss, _)| loss);
         self.losses.start = self.losses.base;
@@ -23,7 +23,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Warns if it is not.
+    /// Whether a loss is finite. Warns if it is not.
     fn is_finite(&mut self, step: u32, loss: f64) -> bool {
         if !loss.is_finite() {
             self.log.warn("non_finite", format!("step {step}: the held-out loss is not a finite number"));
@@ -31,7 +31,7 @@ impl Run<'_> {
         loss.is_finite()
     }
 
-    /// What follows a step, unless it has been told already: an evaluation and a sample, with nothing under way.
+    /// Evaluates and samples after a step if that is due and has not been reported yet, with no step in flight.
     pub(super) async fn evaluate_and_sample(&mut self) -> Result<()> {
         let (step, settings) = (self.step, self.job.settings);
         let has_held_out = !self.job.data.held_out.is_empty();
@@ -42,31 +42,30 @@ impl Run<'_> {
         }
         self.drain(0).await?;
         self.pause_if_asked().await?;
-        // A pause in the middle of an evaluation ends it; it is made again afterwards.
-        while evaluate && self.losses.last_step < step && self.goes_on() {
+        // A pause during an evaluation ends it, so it is started again afterwards.
+        while evaluate && self.losses.last_step < step && self.may_continue() {
             self.evaluate_and_promote(step).await?;
             self.pause_if_asked().await?;
         }
-        if sample && self.goes_on() {
+        if sample && self.may_continue() {
             self.sample(step).await?;
         }
         self.pace.restart();
         Ok(())
     }
 
-    fn goes_on(&self) -> bool {
+    fn may_continue(&self) -> bool {
         self.pace.broken.is_none() && !self.job.control.ends()
     }
 
-    /// Evaluates the adapter as it is; the copy that was taken of it becomes the kept one if its loss is the lowest so
-    /// far.
+    /// Evaluates the current adapter. A copy taken beforehand is kept if its loss is the lowest so far.
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         let device = &self.job.base.model.device;
         self.snapshots.take(device, &self.learner.params());
         let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
         let is_lowest = self.losses.add(step, loss);
         if self.is_finite(step, loss) {
-            self.log.tell(Event::Eval { step, loss, tokens });
+            self.log.report(Event::Eval { step, loss, tokens });
         }
         if is_lowest {
             let flat = self.snapshots.read(device).await?;
@@ -75,7 +74,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Made again after a pause.
+    /// Measures the held-out loss again after a pause.
     async fn held_out_loss_unless_stopped(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
         loop {
             let loss = self.held_out_loss(strength).await?;
@@ -97,7 +96,7 @@ impl Run<'_> {
     async fn sample(&mut self, step: u32) -> Result<()> {
         if let Some(text) = self.samples.take(&self.job).await? {
             self.losses.last_sample = step;
-            self.log.tell(Event::Sample { step, prompt: self.job.settings.prompt.clone(), text });
+            self.log.report(Event::Sample { step, prompt: self.job.settings.prompt.clone(), text });
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `update`: norm, clip, AdamW, and the flag that ends all updates.
+//! `update`: norm, clip, AdamW, and the flag that stops all updates.
 
 use std::rc::Rc;
 
@@ -10,11 +10,11 @@ use tabtune::random::SplitMix64;
 use crate::check::{SHAPES, close64, device};
 use crate::reference::*;
 
-/// Rounded to f32 as a step holds it; decay is strong enough that leaving it out is seen.
+/// Exact in f32, as a step holds it. The decay is strong enough that omitting it would be noticed.
 const LEARNING_RATE: f64 = 0.015625;
 const WEIGHT_DECAY: f64 = 2.0;
 
-/// The update of `n` parameters, and the same in f64.
+/// The update of `n` parameters on the device, and the same in f64.
 struct Optimizer {
     device: Rc<Device>,
     plan: Plan,
@@ -62,7 +62,7 @@ impl Optimizer {
         (0..n).map(|_| f64::from((2.0 * self.random.unit() - 1.0) as f32)).collect()
     }
 
-    /// One step on the device, with this gradient and these totals. Returns {Σ loss, labels, norm, flags}.
+    /// Runs one step on the device with this gradient and these totals. Returns {Σ loss, labels, norm, flags}.
     async fn submit(&mut self, g: &[f32], totals: [f32; 2], clip: f64) -> Vec<f32> {
         self.step += 1;
         self.buffers.g.upload(&self.device, g);
@@ -82,12 +82,12 @@ impl Optimizer {
         self.buffers.result.download(&self.device).await.expect("a result")
     }
 
-    /// p, m and v are what the reference says; gradient and totals are zero for the next micro-batch.
+    /// Checks that p, m and v equal the reference, and that the gradient and totals are zero for the next micro-batch.
     async fn check(&self, what: &str) {
         let b = &self.buffers;
         let what = format!("{what}, step {} of {} numbers, {:?}", self.step, self.p.len(), self.device.shape);
         for (name, tensor, expected) in [("p", &b.p, &self.p), ("m", &b.m, &self.m), ("v", &b.v, &self.v)] {
-            // f32 knows 0.999 to 2e-8, so 1 - 0.999 to 2e-5: v errs by that much.
+            // f32 holds 0.999 to within 2e-8, so 1 - 0.999 to within 2e-5, relative to itself: v errs by that much.
             let tolerance = if name == "v" { 5e-5 } else { 1e-5 };
             close64(
                 &format!("{name}: {what}"),
@@ -98,12 +98,12 @@ impl Optimizer {
         }
         for tensor in [&b.g, &b.totals] {
             let found = tensor.download(&self.device).await.expect("a state");
-            assert!(found.iter().all(|&x| x == 0.0), "{what}: gradient and totals start again from zero");
+            assert!(found.iter().all(|&x| x == 0.0), "{what}: gradient and totals are zero again");
         }
     }
 }
 
-/// Three steps whose gradients are about sqrt(n / 3) long.
+/// Three steps with gradients of norm about sqrt(n / 3).
 async fn steps(device: &Rc<Device>, n: usize, clip: f64) {
     let mut optimizer = Optimizer::new(device, n).await;
     for _ in 0..3 {
@@ -121,7 +121,8 @@ async fn steps(device: &Rc<Device>, n: usize, clip: f64) {
     }
 }
 
-/// A gradient or loss that is not finite, then good ones: nothing moves any more, and the host is told each time.
+/// After a gradient or loss that is not finite, finite ones change nothing any more, and the host learns of it each
+/// time.
 async fn stays_broken(device: &Rc<Device>, n: usize, what: &str, bad: Option<(usize, f32)>, loss: f32) {
     let mut optimizer = Optimizer::new(device, n).await;
     let mut g = vec![0.25; n];
@@ -138,8 +139,8 @@ async fn stays_broken(device: &Rc<Device>, n: usize, what: &str, bad: Option<(us
 }
 
 crate::device_tests! {
-    /// 4,160 numbers are one group of quads more than the 1,024 invocations of the norm. A clip of 0 is none; one of
-    /// 1,000 does nothing.
+    /// 4,160 numbers are one work group of quads more than the 1,024 invocations of the norm. A clip of 0 means none,
+    /// and one of 1,000 has no effect.
     async fn update_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;
@@ -158,7 +159,7 @@ crate::device_tests! {
                 stays_broken(&device, n, "NaN in g", Some((n - 1, f32::NAN)), 2.5).await;
                 stays_broken(&device, n, "infinity in g", Some((0, f32::INFINITY)), 2.5).await;
                 stays_broken(&device, n, "minus infinity in g", Some((n / 2, f32::NEG_INFINITY)), 2.5).await;
-                stays_broken(&device, n, "a norm past the largest f32", Some((1, 1e30)), 2.5).await;
+                stays_broken(&device, n, "a norm larger than any f32", Some((1, 1e30)), 2.5).await;
                 stays_broken(&device, n, "a loss that is NaN", None, f32::NAN).await;
                 stays_broken(&device, n, "a loss that is infinite", None, f32::INFINITY).await;
             }

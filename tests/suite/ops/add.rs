@@ -20,7 +20,7 @@ crate::device_tests! {
                 bed.writes("z", &z.data, add_forward(&x_values, &y_values));
                 let (dx, dy) = add_backward(&values);
                 bed.changes("dz", &dz, values);
-                // Both gradients are dz itself, so they are not written.
+                // Both gradients are dz itself, so nothing is written.
                 bed.keeps_grad("dx", &x, dx);
                 bed.keeps_grad("dy", &y, dy);
                 bed.check().await;
@@ -28,8 +28,8 @@ crate::device_tests! {
         }
     }
 
-    /// v = (x + y) + x: the gradient of x is shared with dv and dz when the second one arrives, so the sum goes
-    /// elsewhere.
+    /// v = (x + y) + x: when the second gradient of x arrives, the first is shared with dv and dz, so the sum needs new
+    /// memory.
     async fn add_twice_doubles_one_gradient_and_keeps_the_other() {
         let device = device(Shape::Direct).await;
         for rows in ROWS {
@@ -46,8 +46,8 @@ crate::device_tests! {
         }
     }
 
-    /// v = x + rms_norm(x) Wᵀ, as a block has it: dx is dv until the norm adds to it in place, after the branch has
-    /// read it.
+    /// v = x + rms_norm(x) Wᵀ, as in a block: dx is dv until the norm adds to it in place, after the branch has read
+    /// it.
     async fn add_of_a_branch_adds_in_place() {
         for shape in SHAPES {
             let device = device(shape).await;

@@ -9,12 +9,12 @@ use super::{Bed, times};
 use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-/// (B, T, H, KV, D), and the factor of the queries.
+/// (B, T, H, KV, D), and a factor for the queries.
 struct Case(usize, usize, usize, usize, usize, f64);
 
-/// Every register size at its end and inside; groups of 1 to 4 query heads per key head, 3 of which cut a work group
-/// inside a token; one past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp
-/// overflows f32 unless the maximum is taken out.
+/// Every register size, full and partly used. 1 to 4 query heads per key head, where 3 splits a token between work
+/// groups. One past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32
+/// unless the maximum is subtracted.
 const CASES: [Case; 10] = [
     Case(1, 1, 1, 1, 4, 1.0),
     Case(1, 67, 1, 1, 4, 1.0),
@@ -36,7 +36,7 @@ async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
     bed.step.batch = b as u32;
     bed.step.time = t as u32;
     if factor > 1.0 {
-        // A score of 100 is rounded to 1e-5, and exp makes that the relative error of a probability.
+        // A score of 100 has a rounding error of 1e-5, and exp turns that into the relative error of a probability.
         bed.tolerance = 1e-4;
     }
     let q_values = times(factor, &bed.noise(b * t * h * d)).iter().map(|&x| f64::from(x as f32)).collect::<Vec<_>>();
@@ -52,7 +52,7 @@ async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
     bed.check().await;
 }
 
-/// A prompt of `prompt` tokens in a plan with more room, then single tokens: what each sees is the cache.
+/// A prompt of `prompt` tokens in a plan with more room, then single tokens. Each attends to the cache.
 async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize, usize)) {
     let context = prompt + 3;
     let shape = AttentionShape { b: 1, t: context, h, kv, d };
@@ -61,7 +61,7 @@ async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize,
     let (o, _) = attention_forward(&q, &k, &v, shape);
     let part =
         |values: &[f64], from: usize, rows: usize, cols: usize| values[from * cols..(from + rows) * cols].to_vec();
-    // What lies behind the tokens seen so far must not count.
+    // What the cache holds after the tokens seen so far must not matter.
     let room = |label| {
         let tensor = Tensor::owned(device, label, context, kv * d).expect("a tensor");
         tensor.upload(device, &vec![f32::NAN; context * kv * d]);
@@ -83,7 +83,7 @@ async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize,
 }
 
 crate::device_tests! {
-    /// Over whole sequences and over a cache in one test, so that they share pipelines.
+    /// Whole sequences and a cache in one test, so that they share pipelines.
     async fn attention_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;

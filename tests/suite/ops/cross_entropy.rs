@@ -1,4 +1,4 @@
-//! `cross_entropy`: the loss through the output head, over the labelled rows alone.
+//! `cross_entropy`: the loss through the output head, over the labelled rows only.
 
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use super::{Bed, ROWS};
 use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-/// A head [V, C] in slabs of at most `slab` rows. `chunk_for`: the vocabulary that the chunks are cut for; a large one
-/// makes many small chunks.
+/// A head [V, C] in slabs of at most `slab` rows. `chunk_for` is the vocabulary that the chunks are sized for: a large
+/// one makes many small chunks.
 #[derive(Clone, Copy)]
 struct Head {
     v: usize,
@@ -28,7 +28,7 @@ const HEADS: [Head; 4] = [
     Head { v: 261, c: 68, slab: 512, chunk_for: 1 << 18 },
 ];
 
-/// Training (`trained`) adds to what totals hold and leaves a gradient; evaluating assigns.
+/// Training (`trained`) adds to the totals and leaves a gradient; evaluating assigns the totals.
 async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
     let Head { v, c, slab, chunk_for } = head;
     let mut bed = Bed::new(
@@ -44,7 +44,7 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
     bed.step.inv_labels = inv_labels as f32;
     let chunks = Chunks::new(device, rows.0, chunk_for).expect("chunks");
     let before = if trained { [3.5, 2.0] } else { [f64::NAN; 2] };
-    // Four numbers, so that the two that nobody writes are seen to stay.
+    // Four numbers, to check that the two that are not written stay unchanged.
     let totals = bed.filled(1, 4, &[before[0], before[1], 7.0, 9.0]);
     let h = gather_rows(&mut bed.rec, &x);
     cross_entropy(&mut bed.rec, &h, &weight, &chunks, &totals, trained);
@@ -73,13 +73,14 @@ crate::device_tests! {
         }
     }
 
-    /// Logits of ±400: exp overflows f32 unless the maximum is taken out, over slabs too.
+    /// Logits of ±400: exp overflows f32 unless the maximum is subtracted, across slabs too.
     async fn cross_entropy_of_large_logits_is_finite() {
         for shape in SHAPES {
             let device = device(shape).await;
             for slab in [128, 32] {
                 let mut bed = Bed::new(&device, &format!("large logits in slabs of {slab}"), (7, 7));
-                // A logit of 400 is rounded to 3e-5, and exp makes that the relative error of a probability.
+                // A logit of 400 has a rounding error of 3e-5, and exp turns that into the relative error of a
+                // probability.
                 bed.tolerance = 1e-4;
                 let labels = label(&mut bed, Labels::All, 69);
                 let x_values: Vec<f64> = bed.noise(7 * 12).iter().map(|x| 256.0 * x).collect();

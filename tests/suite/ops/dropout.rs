@@ -1,4 +1,4 @@
-//! `dropout`: the mask is the reference's, number for number, forward and on the way back.
+//! `dropout`: the mask equals the reference's, number for number, forward and backward.
 
 use std::rc::Rc;
 
@@ -20,8 +20,8 @@ fn masked(values: &[f64], factors: &[f64]) -> Vec<f64> {
 }
 
 crate::device_tests! {
-    /// One kernel serves both shapes. Two sites read one x, as q and k do: the second adds to the gradient of the
-    /// first.
+    /// One kernel serves both shapes. Two sites read the same x, as q and k do, so the second adds to the gradient of
+    /// the first.
     async fn dropout_equals_its_reference() {
         let device = device(Shape::Direct).await;
         for c in [4, 12, 68] {
@@ -41,8 +41,8 @@ crate::device_tests! {
         }
     }
 
-    /// The share of zeros is p, masks of two steps, sites or seeds are independent, and the mean stays: within four
-    /// standard deviations.
+    /// Within four standard deviations, the fraction of zeros is p and masks of two steps, sites or seeds are
+    /// independent.
     async fn dropout_masks_are_random() {
         let n = 1 << 16;
         let of = MaskOf { seed: 1, step: 2, micro: 0, site: 3 };
@@ -60,7 +60,7 @@ crate::device_tests! {
             let both = mask.iter().zip(zeros(other)).filter(|(a, b)| **a && *b).count();
             near(&format!("zeros shared with {other:?}"), both, 0.0625);
         }
-        // Neighbours, and numbers 64 apart, as the rows of a small model are.
+        // Neighbours, and numbers 64 apart, which is a row of a small model.
         for lag in [1, 64] {
             let pairs = mask.iter().zip(&mask[lag..]).filter(|(a, b)| **a && **b).count();
             near(&format!("zeros {lag} apart"), pairs, 0.0625);

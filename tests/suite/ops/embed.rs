@@ -8,8 +8,8 @@ use crate::reference::*;
 use tabtune::device::Shape;
 
 crate::device_tests! {
-    /// One kernel serves both shapes. The last slab has fewer rows than the others; the first and last token of each
-    /// are among the tokens.
+    /// One kernel serves both shapes. The last slab has fewer rows than the others. The tokens include the first and
+    /// last of each slab.
     async fn embed_reads_the_slab_that_holds_a_token() {
         let device = device(Shape::Direct).await;
         for (v, c, slab) in [(5, 4, 64), (69, 12, 32), (69, 68, 64)] {

@@ -1,4 +1,4 @@
-//! `gather_rows`: the labelled rows close together, and every original row its gradient or zero.
+//! `gather_rows` packs the labelled rows together, and gives every original row its gradient or zero.
 
 use tabtune::device::Shape;
 use tabtune::ops::gather_rows;
@@ -7,7 +7,7 @@ use super::{Bed, ROWS};
 use crate::check::device;
 use crate::reference::*;
 
-/// Which rows carry a label.
+/// Which rows have a label.
 #[derive(Clone, Copy, Debug)]
 pub enum Labels {
     All,
@@ -18,8 +18,8 @@ pub enum Labels {
 
 pub const LABELS: [Labels; 4] = [Labels::All, Labels::Nothing, Labels::Third, Labels::Last];
 
-/// Random labels below `v`, and the lists that say so. Rows without a label have one in the list all the same: it
-/// must not count.
+/// Random labels below `v`, written to the bed's lists. Rows without a label have one in the list too, which must not
+/// count.
 pub fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
     let rows = bed.rows();
     let ids: Vec<usize> = (0..rows).map(|_| bed.below(v)).collect();

@@ -1,4 +1,4 @@
-//! `project`: the three products y = x Wᵀ, dx = dy W and dW = dyᵀ x, and `matmul_vec` where a plan has one row.
+//! `project`: the three products y = x Wᵀ, dx = dy W and dW = dyᵀ x, and `matmul_vec` for a plan of one row.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ fn site(device: &Rc<Device>, scale: f32) -> Tensor {
     Tensor::in_buffer(buffer, 0, 1, 4)
 }
 
-/// A trained matrix; its gradient holds something already.
+/// A trained matrix whose gradient already holds something.
 fn param(bed: &mut Bed, rows: usize, cols: usize, values: &[f64]) -> (Param, Vec<f64>) {
     let (grad, before) = bed.matrix(rows, cols);
     (Param { value: bed.filled(rows, cols, values), grad }, before)
@@ -36,7 +36,7 @@ async fn frozen(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, slab): 
     bed.check().await;
 }
 
-/// A and B stored with a rank past their own: the padding is zero, and so must be its gradient.
+/// A and B stored with a larger rank than their own. The padding is zero, and its gradient must be too.
 fn padded(bed: &mut Bed, n_in: usize, n_out: usize, rank: usize, stored: usize) -> Lora {
     let (mut a, mut b) = (bed.noise(stored * n_in), bed.noise(n_out * stored));
     a[rank * n_in..].fill(0.0);
@@ -56,7 +56,7 @@ async fn lora(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, rank): (u
     let (w, w_values) = bed.weight(n_out, n_in, n_out);
     let (a, a_before) = param(&mut bed, stored, n_in, &lora.a);
     let (b, b_before) = param(&mut bed, n_out, stored, &lora.b);
-    // The adapter's strength is half of one, so the site holds twice the scale.
+    // The strength is 0.5, so the site holds twice the scale.
     bed.step.strength = 0.5;
     let site = site(device, 2.0 * lora.scale as f32);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
@@ -100,7 +100,7 @@ crate::device_tests! {
         }
     }
 
-    /// Bit for bit, which also holds where the adapter is not finite.
+    /// Bit for bit, even if the adapter is not finite.
     async fn project_with_strength_zero_leaves_the_base() {
         for shape in SHAPES {
             let device = device(shape).await;
@@ -120,7 +120,7 @@ crate::device_tests! {
         }
     }
 
-    /// One activation feeds several matrices, as q, k and v do: the first writer of its gradient assigns, the others
+    /// Several matrices read one activation, as q, k and v do: the first writer of its gradient assigns, the others
     /// add.
     async fn project_gradients_of_one_input_add_up() {
         for shape in SHAPES {
@@ -141,7 +141,7 @@ crate::device_tests! {
         }
     }
 
-    /// A vocabulary that is no multiple of 4, as the logits that the host reads have it.
+    /// A vocabulary that is not a multiple of 4, into unpadded logits that the host reads.
     async fn project_into_logits() {
         for shape in SHAPES {
             let device = device(shape).await;
@@ -161,7 +161,7 @@ crate::device_tests! {
         }
     }
 
-    /// s · x Wᵀ where nothing is there to add to, and its gradient: the factor is in all three products.
+    /// s · x Wᵀ without a y to add to, and its gradient. The factor is in all three products.
     async fn project_scales_by_its_site() {
         for shape in SHAPES {
             let device = device(shape).await;

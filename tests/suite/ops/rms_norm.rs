@@ -6,11 +6,11 @@ use super::{Bed, ROWS};
 use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-/// A power of two, so that f32 and f64 mean the same number; so large that a kernel without it fails.
+/// A power of two, so that f32 and f64 hold the same number, and so large that a kernel that ignores it fails.
 const EPS: f64 = 0.125;
 
 crate::device_tests! {
-    /// 260 is one quad more than the 64 lanes of a group.
+    /// 260 numbers are one quad more than the 64 lanes of a work group.
     async fn rms_norm_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;

@@ -1,4 +1,4 @@
-//! `rope`: queries and keys in place, and their gradients turned back in place.
+//! `rope` rotates queries and keys in place, and their gradients back in place.
 
 use std::rc::Rc;
 
@@ -57,7 +57,7 @@ async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
 
 crate::device_tests! {
     /// One kernel serves both shapes.
-    async fn rope_turns_and_turns_back() {
+    async fn rope_rotates_and_rotates_back() {
         let device = device(Shape::Direct).await;
         for case in &CASES {
             turns(&device, case, false).await;
@@ -65,8 +65,8 @@ crate::device_tests! {
         turns(&device, &CASES[3], true).await;
     }
 
-    /// Angles as transformers rounds them, up to a context of 2,048. With powers kept in f64 they are off by up to
-    /// 1.2e-4.
+    /// Angles are rounded as in transformers, up to a context of 2,048. With powers kept in f64 they would differ by up
+    /// to 1.2e-4.
     async fn rope_tables_equal_their_reference() {
         let device = device(Shape::Direct).await;
         for (d, theta) in [(4, 10_000.0), (12, 10_000.0), (64, 10_000.0), (64, 100_000.0), (128, 500_000.0)] {
@@ -75,7 +75,7 @@ crate::device_tests! {
             for (what, table, expected) in
                 [("cosine", &tables.cosine, &expected.cos), ("sine", &tables.sine, &expected.sin)]
             {
-                // One row, because the table is dense whatever D/2 is.
+                // One row, because the table is dense for any D/2.
                 let mut table = table.clone();
                 (table.rows, table.cols) = (1, expected.len());
                 let found = table.download(&device).await.expect("a table");

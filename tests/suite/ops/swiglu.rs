@@ -8,7 +8,7 @@ use crate::check::device;
 use crate::reference::*;
 
 crate::device_tests! {
-    /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) is past the largest
+    /// One kernel serves both shapes. Gates reach ±8, and in some columns ±100, where exp(-gate) exceeds the largest
     /// f32.
     async fn swiglu_equals_its_reference() {
         let device = device(Shape::Direct).await;

@@ -1,11 +1,11 @@
 //! The update: norm, clip, AdamW, and the learning rate of each step.
 
-/// √ Σ g² over all gradients together, as `torch.nn.utils.clip_grad_norm_` returns it.
+/// √ Σ g² over all gradients together, as returned by `torch.nn.utils.clip_grad_norm_`.
 pub fn global_norm(grads: &[&[f64]]) -> f64 {
     grads.iter().flat_map(|g| g.iter()).map(|g| g * g).sum::<f64>().sqrt()
 }
 
-/// What every gradient is multiplied by: min(1, max_norm / (norm + 1e-6)), as `clip_grad_norm_` does.
+/// The factor that multiplies every gradient: min(1, max_norm / (norm + 1e-6)), as in `clip_grad_norm_`.
 pub fn clip_coefficient(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }
@@ -20,9 +20,9 @@ pub struct AdamW {
     pub weight_decay: f64,
 }
 
-/// Step `step` ≥ 1 (Loshchilov and Hutter 2019, algorithm 2, in the order of `torch.optim.AdamW`), g already clipped:
-/// p ← p (1 - lr wd); m ← β₁ m + (1 - β₁) g; v ← β₂ v + (1 - β₂) g²; p ← p - lr m̂ / (√v̂ + eps), m̂ = m / (1 - β₁ˢ),
-/// v̂ = v / (1 - β₂ˢ).
+/// Step `step` ≥ 1 (Loshchilov and Hutter 2019, algorithm 2, in the order of `torch.optim.AdamW`), where g is already
+/// clipped: p ← p (1 - lr wd); m ← β₁ m + (1 - β₁) g; v ← β₂ v + (1 - β₂) g²; p ← p - lr m̂ / (√v̂ + eps), m̂ = m / (1
+/// - β₁ˢ), v̂ = v / (1 - β₂ˢ).
 pub fn adamw_step(p: &mut [f64], g: &[f64], m: &mut [f64], v: &mut [f64], step: i32, o: &AdamW) {
     for i in 0..p.len() {
         p[i] *= 1.0 - o.lr * o.weight_decay;
@@ -41,8 +41,9 @@ pub enum Schedule {
     Constant,
 }
 
-/// The learning rate of step s = 1…N, W = ⌈warmup · N⌉ steps of which warm up: peak · min(1, s/W) times, after W,
-/// linear: (N - s + 1) / (N - W + 1); cosine: (1 + cos(π (s - W) / (N - W))) / 2, which is 0 at N; constant: 1.
+/// The learning rate of step s = 1…N, W = ⌈warmup · N⌉ steps of which warm up. It is peak · min(1, s/W), multiplied
+/// after W by, for linear: (N - s + 1) / (N - W + 1); cosine: (1 + cos(π (s - W) / (N - W))) / 2, which is 0 at N;
+/// constant: 1.
 pub fn learning_rate(schedule: Schedule, peak: f64, warmup: f64, s: u32, n: u32) -> f64 {
     let (s, n) = (f64::from(s), f64::from(n));
     let w = (warmup * n).ceil();

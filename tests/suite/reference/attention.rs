@@ -79,7 +79,7 @@ pub fn attention_backward(
     (dq, dk, dv)
 }
 
-/// The softmax row of query [b, t, h] over keys 0..=t, and its lse. The largest score is taken out so that exp cannot
+/// The softmax row of query [b, t, h] over keys 0..=t, and its lse. The largest score is subtracted so that exp cannot
 /// overflow.
 fn probabilities(q: &[f64], k: &[f64], s: AttentionShape, [b, t, h]: [usize; 3]) -> (Vec<f64>, f64) {
     let q = &q[s.query(b, t, h)..][..s.d];

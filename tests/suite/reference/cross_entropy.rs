@@ -2,8 +2,8 @@
 
 use super::{matmul, matmul_nn};
 
-/// Σ over rows with a label of (lse - logits[label]), lse = ln Σⱼ exp logitsⱼ, for logits [rows, V].
-/// Returns that sum and the number of labels: the mean is taken by the caller, over the whole accumulated batch.
+/// Σ over rows with a label of (lse - logits[label]), lse = ln Σⱼ exp logitsⱼ, for logits [rows, V]. Returns that sum
+/// and the number of labels. The caller takes the mean, over the whole accumulated batch.
 pub fn cross_entropy_forward(logits: &[f64], labels: &[Option<usize>], v: usize) -> (f64, usize) {
     let mut loss = 0.0;
     for (row, label) in labels.iter().enumerate() {

@@ -1,6 +1,7 @@
-//! Dropout with a mask that is a hash of where it stands (Srivastava et al. 2014; the hash: Jarzynski and Olano 2020).
+//! Dropout whose mask is a hash of the position of each number (Srivastava et al. 2014; the hash: Jarzynski and Olano
+//! 2020).
 
-/// Step, micro-batch and site that a mask belongs to, and the run's seed.
+/// The step, micro-batch and site that a mask belongs to, and the run's seed.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskOf {
     pub seed: u32,

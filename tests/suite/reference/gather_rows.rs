@@ -1,4 +1,4 @@
-//! The labelled rows of an activation, close together.
+//! The labelled rows of an activation, packed together.
 
 /// y[slot] = x[rows[slot]], for x [rows, C] and y [labelled, C].
 pub fn gather_rows_forward(x: &[f64], rows: &[usize], c: usize) -> Vec<f64> {

@@ -1,13 +1,13 @@
 //! A whole Llama with adapters, forward and backward, assembled from the ops beside it (`LlamaForCausalLM` in
 //! transformers).
 //!
-//! Only the adapters have gradients. Weights go by their Hugging Face names, adapters by layer and target.
+//! Only the adapters have gradients. Weights are found by their Hugging Face names, adapters by layer and target.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// The linears of a block that may carry an adapter.
+/// The linears of a block that may have an adapter.
 pub const TARGETS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// A layer and one of `TARGETS`.
@@ -17,7 +17,7 @@ pub type Site = (usize, &'static str);
 pub type Gradients = BTreeMap<Site, (Vec<f64>, Vec<f64>)>;
 
 /// V vocabulary, C hidden size, L layers, H and KV heads, D head size (H · D need not be C), F feed-forward size.
-/// `tied`: the head is the embedding.
+/// `tied` means that the head is the embedding.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub v: usize,
@@ -87,8 +87,8 @@ pub struct Llama {
     pub adapters: BTreeMap<Site, Lora>,
 }
 
-/// What the forward pass leaves: logits [B, T, V], the sum of the losses, the number of labels, and what backward
-/// reads.
+/// The results of the forward pass: logits [B, T, V], the sum of the losses, the number of labels, and what the
+/// backward pass reads.
 pub struct Pass {
     pub logits: Vec<f64>,
     pub loss: f64,
@@ -129,7 +129,7 @@ impl Llama {
         Pass { logits, loss, labels, blocks, x, hidden }
     }
 
-    /// The gradients of `pass.loss · inv_labels`; 1 / `pass.labels` makes that the mean over this batch alone.
+    /// The gradients of `pass.loss · inv_labels`. With 1 / `pass.labels` that is the mean over this batch alone.
     pub fn backward(&self, pass: &Pass, batch: &Batch, inv_labels: f64) -> Gradients {
         let mut gradients = Gradients::new();
         let dhidden = head_backward(&pass.hidden, self.head(), &batch.labels, self.config.c, inv_labels);
@@ -221,7 +221,7 @@ impl Llama {
         ["input_layernorm", "post_attention_layernorm"].map(|norm| self.weight(&format!("model.layers.{layer}.{norm}")))
     }
 
-    /// The tables, and the position of every row of the batch: its place in its sequence.
+    /// The tables, and the position of every row of the batch within its sequence.
     fn rope(&self, batch: &Batch) -> (RopeTables, Vec<usize>) {
         let positions = (0..batch.ids.len()).map(|row| row % batch.t).collect();
         (rope_tables(batch.t, self.config.d, self.config.theta), positions)

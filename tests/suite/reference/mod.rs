@@ -1,8 +1,8 @@
-//! Every op once more, as plain f64 loops written from the formula: the oracle of the suite.
+//! Every op again, as plain f64 loops written from the formula: the oracle of the suite.
 //!
-//! Nothing here knows the GPU, a kernel or the library under test. Tensors are row-major slices; shapes use the letters
-//! B batch, T time, C channels, H heads, KV key and value heads, D head size, F feed-forward size, R rank, V
-//! vocabulary. A function carries the name of the kernel or op it stands for, and gradients take a `d`.
+//! Nothing here knows the device, a kernel or the library under test. Tensors are row-major slices; shapes use the
+//! letters B batch, T time, C channels, H heads, KV key and value heads, D head size, F feed-forward size, R rank, V
+//! vocabulary. A function has the name of the kernel or op that it checks, and the names of gradients start with `d`.
 
 mod adamw;
 mod add;

@@ -2,7 +2,7 @@
 
 use super::{matmul, matmul_nn, matmul_tn};
 
-/// One adapter as PEFT stores it: A [R, in], B [out, R]; `scale` is what multiplies the low-rank term (alpha / R).
+/// One adapter as PEFT stores it: A [R, in], B [out, R]; `scale` multiplies the low-rank term (alpha / R).
 #[derive(Clone, Debug)]
 pub struct Lora {
     pub a: Vec<f64>,

@@ -10,7 +10,7 @@ pub struct RopeTables {
 /// angle[t, i] = t · theta^(-2i/D).
 ///
 /// transformers computes all of it in f32, and at position 1,000 the rounding of the frequency alone moves an angle by
-/// 6e-5. So the exponent, the power, its inverse, the angle, cosine and sine are each rounded to f32 here too.
+/// 6e-5. So the exponent, the power, its inverse, the angle, the cosine and the sine are each rounded to f32 here too.
 pub fn rope_tables(context: usize, d: usize, theta: f64) -> RopeTables {
     let mut tables = RopeTables { cos: vec![], sin: vec![] };
     for t in 0..context {
@@ -31,7 +31,7 @@ pub fn rope_forward(x: &[f64], tables: &RopeTables, positions: &[usize], h: usiz
     rotate(x, tables, positions, h, d, 1.0)
 }
 
-/// The inverse rotation: the same with the sine's sign turned.
+/// The inverse rotation: the same with the sign of the sine flipped.
 pub fn rope_backward(dy: &[f64], tables: &RopeTables, positions: &[usize], h: usize, d: usize) -> Vec<f64> {
     rotate(dy, tables, positions, h, d, -1.0)
 }
