@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::first_write;
 use super::matmul::{Form, Product};
 use super::weight::{Slab, Weight};
 use crate::device::{Constants, Device, Tensor, Usage};
@@ -48,7 +49,7 @@ pub fn cross_entropy(rec: &mut Recorder, h: &Var, head: &Weight, chunks: &Chunks
     let (rows, cols) = (h.data.rows, h.data.cols);
     let stats = rec.tensor(rows, 4);
     let several = head.slabs.len() > 1;
-    let dh = h.grad.as_ref().map(|grad| rec.write(grad, rows, cols).0);
+    let dh = h.grad.is_some().then(|| first_write(rec, &h.grad, rows, cols));
     for (i, chunk) in chunks.uniforms.iter().enumerate() {
         let first = i * chunks.rows;
         let size = chunks.rows.min(rows - first);

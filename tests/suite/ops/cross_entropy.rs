@@ -57,6 +57,20 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
     bed.check().await;
 }
 
+/// The last hidden state has one reader: a gradient that another one wrote would be lost.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+#[should_panic(expected = "has a second reader")]
+fn cross_entropy_refuses_to_overwrite_a_gradient() {
+    let device = pollster::block_on(device(tabtune::device::Shape::Direct));
+    let mut bed = Bed::new(&device, "a second reader", (7, 7));
+    let ((h, _), (head, _)) = (bed.var(4), bed.weight(5, 4, 64));
+    bed.seed(&h);
+    let chunks = Chunks::new(&device, 7, 5).expect("chunks");
+    let totals = Tensor::owned(&device, "totals", 1, 2).expect("a tensor");
+    cross_entropy(&mut bed.rec, &h, &head, &chunks, &totals, true);
+}
+
 crate::device_tests! {
     /// One kernel serves both shapes.
     async fn cross_entropy_equals_its_reference() {
