@@ -57,6 +57,7 @@ impl Stored {
 
     /// Wraps a tensor, whose numbers are already f32.
     pub fn f32(tensor: Tensor) -> Stored {
+        assert!(tensor.cols.is_multiple_of(4), "a matrix has {} columns, which is not a multiple of 4", tensor.cols);
         Stored { rows: tensor.rows, cols: tensor.cols, format: Format::F32, operands: vec![tensor] }
     }
 

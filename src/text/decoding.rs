@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use super::formats::Document;
 use crate::error::{Error, Result};
 
-/// How files begin that are often taken for text, what they are, and what makes text of them.
-const NOT_TEXT: &[(&[u8], &str, &str)] = &[
+/// How binary files begin that are often taken for text, what they are, and what makes text of them. A file that is
+/// clean UTF-8 is none of them, however it begins.
+const BINARY: &[(&[u8], &str, &str)] = &[
     (b"PAR1", "a Parquet file", TO_JSON_LINES),
     (b"ARROW1", "an Arrow file", TO_JSON_LINES),
     (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
@@ -17,11 +18,14 @@ const NOT_TEXT: &[(&[u8], &str, &str)] = &[
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
-    (b"%PDF-", "a PDF", "copy its text into a .txt file, or convert it with `pdftotext`"),
-    (b"{\\rtf", "rich text (RTF)", SAVE_AS_TEXT),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of an old Microsoft Office", SAVE_AS_TEXT),
     (b"\xff\xfe\0\0", "UTF-32 text", SAVE_AS_UTF8),
     (b"\0\0\xfe\xff", "UTF-32 text", SAVE_AS_UTF8),
+];
+/// The same for files that may be clean UTF-8, and still are no text that anybody wants to learn.
+const MARKED_UP: &[(&[u8], &str, &str)] = &[
+    (b"%PDF-", "a PDF", "copy its text into a .txt file, or convert it with `pdftotext`"),
+    (b"{\\rtf", "rich text (RTF)", SAVE_AS_TEXT),
 ];
 const TO_JSON_LINES: &str = "convert it to JSON Lines, for example with pandas: \
                              `read_parquet(…).to_json(\"data.jsonl\", orient=\"records\", lines=True)`";
@@ -40,7 +44,9 @@ impl Document {
     /// Errors: `NotText`, `TextNotUtf8`.
     pub(super) fn text(&self) -> Result<Cow<'_, str>> {
         let bytes = self.bytes.as_slice();
-        if let Some((_, found, advice)) = NOT_TEXT.iter().find(|(begin, _, _)| bytes.starts_with(begin)) {
+        let is_clean = std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0);
+        let mut others = MARKED_UP.iter().chain(if is_clean { &[] } else { BINARY });
+        if let Some((_, found, advice)) = others.find(|(begin, _, _)| bytes.starts_with(begin)) {
             return Err(self.not_text(found, advice));
         }
         if bytes.starts_with(b"PK\x03\x04") {

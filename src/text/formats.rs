@@ -37,7 +37,7 @@ pub enum Example {
         prompt: String,
         completion: String,
     },
-    /// Written as Stanford Alpaca writes it; `input` may be empty.
+    /// Written as an Alpaca prompt; `input` may be empty.
     Task {
         instruction: String,
         input: String,
@@ -116,8 +116,8 @@ impl Document {
                 let looks = looks();
                 if looks != Form::Prose {
                     let message = format!(
-                        "`{}` is learnt as running text, braces and separators included, but looks like {}: end its \
-                         name in {} to train on the records",
+                        "`{}` is learnt as running text, braces and separators included, but looks like {}: give \
+                         it as a {} file to train on the records",
                         self.name,
                         looks.name(),
                         if looks == Form::Json { ".jsonl" } else { ".csv" }
@@ -158,8 +158,8 @@ impl Document {
         let Content::Examples(examples) = content else { return None };
         let tasks = examples.iter().filter(|example| matches!(example, Example::Task { .. })).count();
         let message = format!(
-            "`{}`: {tasks} records of `instruction` and `output` are written in the prompt of Stanford Alpaca, and \
-             that is how the model has to be asked; write `prompt` and `completion` for another",
+            "`{}`: {tasks} records of `instruction` and `output` are written as Alpaca prompts, and that is how the \
+             model has to be asked; give `prompt` and `completion` for another form",
             self.name
         );
         (tasks > 0).then_some(Warning { code: "alpaca_prompt", message })

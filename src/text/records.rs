@@ -99,7 +99,7 @@ fn string(key: &str, value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| format!("`{key}` is not a string"))
 }
 
-/// The prompt of Stanford Alpaca, in which such records are usually written.
+/// The Alpaca prompt. As in most tools since, but not in Stanford's own, a line break follows `### Response:`.
 pub fn task_prompt(instruction: &str, input: &str) -> String {
     let (paired, input) = match input.is_empty() {
         true => ("", String::new()),

@@ -19,7 +19,7 @@ const files = {
     code: "text_too_large",
     says: /52 MB, the limit is 8 MB/,
   },
-  "train.parquet": { content: "PAR1 and what follows", code: "not_text", says: /is a Parquet file/ },
+  "train.parquet": { content: Buffer.from("PAR1\0\x15\0PAR1"), code: "not_text", says: /is a Parquet file/ },
   "broken.jsonl": { content: `${line}\n${line}\n{"text": \n${line}\n`, code: "data_line", says: /line 3/ },
 };
 

@@ -52,7 +52,7 @@ fn what_is_not_text_is_refused_by_its_name() {
         (b"ARROW1\0\0", "Arrow"),
         (b"SQLite format 3\0\x10\0", "SQLite"),
         (b"\x1f\x8b\x08\0\0\0", "gzip"),
-        (b"BZh91AY&SY", "bzip2"),
+        (b"BZh91AY&SY\xd7\x13", "bzip2"),
         (b"\xfd7zXZ\0\0", "xz"),
         (b"\x28\xb5\x2f\xfd\x04", "zstd"),
         (b"PK\x03\x04\x14\0notes.txt", "ZIP archive"),
@@ -70,6 +70,11 @@ fn what_is_not_text_is_refused_by_its_name() {
             let Error::NotText { found, advice, .. } = &error else { panic!("{expected}: {error:?}") };
             assert!(found.contains(expected) && !advice.is_empty(), "{expected}: {error}");
         }
+    }
+    for prose in
+        ["PAR1 is a region of the X chromosome.", "BZhang wrote this on a Monday.", "7z, Rar! and PK are names."]
+    {
+        assert!(rows_of("a.txt", prose, 4).is_ok(), "{prose}");
     }
     let torn = rows(&TOKENIZER, &[bytes("a.txt", b"\xff\xfeN\0o")], 4).unwrap_err();
     assert!(torn.to_string().contains("damaged"), "{torn}");

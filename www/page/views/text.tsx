@@ -30,7 +30,7 @@ export function TextCard() {
         >
           Choose a file…
         </FileButton>
-        <p class="quiet">A .txt, .md, .jsonl or .csv file, up to 8 MB. You can also drop it anywhere on this page.</p>
+        <p class="quiet">Text, JSON Lines or a table (.csv), up to 8 MB. You can also drop it anywhere on this page.</p>
       </div>
       <PasteBox />
       <p class="quiet" aria-live="polite">
