@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let device = Device::new(DeviceOptions::default()).await?;
         let base = Base::open(&device, Path::new("www/public/base"), Default::default()).await?;
         let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
-        let text = Document { name: "cook.txt".into(), bytes: fs::read("www/public/samples/cook.txt")? };
+        let text = Document::new("cook.txt", fs::read("www/public/samples/cook.txt")?);
         let data = base.dataset(&[text], None, &settings, NATIVE_LIMIT)?;
 
         let emit = &mut |event: Event| println!("{}", serde_json::json!(event));

@@ -25,12 +25,10 @@ pub enum Error {
     DataLine { name: String, line: usize, reason: String },
     #[error("`{name}`: {reason}")]
     DataFormat { name: String, reason: String },
-    #[error(
-        "`{name}`, line {line}: the model has no chat template, so conversations cannot be written as it reads them"
-    )]
-    NoChatTemplate { name: String, line: usize },
-    #[error("`{name}`, line {line}: the model's chat template refuses this conversation: {reason}")]
-    Conversation { name: String, line: usize, reason: String },
+    #[error("{place}: the model has no chat template, so conversations cannot be written as it reads them")]
+    NoChatTemplate { place: String },
+    #[error("{place}: the model's chat template refuses this conversation: {reason}")]
+    Conversation { place: String, reason: String },
     #[error("the model's chat template cannot be used: {reason}")]
     ChatTemplate { reason: String },
 
@@ -151,11 +149,12 @@ impl Error {
             Error::DataFormat { .. } => "Use text, JSON Lines or tables as the README describes them.",
             Error::NoChatTemplate { .. } => {
                 "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in \
-                 tokenizer_config.json), or write each line as \"prompt\" and \"completion\"."
+                 tokenizer_config.json), or use plain prompts: \"prompt\" and \"completion\" to train, a prompt that is \
+                 taken as it is to generate."
             }
             Error::Conversation { .. } => {
-                "Change the roles or their order in that line to what this model expects (some take no system message, \
-                 most want user and assistant to alternate), or remove the line."
+                "Change the roles or their order to what this model expects (some take no system message, most want \
+                 user and assistant to alternate), or leave the conversation out."
             }
             Error::ChatTemplate { .. } => {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."

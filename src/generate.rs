@@ -7,7 +7,7 @@ use crate::model::logits::{Logits, LogitsDraft};
 use crate::ops::Cache;
 use crate::plan::{Progress, Recorder};
 use crate::random::SplitMix64;
-use crate::text::tokenizer::{StreamDecoder, Tokenizer};
+use crate::text::{Prompt, StreamDecoder, Tokenizer};
 
 /// How many tokens of a prompt are processed at once.
 const PREFILL: usize = 32;
@@ -104,17 +104,18 @@ impl Generator {
     }
 
     /// Continues `prompt`. `emit` gets every piece of text as soon as it is final; `go_on` is asked before each token.
-    /// Errors: `PromptTooLong`, `Setting`, `DeviceLost`.
+    /// Errors: `PromptTooLong`, `Setting`, `DeviceLost`,
+    /// and those of a prompt.
     pub async fn generate(
         &self,
         tokenizer: &Tokenizer,
-        prompt: &str,
+        prompt: impl Into<Prompt<'_>>,
         sampling: &Sampling,
         emit: &mut dyn FnMut(&str),
         go_on: &dyn Fn() -> bool,
     ) -> Result<Generated> {
         sampling.check()?;
-        let mut ids = tokenizer.encode(prompt, true)?;
+        let mut ids = prompt.into().ids(tokenizer)?;
         if ids.is_empty() {
             ids.extend(tokenizer.eos().or(Some(0)));
         }

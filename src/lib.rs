@@ -33,7 +33,7 @@
 //! let base = Base::open(&device, Path::new("SmolLM2-135M"), Default::default()).await?;
 //!
 //! let settings = Settings { steps: 50, ..Settings::defaults(&base.model.config, device.software) };
-//! let document = Document { name: "notes.txt".into(), bytes: text };
+//! let document = Document::new("notes.txt", text);
 //! let data = base.dataset(&[document], None, &settings, NATIVE_LIMIT)?;
 //!
 //! let hooks = Hooks { emit: &mut |event| println!("{event:?}"), keep: &mut |_| {}, save: None };

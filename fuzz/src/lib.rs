@@ -105,7 +105,7 @@ pub fn documents(bytes: &[u8]) -> Result<()> {
     });
 
     let read = |name: &str| -> Result<()> {
-        let document = Document { name: name.to_string(), bytes: bytes.to_vec() };
+        let document = Document::new(name, bytes.to_vec());
         document.read()?;
         let found = rows(&CHAT, &[document], 7)?;
         assert!(found.rows.iter().all(|row| row.ids.len() == 8 && row.labels.len() == 7 && row.tokens <= 7));

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::model::Transformer;
 use crate::plan::Progress;
 use crate::text::batches::MicroBatch;
-use crate::text::dataset::Row;
+use crate::text::rows::Row;
 use crate::train::Evaluator;
 
 /// An evaluator of `model` for batches of this shape.
@@ -13,14 +13,21 @@ pub async fn evaluator(model: &Transformer, batch: usize, seq_len: usize) -> Res
     Evaluator::record(model, batch, seq_len)?.finish(&mut Progress::silent()).await
 }
 
-/// The mean loss and the number of labels over all rows, at an adapter strength. `None` if `control` asked for a stop
-/// or a pause.
+/// A mean over labels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// In nats per token; `None` if there are no labels, because nothing has no mean.
+    pub loss: Option<f64>,
+    pub labels: u32,
+}
+
+/// The mean loss over the labels of all rows, at an adapter strength. `None` if `control` asked for a stop or a pause.
 pub async fn evaluate(
     evaluator: &mut Evaluator,
     rows: &[Row],
     strength: f32,
     control: &Control,
-) -> Result<Option<(f64, u32)>> {
+) -> Result<Option<Measured>> {
     let (mut sum, mut labels) = (0.0, 0);
     let mut waiting = None;
     for rows in rows.chunks(evaluator.batch) {
@@ -40,5 +47,6 @@ pub async fn evaluate(
         sum += loss;
         labels += count;
     }
-    Ok(Some((if labels > 0 { sum / f64::from(labels) } else { 0.0 }, labels)))
+    let loss = (labels > 0).then(|| sum / f64::from(labels));
+    Ok(Some(Measured { loss, labels }))
 }

@@ -46,10 +46,10 @@ pub enum Event {
         tokens_per_second: f64,
         eta_ms: f64,
     },
-    /// Step 0 is the base model.
+    /// Step 0 is the base model. The loss is null if the held-out rows have no labels.
     Eval {
         step: u32,
-        loss: f64,
+        loss: Option<f64>,
         tokens: u32,
     },
     Sample {

@@ -24,13 +24,13 @@ pub struct Losses {
 
 impl Losses {
     /// Adds the loss of an evaluation. Returns true if it is the lowest so far, including the start. A loss that is not
-    /// finite is never kept, because JSON has no such number.
-    pub(super) fn add(&mut self, step: u32, loss: f64) -> bool {
-        let last = Some(loss).filter(|loss| loss.is_finite());
-        let lowest = last.is_some() && self.best.or(self.start).is_none_or(|lowest| loss < lowest);
+    /// finite is never kept, because JSON has no such number; an evaluation of nothing is neither better nor worse.
+    pub(super) fn add(&mut self, step: u32, loss: Option<f64>) -> bool {
+        let last = loss.filter(|loss| loss.is_finite());
+        let lowest = last.is_some_and(|loss| self.best.or(self.start).is_none_or(|lowest| loss < lowest));
         *self = match lowest {
             true => Losses { best: last, best_step: step, since_best: 0, ..*self },
-            false => Losses { since_best: self.since_best + 1, ..*self },
+            false => Losses { since_best: self.since_best + u32::from(loss.is_some()), ..*self },
         };
         (self.last_step, self.last) = (step, last);
         lowest

@@ -27,7 +27,7 @@ mod training;
 
 pub use base::{Base, BaseFiles};
 pub use control::{Clock, Control, Wish};
-pub use evaluate::{evaluate, evaluator};
+pub use evaluate::{Measured, evaluate, evaluator};
 pub use event::{DoneReason, Event, Phase};
 pub use hooks::Hooks;
 pub use keeper::Kept;

@@ -7,7 +7,7 @@ use crate::adapter::Adapter;
 use crate::error::Result;
 use crate::plan::Progress;
 use crate::text::batches::MicroBatch;
-use crate::text::dataset::{Dataset, Row};
+use crate::text::{Dataset, Row};
 use crate::train::{StepSettings, Trainer};
 
 /// Milliseconds per step, measured with two steps on real rows whose results are then discarded. The page shows it

@@ -5,6 +5,7 @@ use super::training::Job;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
 use crate::plan::Progress;
+use crate::text::{Conversation, Prompt};
 
 #[derive(Default)]
 pub(super) struct Samples {
@@ -22,7 +23,8 @@ impl Samples {
         Ok(())
     }
 
-    /// How the adapter currently continues the prompt; `None` if a stop interrupts it.
+    /// How the adapter currently continues the prompt, which is a user's message if conversations are learnt; `None` if a
+    /// stop interrupts it.
     pub async fn take(&self, job: &Job<'_>) -> Result<Option<String>> {
         let Some(generator) = &self.generator else {
             return Err(Error::Internal { what: "a sample was due before its plans were made".to_string() });
@@ -35,7 +37,11 @@ impl Samples {
             seed: job.settings.seed,
             strength: 1.0,
         };
-        let (tokenizer, prompt) = (&job.base.tokenizer, &job.settings.prompt);
+        let (tokenizer, asked) = (&job.base.tokenizer, Conversation::of_user(&job.settings.prompt, None));
+        let prompt = match job.data.is_chat {
+            true => Prompt::Conversation(&asked),
+            false => Prompt::Text(&job.settings.prompt),
+        };
         let go_on = || !job.control.ends();
         let generated = generator.generate(tokenizer, prompt, &sampling, &mut |_| {}, &go_on).await?;
         Ok(Some(generated.text).filter(|_| go_on()))

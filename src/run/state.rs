@@ -21,7 +21,7 @@ use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Header, to_f32, write};
 use crate::model::{Config, Storage};
-use crate::text::dataset::{Dataset, Row};
+use crate::text::{Dataset, Row};
 
 const FILE: &str = "run state";
 const STATE: &str = "tabtune";

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::plan::{Progress, Recorder};
 use crate::random::SplitMix64;
 use crate::text::batches::MicroBatch;
-use crate::text::dataset::{Dataset, Row};
+use crate::text::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
 pub use ending::Outcome;
 

@@ -1,6 +1,6 @@
 //! Which rows a step takes, as a pure function of (seed, step), and the form in which the device receives them.
 
-use super::dataset::Row;
+use super::rows::Row;
 use crate::random::SplitMix64;
 
 /// The order of the data. An epoch uses each row once; its last batch may be smaller.

@@ -5,6 +5,7 @@
 //! is today's date and `raise_exception` refuses a conversation. The rendered text already contains its special tokens,
 //! so it is encoded without adding them. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
 
+mod ending;
 mod json;
 mod turns;
 

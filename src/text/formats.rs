@@ -3,16 +3,19 @@
 
 use minijinja::value::Value;
 
-use super::records::{Record, example_of, is_json_lines, json_records, role};
+use super::json_records::{is_json_lines, json_records};
+use super::notes::Notes;
+use super::records::{Columns, Record, example_of};
 use super::table::{Table, is_table};
 use super::warning::Warning;
 use crate::error::{Error, Result};
 
-/// A file: its name, whose extension determines the format, and its bytes.
+/// A file: its name, whose extension determines the format, its bytes, and which of its columns to read.
 #[derive(Debug, Clone)]
 pub struct Document {
     pub name: String,
     pub bytes: Vec<u8>,
+    pub columns: Columns,
 }
 
 /// What a document holds, and what its reader should know about how it was read.
@@ -47,22 +50,15 @@ pub enum Example {
 }
 
 /// The input of a chat template. Keys keep the order of the file; those whose value is null are dropped, as TRL does.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Conversation {
     /// At least one object with a `role`.
     pub messages: Vec<Value>,
-    /// Messages before this one are the prompt: the assistant's are not learnt.
-    pub first_learnt: usize,
+    /// Which messages are learnt, each said by the assistant. The others are only read.
+    pub learnt: Vec<bool>,
     pub tools: Option<Value>,
     /// The line of the file, from 1.
     pub line: usize,
-}
-
-impl Conversation {
-    /// Whether the assistant says this message, and it is to be learnt.
-    pub fn is_learnt(&self, message: usize) -> bool {
-        message >= self.first_learnt && self.messages.get(message).and_then(role).as_deref() == Some("assistant")
-    }
 }
 
 /// The form of a file.
@@ -92,10 +88,10 @@ impl Form {
     }
 
     /// By the content alone.
-    fn of_content(text: &str) -> Form {
+    fn of_content(text: &str, columns: &Columns) -> Form {
         if is_json_lines(text) {
             Form::Json
-        } else if is_table(text) {
+        } else if is_table(text, columns) {
             Form::Table
         } else {
             Form::Prose
@@ -104,12 +100,16 @@ impl Form {
 }
 
 impl Document {
+    pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Document {
+        Document { name: name.into(), bytes: bytes.into(), columns: Columns::Known }
+    }
+
     /// Errors: `text_not_utf8`, `not_text`, `data_line` with the line number (from 1), `data_format`.
     pub fn read(&self) -> Result<Reading> {
         let text = self.text()?;
         let ending = self.name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
         let known = ending.as_deref().and_then(Form::of_ending);
-        let looks = || Form::of_content(&text);
+        let looks = || Form::of_content(&text, &self.columns);
         let mut warnings = Vec::new();
         let form = match (known, &ending) {
             (Some(Form::Prose), _) | (None, None) => {
@@ -136,33 +136,30 @@ impl Document {
                 looks
             }
         };
+        let mut notes = Notes::default();
         let content = match form {
-            Form::Prose => Content::Text(text.into_owned()),
+            Form::Prose => {
+                if self.columns != Columns::Known {
+                    let message = format!("`{}` is running text, which has no columns to choose from", self.name);
+                    warnings.push(Warning { code: "no_columns", message });
+                }
+                Content::Text(text.into_owned())
+            }
             Form::Json => {
                 let example = |(line, record): (usize, Record)| {
-                    example_of(record, line).map_err(|reason| self.broken(line, reason))
+                    let example = example_of(record, line, &self.columns, &mut notes);
+                    example.map_err(|reason| self.broken(line, reason))
                 };
                 Content::Examples(json_records(self, &text)?.into_iter().map(example).collect::<Result<_>>()?)
             }
             Form::Table => {
-                let table = Table::read(self, &text, ending.as_deref() == Some("tsv"))?;
+                let table = Table::read(self, &text, ending.as_deref() == Some("tsv"), &mut notes)?;
                 warnings.extend(table.warnings);
                 Content::Examples(table.examples)
             }
         };
-        warnings.extend(self.written_as_tasks(&content));
+        warnings.extend(notes.warnings(&self.name));
         Ok(Reading { content, warnings })
-    }
-
-    fn written_as_tasks(&self, content: &Content) -> Option<Warning> {
-        let Content::Examples(examples) = content else { return None };
-        let tasks = examples.iter().filter(|example| matches!(example, Example::Task { .. })).count();
-        let message = format!(
-            "`{}`: {tasks} records of `instruction` and `output` are written as Alpaca prompts, and that is how the \
-             model has to be asked; give `prompt` and `completion` for another form",
-            self.name
-        );
-        (tasks > 0).then_some(Warning { code: "alpaca_prompt", message })
     }
 
     pub(super) fn broken(&self, line: usize, reason: String) -> Error {

@@ -2,8 +2,8 @@
 //! on the CPU.
 //!
 //! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `table`), `chat` renders
-//! conversations the way the model expects them, `tokenizer` turns text into ids, `dataset` lays ids out as rows with
-//! labels, `batches` picks the rows of a step and packs them for the device, `preview` shows rows to people. Another
+//! conversations the way the model expects them, `tokenizer` turns text into ids, `rows` lays ids out with labels,
+//! `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device, `preview` shows rows to people. Another
 //! program must be able to repeat a run number for number, so each module documents exactly what it does. Nothing here
 //! knows about models or devices.
 
@@ -17,19 +17,28 @@
 
 pub mod batches;
 pub mod chat;
+mod counts;
 pub mod dataset;
 mod decoding;
 pub mod formats;
+mod json_records;
+mod notes;
 pub mod preview;
+mod prompt;
 mod records;
+pub mod rows;
 mod table;
 pub mod tokenizer;
 mod warning;
 
 pub use batches::{Batches, MicroBatch};
-pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, Row, Rows, check_size, rows};
-pub use formats::Document;
+pub use counts::Counts;
+pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, check_size};
+pub use formats::{Conversation, Document};
 pub use preview::{PreviewRow, PreviewToken, preview};
+pub use prompt::Prompt;
+pub use records::Columns;
+pub use rows::{Row, Rows, rows};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
 pub use warning::Warning;
 

@@ -1,7 +1,7 @@
 //! Rows as people see them: token by token, with the labels marked. A wrong mask is the mistake that is hardest to
 //! notice.
 
-use super::dataset::Row;
+use super::rows::Row;
 use super::tokenizer::Tokenizer;
 
 /// A row without its padding.

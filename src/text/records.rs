@@ -1,34 +1,64 @@
-//! Records: objects whose keys decide what kind of example they are. They come from JSON, one object per line or one
-//! list of them, and from tables.
+//! Records: objects whose keys decide what kind of example they are. They come from JSON and from tables.
 
 use std::collections::BTreeMap;
 
 use minijinja::value::{Value, ValueKind};
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
-use super::formats::{Conversation, Document, Example};
-use crate::error::Result;
+use super::formats::{Conversation, Example};
+use super::notes::Notes;
+use crate::error::{Error, Result};
 
 pub type Record = BTreeMap<String, Value>;
 
+/// Which columns of a table, or keys of a record, hold the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Columns {
+    /// Those whose names are known.
+    #[default]
+    Known,
+    Text(String),
+    Pair {
+        prompt: String,
+        completion: String,
+    },
+}
+
+impl Columns {
+    /// The columns that were chosen by name. Errors: `Setting` unless it is the text's, or the prompt's and the
+    /// completion's.
+    pub fn chosen(text: Option<String>, prompt: Option<String>, completion: Option<String>) -> Result<Columns> {
+        let refuse = |name: &str, value: String, expected: &str| {
+            Err(Error::Setting { name: name.to_owned(), value, expected: expected.to_owned() })
+        };
+        match (text, prompt, completion) {
+            (None, None, None) => Ok(Columns::Known),
+            (Some(text), None, None) => Ok(Columns::Text(text)),
+            (None, Some(prompt), Some(completion)) if prompt != completion => Ok(Columns::Pair { prompt, completion }),
+            (None, Some(_), Some(both)) => refuse("completion-column", both, "another column than the prompt's"),
+            (None, Some(prompt), None) => refuse("prompt-column", prompt, "a completion-column beside it"),
+            (None, None, Some(completion)) => refuse("completion-column", completion, "a prompt-column beside it"),
+            (Some(text), ..) => refuse("text-column", text, "no prompt-column or completion-column beside it"),
+        }
+    }
+}
+
 /// What a record is, by its keys. The first form that fits counts.
 #[derive(Clone, Copy)]
-pub enum Keys {
-    Text,
+pub enum Keys<'a> {
+    Text(&'a str),
     Pair {
-        prompt: &'static str,
-        completion: &'static str,
+        prompt: &'a str,
+        completion: &'a str,
     },
     /// `instruction` and `output`, and `input` in some: Alpaca's.
     Task,
     Messages,
-    /// `conversations` of `from` and `value`: ShareGPT's.
+    /// `conversations` of `from` and `value`, and `system` in some: ShareGPT's.
     Turns,
 }
 
 const FORMS: &[(&[&str], Keys)] = &[
-    (&["text"], Keys::Text),
+    (&["text"], Keys::Text("text")),
     (&["prompt", "completion"], Keys::Pair { prompt: "prompt", completion: "completion" }),
     (&["messages"], Keys::Messages),
     (&["conversations"], Keys::Turns),
@@ -37,62 +67,142 @@ const FORMS: &[(&[&str], Keys)] = &[
     (&["input", "output"], Keys::Pair { prompt: "input", completion: "output" }),
 ];
 
-impl Keys {
+impl<'a> Keys<'a> {
     /// The error says what is missing, or what was found instead.
-    pub fn of(names: &[&str]) -> Result<Keys, String> {
+    pub fn of(names: &[&str], columns: &'a Columns) -> Result<Keys<'a>, String> {
+        let has = |name: &&str| names.contains(name);
+        let found = || if names.is_empty() { "nothing".to_owned() } else { quoted(names, ", ") };
+        let chosen = match columns {
+            Columns::Known => return Keys::known(names),
+            Columns::Text(text) => Keys::Text(text),
+            Columns::Pair { prompt, completion } => Keys::Pair { prompt, completion },
+        };
+        match chosen.needed().iter().find(|name| !has(name)) {
+            Some(missing) => Err(format!("`{missing}` is missing; found {}", found())),
+            None => Ok(chosen),
+        }
+    }
+
+    fn known(names: &[&str]) -> Result<Keys<'static>, String> {
         let has = |name: &&str| names.contains(name);
         if let Some((_, keys)) = FORMS.iter().find(|(needed, _)| needed.iter().all(has)) {
             return Ok(*keys);
         }
         if let Some((needed, _)) = FORMS.iter().find(|(needed, _)| needed.iter().any(has)) {
             let missing = needed.iter().find(|name| !has(name)).copied().unwrap_or_default();
-            return Err(format!("`{missing}` is missing"));
+            return Err(format!("`{missing}` is missing; found {}", quoted(names, ", ")));
         }
         let forms: Vec<String> = FORMS.iter().map(|(needed, _)| quoted(needed, " with ")).collect();
         let found = if names.is_empty() { "nothing".to_owned() } else { quoted(names, ", ") };
         Err(format!("expected {}, but found {found}", forms.join(", or ")))
     }
+
+    fn needed(self) -> Vec<&'a str> {
+        match self {
+            Keys::Text(text) => vec![text],
+            Keys::Pair { prompt, completion } => vec![prompt, completion],
+            Keys::Task => vec!["instruction", "output"],
+            Keys::Messages => vec!["messages"],
+            Keys::Turns => vec!["conversations"],
+        }
+    }
 }
 
-fn quoted(names: &[&str], between: &str) -> String {
+pub fn quoted(names: &[&str], between: &str) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
 }
 
-/// Null counts as absent: joined data sets are full of it.
-pub fn example_of(mut record: Record, line: usize) -> Result<Example, String> {
+/// Null counts as absent: joined data sets are full of it. What is not read is noted.
+pub fn example_of(mut record: Record, line: usize, columns: &Columns, notes: &mut Notes) -> Result<Example, String> {
     record.retain(|_, value| !value.is_none());
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
-    let keys = Keys::of(&names)?;
-    let tools = record.remove("tools");
+    let keys = Keys::of(&names, columns)?;
     let mut take = |key: &str| record.remove(key).unwrap_or_default();
-    Ok(match keys {
-        Keys::Text => Example::Text(string("text", &take("text"))?),
+    let given = |value: Value| Some(value).filter(|value| !value.is_undefined());
+    let example = match keys {
+        Keys::Text(text) => Example::Text(string(text, &take(text))?),
         Keys::Pair { prompt, completion } => match (take(prompt), take(completion)) {
             (before, after) if is_list(&before) && is_list(&after) => {
                 let mut messages = messages_of(prompt, &before)?;
                 let first_learnt = messages.len();
                 messages.extend(messages_of(completion, &after)?);
-                Example::Conversation(Conversation { messages, first_learnt, tools, line })
+                Example::Conversation(conversation(messages, first_learnt, given(take("tools")), line, notes)?)
             }
             (before, after) => {
                 Example::Pair { prompt: string(prompt, &before)?, completion: string(completion, &after)? }
             }
         },
         Keys::Task => {
-            let input = take("input");
-            let input = if input.is_undefined() { String::new() } else { string("input", &input)? };
+            let input = given(take("input")).map_or(Ok(String::new()), |input| string("input", &input))?;
             let instruction = string("instruction", &take("instruction"))?;
             Example::Task { instruction, input, output: string("output", &take("output"))? }
         }
         Keys::Messages => {
             let messages = messages_of("messages", &take("messages"))?;
-            Example::Conversation(Conversation { messages, first_learnt: 0, tools, line })
+            Example::Conversation(conversation(messages, 0, given(take("tools")), line, notes)?)
         }
         Keys::Turns => {
-            let messages = turns_of(&take("conversations"))?;
-            Example::Conversation(Conversation { messages, first_learnt: 0, tools, line })
+            let turns = turns_of(&take("conversations"))?;
+            let system = given(take("system")).map(|system| string("system", &system)).transpose()?;
+            let system = system.filter(|system| !system.is_empty());
+            let messages = system.map(|system| message("system", &system)).into_iter().chain(turns).collect();
+            Example::Conversation(conversation(messages, 0, given(take("tools")), line, notes)?)
         }
-    })
+    };
+    notes.tasks = notes.tasks.saturating_add(usize::from(matches!(example, Example::Task { .. })));
+    notes.unread.extend(record.into_keys());
+    Ok(example)
+}
+
+/// The conversation of a record of `messages`, to be continued.
+pub fn conversation_of(record: Record, line: usize) -> Result<Conversation, String> {
+    match example_of(record, line, &Columns::Known, &mut Notes::default())? {
+        Example::Conversation(conversation) => Ok(conversation),
+        _ => Err("it is no conversation: `messages` is missing".to_owned()),
+    }
+}
+
+/// Finds which messages are learnt: those of the assistant, from `first` on, unless they are marked otherwise.
+fn conversation(
+    messages: Vec<Value>,
+    first: usize,
+    tools: Option<Value>,
+    line: usize,
+    notes: &mut Notes,
+) -> Result<Conversation, String> {
+    let mut learnt = Vec::with_capacity(messages.len());
+    for (at, message) in messages.iter().enumerate() {
+        let mark = mark(message).map_err(|reason| format!("message {}: {reason}", at.saturating_add(1)))?;
+        let is_said = at >= first && role(message).as_deref() == Some("assistant");
+        notes.marked_in_vain =
+            notes.marked_in_vain.saturating_add(usize::from(mark == Some(Mark::Train(true)) && !is_said));
+        learnt.push(is_said && !matches!(mark, Some(Mark::Train(false) | Mark::Weight(false))));
+    }
+    Ok(Conversation { messages, learnt, tools, line })
+}
+
+/// Whether a message is to be learnt, as its writer marked it.
+#[derive(PartialEq)]
+enum Mark {
+    Train(bool),
+    Weight(bool),
+}
+
+/// `train` or `training`, true or false; or `weight`, 0 or 1.
+fn mark(message: &Value) -> Result<Option<Mark>, String> {
+    let field = |key: &str| message.get_attr(key).ok().filter(|value| !value.is_undefined());
+    for key in ["train", "training"] {
+        if let Some(value) = field(key) {
+            let train = (value.kind() == ValueKind::Bool).then(|| value.is_true());
+            return train.map(Mark::Train).map(Some).ok_or_else(|| format!("`{key}` is neither true nor false"));
+        }
+    }
+    let Some(weight) = field("weight") else { return Ok(None) };
+    match f64::try_from(weight.clone()) {
+        Ok(0.0) => Ok(Some(Mark::Weight(false))),
+        Ok(1.0) => Ok(Some(Mark::Weight(true))),
+        _ => Err(format!("`weight` is {weight}, but a message can only be learnt (1) or not (0)")),
+    }
 }
 
 fn string(key: &str, value: &Value) -> Result<String, String> {
@@ -149,7 +259,11 @@ fn without_null(value: &Value) -> Value {
     }
 }
 
-/// `from` and `value` as `role` and `content`.
+pub fn message(role: &str, content: &str) -> Value {
+    [("role", Value::from(role)), ("content", Value::from(content))].into_iter().collect()
+}
+
+/// `from` and `value` as `role` and `content`; other keys stay as they are.
 fn turns_of(value: &Value) -> Result<Vec<Value>, String> {
     let turn = |(number, turn): (usize, &Value)| {
         let field = |key: &str| turn.get_attr(key).ok()?.as_str().map(str::to_owned);
@@ -163,64 +277,12 @@ fn turns_of(value: &Value) -> Result<Vec<Value>, String> {
             "tool" | "observation" => "tool",
             other => return Err(format!("turn {number} of `conversations` is from `{other}`, which is no known role")),
         };
-        Ok([("role", Value::from(role)), ("content", Value::from(content))].into_iter().collect())
+        let named = [("role", Value::from(role)), ("content", Value::from(content))];
+        let keys = turn.try_iter().into_iter().flatten();
+        let others = keys.filter(|key| !matches!(key.as_str(), Some("from" | "value")));
+        let others = others.filter_map(|key| turn.get_item(&key).ok().map(|value| (key, value)));
+        let named = named.into_iter().map(|(key, value)| (Value::from(key), value));
+        Ok(without_null(&named.chain(others).collect()))
     };
     (1..).zip(&list("conversations", value)?).map(turn).collect()
-}
-
-/// Whether the text is JSON objects, one per line or in one list.
-pub fn is_json_lines(text: &str) -> bool {
-    let is_object = |json: &str| serde_json::from_str::<BTreeMap<String, IgnoredAny>>(json).is_ok();
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str::<Vec<BTreeMap<String, IgnoredAny>>>(text).is_ok_and(|list| !list.is_empty());
-    }
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
-    lines.peek().is_some() && lines.all(is_object)
-}
-
-/// The records of a JSON file, each with its line from 1: one object per line, blank lines skipped; or one list of
-/// objects; or one object over several lines.
-pub fn json_records(document: &Document, text: &str) -> Result<Vec<(usize, Record)>> {
-    let begin = text.trim_start();
-    if begin.starts_with('[') && !begin.lines().next().is_some_and(|line| is_json_value(line) && has_more(begin)) {
-        let list: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
-            document.broken(error.line(), format!("not a list of JSON objects: {}", without_line(&error)))
-        })?;
-        // Where the last record began, and in which line.
-        let (mut last, mut line) = (0, 1usize);
-        let record = |raw: &RawValue| {
-            let at = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-            line = line.saturating_add(text.get(last..at).unwrap_or_default().matches('\n').count());
-            last = at;
-            let record = serde_json::from_str(raw.get());
-            Ok((line, record.map_err(|e| document.broken(line, format!("not a JSON object: {}", without_line(&e))))?))
-        };
-        return list.into_iter().map(record).collect();
-    }
-    if has_more(begin)
-        && let Ok(record) = serde_json::from_str(text)
-    {
-        return Ok(vec![(1, record)]);
-    }
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let read = |(number, line)| {
-        let record = serde_json::from_str(line);
-        Ok((number, record.map_err(|e| document.broken(number, format!("not a JSON object: {}", without_line(&e))))?))
-    };
-    lines.map(read).collect()
-}
-
-fn is_json_value(line: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(line).is_ok()
-}
-
-/// Whether there is more than one line.
-fn has_more(text: &str) -> bool {
-    text.trim_end().contains('\n')
-}
-
-/// serde_json also reports a line number, which is useless where it only ever sees one line.
-fn without_line(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    format!("{} at column {}", text.split(" at line ").next().unwrap_or_default(), error.column())
 }

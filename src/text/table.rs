@@ -4,7 +4,8 @@
 use minijinja::value::Value;
 
 use super::formats::{Document, Example};
-use super::records::{Keys, Record, example_of};
+use super::notes::Notes;
+use super::records::{Columns, Keys, Record, example_of};
 use super::warning::Warning;
 use crate::error::{Error, Result};
 
@@ -15,9 +16,10 @@ pub struct Table {
     pub warnings: Vec<Warning>,
 }
 
-/// Whether the first of at least two lines names columns that are known.
-pub fn is_table(text: &str) -> bool {
-    let is_known = |separator| header(text, separator).is_some_and(|names| names.len() > 1 && known(&names).is_ok());
+/// Whether the first of at least two lines names columns that are known or chosen.
+pub fn is_table(text: &str, columns: &Columns) -> bool {
+    let fits = |names: &Vec<String>| names.len() > 1 && known(names, columns).is_ok();
+    let is_known = |separator| header(text, separator).is_some_and(|names| fits(&names));
     text.trim_end().contains('\n') && SEPARATORS.iter().any(|(separator, _)| is_known(*separator))
 }
 
@@ -26,8 +28,8 @@ fn header(text: &str, separator: u8) -> Option<Vec<String>> {
     Some(reader.headers().ok()?.iter().map(|name| name.trim().to_owned()).collect())
 }
 
-fn known(names: &[String]) -> Result<Keys, String> {
-    Keys::of(&names.iter().map(String::as_str).collect::<Vec<_>>())
+fn known<'a>(names: &[String], columns: &'a Columns) -> Result<Keys<'a>, String> {
+    Keys::of(&names.iter().map(String::as_str).collect::<Vec<_>>(), columns)
 }
 
 fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
@@ -35,18 +37,19 @@ fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
 }
 
 impl Table {
-    /// Columns that no kind of example has are ignored.
-    pub fn read(document: &Document, text: &str, tabs_first: bool) -> Result<Table> {
+    /// Columns that no kind of example has are noted.
+    pub fn read(document: &Document, text: &str, tabs_first: bool, notes: &mut Notes) -> Result<Table> {
+        let columns = &document.columns;
         let mut separators = SEPARATORS;
         if tabs_first {
             separators.swap(0, 2);
         }
         let headers =
             || separators.iter().filter_map(|(separator, name)| Some((*separator, *name, header(text, *separator)?)));
-        let Some((separator, _, names)) = headers().find(|(_, _, names)| known(names).is_ok()) else {
+        let Some((separator, _, names)) = headers().find(|(_, _, names)| known(names, columns).is_ok()) else {
             let likely = headers().max_by_key(|(separator, _, names)| (names.len(), *separator == b','));
             let (_, separator, names) = likely.unwrap_or((b',', "comma", Vec::new()));
-            let reason = known(&names).err().unwrap_or_default();
+            let reason = known(&names, columns).err().unwrap_or_default();
             return Err(
                 document.unusable(format!("the first line names the columns, with a {separator} between: {reason}"))
             );
@@ -66,7 +69,8 @@ impl Table {
             }
             let fields: Record =
                 names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field))).collect();
-            table.examples.push(example_of(fields, line).map_err(|reason| document.broken(line, reason))?);
+            let example = example_of(fields, line, columns, notes);
+            table.examples.push(example.map_err(|reason| document.broken(line, reason))?);
         }
         table.warnings.extend(first_suspect.map(|(line, inner)| {
             let message = format!(

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::chat::{ChatConfig, ChatTemplate};
+use super::formats::Conversation;
 use crate::error::{Error, Result};
 use json::Parts;
 
@@ -32,6 +33,8 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     /// Ids from this one on have no embedding.
     vocabulary: usize,
+    /// Ends what the assistant says.
+    turn_end: Option<u32>,
     /// A broken template is an error only when a conversation needs it.
     chat: Option<Result<ChatTemplate, String>>,
 }
@@ -55,12 +58,15 @@ impl Tokenizer {
                 ends.push(id);
             }
         }
-        let tokenizer = Tokenizer { parts, ends, vocabulary, chat: ChatTemplate::new(files.chat_template, chat) };
+        let chat = ChatTemplate::new(files.chat_template, chat);
+        let mut tokenizer = Tokenizer { parts, ends, vocabulary, turn_end: None, chat };
         tokenizer.check(&tokenizer.ends)?;
+        tokenizer.turn_end = tokenizer.find_turn_end();
         Ok(tokenizer)
     }
 
-    /// Returns the ids of `text`, including those that the tokenizer's post-processor adds if `special` is set.
+    /// Returns the ids of `text`, including those that the tokenizer's post-processor adds if `special` is set; what the
+    /// text already begins or ends with is not added again.
     ///
     /// One call of the crate needs about 150 bytes of memory per byte of text. If it is known how the tokenizer splits
     /// text, a long text is therefore encoded in pieces that give the same ids.
@@ -70,13 +76,13 @@ impl Tokenizer {
 
     /// Like `encode`, but in pieces of at least `bytes` bytes, so that a test can check that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
-        let mut ids = if special { self.parts.before.clone() } else { Vec::new() };
+        let mut ids = Vec::new();
         for piece in self.pieces(text, bytes) {
             let encoding = self.parts.inner.encode_fast(piece, false).map_err(|e| refusal(e.to_string()))?;
             ids.extend(encoding.get_ids());
         }
         if special {
-            ids.extend(&self.parts.after);
+            self.put_specials(&mut ids);
         }
         self.check(&ids)?;
         Ok(ids)
@@ -110,9 +116,24 @@ impl Tokenizer {
         })
     }
 
-    /// The model's chat template, or why it cannot be used; None if the model has none.
-    pub fn chat_template(&self) -> Option<&Result<ChatTemplate, String>> {
-        self.chat.as_ref()
+    pub fn has_chat_template(&self) -> bool {
+        self.chat.is_some()
+    }
+
+    /// The model's chat template, for a conversation that comes from `place`. Errors: `NoChatTemplate`, `ChatTemplate`.
+    pub fn chat_template(&self, place: &str) -> Result<&ChatTemplate> {
+        match &self.chat {
+            None => Err(Error::NoChatTemplate { place: place.to_owned() }),
+            Some(Err(reason)) => Err(Error::ChatTemplate { reason: reason.clone() }),
+            Some(Ok(template)) => Ok(template),
+        }
+    }
+
+    /// A conversation as the model reads it, followed by what precedes an answer if `add_generation_prompt` is set.
+    /// Errors: as `chat_template`, and `Conversation`.
+    pub fn render(&self, conversation: &Conversation, place: &str, add_generation_prompt: bool) -> Result<String> {
+        let text = self.chat_template(place)?.text(conversation, add_generation_prompt);
+        text.map_err(|reason| Error::Conversation { place: place.to_owned(), reason })
     }
 
     fn check(&self, ids: &[u32]) -> Result<()> {
@@ -148,14 +169,41 @@ impl Tokenizer {
         self.ends.first().copied()
     }
 
-    /// Whether this token ends a generated text. All end tokens that the three files name count.
+    /// Whether this token ends a generated text. All end tokens that the three files name count, and the one with which
+    /// the chat template ends what the assistant says: a base model's files do not name it, but its adapter learns it.
     pub fn is_stop(&self, id: u32) -> bool {
-        self.ends.contains(&id)
+        self.ends.contains(&id) || self.turn_end == Some(id)
     }
 
-    /// How many ids the post-processor adds to a text.
-    pub(super) fn specials(&self) -> usize {
-        self.parts.before.len().saturating_add(self.parts.after.len())
+    /// The token outside the model's vocabulary with which the chat template ends what the assistant says.
+    fn find_turn_end(&self) -> Option<u32> {
+        let Some(Ok(template)) = &self.chat else { return None };
+        let end = template.turn_end()?;
+        let first = self.encode(end.trim_start(), false).ok()?.first().copied()?;
+        let added = self.parts.inner.get_added_vocabulary().get_added_tokens_decoder();
+        added.contains_key(&first).then_some(first)
+    }
+
+    /// Puts around the ids of a text what the post-processor puts there, and the end-of-text token at the end. What the
+    /// ids already begin or end with is not put there again.
+    pub(super) fn surround(&self, ids: &mut Vec<u32>) -> Surrounded {
+        let (text, ends) = (ids.len(), ids.last().copied().is_some_and(|last| self.eos() == Some(last)));
+        let before = self.put_specials(ids);
+        if text == 0 || ids.last().copied() != self.eos() {
+            ids.extend(self.eos());
+        }
+        Surrounded { before, written: ends || before < self.parts.before.len() }
+    }
+
+    /// Puts around ids what the post-processor puts there, unless it is there. Returns how many were put before.
+    fn put_specials(&self, ids: &mut Vec<u32>) -> usize {
+        let Parts { before, after, .. } = &self.parts;
+        let put = if ids.starts_with(before) { 0 } else { before.len() };
+        ids.splice(0..0, before.iter().copied().take(put));
+        if !ids.ends_with(after) {
+            ids.extend(after);
+        }
+        put
     }
 
     /// Whether the next token may change the text up to this one. A byte such as `<0xE2>` is decoded together with the
@@ -170,6 +218,14 @@ impl Tokenizer {
             Some(token) => token.len() == 6 && token.starts_with("<0x"),
         }
     }
+}
+
+/// What `Tokenizer::surround` did.
+pub(super) struct Surrounded {
+    /// How many ids were put before the text.
+    pub before: usize,
+    /// Whether the text already began or ended with its special tokens.
+    pub written: bool,
 }
 
 /// Decodes ids to text while they are generated. The pieces together equal `decode` of all ids, including any U+FFFD.

@@ -45,12 +45,12 @@ impl Dataset {
         let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
         let rows = parts.base.dataset(&documents, None, settings, PAGE_LIMIT).map_err(js_error)?;
         let summary = serde_json::json!({
-            "characters": rows.characters,
-            "tokens": rows.tokens,
+            "characters": rows.counts.characters,
+            "tokens": rows.counts.tokens,
             "rows": rows.rows.len() + rows.held_out.len(),
             "heldOut": rows.held_out.len(),
             "labels": rows.labels(),
-            "tokensPerCharacter": rows.tokens as f64 / rows.characters.max(1) as f64,
+            "tokensPerCharacter": rows.counts.tokens as f64 / rows.counts.characters.max(1) as f64,
             "defaultSteps": settings.default_steps(rows.rows.len()),
             "warnings": rows.warnings,
             "preview": preview(&parts.base.tokenizer, &rows.rows, PREVIEWED),

@@ -376,7 +376,7 @@ crate::device_tests! {
         .await
         .expect("a plan");
         let loss = run::evaluate(&mut evaluator, &data.held_out, 1.0, &Control::default()).await;
-        let (loss, _) = loss.expect("a loss").expect("a loss");
+        let loss = loss.expect("a loss").and_then(|measured| measured.loss).expect("a loss");
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} is not {expected}");
     }
 

@@ -157,7 +157,7 @@ fn a_language_that_the_base_has_never_seen_gives_a_warning() {
     let line = "船は朝の港を出て、静かな海を渡って行きました。".repeat(40);
     let options = DatasetOptions { seq_len: 16, holdout: 0.1, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
     let warnings = |text: &str| {
-        let document = Document { name: "text.txt".to_string(), bytes: text.as_bytes().to_vec() };
+        let document = Document::new("text.txt", text.as_bytes().to_vec());
         Dataset::from_documents(&tokenizer(), &[document], None, &options).expect("rows").warnings
     };
     let found = warnings(&line);

@@ -11,7 +11,7 @@ use tabtune::files::safetensors::{Header, to_f32};
 use tabtune::model::{Config, Logits, Storage, Transformer};
 use tabtune::plan::Progress;
 use tabtune::text::batches::MicroBatch;
-use tabtune::text::dataset::Row;
+use tabtune::text::rows::Row;
 use tabtune::train::{StepSettings, Trainer};
 
 use crate::check::{SHAPES, close, device};

@@ -10,9 +10,9 @@ use tabtune::files::safetensors::{Header, to_f32, write};
 use tabtune::generate::{Generator, Reason, Sampling};
 use tabtune::model::{Config, Logits, Storage, Transformer};
 use tabtune::plan::Progress;
-use tabtune::run::{self, Control};
+use tabtune::run::{self, Control, Measured};
 use tabtune::text::MicroBatch;
-use tabtune::text::dataset::Row;
+use tabtune::text::rows::Row;
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, close64, device};
@@ -274,7 +274,8 @@ crate::device_tests! {
             for batch in [1, 2, many, 20] {
                 let mut evaluator = run::evaluator(&t.model, batch, seq_len).await.expect("a plan");
                 let mean = run::evaluate(&mut evaluator, &rows, 1.0, &Control::default()).await.expect("a loss");
-                let (mean, labels) = mean.expect("a loss");
+                let Measured { loss, labels } = mean.expect("a loss");
+                let mean = loss.expect("a loss");
                 assert_eq!(labels, losses[1].1);
                 assert!(
                     (mean * f64::from(labels) / losses[1].0 - 1.0).abs() < 1e-6,
@@ -284,7 +285,7 @@ crate::device_tests! {
             let nothing = [Row { ids: ids(seq_len + 1, 96, 1), labels: vec![false; seq_len], tokens: seq_len }];
             let mut evaluator = run::evaluator(&t.model, 2, seq_len).await.expect("a plan");
             let none = run::evaluate(&mut evaluator, &nothing, 1.0, &Control::default()).await.expect("a loss");
-            assert_eq!(none, Some((0.0, 0)), "rows without labels have no loss");
+            assert_eq!(none, Some(Measured { loss: None, labels: 0 }), "rows without labels have no loss");
             let whole: Vec<f32> = gradients[0].iter().map(|g| *g as f32).collect();
             close64("gradient", &whole, &gradients[1], 1e-5);
         }

@@ -13,7 +13,7 @@ use tabtune::model::{Config, Storage, Transformer};
 use tabtune::plan::Progress;
 use tabtune::random::SplitMix64;
 use tabtune::text::MicroBatch;
-use tabtune::text::dataset::Row;
+use tabtune::text::rows::Row;
 use tabtune::train::{StepResult, StepSettings, Trainer};
 
 use crate::check::{MODEL_SHAPES, close, close64, device};

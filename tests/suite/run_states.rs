@@ -36,7 +36,7 @@ fn state(bytes: Option<Vec<u8>>) -> RunState {
 fn facts(events: &[Event]) -> Vec<(u32, f64, f64, f64)> {
     let facts = events.iter().filter_map(|event| match event {
         Event::Step { step, loss, grad_norm, lr, .. } => Some((*step, *loss, *grad_norm, *lr)),
-        Event::Eval { step, loss, tokens } => Some((*step, *loss, f64::from(*tokens), -1.0)),
+        Event::Eval { step, loss, tokens } => Some((*step, loss.expect("a loss"), f64::from(*tokens), -1.0)),
         Event::Sample { step, text, .. } => Some((*step, text.len() as f64, 0.0, -3.0)),
         Event::Done { step, best_loss, best_step, .. } => {
             Some((*step, best_loss.unwrap_or(0.0), f64::from(*best_step), -2.0))

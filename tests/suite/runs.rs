@@ -158,7 +158,7 @@ crate::device_tests! {
                 for (_, bytes) in &observed.states {
                     let RunState { losses, events, .. } = RunState::from_bytes(bytes).expect("a state");
                     let evals = events.iter().filter_map(|event| match event {
-                        Event::Eval { step, loss, .. } => Some((*step, *loss)),
+                        Event::Eval { step, loss: Some(loss), .. } => Some((*step, *loss)),
                         _ => None,
                     });
                     let (step, loss) = evals.min_by(|a, b| a.1.total_cmp(&b.1)).expect("an evaluation");
@@ -304,7 +304,7 @@ crate::device_tests! {
             let (last, Observed { events, kept, .. }) = (observed.last_state(), observed);
             assert_eq!(steps_of(&events, evaluated), evaluations);
             let mut losses =
-                events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { Some(*loss) } else { None });
+                events.iter().filter_map(|event| if let Event::Eval { loss, .. } = event { *loss } else { None });
             let (base_loss, best_loss) = (losses.next(), losses.next_back());
             let expected = Event::Done { step: 5, base_loss, best_loss, best_step: 5, reason: DoneReason::Finished };
             assert_eq!(events.last(), Some(&expected));
@@ -421,7 +421,7 @@ crate::device_tests! {
         let steps = 150_000u32;
         state.events = (1..=steps).map(reported).collect();
         let other = [
-            Event::Eval { step: 1, loss: 3.5, tokens: 7 },
+            Event::Eval { step: 1, loss: Some(3.5), tokens: 7 },
             Event::Warning { code: "a".to_string(), message: "b".to_string() },
         ];
         state.events.splice(1..1, other.clone());

@@ -67,7 +67,7 @@ fn ids(text: &str) -> Vec<u32> {
 }
 
 fn document(name: &str, text: &str) -> Document {
-    Document { name: name.to_owned(), bytes: text.as_bytes().to_vec() }
+    Document::new(name, text.as_bytes().to_vec())
 }
 
 fn rows_of(name: &str, text: &str, seq_len: usize) -> Result<Rows> {
@@ -95,7 +95,10 @@ fn plain_text_is_cut_into_windows_and_the_last_is_padded() {
     let mut all = ids(text);
     all.push(EOS);
     let found = rows_of("moby.txt", text, 8).unwrap();
-    assert_eq!((found.characters, found.tokens, found.cut), (text.chars().count(), all.len() - 1, 0));
+    assert_eq!(
+        (found.counts.characters, found.counts.tokens, found.counts.cut),
+        (text.chars().count(), all.len() - 1, 0)
+    );
     assert_eq!(found.rows.len(), (all.len() - 1).div_ceil(8));
     for (at, row) in found.rows.iter().enumerate() {
         let window = &all[at * 8..all.len().min(at * 8 + 9)];
@@ -150,7 +153,7 @@ fn long_examples_lose_their_end_and_are_counted() {
     let text = "This example is a good deal longer than the row it is given.";
     let lines = [json_line(&[("text", text)]), json_line(&[("prompt", "Short?"), ("completion", "Yes.")])].join("\n");
     let found = rows_of("a.jsonl", &lines, 8).unwrap();
-    assert_eq!(found.cut, 1);
+    assert_eq!(found.counts.cut, 1);
     assert_eq!(found.rows[0].ids, ids(text)[..9]);
     assert_eq!(labels(&found.rows[0]), ids(text)[1..9]);
     assert_eq!(found.rows[0].tokens, 8);
@@ -230,13 +233,13 @@ fn a_byte_order_mark_is_not_text_and_other_encodings_are_refused() {
         rows_of("a.txt", "\u{feff}Hello there", 2).unwrap().rows,
         rows_of("a.txt", "Hello there", 2).unwrap().rows
     );
-    let latin1 = Document { name: "a.txt".to_owned(), bytes: b"caf\xe9 noir".to_vec() };
+    let latin1 = Document::new("a.txt", b"caf\xe9 noir".to_vec());
     assert_eq!(rows(&TOKENIZER, &[latin1], 2).unwrap_err(), Error::TextNotUtf8 { name: "a.txt".to_owned(), offset: 3 });
 }
 
 #[test]
 fn sizes_are_refused_before_anything_is_decoded() {
-    let documents = [document("a.txt", "twelve bytes"), Document { name: "b.txt".to_owned(), bytes: vec![0xff; 8] }];
+    let documents = [document("a.txt", "twelve bytes"), Document::new("b.txt", vec![0xff; 8])];
     let options = DatasetOptions { seq_len: 2, holdout: 0.0, holdout_at_most: None, limit_bytes: 19 };
     let error = Dataset::from_documents(&TOKENIZER, &documents, None, &options).unwrap_err();
     assert_eq!(error, Error::TextTooLarge { bytes: 20, limit: 19 });
@@ -343,7 +346,7 @@ proptest! {
     fn any_bytes_are_rows_or_an_error(
         bytes in prop::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,40}", name in "a\\.(txt|jsonl|csv)",
     ) {
-        let _ = rows(&TOKENIZER, &[Document { name: name.clone(), bytes }], 3);
+        let _ = rows(&TOKENIZER, &[Document::new(name.clone(), bytes)], 3);
         let _ = rows(&TOKENIZER, &[document(&name, &text)], 3);
     }
 }

@@ -82,7 +82,7 @@ pub fn tiny_settings(base: &Base) -> Settings {
 /// Rows of a short text.
 pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
     let text = (0..40).map(|i| format!("{} boats left on tide {i}; ", i * i % 17)).collect::<String>();
-    let documents = [Document { name: "text.txt".to_string(), bytes: text.into_bytes() }];
+    let documents = [Document::new("text.txt", text.into_bytes())];
     base.dataset(&documents, None, settings, PAGE_LIMIT).expect("rows")
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::Base;
+use tabtune::text::Columns;
 
 use crate::eval::{EvalArgs, eval};
 use crate::generate::{GenerateArgs, generate};
@@ -89,6 +90,25 @@ impl AdapterArgs {
             Some(dir) => base.with_adapter(&files::read_adapter(dir)?),
             None => Ok(base.model.clone()),
         }
+    }
+}
+
+#[derive(Args)]
+pub struct ColumnArgs {
+    /// The column or key that holds the text, if its name is not one that is known.
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// The column or key that holds the prompt; --completion-column goes with it.
+    #[arg(long, value_name = "NAME")]
+    prompt_column: Option<String>,
+    /// The column or key that holds the completion.
+    #[arg(long, value_name = "NAME")]
+    completion_column: Option<String>,
+}
+
+impl ColumnArgs {
+    pub fn columns(&self) -> Result<Columns> {
+        Columns::chosen(self.text_column.clone(), self.prompt_column.clone(), self.completion_column.clone())
     }
 }
 

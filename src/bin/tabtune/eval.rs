@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tabtune::error::Result;
-use tabtune::run::{Control, MOST_ROWS, evaluate, evaluator};
-use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
+use tabtune::run::{Control, MOST_ROWS, Measured, evaluate, evaluator};
+use tabtune::text::dataset::NOTHING_MEASURED;
+use tabtune::text::{Warning, rows};
 
-use crate::cli::{AdapterArgs, ModelArgs, setting};
+use crate::cli::{AdapterArgs, ColumnArgs, ModelArgs, setting};
 use crate::files;
 use crate::terminal::print;
 
@@ -16,6 +17,8 @@ pub struct EvalArgs {
     /// Texts: .txt, .md, .jsonl, .json, .csv, .tsv and others; see the README.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -46,23 +49,29 @@ pub async fn eval(args: EvalArgs) -> Result<()> {
     if !strength.is_finite() {
         return Err(setting("strength", strength, "a finite number"));
     }
-    let options = DatasetOptions { seq_len, holdout: 0.0, holdout_at_most: None, limit_bytes: NATIVE_LIMIT };
-    let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
-    for warning in &data.warnings {
-        eprintln!("warning[{}]: {}", warning.code, warning.message);
+    let data = rows(&base.tokenizer, &files::read_documents(&args.data, &args.columns.columns()?)?, seq_len)?;
+    for Warning { code, message } in data.all_warnings(seq_len) {
+        eprintln!("warning[{code}]: {message}");
     }
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let strength = if args.adapter.adapter.is_some() { strength } else { 0.0 };
     let measured = evaluate(&mut evaluator, &data.rows, strength, &Control::default()).await?;
-    let (loss, tokens) = measured.expect("nobody stops this evaluation");
-    if !loss.exp().is_finite() {
+    let Measured { loss, labels: tokens } = measured.expect("nobody stops this evaluation");
+    let perplexity = loss.map(f64::exp);
+    if perplexity.is_some_and(|perplexity| !perplexity.is_finite()) {
         return Err(setting("strength", strength, "a factor at which the perplexity is a finite number"));
+    }
+    if loss.is_none() {
+        eprintln!("warning[{NOTHING_MEASURED}]: no row of {seq_len} tokens has a label, so there is no loss");
     }
     if args.json {
         return print(&format!(
             "{}\n",
-            serde_json::json!({ "loss": loss, "perplexity": loss.exp(), "tokens": tokens })
+            serde_json::json!({ "loss": loss, "perplexity": perplexity, "tokens": tokens })
         ));
     }
-    print(&format!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens\n", loss.exp()))
+    match loss {
+        Some(loss) => print(&format!("loss {loss:.4} nats per token, perplexity {:.2}, {tokens} tokens\n", loss.exp())),
+        None => print("no loss: nothing was measured\n"),
+    }
 }

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::run::RunState;
-use tabtune::text::dataset::{NATIVE_LIMIT, check_size};
-use tabtune::text::formats::Document;
+use tabtune::text::{Columns, Document, NATIVE_LIMIT, check_size};
 
 pub fn io(path: &Path, error: std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), reason: error.to_string() }
 }
 
-/// Reads texts. One that is too large is refused before it is read.
-pub fn read_documents(paths: &[PathBuf]) -> Result<Vec<Document>> {
+/// Reads texts, with the columns that hold them. One that is too large is refused before it is read.
+pub fn read_documents(paths: &[PathBuf], columns: &Columns) -> Result<Vec<Document>> {
     let mut total = 0;
     for path in paths {
         total += std::fs::metadata(path).map_err(|e| io(path, e))?.len();
     }
     check_size(total, NATIVE_LIMIT)?;
     let read = |path: &PathBuf| {
-        Ok(Document { name: path.display().to_string(), bytes: std::fs::read(path).map_err(|e| io(path, e))? })
+        let (name, bytes) = (path.display().to_string(), std::fs::read(path).map_err(|e| io(path, e))?);
+        Ok(Document { name, bytes, columns: columns.clone() })
     };
     paths.iter().map(read).collect()
 }

@@ -2,19 +2,32 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tabtune::error::Result;
 use tabtune::generate::{Generator, Sampling};
+use tabtune::text::{Columns, Conversation, Prompt};
 
 use crate::cli::{AdapterArgs, ModelArgs};
+use crate::files::read_documents;
 use crate::terminal::print;
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["prompt", "chat", "messages"]))]
 pub struct GenerateArgs {
-    /// The text to continue; it is not printed.
-    #[arg(long, allow_hyphen_values = true)]
-    prompt: String,
+    /// The text to continue, taken as it is; it is not printed.
+    #[arg(long, allow_hyphen_values = true, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// A user's message to answer: the model's chat template writes it as the model learnt to read it.
+    #[arg(long, allow_hyphen_values = true, value_name = "TEXT")]
+    chat: Option<String>,
+    /// The system's message before --chat.
+    #[arg(long, allow_hyphen_values = true, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+    /// A whole conversation to answer: a JSON list of messages, or an object with `messages`.
+    #[arg(long, value_name = "FILE")]
+    messages: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -36,8 +49,26 @@ pub struct GenerateArgs {
     seed: u64,
 }
 
+impl GenerateArgs {
+    fn conversation(&self) -> Result<Option<Conversation>> {
+        let system = self.system.as_deref();
+        if let Some(message) = &self.chat {
+            return Ok(Some(Conversation::of_user(message, system)));
+        }
+        let documents = read_documents(self.messages.as_slice(), &Columns::Known)?;
+        documents.first().map(Conversation::of_file).transpose()
+    }
+}
+
 pub async fn generate(args: GenerateArgs) -> Result<()> {
+    let conversation = args.conversation()?;
     let base = args.model.load().await?;
+    let prompt = match &conversation {
+        Some(conversation) => Prompt::Conversation(conversation),
+        None => Prompt::Text(args.prompt.as_deref().unwrap_or_default()),
+    };
+    // A prompt that cannot be used is refused before the plans are made.
+    prompt.ids(&base.tokenizer)?;
     let generator = Generator::new(&args.adapter.attach(&base)?).await?;
     let sampling = Sampling {
         max_tokens: args.max_tokens,
@@ -54,7 +85,7 @@ pub async fn generate(args: GenerateArgs) -> Result<()> {
             *printed = print(piece);
         }
     };
-    generator.generate(&base.tokenizer, &args.prompt, &sampling, &mut emit, &|| printed.borrow().is_ok()).await?;
+    generator.generate(&base.tokenizer, prompt, &sampling, &mut emit, &|| printed.borrow().is_ok()).await?;
     printed.into_inner()?;
     if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) }
 }

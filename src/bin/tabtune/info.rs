@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use tabtune::error::Result;
 use tabtune::run::{self, Base, Settings};
-use tabtune::text::dataset::NATIVE_LIMIT;
+use tabtune::text::{Columns, NATIVE_LIMIT};
 
-use crate::cli::ModelArgs;
+use crate::cli::{ColumnArgs, ModelArgs};
 use crate::terminal::print;
 use crate::{files, preview};
 
@@ -22,6 +22,8 @@ pub struct InfoArgs {
     /// Texts: how many rows they make, and the first rows token by token.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
 pub async fn info(args: InfoArgs) -> Result<()> {
@@ -35,7 +37,7 @@ pub async fn info(args: InfoArgs) -> Result<()> {
         lines.push(about_adapter(&base, dir)?);
     }
     if !args.data.is_empty() {
-        lines.extend(about_text(&base, &args.data)?);
+        lines.extend(about_text(&base, &args.data, &args.columns.columns()?)?);
     }
     lines.push(String::new());
     print(&lines.join("\n"))
@@ -80,13 +82,13 @@ fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
     ))
 }
 
-fn about_text(base: &Base, paths: &[PathBuf]) -> Result<Vec<String>> {
+fn about_text(base: &Base, paths: &[PathBuf], columns: &Columns) -> Result<Vec<String>> {
     let settings = Settings::defaults(&base.model.config, base.model.device.software);
-    let data = base.dataset(&files::read_documents(paths)?, None, &settings, NATIVE_LIMIT)?;
+    let data = base.dataset(&files::read_documents(paths, columns)?, None, &settings, NATIVE_LIMIT)?;
     let counts = format!(
         "{} characters, {} tokens, {} rows of {} to train on, {} held out",
-        data.characters,
-        data.tokens,
+        data.counts.characters,
+        data.counts.tokens,
         data.rows.len(),
         settings.seq_len,
         data.held_out.len()

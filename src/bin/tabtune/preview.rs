@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 
-use tabtune::text::dataset::Row;
 use tabtune::text::preview::{PreviewRow, preview};
+use tabtune::text::rows::Row;
 use tabtune::text::tokenizer::Tokenizer;
 
 /// How many rows are shown.

@@ -3,24 +3,33 @@
 use super::Run;
 use crate::error::Result;
 use crate::run::control::Wish;
-use crate::run::evaluate::evaluate;
+use crate::run::evaluate::{Measured, evaluate};
 use crate::run::event::Event;
+use crate::text::dataset::NOTHING_MEASURED;
 
 impl Run<'_> {
     /// Measures the held-out losses that every later one is compared with.
     pub(super) async fn measure_start(&mut self, started_from_adapter: bool) -> Result<()> {
         let base = self.held_out_loss_unless_stopped(0.0).await?;
-        let base = base.filter(|(loss, _)| self.is_finite(0, *loss));
-        if let Some((loss, tokens)) = base {
-            self.log.report(Event::Eval { step: 0, loss, tokens });
-        }
-        self.losses.base = base.map(|(loss, _)| loss);
+        self.losses.base = base.and_then(|base| self.report(0, base));
         self.losses.start = self.losses.base;
+        if base.is_some_and(|base| base.loss.is_none()) && !self.job.data.warned_of(NOTHING_MEASURED) {
+            self.log
+                .warn(NOTHING_MEASURED, "the held-out rows have no label, so their loss is not measured".to_string());
+        }
         if started_from_adapter {
-            let start = self.held_out_loss_unless_stopped(1.0).await?.map(|(loss, _)| loss);
+            let start = self.held_out_loss_unless_stopped(1.0).await?.and_then(|start| start.loss);
             self.losses.start = start.filter(|loss| self.is_finite(0, *loss));
         }
         Ok(())
+    }
+
+    /// Reports a held-out loss, unless it is a number that is not finite, and returns it.
+    fn report(&mut self, step: u32, Measured { loss, labels }: Measured) -> Option<f64> {
+        if loss.is_none_or(|loss| self.is_finite(step, loss)) {
+            self.log.report(Event::Eval { step, loss, tokens: labels });
+        }
+        loss.filter(|loss| loss.is_finite())
     }
 
     /// Whether a loss is finite. Warns if it is not.
@@ -62,20 +71,18 @@ impl Run<'_> {
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         let device = &self.job.base.model.device;
         self.snapshots.take(device, &self.learner.params());
-        let Some((loss, tokens)) = self.held_out_loss(1.0).await? else { return Ok(()) };
-        let is_lowest = self.losses.add(step, loss);
-        if self.is_finite(step, loss) {
-            self.log.report(Event::Eval { step, loss, tokens });
-        }
+        let Some(measured) = self.held_out_loss(1.0).await? else { return Ok(()) };
+        let is_lowest = self.losses.add(step, measured.loss);
+        let loss = self.report(step, measured);
         if is_lowest {
             let flat = self.snapshots.read(device).await?;
-            self.keeper.keep(&self.job, &self.learner, step, Some(loss), flat).await?;
+            self.keeper.keep(&self.job, &self.learner, step, loss, flat).await?;
         }
         Ok(())
     }
 
     /// Measures the held-out loss again after a pause.
-    async fn held_out_loss_unless_stopped(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
+    async fn held_out_loss_unless_stopped(&mut self, strength: f32) -> Result<Option<Measured>> {
         loop {
             let loss = self.held_out_loss(strength).await?;
             if loss.is_some() || self.job.control.wish() != Wish::Pause {
@@ -85,7 +92,7 @@ impl Run<'_> {
         }
     }
 
-    async fn held_out_loss(&mut self, strength: f32) -> Result<Option<(f64, u32)>> {
+    async fn held_out_loss(&mut self, strength: f32) -> Result<Option<Measured>> {
         let held_out = &self.job.data.held_out;
         if held_out.is_empty() {
             return Ok(None);

@@ -16,7 +16,7 @@ impl ChatTemplate {
         let mut spans: Vec<Range<usize>> = Vec::new();
         let placeholder = unused_char(text);
         for (at, message) in conversation.messages.iter().enumerate() {
-            if !conversation.is_learnt(at) {
+            if conversation.learnt.get(at) != Some(&true) {
                 continue;
             }
             let previous_end = spans.last().map_or(0, |span| span.end);

@@ -76,7 +76,7 @@ fn a_conversation_is_one_row_that_trains_on_what_the_assistant_says() {
     assert_eq!(found.rows[0].ids, padded(all.clone(), 101));
     assert_eq!(found.rows[0].tokens, all.len());
     assert_eq!(labels(&found.rows[0]), [ids("A friend."), vec![2], ids("Thank you."), vec![2]].concat());
-    assert_eq!((found.tokens, found.cut), (all.len(), 0));
+    assert_eq!((found.counts.tokens, found.counts.cut), (all.len(), 0));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn long_conversations_lose_their_end_and_are_counted() {
     for seq_len in 1..whole.tokens {
         let found = rows_of(&tokenizer, &line(&exchange()), seq_len).unwrap();
         let row = &found.rows[0];
-        assert_eq!(found.cut, usize::from(whole.tokens > seq_len + 1));
+        assert_eq!(found.counts.cut, usize::from(whole.tokens > seq_len + 1));
         assert_eq!((&row.ids[..], &row.labels[..]), (&whole.ids[..=seq_len], &whole.labels[..seq_len]), "{seq_len}");
     }
     let options = DatasetOptions { seq_len: 4, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
@@ -112,7 +112,7 @@ fn a_model_without_a_template_refuses_conversations_and_nothing_else() {
     let tokenizer = folder(None, Some(json!({"eos_token": "<|endoftext|>"})));
     let lines = format!("{}\n\n{}\n", json!({"text": "Alone."}), line(&exchange()));
     let error = rows_of(&tokenizer, &lines, 8).unwrap_err();
-    assert_eq!(error, Error::NoChatTemplate { name: "a.jsonl".to_owned(), line: 3 });
+    assert_eq!(error, Error::NoChatTemplate { place: "`a.jsonl`, line 3".to_owned() });
     assert!(error.hint().contains("\"prompt\" and \"completion\""));
     assert!(rows_of(&tokenizer, r#"{"text": "Alone."}"#, 1).is_ok());
 }
@@ -124,12 +124,12 @@ fn a_template_that_refuses_is_an_error_with_the_line() {
     let error = rows_of(&with_template(source), &lines, 8).unwrap_err();
     assert_eq!(
         error,
-        Error::Conversation { name: "a.jsonl".to_owned(), line: 2, reason: "The user speaks first".to_owned() }
+        Error::Conversation { place: "`a.jsonl`, line 2".to_owned(), reason: "The user speaks first".to_owned() }
     );
     // An error from Jinja itself names the line of the template.
     let error = rows_of(&with_template("\n\n{{ messages[0].content + 1 }}"), &line(&exchange()), 8).unwrap_err();
     assert!(
-        matches!(&error, Error::Conversation { line: 1, reason, .. } if reason.contains(":3") || reason.contains('+')),
+        matches!(&error, Error::Conversation { reason, .. } if reason.contains(":3") || reason.contains('+')),
         "{error:?}"
     );
 }
@@ -160,9 +160,7 @@ fn a_template_that_cannot_be_used_is_an_error_only_for_conversations() {
 fn the_file_takes_precedence_over_the_config_and_default_over_other_names() {
     let text = |template: Option<&str>, config: Value| {
         let tokenizer = folder(template, Some(config));
-        tokenizer
-            .chat_template()
-            .map(|template| template.as_ref().unwrap().text(&conversation(&exchange()), false).unwrap())
+        tokenizer.chat_template("a test").ok().map(|template| template.text(&conversation(&exchange()), false).unwrap())
     };
     let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "chosen"}]);
     assert_eq!(text(None, json!({"chat_template": "one"})).as_deref(), Some("one"));

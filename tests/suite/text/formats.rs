@@ -11,7 +11,7 @@ use super::{TOKENIZER, document, json_line, rows_of};
 const LINES: &str = "{\"text\": \"One sheet of sail.\"}\n{\"text\": \"Two lengths of rope.\"}\n";
 
 fn bytes(name: &str, bytes: &[u8]) -> Document {
-    Document { name: name.to_owned(), bytes: bytes.to_vec() }
+    Document::new(name, bytes.to_vec())
 }
 
 fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {

@@ -131,7 +131,7 @@ fn hostile_chat_templates_are_refused_soon() {
         let tokenizer = with_template(&source);
         let line = document("a.jsonl", r#"{"messages": [{"role": "user", "content": "Hi"}]}"#);
         let error = soon(what, || rows(&tokenizer, &[line], 8));
-        let Error::Conversation { line: 1, reason, .. } = &error else { panic!("{what}: {error:?}") };
+        let Error::Conversation { reason, .. } = &error else { panic!("{what}: {error:?}") };
         assert!(reason.contains(expected), "{what}: expected `{expected}`, found `{reason}`");
     }
 }

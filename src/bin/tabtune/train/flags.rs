@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::ModelArgs;
+use crate::cli::{ColumnArgs, ModelArgs};
 
 #[derive(Args)]
 pub struct TrainArgs {
     /// Texts: .txt, .md, .jsonl, .json, .csv, .tsv and others; see the README.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub data: Vec<PathBuf>,
+    #[command(flatten)]
+    pub columns: ColumnArgs,
     /// The folder that PEFT's two files are written to.
     #[arg(long, value_name = "ADAPTER_DIR")]
     pub out: PathBuf,

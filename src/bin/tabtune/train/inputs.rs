@@ -20,14 +20,15 @@ pub struct Inputs {
 
 impl Inputs {
     pub fn read(args: &TrainArgs) -> Result<Inputs> {
+        let columns = args.columns.columns()?;
         Ok(Inputs {
             init: args.init.as_deref().map(read_adapter).transpose()?,
             resumed: args.resume.as_deref().map(read_run_state).transpose()?,
-            documents: read_documents(&args.data)?,
+            documents: read_documents(&args.data, &columns)?,
             eval_documents: args
                 .eval_data
                 .as_ref()
-                .map(|path| read_documents(std::slice::from_ref(path)))
+                .map(|path| read_documents(std::slice::from_ref(path), &columns))
                 .transpose()?,
         })
     }

@@ -40,10 +40,12 @@ impl Screen {
                 let left = Duration::from_millis(*eta_ms as u64).as_secs();
                 self.bar.set_message(format!("loss {loss:.3}  {tokens_per_second:.0} tokens/s  {left} s left"));
             }
-            Event::Eval { step: 0, loss, tokens } => {
+            // The warning `nothing_measured` says it once.
+            Event::Eval { loss: None, .. } => {}
+            Event::Eval { step: 0, loss: Some(loss), tokens } => {
                 self.say(format!("held-out loss of the base {loss:.4} over {tokens} tokens"));
             }
-            Event::Eval { step, loss, .. } => self.say(format!("step {step}: held-out loss {loss:.4}")),
+            Event::Eval { step, loss: Some(loss), .. } => self.say(format!("step {step}: held-out loss {loss:.4}")),
             Event::Sample { step, prompt, text } => self.say(format!("step {step}: {prompt}{text}")),
             // The last line of the run says it.
             Event::Warning { code, .. } if code == "non_finite" => {}

@@ -1,0 +1,67 @@
+//! What generation continues: a text as it is, or a conversation that the chat template renders.
+
+use minijinja::value::Value;
+
+use super::formats::{Conversation, Document};
+use super::json_records::json_records;
+use super::records::{conversation_of, message};
+use super::tokenizer::Tokenizer;
+use crate::error::Result;
+
+/// Where the conversation comes from, in errors.
+const PLACE: &str = "the prompt";
+
+#[derive(Debug, Clone, Copy)]
+pub enum Prompt<'a> {
+    /// Taken as it is.
+    Text(&'a str),
+    /// Rendered up to where the assistant answers.
+    Conversation(&'a Conversation),
+}
+
+impl<'a> From<&'a str> for Prompt<'a> {
+    fn from(text: &'a str) -> Self {
+        Prompt::Text(text)
+    }
+}
+
+impl Prompt<'_> {
+    /// The ids that generation continues. Errors: `NoChatTemplate`, `ChatTemplate`, `Conversation`, `Tokenizer`.
+    pub fn ids(self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+        match self {
+            Prompt::Text(text) => tokenizer.encode(text, true),
+            Prompt::Conversation(conversation) => {
+                let text = tokenizer.render(conversation, PLACE, true)?;
+                tokenizer.encode(&text, false)
+            }
+        }
+    }
+}
+
+impl Conversation {
+    /// A user's message, after the system's if there is one.
+    pub fn of_user(words: &str, system: Option<&str>) -> Conversation {
+        let system = system.map(|system| message("system", system));
+        Conversation { messages: system.into_iter().chain([message("user", words)]).collect(), ..Default::default() }
+    }
+
+    /// The conversation of a JSON file: a list of messages, or a record of `messages`. Errors: `DataLine`,
+    /// `DataFormat`, and those of unreadable text.
+    pub fn of_file(document: &Document) -> Result<Conversation> {
+        let text = document.text()?;
+        if let Ok(messages) = serde_json::from_str::<Vec<Value>>(&text) {
+            let record = [("messages".to_owned(), Value::from(messages))].into_iter().collect();
+            return conversation_of(record, 1).map_err(|reason| document.broken(1, reason));
+        }
+        let mut records = json_records(document, &text)?.into_iter();
+        match (records.next(), records.next()) {
+            (Some((line, record)), None) => {
+                conversation_of(record, line).map_err(|reason| document.broken(line, reason))
+            }
+            (_, more) => {
+                let found = if more.is_some() { "several records" } else { "no record" };
+                Err(document.unusable(format!("expected one list of messages, but found {found}")))
+            }
+        }
+    }
+}
