@@ -1,10 +1,12 @@
 //! What generation continues: a text as it is, or a conversation that the chat template renders.
 
+use std::collections::BTreeMap;
+
 use minijinja::value::Value;
 
 use super::formats::{Conversation, Document};
 use super::json_records::json_records;
-use super::records::{conversation_of, message};
+use super::records::{conversation_of, message, role};
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
 
@@ -49,9 +51,11 @@ impl Conversation {
     /// `DataFormat`, and those of unreadable text.
     pub fn of_file(document: &Document) -> Result<Conversation> {
         let text = document.text()?;
-        if let Ok(messages) = serde_json::from_str::<Vec<Value>>(&text) {
-            let record = [("messages".to_owned(), Value::from(messages))].into_iter().collect();
-            return conversation_of(record, 1).map_err(|reason| document.broken(1, reason));
+        if let Ok(messages) = serde_json::from_str::<Vec<Value>>(&text)
+            && messages.first().is_some_and(|first| role(first).is_some())
+        {
+            let fields = BTreeMap::from([("messages".to_owned(), Value::from(messages))]);
+            return conversation_of(fields.into(), 1).map_err(|reason| document.broken(1, reason));
         }
         let mut records = json_records(document, &text)?.into_iter();
         match (records.next(), records.next()) {

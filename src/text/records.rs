@@ -8,7 +8,18 @@ use super::formats::{Conversation, Example};
 use super::notes::Notes;
 use crate::error::{Error, Result};
 
-pub type Record = BTreeMap<String, Value>;
+#[derive(Debug, Default)]
+pub struct Record {
+    pub fields: BTreeMap<String, Value>,
+    /// Keys whose values hold a number that JSON does not have, such as Python's NaN, with its name and its column.
+    pub not_finite: BTreeMap<String, String>,
+}
+
+impl From<BTreeMap<String, Value>> for Record {
+    fn from(fields: BTreeMap<String, Value>) -> Record {
+        Record { fields, not_finite: BTreeMap::new() }
+    }
+}
 
 /// Which columns of a table, or keys of a record, hold the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,6 +117,16 @@ impl<'a> Keys<'a> {
             Keys::Turns => vec!["conversations"],
         }
     }
+
+    /// What is read as well where it is given.
+    fn optional(self) -> &'static [&'static str] {
+        match self {
+            Keys::Text(_) => &[],
+            Keys::Pair { .. } | Keys::Messages => &["tools"],
+            Keys::Task => &["input"],
+            Keys::Turns => &["tools", "system"],
+        }
+    }
 }
 
 pub fn quoted(names: &[&str], between: &str) -> String {
@@ -114,10 +135,15 @@ pub fn quoted(names: &[&str], between: &str) -> String {
 
 /// Null counts as absent: joined data sets are full of it. What is not read is noted.
 pub fn example_of(mut record: Record, line: usize, columns: &Columns, notes: &mut Notes) -> Result<Example, String> {
-    record.retain(|_, value| !value.is_none());
-    let names: Vec<&str> = record.keys().map(String::as_str).collect();
+    let Record { fields, not_finite } = &mut record;
+    fields.retain(|_, value| !value.is_none());
+    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
     let keys = Keys::of(&names, columns)?;
-    let mut take = |key: &str| record.remove(key).unwrap_or_default();
+    let may_read = keys.needed().into_iter().chain(keys.optional().iter().copied());
+    if let Some((key, found)) = may_read.filter_map(|key| not_finite.get_key_value(key)).next() {
+        return Err(format!("`{key}` holds {found}, which is no value of JSON; write null where there is none"));
+    }
+    let mut take = |key: &str| fields.remove(key).unwrap_or_default();
     let given = |value: Value| Some(value).filter(|value| !value.is_undefined());
     let example = match keys {
         Keys::Text(text) => Example::Text(string(text, &take(text))?),
@@ -150,7 +176,7 @@ pub fn example_of(mut record: Record, line: usize, columns: &Columns, notes: &mu
         }
     };
     notes.tasks = notes.tasks.saturating_add(usize::from(matches!(example, Example::Task { .. })));
-    notes.unread.extend(record.into_keys());
+    notes.unread.extend(record.fields.into_keys());
     Ok(example)
 }
 

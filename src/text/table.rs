@@ -1,6 +1,8 @@
 //! Tables: a header that names the columns, and a record per line. The separator is found by looking: comma, semicolon,
 //! tab or bar, whichever makes the header name columns that are known.
 
+use std::collections::BTreeMap;
+
 use minijinja::value::Value;
 
 use super::formats::{Document, Example};
@@ -67,9 +69,8 @@ impl Table {
                 suspects = suspects.saturating_add(1);
                 first_suspect.get_or_insert((line, inner));
             }
-            let fields: Record =
-                names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field))).collect();
-            let example = example_of(fields, line, columns, notes);
+            let fields = names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field)));
+            let example = example_of(Record::from(fields.collect::<BTreeMap<_, _>>()), line, columns, notes);
             table.examples.push(example.map_err(|reason| document.broken(line, reason))?);
         }
         table.warnings.extend(first_suspect.map(|(line, inner)| {

@@ -4,9 +4,11 @@
 mod batches;
 mod chat;
 mod conformance;
+mod examples;
 mod formats;
 mod hostile;
 mod preview;
+mod prompts;
 mod tokenizer;
 
 use std::sync::LazyLock;

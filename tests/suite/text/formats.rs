@@ -181,7 +181,8 @@ fn a_quote_that_does_not_close_is_named_with_its_line() {
         "text,x\n\"a\",\"b\"",
         "text\n5\" pipe\n",
     ] {
-        assert_eq!(codes(&rows_of("a.csv", fine, 8).unwrap()), [""; 0], "{fine}");
+        let found = rows_of("a.csv", fine, 8).unwrap();
+        assert!(!codes(&found).contains(&"line_in_field"), "{fine}");
     }
     let swallowed = "prompt,completion\na,\"b\nc,d\ne\",f\n".replace("e\",f", "e\"");
     let found = rows_of("a.csv", &swallowed, 16).unwrap();

@@ -132,8 +132,8 @@ fn the_post_processor_adds_its_tokens_once() {
         }
         let line = document("a.jsonl", &json_line(&[("prompt", "a"), ("completion", " b")]));
         let row = &rows(&tokenizer, &[line], 7).unwrap().rows[0];
-        assert_eq!(row.ids, padded([vec![1], ids("a"), vec![2, 0], ids(" b"), vec![EOS]].concat(), 8));
-        assert_eq!(labels(row), [ids(" b"), vec![EOS]].concat());
+        assert_eq!(row.ids, padded([vec![1], ids("a b"), vec![2, EOS]].concat(), 8));
+        assert_eq!(labels(row), [ids(" b"), vec![2, EOS]].concat());
     }
 }
 
