@@ -149,8 +149,8 @@ impl Error {
             Error::DataFormat { .. } => "Use text, JSON Lines or tables as the README describes them.",
             Error::NoChatTemplate { .. } => {
                 "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in \
-                 tokenizer_config.json), or use plain prompts: \"prompt\" and \"completion\" to train, a prompt that is \
-                 taken as it is to generate."
+                 tokenizer_config.json), or use plain prompts: \"prompt\" and \"completion\" to train, a prompt that \
+                 is taken as it is to generate."
             }
             Error::Conversation { .. } => {
                 "Change the roles or their order to what this model expects (some take no system message, most want \

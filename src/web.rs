@@ -25,11 +25,18 @@ use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
 use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Phase, Settings, Wish};
+use crate::text::{Conversation, Document, Prompt};
 
 /// How many parameters a model has that is described by this config.json. Nothing of the model is loaded.
 #[wasm_bindgen(js_name = modelSize)]
 pub fn model_size(config: &[u8]) -> Js<f64> {
     Ok(parameters(&Config::parse(config).map_err(js_error)?))
+}
+
+/// The names of the columns of a table, or the keys of the first record; none for running text.
+#[wasm_bindgen(js_name = columnNames)]
+pub fn column_names(name: &str, bytes: Vec<u8>) -> Js<JsValue> {
+    Ok(to_js(&Document::new(name, bytes).column_names().map_err(js_error)?))
 }
 
 /// A `usize` of wasm ends at four billion.
@@ -40,7 +47,7 @@ fn parameters(config: &Config) -> f64 {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GenerateOptions {
-    prompt: String,
+    prompt: PromptOption,
     adapter: bool,
     strength: f32,
     seed: u64,
@@ -48,6 +55,14 @@ struct GenerateOptions {
     temperature: f64,
     top_k: usize,
     top_p: f64,
+}
+
+/// A text that is taken as it is, or messages for the chat template.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PromptOption {
+    Text(String),
+    Messages(Vec<serde_json::Value>),
 }
 
 /// The adapter that the last run kept or that was loaded, attached and ready to generate with.
@@ -112,6 +127,7 @@ impl Engine {
             "layers": config.layers,
             "heads": config.heads.query,
             "weightBytes": base.model.weight_bytes(),
+            "chatTemplate": base.tokenizer.has_chat_template(),
             "device": { "software": device.software, "name": device.name, "maxBindingBytes": device.max_binding },
         }))
     }
@@ -142,7 +158,7 @@ impl Engine {
         Ok(spec.parameters(config) as f64)
     }
 
-    /// Turns `[{ name, bytes }]` into rows for this model.
+    /// Turns `[{ name, bytes, columns }]` into rows for this model.
     pub fn dataset(&self, documents: Array, settings: JsValue) -> Js<Dataset> {
         Dataset::new(&self.0, &documents, &from_js("settings", settings)?)
     }
@@ -240,10 +256,16 @@ impl Parts {
         let control = self.new_control();
         let mut emit = |piece: &str| call(on_piece, &piece.into());
         let go_on = || !control.ends();
-        let generated = generator
-            .generate(&self.base.tokenizer, &o.prompt, &sampling, &mut emit, &go_on)
-            .await
-            .map_err(js_error)?;
+        let conversation;
+        let prompt = match o.prompt {
+            PromptOption::Text(ref text) => Prompt::Text(text),
+            PromptOption::Messages(messages) => {
+                conversation = Conversation::of_messages(messages).map_err(js_error)?;
+                Prompt::Conversation(&conversation)
+            }
+        };
+        let tokenizer = &self.base.tokenizer;
+        let generated = generator.generate(tokenizer, prompt, &sampling, &mut emit, &go_on).await.map_err(js_error)?;
         let Generated { text, tokens, reason } = generated;
         let reason = match reason {
             Reason::Eos => "eos",

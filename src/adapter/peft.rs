@@ -19,6 +19,8 @@ use crate::model::{Config, Family, Target};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
+/// What the header of the weights notes of an adapter that was trained on conversations.
+const TRAINED_ON: (&str, &str) = ("trained_on", "conversations");
 /// The longest header of an adapter that is read, in bytes: several times what every linear of the largest model needs.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
@@ -41,8 +43,9 @@ pub struct AdapterFiles {
 }
 
 impl AdapterFiles {
-    /// The files of `adapter` with parameters `flat`, made for the base model `base`.
-    pub fn new(adapter: &Adapter, flat: &[f32], base: &str) -> AdapterFiles {
+    /// The files of `adapter` with parameters `flat`, made for the base model `base`. `is_chat` notes that it was
+    /// trained on conversations, so that whoever asks it something else is told.
+    pub fn new(adapter: &Adapter, flat: &[f32], base: &str, is_chat: bool) -> AdapterFiles {
         let spec = adapter.spec.folded();
         // Every field is written, so that older readers with other defaults compute the same.
         let config = json!({
@@ -77,10 +80,11 @@ impl AdapterFiles {
                 })
             })
             .collect();
-        let metadata = [
+        let mut metadata = vec![
             ("format".to_string(), "pt".to_string()),
             ("producer".to_string(), concat!("tabtune ", env!("CARGO_PKG_VERSION")).to_string()),
         ];
+        metadata.extend(is_chat.then(|| (TRAINED_ON.0.to_string(), TRAINED_ON.1.to_string())));
         AdapterFiles { config: format!("{config:#}"), weights: write(&tensors, &metadata) }
     }
 
@@ -93,6 +97,13 @@ impl AdapterFiles {
             Adapter::new(device, config, AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()))?;
         let flat = adapter.flat(&pairs)?;
         Ok((adapter, flat))
+    }
+
+    /// Whether the files say that the adapter was trained on conversations; those of other programs never do. Errors:
+    /// `Safetensors`.
+    pub fn is_chat(&self) -> Result<bool> {
+        let noted = |(key, value): &(String, String)| (key.as_str(), value.as_str()) == TRAINED_ON;
+        Ok(self.header()?.metadata.iter().any(noted))
     }
 
     /// The SHA-256 of the weights' file, in hexadecimal.

@@ -55,7 +55,7 @@ impl<'a> Keeper<'a> {
         loss: Option<f64>,
         flat: Vec<f32>,
     ) -> Result<()> {
-        let files = learner.export(&job.base.model, &flat, &job.base.name).await?;
+        let files = learner.export(&job.base.model, &flat, &job.base.name, job.data.is_chat).await?;
         self.prepare(job, learner).await?;
         if let (Some(check), Files::Adapter(files)) = (&self.check, &files) {
             check.run(&job.base.model.device, &flat, files).await?;

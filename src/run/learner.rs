@@ -96,10 +96,10 @@ impl Learner {
         }
     }
 
-    /// The files for the parameters `flat`, which are in this layout.
-    pub async fn export(&self, model: &Transformer, flat: &[f32], base: &str) -> Result<Files> {
+    /// The files for the parameters `flat`, which are in this layout. `is_chat`: conversations were learnt.
+    pub async fn export(&self, model: &Transformer, flat: &[f32], base: &str, is_chat: bool) -> Result<Files> {
         match self {
-            Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, base))),
+            Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, base, is_chat))),
             Learner::Full(full) => Ok(Files::Checkpoint(full.checkpoint(model, flat).await?)),
         }
     }

@@ -23,8 +23,8 @@ impl Samples {
         Ok(())
     }
 
-    /// How the adapter currently continues the prompt, which is a user's message if conversations are learnt; `None` if a
-    /// stop interrupts it.
+    /// How the adapter currently continues the prompt, which is a user's message if conversations are learnt; `None` if
+    /// a stop interrupts it.
     pub async fn take(&self, job: &Job<'_>) -> Result<Option<String>> {
         let Some(generator) = &self.generator else {
             return Err(Error::Internal { what: "a sample was due before its plans were made".to_string() });

@@ -77,8 +77,8 @@ impl Dataset {
         }
         if !held_out.is_empty() && labels(&held_out) == 0 {
             let message = format!(
-                "the {} rows held out have no label, so there is no held-out loss to measure; put other examples at the \
-                 end, hold out more, or give a file to evaluate on",
+                "the {} rows held out have no label, so there is no held-out loss to measure; put other examples at \
+                 the end, hold out more, or give a file to evaluate on",
                 held_out.len()
             );
             warnings.push(Warning { code: NOTHING_MEASURED, message });
@@ -100,7 +100,8 @@ fn nothing_to_learn(documents: &[Document], warnings: &[Warning], seq_len: usize
     let name = documents.first().map_or(String::new(), |d| d.name.clone());
     let said: String = warnings.iter().map(|warning| format!("; {}", warning.message)).collect();
     let reason = format!(
-        "no row of {seq_len} tokens has a label to learn from: prompts fill the rows, or the assistant says nothing{said}"
+        "no row of {seq_len} tokens has a label to learn from: prompts fill the rows, or the assistant says \
+         nothing{said}"
     );
     Error::DataFormat { name, reason }
 }

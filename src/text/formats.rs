@@ -3,9 +3,10 @@
 
 use minijinja::value::Value;
 
+use super::columns::Columns;
 use super::json_records::{is_json_lines, json_records};
 use super::notes::Notes;
-use super::records::{Columns, Record, example_of};
+use super::records::{Record, example_of};
 use super::table::{Table, is_table};
 use super::warning::Warning;
 use crate::error::{Error, Result};
@@ -63,7 +64,7 @@ pub struct Conversation {
 
 /// The form of a file.
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+pub(super) enum Form {
     Prose,
     Json,
     Table,
@@ -104,38 +105,40 @@ impl Document {
         Document { name: name.into(), bytes: bytes.into(), columns: Columns::Known }
     }
 
+    pub(super) fn has_ending(&self, wanted: &str) -> bool {
+        self.name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case(wanted))
+    }
+
+    /// The form that the ending says, and that of the content if the ending is not known. A name without an ending is
+    /// that of running text.
+    pub(super) fn form(&self, text: &str) -> Form {
+        let Some((_, ending)) = self.name.rsplit_once('.') else { return Form::Prose };
+        Form::of_ending(&ending.to_ascii_lowercase()).unwrap_or_else(|| Form::of_content(text, &self.columns))
+    }
+
+    /// Says it if a file is read as something that only its content suggests, or is not what its content suggests.
+    fn doubt(&self, form: Form, text: &str) -> Option<Warning> {
+        let known = self.name.rsplit_once('.').and_then(|(_, ending)| Form::of_ending(&ending.to_ascii_lowercase()));
+        if form != Form::Prose {
+            let message = format!("`{}` was read as {}, by its content", self.name, form.name());
+            return known.is_none().then_some(Warning { code: "read_as", message });
+        }
+        let looks = Form::of_content(text, &self.columns);
+        let message = format!(
+            "`{}` is learnt as running text, braces and separators included, but looks like {}: give it as a {} file \
+             to train on the records",
+            self.name,
+            looks.name(),
+            if looks == Form::Json { ".jsonl" } else { ".csv" }
+        );
+        (looks != Form::Prose).then_some(Warning { code: "looks_like_records", message })
+    }
+
     /// Errors: `text_not_utf8`, `not_text`, `data_line` with the line number (from 1), `data_format`.
     pub fn read(&self) -> Result<Reading> {
         let text = self.text()?;
-        let ending = self.name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-        let known = ending.as_deref().and_then(Form::of_ending);
-        let looks = || Form::of_content(&text, &self.columns);
-        let mut warnings = Vec::new();
-        let form = match (known, &ending) {
-            (Some(Form::Prose), _) | (None, None) => {
-                let looks = looks();
-                if looks != Form::Prose {
-                    let message = format!(
-                        "`{}` is learnt as running text, braces and separators included, but looks like {}: give \
-                         it as a {} file to train on the records",
-                        self.name,
-                        looks.name(),
-                        if looks == Form::Json { ".jsonl" } else { ".csv" }
-                    );
-                    warnings.push(Warning { code: "looks_like_records", message });
-                }
-                Form::Prose
-            }
-            (Some(known), _) => known,
-            (None, Some(_)) => {
-                let looks = looks();
-                if looks != Form::Prose {
-                    let message = format!("`{}` was read as {}, by its content", self.name, looks.name());
-                    warnings.push(Warning { code: "read_as", message });
-                }
-                looks
-            }
-        };
+        let form = self.form(&text);
+        let mut warnings: Vec<Warning> = self.doubt(form, &text).into_iter().collect();
         let mut notes = Notes::default();
         let content = match form {
             Form::Prose => {
@@ -153,7 +156,7 @@ impl Document {
                 Content::Examples(json_records(self, &text)?.into_iter().map(example).collect::<Result<_>>()?)
             }
             Form::Table => {
-                let table = Table::read(self, &text, ending.as_deref() == Some("tsv"), &mut notes)?;
+                let table = Table::read(self, &text, &mut notes)?;
                 warnings.extend(table.warnings);
                 Content::Examples(table.examples)
             }

@@ -3,9 +3,9 @@
 //!
 //! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `table`), `chat` renders
 //! conversations the way the model expects them, `tokenizer` turns text into ids, `rows` lays ids out with labels,
-//! `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device, `preview` shows rows to people. Another
-//! program must be able to repeat a run number for number, so each module documents exactly what it does. Nothing here
-//! knows about models or devices.
+//! `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device, `preview` shows
+//! rows to people. Another program must be able to repeat a run number for number, so each module documents exactly
+//! what it does. Nothing here knows about models or devices.
 
 #![deny(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@
 
 pub mod batches;
 pub mod chat;
+pub mod columns;
 mod counts;
 pub mod dataset;
 mod decoding;
@@ -32,12 +33,12 @@ pub mod tokenizer;
 mod warning;
 
 pub use batches::{Batches, MicroBatch};
+pub use columns::Columns;
 pub use counts::Counts;
 pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, check_size};
 pub use formats::{Conversation, Document};
 pub use preview::{PreviewRow, PreviewToken, preview};
 pub use prompt::Prompt;
-pub use records::Columns;
 pub use rows::{Row, Rows, rows};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
 pub use warning::Warning;

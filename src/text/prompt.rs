@@ -8,7 +8,7 @@ use super::formats::{Conversation, Document};
 use super::json_records::json_records;
 use super::records::{conversation_of, message, role};
 use super::tokenizer::Tokenizer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where the conversation comes from, in errors.
 const PLACE: &str = "the prompt";
@@ -47,6 +47,14 @@ impl Conversation {
         Conversation { messages: system.into_iter().chain([message("user", words)]).collect(), ..Default::default() }
     }
 
+    /// The conversation of a list of messages. Errors: `Setting`.
+    pub fn of_messages(messages: Vec<impl serde::Serialize>) -> Result<Conversation> {
+        of_list(messages.into_iter().map(Value::from_serialize).collect()).map_err(|reason| {
+            let (name, value) = ("prompt".to_owned(), "a list of messages".to_owned());
+            Error::Setting { name, value, expected: format!("messages with a role: {reason}") }
+        })
+    }
+
     /// The conversation of a JSON file: a list of messages, or a record of `messages`. Errors: `DataLine`,
     /// `DataFormat`, and those of unreadable text.
     pub fn of_file(document: &Document) -> Result<Conversation> {
@@ -54,8 +62,7 @@ impl Conversation {
         if let Ok(messages) = serde_json::from_str::<Vec<Value>>(&text)
             && messages.first().is_some_and(|first| role(first).is_some())
         {
-            let fields = BTreeMap::from([("messages".to_owned(), Value::from(messages))]);
-            return conversation_of(fields.into(), 1).map_err(|reason| document.broken(1, reason));
+            return of_list(messages).map_err(|reason| document.broken(1, reason));
         }
         let mut records = json_records(document, &text)?.into_iter();
         match (records.next(), records.next()) {
@@ -68,4 +75,8 @@ impl Conversation {
             }
         }
     }
+}
+
+fn of_list(messages: Vec<Value>) -> Result<Conversation, String> {
+    conversation_of(BTreeMap::from([("messages".to_owned(), Value::from(messages))]).into(), 1)
 }

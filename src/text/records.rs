@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use minijinja::value::{Value, ValueKind};
 
+use super::columns::Columns;
 use super::formats::{Conversation, Example};
 use super::notes::Notes;
-use crate::error::{Error, Result};
-
 #[derive(Debug, Default)]
 pub struct Record {
     pub fields: BTreeMap<String, Value>,
@@ -18,38 +17,6 @@ pub struct Record {
 impl From<BTreeMap<String, Value>> for Record {
     fn from(fields: BTreeMap<String, Value>) -> Record {
         Record { fields, not_finite: BTreeMap::new() }
-    }
-}
-
-/// Which columns of a table, or keys of a record, hold the text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Columns {
-    /// Those whose names are known.
-    #[default]
-    Known,
-    Text(String),
-    Pair {
-        prompt: String,
-        completion: String,
-    },
-}
-
-impl Columns {
-    /// The columns that were chosen by name. Errors: `Setting` unless it is the text's, or the prompt's and the
-    /// completion's.
-    pub fn chosen(text: Option<String>, prompt: Option<String>, completion: Option<String>) -> Result<Columns> {
-        let refuse = |name: &str, value: String, expected: &str| {
-            Err(Error::Setting { name: name.to_owned(), value, expected: expected.to_owned() })
-        };
-        match (text, prompt, completion) {
-            (None, None, None) => Ok(Columns::Known),
-            (Some(text), None, None) => Ok(Columns::Text(text)),
-            (None, Some(prompt), Some(completion)) if prompt != completion => Ok(Columns::Pair { prompt, completion }),
-            (None, Some(_), Some(both)) => refuse("completion-column", both, "another column than the prompt's"),
-            (None, Some(prompt), None) => refuse("prompt-column", prompt, "a completion-column beside it"),
-            (None, None, Some(completion)) => refuse("completion-column", completion, "a prompt-column beside it"),
-            (Some(text), ..) => refuse("text-column", text, "no prompt-column or completion-column beside it"),
-        }
     }
 }
 

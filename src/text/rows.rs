@@ -57,9 +57,9 @@ pub struct Rows {
 /// with is not written a second time.
 ///
 /// A prompt and its completion are one text to the tokenizer. If the ids of the prompt alone begin those of the whole,
-/// the rest are labels, as in TRL; otherwise a token may hold the end of the prompt and the beginning of the completion,
-/// and every token that holds any of the completion is a label. A conversation is rendered by the chat template, and
-/// its labels are the tokens that hold any of what the assistant says.
+/// the rest are labels, as in TRL; otherwise a token may hold the end of the prompt and the beginning of the
+/// completion, and every token that holds any of the completion is a label. A conversation is rendered by the chat
+/// template, and its labels are the tokens that hold any of what the assistant says.
 pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Result<Rows> {
     if seq_len == 0 {
         return Err(Error::Setting {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use minijinja::value::Value;
 
+use super::columns::Columns;
 use super::formats::{Document, Example};
 use super::notes::Notes;
-use super::records::{Columns, Keys, Record, example_of};
+use super::records::{Keys, Record, example_of};
 use super::warning::Warning;
 use crate::error::{Error, Result};
 
@@ -30,6 +31,21 @@ fn header(text: &str, separator: u8) -> Option<Vec<String>> {
     Some(reader.headers().ok()?.iter().map(|name| name.trim().to_owned()).collect())
 }
 
+/// The first line, split at each separator: the separator, its name, and the names of the columns.
+fn headers(text: &str, tabs_first: bool) -> impl Iterator<Item = (u8, &'static str, Vec<String>)> {
+    let mut separators = SEPARATORS;
+    if tabs_first {
+        separators.swap(0, 2);
+    }
+    separators.into_iter().filter_map(move |(separator, name)| Some((separator, name, header(text, separator)?)))
+}
+
+/// The name of the separator that makes the most columns, and their names.
+pub fn likely_header(text: &str, tabs_first: bool) -> Option<(&'static str, Vec<String>)> {
+    let likely = headers(text, tabs_first).max_by_key(|(separator, _, names)| (names.len(), *separator == b','));
+    likely.map(|(_, separator, names)| (separator, names))
+}
+
 fn known<'a>(names: &[String], columns: &'a Columns) -> Result<Keys<'a>, String> {
     Keys::of(&names.iter().map(String::as_str).collect::<Vec<_>>(), columns)
 }
@@ -40,17 +56,12 @@ fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
 
 impl Table {
     /// Columns that no kind of example has are noted.
-    pub fn read(document: &Document, text: &str, tabs_first: bool, notes: &mut Notes) -> Result<Table> {
+    pub fn read(document: &Document, text: &str, notes: &mut Notes) -> Result<Table> {
         let columns = &document.columns;
-        let mut separators = SEPARATORS;
-        if tabs_first {
-            separators.swap(0, 2);
-        }
-        let headers =
-            || separators.iter().filter_map(|(separator, name)| Some((*separator, *name, header(text, *separator)?)));
-        let Some((separator, _, names)) = headers().find(|(_, _, names)| known(names, columns).is_ok()) else {
-            let likely = headers().max_by_key(|(separator, _, names)| (names.len(), *separator == b','));
-            let (_, separator, names) = likely.unwrap_or((b',', "comma", Vec::new()));
+        let tabs_first = document.has_ending("tsv");
+        let known_header = headers(text, tabs_first).find(|(_, _, names)| known(names, columns).is_ok());
+        let Some((separator, _, names)) = known_header else {
+            let (separator, names) = likely_header(text, tabs_first).unwrap_or(("comma", Vec::new()));
             let reason = known(&names, columns).err().unwrap_or_default();
             return Err(
                 document.unusable(format!("the first line names the columns, with a {separator} between: {reason}"))

@@ -65,8 +65,8 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Returns the ids of `text`, including those that the tokenizer's post-processor adds if `special` is set; what the
-    /// text already begins or ends with is not added again.
+    /// Returns the ids of `text`, including those that the tokenizer's post-processor adds if `special` is set; what
+    /// the text already begins or ends with is not added again.
     ///
     /// One call of the crate needs about 150 bytes of memory per byte of text. If it is known how the tokenizer splits
     /// text, a long text is therefore encoded in pieces that give the same ids.

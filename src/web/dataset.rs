@@ -3,18 +3,32 @@
 use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Reflect};
+use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 
 use super::Parts;
-use super::convert::{Js, js_error, needed, to_js};
+use super::convert::{Js, from_js, js_error, needed, to_js};
 use crate::error::{Error, Result};
 use crate::run::Settings;
 use crate::text::dataset::{self, PAGE_LIMIT};
-use crate::text::formats::Document;
 use crate::text::preview::preview;
+use crate::text::{Columns, Document};
 
 /// How many rows the page shows as tokens.
 const PREVIEWED: usize = 5;
+
+#[derive(Deserialize)]
+struct ChosenColumns {
+    text: Option<String>,
+    prompt: Option<String>,
+    completion: Option<String>,
+}
+
+impl ChosenColumns {
+    fn columns(self) -> Result<Columns> {
+        Columns::chosen(self.text, self.prompt, self.completion)
+    }
+}
 
 /// Whoever made it frees it. The rows live on until no run uses them.
 #[wasm_bindgen]
@@ -36,11 +50,16 @@ impl Dataset {
 }
 
 impl Dataset {
-    /// From `[{ name, bytes }]`.
+    /// From `[{ name, bytes, columns }]`; `columns`, if given, is `{ text }` or `{ prompt, completion }`.
     pub(super) fn new(parts: &Rc<Parts>, documents: &Array, settings: &Settings) -> Js<Dataset> {
         let document = |value: JsValue| {
             let name = Reflect::get(&value, &"name".into())?.as_string().unwrap_or_default();
-            Ok(Document { name, bytes: needed(&value, "bytes")? })
+            let chosen = Reflect::get(&value, &"columns".into())?;
+            let columns = match chosen.is_undefined() {
+                true => Columns::Known,
+                false => from_js::<ChosenColumns>("columns", chosen)?.columns().map_err(js_error)?,
+            };
+            Ok(Document { name, bytes: needed(&value, "bytes")?, columns })
         };
         let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
         let rows = parts.base.dataset(&documents, None, settings, PAGE_LIMIT).map_err(js_error)?;
@@ -50,6 +69,7 @@ impl Dataset {
             "rows": rows.rows.len() + rows.held_out.len(),
             "heldOut": rows.held_out.len(),
             "labels": rows.labels(),
+            "isChat": rows.is_chat,
             "tokensPerCharacter": rows.counts.tokens as f64 / rows.counts.characters.max(1) as f64,
             "defaultSteps": settings.default_steps(rows.rows.len()),
             "warnings": rows.warnings,

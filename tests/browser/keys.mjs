@@ -47,6 +47,7 @@ export const modelInfo = {
   heads: true,
   sha256: true,
   weightBytes: true,
+  chatTemplate: true,
   device: true,
 };
 
@@ -60,6 +61,7 @@ export const datasetSummary = {
   rows: true,
   heldOut: true,
   labels: true,
+  isChat: true,
   tokensPerCharacter: true,
   defaultSteps: true,
   warnings: true,
@@ -88,6 +90,7 @@ export const adapterFiles = {
   parameters: true,
   step: true,
   loss: true,
+  isChat: true,
 };
 
 /** @type {Keys<api.Generated>} */

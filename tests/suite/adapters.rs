@@ -120,7 +120,7 @@ fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String,
 
 fn export(device: &Device, files: &AdapterFiles) -> AdapterFiles {
     let (adapter, flat) = files.load(device, &tiny_config()).expect("an adapter");
-    AdapterFiles::new(&adapter, &flat, "base")
+    AdapterFiles::new(&adapter, &flat, "base", false)
 }
 
 async fn attached(device: &Rc<Device>, base: &Transformer, files: &AdapterFiles) -> (Adapter, Transformer) {

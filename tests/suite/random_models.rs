@@ -277,7 +277,7 @@ crate::device_tests! {
             assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
             close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
 
-            let files = AdapterFiles::new(&training.engine.adapter, &start[0], "base");
+            let files = AdapterFiles::new(&training.engine.adapter, &start[0], "base", false);
             let (adapter, flat) = files.load(&device, &twin.config).expect("an adapter");
             assert_eq!(adapter.spec, training.engine.adapter.spec);
             same_bits(&format!("an adapter that was saved, {what}"), &flat, &start[0]);

@@ -33,6 +33,8 @@ export interface Calls {
   load: { input: { program: WebAssembly.Module; files: ModelFiles }; output: Loaded };
   /** The worker keeps the dataset under the given id until it is released. */
   dataset: { input: { id: number; documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
+  /** The names to choose columns from; none for running text. */
+  columnNames: { input: TextDocument; output: string[] };
   release: { input: number; output: undefined };
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };

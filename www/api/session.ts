@@ -57,6 +57,11 @@ export class Session {
     return { id, ...(await this.#call("dataset", { id, documents, settings })) };
   }
 
+  /** The names of a table's columns, or the keys of the first record; none for running text. */
+  columnNames(document: TextDocument) {
+    return this.#call("columnNames", document);
+  }
+
   /** A run that uses the dataset is not disturbed. */
   release({ id }: Dataset) {
     return this.#call("release", id);

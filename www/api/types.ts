@@ -3,6 +3,16 @@
 export interface TextDocument {
   name: string;
   content: Blob;
+  /** The columns of a table, or the keys of records, that hold the text, if their names are not known ones. */
+  columns?: Columns;
+}
+
+export type Columns = { text: string } | { prompt: string; completion: string };
+
+/** A message of a conversation; the model's chat template writes it. */
+export interface Message {
+  role: string;
+  content: string;
 }
 
 export interface Settings {
@@ -52,6 +62,8 @@ export interface ModelInfo {
   heads: number;
   sha256: string;
   weightBytes: number;
+  /** Whether the model has a chat template, so that it can read conversations. */
+  chatTemplate: boolean;
   device: { name: string; software: boolean; maxBindingBytes: number };
 }
 
@@ -73,6 +85,8 @@ export interface DatasetSummary {
   heldOut: number;
   /** The tokens that carry loss, in the rows to train on. */
   labels: number;
+  /** Whether every row is a conversation. */
+  isChat: boolean;
   tokensPerCharacter: number;
   /** 150 steps or three epochs, whichever is more. */
   defaultSteps: number;
@@ -108,10 +122,13 @@ export interface AdapterFiles extends AdapterInput {
   parameters: number;
   step: number;
   loss: number | null;
+  /** Whether it says that it was trained on conversations. */
+  isChat: boolean;
 }
 
 export interface GenerateOptions {
-  prompt: string;
+  /** A text that is taken as it is, or messages for the model's chat template. */
+  prompt: string | Message[];
   adapter: boolean;
   strength: number;
   seed: number;
@@ -163,7 +180,8 @@ export type Event =
       tokensPerSecond: number;
       etaMs: number;
     }
-  | { type: "eval"; step: number; loss: number; tokens: number }
+  /** The loss is null if the held-out rows have no labels. */
+  | { type: "eval"; step: number; loss: number | null; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
   | { type: "warning"; code: string; message: string }
   /** The run can be resumed from here. */

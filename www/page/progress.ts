@@ -71,7 +71,8 @@ export function addEvent(live: Run, event: Event) {
   live.events.push(event);
   if (event.type === "phase") setPhase(live, event);
   if (event.type === "step") addStep(live, event);
-  if (event.type === "eval") replace(live.evals, { step: event.step, loss: event.loss });
+  // Without labels there is nothing to show; a warning says it.
+  if (event.type === "eval" && event.loss !== null) replace(live.evals, { step: event.step, loss: event.loss });
   if (event.type === "sample") replace(live.samples, { step: event.step, text: event.text });
   if (event.type === "warning") warn(live, event);
   if (event.type === "done") live.outcome = event;

@@ -3,6 +3,7 @@
 import type {
   AdapterFiles,
   AdapterInput,
+  Columns,
   DatasetSummary,
   Event,
   Generated,
@@ -41,7 +42,7 @@ export interface Dataset {
 export interface Engine {
   info(): ModelInfo;
   defaults(): Settings;
-  dataset(documents: { name: string; bytes: Uint8Array }[], settings: Settings): Dataset;
+  dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
   train(
     dataset: Dataset,
@@ -64,5 +65,6 @@ export interface Engine {
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   modelSize(config: Uint8Array): number;
+  columnNames(name: string, bytes: Uint8Array): string[];
   Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
 }

@@ -62,6 +62,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
   switch (request.call) {
     case "dataset":
       return make(engine, request.input);
+    case "columnNames":
+      return program.columnNames(request.input.name, await bytesOf(request.input.content));
     case "release":
       return release(request.input);
     case "probe":
@@ -129,7 +131,7 @@ async function engineFiles({ name, config, tokenizer, weights, ...others }: Mode
 }
 
 function readAll(documents: TextDocument[]) {
-  return Promise.all(documents.map(async ({ name, content }) => ({ name, bytes: await bytesOf(content) })));
+  return Promise.all(documents.map(async ({ content, ...rest }) => ({ ...rest, bytes: await bytesOf(content) })));
 }
 
 function die(message: string) {

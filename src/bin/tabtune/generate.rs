@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use tabtune::error::Result;
 use tabtune::generate::{Generator, Sampling};
+use tabtune::run::Base;
 use tabtune::text::{Columns, Conversation, Prompt};
 
 use crate::cli::{AdapterArgs, ModelArgs};
-use crate::files::read_documents;
+use crate::files::{read_adapter, read_documents};
 use crate::terminal::print;
 
 #[derive(Args)]
@@ -50,6 +51,18 @@ pub struct GenerateArgs {
 }
 
 impl GenerateArgs {
+    /// A prompt that is taken as it is asks an adapter that was trained on conversations for what it did not learn.
+    fn say_if_chat_was_learnt(&self, base: &Base) -> Result<()> {
+        let Some(dir) = self.adapter.adapter.as_ref().filter(|_| self.prompt.is_some()) else { return Ok(()) };
+        if base.tokenizer.has_chat_template() && read_adapter(dir)?.is_chat()? {
+            eprintln!(
+                "warning[plain_prompt]: the adapter was trained on conversations, and --prompt is taken as it is, \
+                 without the model's chat template; --chat writes it as a user's message"
+            );
+        }
+        Ok(())
+    }
+
     fn conversation(&self) -> Result<Option<Conversation>> {
         let system = self.system.as_deref();
         if let Some(message) = &self.chat {
@@ -69,6 +82,7 @@ pub async fn generate(args: GenerateArgs) -> Result<()> {
     };
     // A prompt that cannot be used is refused before the plans are made.
     prompt.ids(&base.tokenizer)?;
+    args.say_if_chat_was_learnt(&base)?;
     let generator = Generator::new(&args.adapter.attach(&base)?).await?;
     let sampling = Sampling {
         max_tokens: args.max_tokens,
