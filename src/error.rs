@@ -25,6 +25,8 @@ pub enum Error {
     DataLine { name: String, line: usize, reason: String },
     #[error("`{name}`: {reason}")]
     DataFormat { name: String, reason: String },
+    #[error("`{name}`, line {line}: {reason}")]
+    UnknownColumns { name: String, line: usize, reason: String },
     #[error("{place}: the model has no chat template, so conversations cannot be written as it reads them")]
     NoChatTemplate { place: String },
     #[error("{place}: the model's chat template refuses this conversation: {reason}")]
@@ -101,6 +103,7 @@ impl Error {
             Error::NotText { .. } => "not_text",
             Error::DataLine { .. } => "data_line",
             Error::DataFormat { .. } => "data_format",
+            Error::UnknownColumns { .. } => "unknown_columns",
             Error::NoChatTemplate { .. } => "no_chat_template",
             Error::Conversation { .. } => "conversation",
             Error::ChatTemplate { .. } => "chat_template",
@@ -147,6 +150,9 @@ impl Error {
                  as the first."
             }
             Error::DataFormat { .. } => "Use text, JSON Lines or tables as the README describes them.",
+            Error::UnknownColumns { .. } => {
+                "Choose the columns by name: that of the text, or those of the prompt and of the completion."
+            }
             Error::NoChatTemplate { .. } => {
                 "Use a model that was made for chat (its folder has chat_template.jinja or a chat_template in \
                  tokenizer_config.json), or use plain prompts: \"prompt\" and \"completion\" to train, a prompt that \

@@ -48,7 +48,7 @@ impl Document {
                 let first = json_records(self, &text)?.into_iter().next();
                 first.map(|(_, record)| record.fields.into_keys().collect()).unwrap_or_default()
             }
-            Form::Table => likely_header(&text, self.has_ending("tsv")).map_or(Vec::new(), |(_, names)| names),
+            Form::Table => likely_header(&text, self.has_ending("tsv")).map_or(Vec::new(), |(_, _, names)| names),
         })
     }
 }

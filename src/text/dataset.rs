@@ -77,8 +77,8 @@ impl Dataset {
         }
         if !held_out.is_empty() && labels(&held_out) == 0 {
             let message = format!(
-                "the {} rows held out have no label, so there is no held-out loss to measure; put other examples at \
-                 the end, hold out more, or give a file to evaluate on",
+                "none of the rows held out ({}) has a label, so there is no held-out loss to measure; put other \
+                 examples at the end, hold out more, or give a file to evaluate on",
                 held_out.len()
             );
             warnings.push(Warning { code: NOTHING_MEASURED, message });

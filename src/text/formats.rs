@@ -134,7 +134,7 @@ impl Document {
         (looks != Form::Prose).then_some(Warning { code: "looks_like_records", message })
     }
 
-    /// Errors: `text_not_utf8`, `not_text`, `data_line` with the line number (from 1), `data_format`.
+    /// Errors: `text_not_utf8`, `not_text`, `data_line` and `unknown_columns` with the line number (from 1).
     pub fn read(&self) -> Result<Reading> {
         let text = self.text()?;
         let form = self.form(&text);
@@ -149,10 +149,7 @@ impl Document {
                 Content::Text(text.into_owned())
             }
             Form::Json => {
-                let example = |(line, record): (usize, Record)| {
-                    let example = example_of(record, line, &self.columns, &mut notes);
-                    example.map_err(|reason| self.broken(line, reason))
-                };
+                let example = |(line, record)| self.example(record, line, &mut notes);
                 Content::Examples(json_records(self, &text)?.into_iter().map(example).collect::<Result<_>>()?)
             }
             Form::Table => {
@@ -163,6 +160,15 @@ impl Document {
         };
         warnings.extend(notes.warnings(&self.name));
         Ok(Reading { content, warnings })
+    }
+
+    pub(super) fn example(&self, mut record: Record, line: usize, notes: &mut Notes) -> Result<Example> {
+        let keys = record.keys(&self.columns).map_err(|reason| self.unknown_columns(line, reason))?;
+        example_of(record, keys, line, notes).map_err(|reason| self.broken(line, reason))
+    }
+
+    pub(super) fn unknown_columns(&self, line: usize, reason: String) -> Error {
+        Error::UnknownColumns { name: self.name.clone(), line, reason: super::shortened(reason) }
     }
 
     pub(super) fn broken(&self, line: usize, reason: String) -> Error {

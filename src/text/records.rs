@@ -14,6 +14,15 @@ pub struct Record {
     pub not_finite: BTreeMap<String, String>,
 }
 
+impl Record {
+    /// Which keys are read. Null counts as absent: joined data sets are full of it.
+    pub fn keys<'a>(&mut self, columns: &'a Columns) -> Result<Keys<'a>, String> {
+        self.fields.retain(|_, value| !value.is_none());
+        let names: Vec<&str> = self.fields.keys().map(String::as_str).collect();
+        Keys::of(&names, columns)
+    }
+}
+
 impl From<BTreeMap<String, Value>> for Record {
     fn from(fields: BTreeMap<String, Value>) -> Record {
         Record { fields, not_finite: BTreeMap::new() }
@@ -100,12 +109,9 @@ pub fn quoted(names: &[&str], between: &str) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
 }
 
-/// Null counts as absent: joined data sets are full of it. What is not read is noted.
-pub fn example_of(mut record: Record, line: usize, columns: &Columns, notes: &mut Notes) -> Result<Example, String> {
+/// The example of a record with these keys. What is not read is noted.
+pub fn example_of(mut record: Record, keys: Keys, line: usize, notes: &mut Notes) -> Result<Example, String> {
     let Record { fields, not_finite } = &mut record;
-    fields.retain(|_, value| !value.is_none());
-    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-    let keys = Keys::of(&names, columns)?;
     let may_read = keys.needed().into_iter().chain(keys.optional().iter().copied());
     if let Some((key, found)) = may_read.filter_map(|key| not_finite.get_key_value(key)).next() {
         return Err(format!("`{key}` holds {found}, which is no value of JSON; write null where there is none"));
@@ -148,8 +154,9 @@ pub fn example_of(mut record: Record, line: usize, columns: &Columns, notes: &mu
 }
 
 /// The conversation of a record of `messages`, to be continued.
-pub fn conversation_of(record: Record, line: usize) -> Result<Conversation, String> {
-    match example_of(record, line, &Columns::Known, &mut Notes::default())? {
+pub fn conversation_of(mut record: Record, line: usize) -> Result<Conversation, String> {
+    let keys = record.keys(&Columns::Known)?;
+    match example_of(record, keys, line, &mut Notes::default())? {
         Example::Conversation(conversation) => Ok(conversation),
         _ => Err("it is no conversation: `messages` is missing".to_owned()),
     }

@@ -8,7 +8,7 @@ use minijinja::value::Value;
 use super::columns::Columns;
 use super::formats::{Document, Example};
 use super::notes::Notes;
-use super::records::{Keys, Record, example_of};
+use super::records::Keys;
 use super::warning::Warning;
 use crate::error::{Error, Result};
 
@@ -40,10 +40,9 @@ fn headers(text: &str, tabs_first: bool) -> impl Iterator<Item = (u8, &'static s
     separators.into_iter().filter_map(move |(separator, name)| Some((separator, name, header(text, separator)?)))
 }
 
-/// The name of the separator that makes the most columns, and their names.
-pub fn likely_header(text: &str, tabs_first: bool) -> Option<(&'static str, Vec<String>)> {
-    let likely = headers(text, tabs_first).max_by_key(|(separator, _, names)| (names.len(), *separator == b','));
-    likely.map(|(_, separator, names)| (separator, names))
+/// The first line, split at the separator that makes the most columns.
+pub fn likely_header(text: &str, tabs_first: bool) -> Option<(u8, &'static str, Vec<String>)> {
+    headers(text, tabs_first).max_by_key(|(separator, _, names)| (names.len(), *separator == b','))
 }
 
 fn known<'a>(names: &[String], columns: &'a Columns) -> Result<Keys<'a>, String> {
@@ -59,17 +58,17 @@ impl Table {
     pub fn read(document: &Document, text: &str, notes: &mut Notes) -> Result<Table> {
         let columns = &document.columns;
         let tabs_first = document.has_ending("tsv");
-        let known_header = headers(text, tabs_first).find(|(_, _, names)| known(names, columns).is_ok());
-        let Some((separator, _, names)) = known_header else {
-            let (separator, names) = likely_header(text, tabs_first).unwrap_or(("comma", Vec::new()));
-            let reason = known(&names, columns).err().unwrap_or_default();
-            return Err(
-                document.unusable(format!("the first line names the columns, with a {separator} between: {reason}"))
-            );
-        };
+        let fits = |names: &[String]| known(names, columns).map(|_| ());
+        let known_header = headers(text, tabs_first).find(|(_, _, names)| fits(names).is_ok());
+        let header = known_header.or_else(|| likely_header(text, tabs_first));
+        let (separator, separator_name, names) = header.unwrap_or((b',', "comma", Vec::new()));
         if let Some(line) = unclosed_quote(text, separator) {
             return Err(document.broken(line, "a quote opens here and is never closed".to_owned()));
         }
+        fits(&names).map_err(|reason| {
+            let reason = format!("the first line names the columns, with a {separator_name} between: {reason}");
+            document.unknown_columns(1, reason)
+        })?;
 
         let mut table = Table { examples: Vec::new(), warnings: Vec::new() };
         let (mut suspects, mut first_suspect) = (0usize, None);
@@ -81,8 +80,7 @@ impl Table {
                 first_suspect.get_or_insert((line, inner));
             }
             let fields = names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field)));
-            let example = example_of(Record::from(fields.collect::<BTreeMap<_, _>>()), line, columns, notes);
-            table.examples.push(example.map_err(|reason| document.broken(line, reason))?);
+            table.examples.push(document.example(fields.collect::<BTreeMap<_, _>>().into(), line, notes)?);
         }
         table.warnings.extend(first_suspect.map(|(line, inner)| {
             let message = format!(

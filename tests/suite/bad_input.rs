@@ -133,8 +133,13 @@ fn texts_that_cannot_be_used_are_refused_by_name() {
         "data_line",
         &["line 3"],
     );
-    refused_text("keys.jsonl", b"{\"text\": \"one\"}\n\n{\"words\": \"two\"}\n", "data_line", &["line 3", "`text`"]);
-    refused_text("table.csv", b"name,age\na,1\n", "data_format", &["`text`"]);
+    refused_text(
+        "keys.jsonl",
+        b"{\"text\": \"one\"}\n\n{\"words\": \"two\"}\n",
+        "unknown_columns",
+        &["line 3", "`text`"],
+    );
+    refused_text("table.csv", b"name,age\na,1\n", "unknown_columns", &["`text`"]);
     refused(&train(&folder.path("nothing.txt"), &out, &[]), "io", &["nothing.txt"]);
     assert!(!Path::new(&out).exists(), "a refused run writes nothing");
 }
@@ -562,7 +567,14 @@ fn an_evaluation_reports_what_it_leaves_out() {
     assert_eq!(object["tokens"], json!(16 + short), "{object}");
     let prompts =
         folder.file("prompts.jsonl", json!({ "prompt": "sea ".repeat(40), "completion": "boat" }).to_string());
-    refused(&["eval", "--data", &prompts, "--seq-len", "16"], "data_format", &["label"]);
+    let (status, out, err) = tabtune(&["eval", "--data", &prompts, "--seq-len", "16", "--json"]);
+    assert!(status == 0 && err.contains("warning[nothing_measured]: "), "{err}");
+    let object: Value = serde_json::from_str(&out).expect("one JSON object");
+    assert_eq!(object, json!({ "loss": null, "perplexity": null, "tokens": 0 }));
+    let (_, out, _) = tabtune(&["eval", "--data", &prompts, "--seq-len", "16"]);
+    assert_eq!(out, "no loss: nothing was measured\n");
+    let train = ["train", "--data", &data, "--eval-data", &prompts, "--seq-len", "16", "--out", "unused"];
+    refused(&train, "data_format", &["prompts.jsonl", "label"]);
 }
 
 #[test]

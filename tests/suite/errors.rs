@@ -17,6 +17,7 @@ fn examples() -> Vec<Error> {
         Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
         Error::NotText { name: s("data.jsonl.gz"), found: s("compressed with gzip"), advice: s("unpack it") },
         Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },
+        Error::UnknownColumns { name: s("table.csv"), line: 1, reason: s("expected `text`, but found `Frage`") },
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
         Error::NoChatTemplate { place: s("`chat.jsonl`, line 1") },
         Error::Conversation { place: s("`chat.jsonl`, line 3"), reason: s("roles must alternate") },

@@ -325,6 +325,25 @@ crate::device_tests! {
         }
     }
 
+    async fn a_held_out_part_without_labels_measures_nothing_and_the_last_adapter_is_kept() {
+        let base = tiny_base(&device(Shape::Direct).await).await;
+        let plain = tiny_settings(&base);
+        let settings = Settings { sample_every: 0, steps: 4, eval_every: 1, patience: 1, ..plain };
+        let mut data = tiny_data(&base, &settings);
+        assert!(!data.held_out.is_empty());
+        data.held_out.iter_mut().for_each(|row| row.labels.fill(false));
+        let Observed { events, kept, .. } = observe(&base, &data, &settings, None, |_| None).await.expect("a run");
+        let evals: Vec<_> = events.iter().filter(|event| matches!(event, Event::Eval { .. })).collect();
+        assert_eq!(evals.len(), 5);
+        assert!(evals.iter().all(|event| matches!(event, Event::Eval { loss: None, tokens: 0, .. })), "{evals:?}");
+        let warned = |event: &&Event| matches!(event, Event::Warning { code, .. } if code == "nothing_measured");
+        assert_eq!(events.iter().filter(warned).count(), 1);
+        let reason = DoneReason::Finished;
+        let done = Event::Done { step: 4, base_loss: None, best_loss: None, best_step: 4, reason };
+        assert_eq!(events.last(), Some(&done));
+        assert_eq!(kept.map(|kept| (kept.step, kept.loss)), Some((4, None)));
+    }
+
     async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings =

@@ -203,14 +203,17 @@ fn broken_lines_are_named_with_their_number() {
     ];
     for (line, expected) in cases {
         let error = rows_of("a.jsonl", &format!("{good}\n\n{line}\n{good}"), 8).unwrap_err();
-        let Error::DataLine { name, line: 3, reason } = &error else { panic!("{line}: {error:?}") };
+        let (Error::DataLine { name, line: 3, reason } | Error::UnknownColumns { name, line: 3, reason }) = &error
+        else {
+            panic!("{line}: {error:?}")
+        };
         assert_eq!(name, "a.jsonl");
         assert!(reason.contains(expected), "{line}: {reason}");
     }
     let error = rows_of("a.csv", "text,x\nfine,1\n\nshort\n", 8).unwrap_err();
     let Error::DataLine { line: 4, reason, .. } = &error else { panic!("{error:?}") };
     assert_eq!(reason, "expected 2 fields, as in the first line, but found 1");
-    assert_eq!(rows_of("a.csv", "prompt,answer\na,b\n", 8).unwrap_err().code(), "data_format");
+    assert_eq!(rows_of("a.csv", "prompt,answer\na,b\n", 8).unwrap_err().code(), "unknown_columns");
 }
 
 #[test]

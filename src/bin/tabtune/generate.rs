@@ -25,6 +25,7 @@ pub struct GenerateArgs {
     chat: Option<String>,
     /// The system's message before --chat.
     #[arg(long, allow_hyphen_values = true, value_name = "TEXT", requires = "chat")]
+    #[arg(conflicts_with_all = ["prompt", "messages"])]
     system: Option<String>,
     /// A whole conversation to answer: a JSON list of messages, or an object with `messages`.
     #[arg(long, value_name = "FILE")]
