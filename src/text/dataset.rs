@@ -2,6 +2,7 @@
 
 use super::counts::Counts;
 use super::formats::Document;
+use super::repeats::repeats;
 use super::rows::{Row, Rows, labels};
 use super::tokenizer::Tokenizer;
 use super::warning::Warning;
@@ -75,6 +76,7 @@ impl Dataset {
         if labels(&rows) == 0 {
             return Err(nothing_to_learn(documents, &warnings, seq_len));
         }
+        warnings.extend(repeats(&rows));
         if !held_out.is_empty() && labels(&held_out) == 0 {
             let message = format!(
                 "none of the rows held out ({}) has a label, so there is no held-out loss to measure; put other \

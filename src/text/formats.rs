@@ -123,6 +123,13 @@ impl Document {
             let message = format!("`{}` was read as {}, by its content", self.name, form.name());
             return known.is_none().then_some(Warning { code: "read_as", message });
         }
+        if is_web_page(text) {
+            let message = format!(
+                "`{}` is a web page: its tags are learnt as well; save it as text, or copy its words",
+                self.name
+            );
+            return Some(Warning { code: "web_page", message });
+        }
         let looks = Form::of_content(text, &self.columns);
         let message = format!(
             "`{}` is learnt as running text, braces and separators included, but looks like {}: give it as a {} file \
@@ -178,4 +185,10 @@ impl Document {
     pub(super) fn unusable(&self, reason: String) -> Error {
         Error::DataFormat { name: self.name.clone(), reason: super::shortened(reason) }
     }
+}
+
+/// By how HTML begins: with its doctype or its outermost tag.
+fn is_web_page(text: &str) -> bool {
+    let begin: String = text.trim_start().chars().take(14).collect::<String>().to_ascii_lowercase();
+    begin.starts_with("<!doctype html") || begin.starts_with("<html>") || begin.starts_with("<html ")
 }

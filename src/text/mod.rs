@@ -27,6 +27,7 @@ mod notes;
 pub mod preview;
 mod prompt;
 mod records;
+mod repeats;
 pub mod rows;
 mod table;
 pub mod tokenizer;

@@ -283,3 +283,46 @@ fn a_held_out_part_without_labels_is_said_and_a_file_is_refused() {
     let error = dataset(&[&filled], Some(&short), 0.0).unwrap_err();
     assert!(matches!(&error, Error::DataFormat { name, .. } if name == "a.jsonl"), "{error}");
 }
+
+#[test]
+fn a_text_that_repeats_itself_is_said_to() {
+    let book = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/www/public/samples/cook.txt")).unwrap();
+    let line = |prompt: &str, completion: &str| pair(prompt, completion);
+    let classes: Vec<String> =
+        (0..300).map(|n| line(&format!("Is {n} even?"), if n % 2 == 0 { " Yes." } else { " No." })).collect();
+    let records: Vec<String> = (0..200)
+        .map(|n| line("Tell me.", &format!(" The boat number {n} left the harbour at {} o'clock.", n * 7 % 24)))
+        .collect();
+    for (name, content, expected) in [
+        ("a.txt", "a".repeat(20_000), true),
+        ("a.txt", "The tide is out and the boats lie on the sand.\n".repeat(80), true),
+        ("a.txt", book[..9_000].to_owned(), false),
+        ("a.txt", format!("{}{}", &book[..3000], &book[..3000]), false),
+        ("a.txt", book[..1000].repeat(12), true),
+        ("a.txt", "Short. ".repeat(20), false),
+        ("a.jsonl", records.join("\n"), false),
+        // Answers of a word or two are classes, not a text.
+        ("a.jsonl", classes.join("\n"), false),
+    ] {
+        let options = DatasetOptions { seq_len: 16, holdout: 0.0, holdout_at_most: None, limit_bytes: PAGE_LIMIT };
+        let data = Dataset::from_documents(&TOKENIZER, &[document(name, &content)], None, &options).unwrap();
+        let shown: String = content.chars().take(60).collect();
+        assert_eq!(data.warned_of("repeats_itself"), expected, "{shown}: {:?}", data.warnings);
+    }
+}
+
+#[test]
+fn a_web_page_is_not_taken_for_prose_in_silence() {
+    for (content, expected) in [
+        ("<!DOCTYPE html>\n<title>Notes</title><p>Some words of it.", true),
+        ("  <html lang=\"en\"><body>Some words of it.</body></html>", true),
+        ("<HTML><BODY>Some words of it.</BODY></HTML>", true),
+        ("The tag <html> begins a page of words.", false),
+        ("<htmlx> is no tag that I know of at all.", false),
+    ] {
+        for name in ["a.html", "a.txt", "a"] {
+            let found = rows_of(name, content, 4).unwrap();
+            assert_eq!(codes(&found).contains(&"web_page"), expected, "{name} {content}");
+        }
+    }
+}
