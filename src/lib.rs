@@ -57,7 +57,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
-//! | [`files`] | where a file's bytes come from; safetensors, read and written |
+//! | [`files`] | where a file's bytes come from; safetensors, read and written; JSON as Python writes it |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
 //! | [`device`] | limits, buffers, the pool, stored weights, the kernel table, pipelines, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |

@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("random", &[]),
     ("files", &["error"]),
-    ("text", &["error", "random"]),
+    ("text", &["error", "random", "files"]),
     ("device", &["error"]),
     ("plan", &["error", "device"]),
     ("ops", &["error", "device", "plan"]),

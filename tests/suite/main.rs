@@ -11,6 +11,8 @@ mod fuzz;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;
+#[cfg(not(target_arch = "wasm32"))]
+mod json;
 mod laws;
 #[cfg(not(target_arch = "wasm32"))]
 mod limits;
