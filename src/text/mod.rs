@@ -24,7 +24,6 @@ pub mod preview;
 mod records;
 mod table;
 pub mod tokenizer;
-mod warning;
 
 pub use batches::{Batches, MicroBatch};
 pub use dataset::{Dataset, DatasetOptions, NATIVE_LIMIT, PAGE_LIMIT, Row, Rows, check_size, rows};
@@ -32,6 +31,8 @@ pub use formats::Document;
 pub use preview::{PreviewRow, PreviewToken, preview};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
 pub use warning::Warning;
+
+use crate::warning;
 
 /// The message of an error, cut short because it may repeat a long part of a file.
 fn shortened(reason: String) -> String {

@@ -109,6 +109,7 @@ pub(super) fn adapter_object(kept: &Kept) -> JsValue {
         "parameters": kept.parameters,
         "step": kept.step,
         "loss": kept.loss,
+        "warnings": kept.warnings,
     });
     let object = to_js(&facts);
     let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(files.weights.as_slice()));

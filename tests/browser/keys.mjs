@@ -47,6 +47,7 @@ export const modelInfo = {
   heads: true,
   sha256: true,
   weightBytes: true,
+  warnings: true,
   device: true,
 };
 
@@ -88,6 +89,7 @@ export const adapterFiles = {
   parameters: true,
   step: true,
   loss: true,
+  warnings: true,
 };
 
 /** @type {Keys<api.Generated>} */

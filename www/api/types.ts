@@ -52,6 +52,8 @@ export interface ModelInfo {
   heads: number;
   sha256: string;
   weightBytes: number;
+  /** What there is to say about the checkpoint although it can be used. */
+  warnings: Notice[];
   device: { name: string; software: boolean; maxBindingBytes: number };
 }
 
@@ -92,7 +94,7 @@ export interface Probe {
   etaMs: number;
 }
 
-/** PEFT's two files of an adapter. */
+/** PEFT's two files of an adapter; `setAdapter` takes MLX's too. */
 export interface AdapterInput {
   /** adapter_config.json */
   config: string;
@@ -108,6 +110,8 @@ export interface AdapterFiles extends AdapterInput {
   parameters: number;
   step: number;
   loss: number | null;
+  /** What there is to say about files that were opened. */
+  warnings: Notice[];
 }
 
 export interface GenerateOptions {

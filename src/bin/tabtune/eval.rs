@@ -9,7 +9,7 @@ use tabtune::text::dataset::{Dataset, DatasetOptions, NATIVE_LIMIT};
 
 use crate::cli::{AdapterArgs, ModelArgs, setting};
 use crate::files;
-use crate::terminal::print;
+use crate::terminal::{print, show};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -48,9 +48,7 @@ pub async fn eval(args: EvalArgs) -> Result<()> {
     }
     let options = DatasetOptions { seq_len, holdout: 0.0, holdout_at_most: None, limit_bytes: NATIVE_LIMIT };
     let data = Dataset::from_documents(&base.tokenizer, &files::read_documents(&args.data)?, None, &options)?;
-    for warning in &data.warnings {
-        eprintln!("warning[{}]: {}", warning.code, warning.message);
-    }
+    show(&data.warnings);
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let strength = if args.adapter.adapter.is_some() { strength } else { 0.0 };
     let measured = evaluate(&mut evaluator, &data.rows, strength, &Control::default()).await?;
