@@ -67,7 +67,7 @@ async function pair(files: File[]): Promise<Found> {
   return { config: await read(".json"), weights: await read(".safetensors") };
 }
 
-/** Unpacks only an adapter's files, wherever they are in the zip, and only if the sizes it states are within the limit. */
+/** Unpacks only an adapter's files, wherever they are in the zip, and only if the stated sizes are within the limit. */
 async function unpack(zip: File): Promise<Found> {
   if (zip.size > LIMIT) throw tooLarge(zip.name, zip.size);
   const packed = new Uint8Array(await zip.arrayBuffer());
