@@ -72,31 +72,36 @@ def seed_adapter():
         ]
         seed("adapter", name, json.dumps(config).encode() + b"\0" + safetensors(tensors))
 
-    q, k, up = "0.self_attn.q_proj", "1.self_attn.k_proj", "1.mlp.up_proj"
-    adapter("plain", {"target_modules": ["q_proj"]}, [q])
+    def every(*names):
+        return [f"{layer}.{name}" for layer in range(2) for name in names]
+
+    attention = [f"self_attn.{name}_proj" for name in "qkvo"]
+    mlp = [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
+    q, k, up = attention[0], attention[1], mlp[1]
+    adapter("plain", {"target_modules": ["q_proj"]}, every(q))
     adapter(
         "pattern",
         {
             "target_modules": "all-linear",
-            "rank_pattern": {"q_proj": 2},
+            "rank_pattern": {"[qkvo]_proj": 2, "mlp\\..*": 2},
             "alpha_pattern": {"^model\\.layers\\.0\\..*": 3},
             "r": 7,
             "use_rslora": True,
         },
-        [q],
+        every(*attention, *mlp),
         rank=2,
     )
     adapter(
         "regex",
         {"target_modules": ".*\\.(k|up)_proj", "exclude_modules": ["q_proj"]},
-        [k, up],
+        every(k, up),
         dtype="F16",
         infix=".default",
     )
     adapter(
         "layers",
         {"target_modules": ["k_proj", "up_proj"], "layers_to_transform": [1], "layers_pattern": "layers"},
-        [k, up],
+        [f"1.{k}", f"1.{up}"],
     )
     nothing = {
         "bias": "none",
@@ -105,7 +110,11 @@ def seed_adapter():
         "use_dora": False,
         "init_lora_weights": "gaussian",
     }
-    adapter("nothing-more", {"target_modules": ["q_proj"], **nothing}, [q], rank=3)
+    adapter("nothing-more", {"target_modules": ["q_proj"], **nothing}, every(q), rank=3)
+    mlx = {"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 2, "scale": 20.0, "keys": [q]}}
+    tensors = [(f"model.layers.1.{q}.lora_a", "F32", [4, 2]), (f"model.layers.1.{q}.lora_b", "F32", [2, 4])]
+    tensors = safetensors([(*tensor, f32(*[0.5] * 8)) for tensor in tensors])
+    seed("adapter", "mlx", json.dumps(mlx).encode() + b"\0" + tensors)
 
 
 def seed_documents():

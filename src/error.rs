@@ -36,6 +36,10 @@ pub enum Error {
 
     #[error("`{file}` is not a usable safetensors file: {reason}")]
     Safetensors { file: String, reason: String },
+    #[error("`{file}` is {found}: {advice}")]
+    NotSafetensors { file: String, found: String, advice: String },
+    #[error("`{path}` {found}: {advice}")]
+    Folder { path: String, found: String, advice: String },
     #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
     TensorShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` is missing from `{file}`")]
@@ -44,6 +48,12 @@ pub enum Error {
     TensorUnknown { name: String, file: String },
     #[error("tensor `{name}` holds a number that is not finite")]
     TensorNotFinite { name: String },
+    #[error("tensor `{name}` of `{file}` holds numbers of the type {dtype}; F32, F16 and BF16 are read")]
+    TensorType { name: String, dtype: String, file: String },
+    #[error("`{file}` holds `{first}` and `{second}`, which are two names of one tensor")]
+    TensorNames { first: String, second: String, file: String },
+    #[error("the checkpoint is quantised: {what}")]
+    Quantised { what: String },
     #[error("the tokenizer cannot be used: {reason}")]
     Tokenizer { reason: String },
     #[error("config.json, field `{field}`: {reason}")]
@@ -56,6 +66,10 @@ pub enum Error {
     Adapter { file: String, reason: String },
     #[error("the adapter is more than plain LoRA: {feature}")]
     UnsupportedAdapter { feature: String },
+    #[error("the adapter also replaces {what}")]
+    AdapterReplaces { what: String },
+    #[error("`{file}` lacks tensors that adapter_config.json names: {missing}")]
+    AdapterIncomplete { file: String, missing: String },
     #[error("the adapter was made for another model: {reason}")]
     AdapterMismatch { reason: String },
 
@@ -108,16 +122,23 @@ impl Error {
             Error::Conversation { .. } => "conversation",
             Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
+            Error::NotSafetensors { .. } => "not_safetensors",
+            Error::Folder { .. } => "folder",
             Error::TensorShape { .. } => "tensor_shape",
             Error::TensorMissing { .. } => "tensor_missing",
             Error::TensorUnknown { .. } => "tensor_unknown",
             Error::TensorNotFinite { .. } => "tensor_not_finite",
+            Error::TensorType { .. } => "tensor_type",
+            Error::TensorNames { .. } => "tensor_names",
+            Error::Quantised { .. } => "quantised",
             Error::Tokenizer { .. } => "tokenizer",
             Error::Config { .. } => "config",
             Error::UnsupportedModel { .. } => "unsupported_model",
             Error::UnsupportedField { .. } => "unsupported_field",
             Error::Adapter { .. } => "adapter",
             Error::UnsupportedAdapter { .. } => "unsupported_adapter",
+            Error::AdapterReplaces { .. } => "adapter_replaces",
+            Error::AdapterIncomplete { .. } => "adapter_incomplete",
             Error::AdapterMismatch { .. } => "adapter_mismatch",
             Error::Setting { .. } => "setting",
             Error::PromptTooLong { .. } => "prompt_too_long",
@@ -165,12 +186,25 @@ impl Error {
             Error::ChatTemplate { .. } => {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."
             }
-            Error::Safetensors { .. } => "Download the file again; it may be cut short.",
+            Error::Safetensors { .. } => "Download or save the file again; it is damaged or cut short.",
+            Error::NotSafetensors { .. } => "Weights are read from safetensors files only.",
+            Error::Folder { .. } => {
+                "A model's folder has config.json, tokenizer.json and model.safetensors; an adapter's has \
+                 adapter_config.json and adapter_model.safetensors."
+            }
             Error::TensorShape { .. } | Error::TensorMissing { .. } | Error::TensorUnknown { .. } => {
                 "Check that config.json and the weights belong to the same model."
             }
             Error::TensorNotFinite { .. } => {
                 "The file is damaged or the training that made it diverged; use another copy."
+            }
+            Error::TensorType { .. } => {
+                "Save the weights in float32, float16 or bfloat16 (in Python `model.float()`, then `save_pretrained`)."
+            }
+            Error::TensorNames { .. } => "Remove one of the two from the file, or save the model again.",
+            Error::Quantised { .. } => {
+                "Use the checkpoint that it was made from, in float32, float16 or bfloat16; or load it in Python, call \
+                 `dequantize()` and `save_pretrained`."
             }
             Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
             Error::Config { .. } => "Use the config.json that came with the model.",
@@ -179,6 +213,14 @@ impl Error {
             Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
             Error::UnsupportedAdapter { .. } => {
                 "Use an adapter that was trained as plain LoRA on linears, or merge this one into its base with PEFT."
+            }
+            Error::AdapterReplaces { .. } => {
+                "Merge it into its base in Python (after `resize_token_embeddings` if the vocabulary grew): PEFT's \
+                 `merge_and_unload()`, then `save_pretrained(folder)`; use that folder as the model."
+            }
+            Error::AdapterIncomplete { .. } => {
+                "Save the adapter again, or copy it whole; if it is whole, it was made for a smaller model, or \
+                 `target_modules` and `layers_to_transform` name more than was trained."
             }
             Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
             Error::Setting { .. } => "Change this setting and start again.",

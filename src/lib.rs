@@ -56,7 +56,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`error`], [`random`] | every way to fail, with a code and a hint; the one random generator |
+//! | [`error`], [`warning`], [`random`] | every way to fail, with a hint; warnings; the one random generator |
 //! | [`files`] | where a file's bytes come from; safetensors, read and written; JSON as Python writes it |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
 //! | [`device`] | limits, buffers, the pool, stored weights, the kernel table, pipelines, read-back |
@@ -99,6 +99,7 @@
 
 pub mod error;
 pub mod random;
+pub mod warning;
 
 pub mod files;
 pub mod text;

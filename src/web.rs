@@ -128,6 +128,7 @@ impl Engine {
             "heads": config.heads.query,
             "weightBytes": base.model.weight_bytes(),
             "chatTemplate": base.tokenizer.has_chat_template(),
+            "warnings": base.model.warnings,
             "device": { "software": device.software, "name": device.name, "maxBindingBytes": device.max_binding },
         }))
     }
@@ -214,11 +215,15 @@ impl Engine {
         }
     }
 
-    /// Loads an adapter from PEFT's two files.
+    /// Loads an adapter from PEFT's two files, or from MLX's; `adapter` then returns PEFT's, and the warnings about it.
     #[wasm_bindgen(js_name = setAdapter)]
-    pub fn set_adapter(&self, config: String, weights: Vec<u8>) -> Js<()> {
-        let files = AdapterFiles { config, weights };
-        let config = &self.0.base.model.config;
+    pub fn set_adapter(&self, text: String, weights: Vec<u8>) -> Js<()> {
+        let base = &self.0.base;
+        let config = &base.model.config;
+        let given = AdapterFiles { config: text, weights };
+        let warnings = given.warnings(config).map_err(js_error)?;
+        // What is kept is what a page saves, under the names of PEFT's files.
+        let files = given.in_peft_form(config, &base.name).map_err(js_error)?;
         let spec = files.spec(config).map_err(js_error)?;
         let targets = spec.target_names(config);
         self.0.load(Kept {
@@ -228,6 +233,7 @@ impl Engine {
             alpha: spec.alpha(),
             targets,
             parameters: 0,
+            warnings,
             files: Files::Adapter(files),
         })
     }

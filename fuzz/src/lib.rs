@@ -7,7 +7,7 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::files::safetensors::{self, Header};
-use tabtune::model::{Config, Role};
+use tabtune::model::Config;
 use tabtune::run::RunState;
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
 
@@ -38,15 +38,16 @@ pub fn safetensors(bytes: &[u8]) -> Result<()> {
 
 /// The tensors fill the data from `begin` to `end`, and each is found by its name.
 fn check_header(header: &Header, begin: u64, end: u64) {
-    let bytes: u64 = header.entries.iter().map(|entry| entry.end - entry.begin).sum();
-    assert_eq!(bytes, end - begin);
+    let others = header.others.iter().map(|other| (other.begin, other.end));
+    let ranges: Vec<(u64, u64)> = header.entries.iter().map(|entry| (entry.begin, entry.end)).chain(others).collect();
+    assert_eq!(ranges.iter().map(|(begin, end)| end - begin).sum::<u64>(), end - begin);
+    assert!(ranges.iter().all(|range| begin <= range.0 && range.1 <= end));
     for entry in &header.entries {
         assert_eq!(header.get(&entry.name), Some(entry));
         assert_eq!(
             entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.bytes(),
             entry.end - entry.begin
         );
-        assert!(begin <= entry.begin && entry.end <= end);
     }
 }
 
@@ -65,8 +66,9 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
         let json = br#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1,
                         "num_hidden_layers": 2, "vocab_size": 4}"#;
         let config = Config::parse(json).expect("a model");
-        let linears = config.tensors().into_iter().filter(|spec| matches!(spec.role, Role::Weight(..)));
-        let tensors: Vec<_> = linears.map(|spec| (spec.name, spec.shape, NUMBERS.as_slice())).collect();
+        let numbers = |shape: &[usize]| &NUMBERS[..shape.iter().product()];
+        let tensors: Vec<_> =
+            config.tensors().into_iter().map(|spec| (spec.name, spec.shape.clone(), numbers(&spec.shape))).collect();
         let base = safetensors::write(&tensors, &[]);
         (config, base)
     });

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::{Config, Lora, Transformer};
 use crate::ops::Param;
 use crate::random::SplitMix64;
+use crate::warning::Warning;
 
 /// Bytes from one site's uniform to the next.
 const SITE_BYTES: usize = 256;
@@ -23,6 +24,8 @@ pub struct Adapter {
     /// Numbers in `p`, padding included: a multiple of 64.
     pub length: usize,
     pub config: Config,
+    /// What there was to say about the files that it was loaded from.
+    pub warnings: Vec<Warning>,
     /// One for each site of the spec, in its order.
     ranges: Vec<SiteRanges>,
     uniforms: Rc<Buffer>,
@@ -47,7 +50,8 @@ impl Adapter {
             device.buffer("adapter", bytes, Usage::Storage)?,
             device.buffer("adapter gradient", bytes, Usage::Storage)?,
         );
-        let adapter = Adapter { spec, p, g, length, config: config.clone(), ranges: all, uniforms };
+        let adapter =
+            Adapter { spec, p, g, length, config: config.clone(), warnings: Vec::new(), ranges: all, uniforms };
         adapter.write_uniforms(device);
         Ok(adapter)
     }
@@ -114,14 +118,14 @@ impl Adapter {
     ///
     /// Errors: `AdapterMismatch` if there is no room for it, and those of `AdapterFiles::load`.
     pub fn swap(&mut self, device: &Device, files: &AdapterFiles) -> Result<()> {
-        let pairs = files.pairs(&self.config)?;
+        let (pairs, warnings) = files.read(&self.config)?;
         let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
         if !self.has_room_for(&spec) {
             let reason = "it has other linears or a larger rank than the adapter that it would replace".to_string();
             return Err(Error::AdapterMismatch { reason });
         }
         let flat = self.flat(&pairs)?;
-        self.spec = spec;
+        (self.spec, self.warnings) = (spec, warnings);
         self.write_uniforms(device);
         self.write(device, &flat);
         Ok(())

@@ -8,7 +8,7 @@ use crate::device::{Format, Stored};
 use crate::error::{Error, Result};
 use crate::files::Source;
 use crate::files::safetensors::{Entry, encode, to_f32};
-use crate::model::{Config, TensorSpec, Transformer};
+use crate::model::{Checkpoint, Config, Transformer};
 use crate::ops::{Slab, Weight};
 
 /// The most bytes of a checkpoint in host memory at a time, except for a row that is longer.
@@ -51,7 +51,7 @@ impl Adapter {
 impl AdapterFiles {
     /// Writes the checkpoint `base` with this adapter merged into it. Header, names, order and number formats stay the
     /// same; only the bytes of the adapted linears change, each number rounded once to its format (to the nearest, ties
-    /// to even). Errors: those of `load`; `TensorShape`, `TensorMissing` and `TensorNotFinite` for the base; `Adapter`
+    /// to even). Errors: those of `load`; those of `Checkpoint::open` and `TensorNotFinite` for the base; `Adapter`
     /// where a sum is beyond its format; those of `write`.
     pub async fn merge(
         &self,
@@ -60,18 +60,11 @@ impl AdapterFiles {
         write: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let pairs = self.pairs(config)?;
-        let header = base.header().await?;
+        let checkpoint = Checkpoint::open(config.clone(), base).await?;
         let mut merges = Vec::with_capacity(pairs.len());
         for pair in &pairs {
             pair.check(config)?;
-            let TensorSpec { name, shape, .. } = config.weight(pair.site.layer, pair.site.target);
-            let entry = header
-                .get(&name)
-                .ok_or_else(|| Error::TensorMissing { name: name.clone(), file: base.name.clone() })?;
-            if entry.shape != shape {
-                return Err(Error::TensorShape { name, expected: shape, found: entry.shape.clone() });
-            }
-            merges.push((entry, pair));
+            merges.push((checkpoint.entry(&config.weight(pair.site.layer, pair.site.target)), pair));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
 

@@ -11,11 +11,16 @@
 )]
 
 pub mod check;
+mod contents;
 mod flat;
 pub mod full;
+mod keys;
 pub mod lora;
 pub mod merge;
+mod mlx;
 pub mod named;
+#[cfg(not(target_arch = "wasm32"))]
+mod open;
 pub mod pair;
 pub mod peft;
 mod peft_config;

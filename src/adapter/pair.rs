@@ -12,6 +12,14 @@ pub struct HostMatrix {
     pub values: Vec<f32>,
 }
 
+impl HostMatrix {
+    pub(super) fn transposed(&self) -> HostMatrix {
+        let column = |at| self.values.iter().skip(at).step_by(self.cols);
+        let values = (0..self.cols).flat_map(column).copied().collect();
+        HostMatrix { rows: self.cols, cols: self.rows, values }
+    }
+}
+
 /// A [R, in] and B [out, R] of one site on the host, without padding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {

@@ -4,22 +4,22 @@
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
 
-use super::spec::{MOST_RANK, SiteSpec, is_alpha};
+use super::spec::{ALPHAS, MOST_RANK, SiteSpec, is_alpha};
 use crate::error::{Error, Result};
+use crate::files::json;
 use crate::files::safetensors::Pairs;
 use crate::model::{Family, Target};
 
 const CONFIG: &str = "adapter_config.json";
 /// Limits on the work that a file can ask for.
-const LONGEST_CONFIG: usize = 1 << 20;
+pub(super) const LONGEST_CONFIG: usize = 1 << 20;
 const LONGEST_REGEX: usize = 4096;
 const MOST_PATTERNS: usize = 1024;
 const MOST_BACKTRACKS: usize = 20_000;
 
 /// Each of these asks for something other than x Aᵀ Bᵀ on a linear, or changes the base's weights.
-const BEYOND_PLAIN_LORA: [&str; 16] = [
+const BEYOND_PLAIN_LORA: [&str; 15] = [
     "use_dora",
-    "modules_to_save",
     "bias",
     "lora_bias",
     "fan_in_fan_out",
@@ -47,6 +47,8 @@ pub(super) struct PeftConfig {
     /// Restricts targets given as suffixes to these layers; `None`: all layers.
     layers: Option<Vec<u64>>,
     layers_pattern: Vec<Regex>,
+    /// `modules_to_save`, as it is written: modules of the base that the adapter replaces.
+    pub saved: Option<String>,
 }
 
 /// A field that names modules.
@@ -59,35 +61,34 @@ enum Modules {
 
 impl PeftConfig {
     /// Errors: `Adapter`, `UnsupportedAdapter`.
-    pub fn parse(json: &str, family: &Family) -> Result<PeftConfig> {
-        if json.len() > LONGEST_CONFIG {
-            return Err(wrong(format!("it has {} bytes, at most {LONGEST_CONFIG} are read", json.len())));
-        }
-        let value: Value = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
+    pub fn parse(text: &str, value: &Value, family: &Family) -> Result<PeftConfig> {
         // Read a second time because the order of patterns matters and a `Value` does not keep it.
-        let patterns: Patterns = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
+        let patterns: Patterns = json::read(text.as_bytes()).map_err(wrong)?;
         match value.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {}
             Some(other) => return Err(Error::UnsupportedAdapter { feature: format!("`peft_type` = {other}") }),
-            None => return Err(wrong("`peft_type` is missing".to_string())),
+            None => {
+                let reason = "`peft_type` is missing, and so is `fine_tune_type`: it is neither PEFT's nor MLX's";
+                return Err(wrong(reason.to_string()));
+            }
         }
-        refuse_more_than_plain_lora(&value)?;
+        refuse_more_than_plain_lora(value)?;
 
-        let layers = layers(&value)?;
-        let targets = modules(&value, "target_modules")?;
+        let layers = layers(value)?;
+        let targets = modules(value, "target_modules")?;
         if layers.is_some() && value.get("target_modules").is_some_and(Value::is_string) {
             return Err(wrong("`layers_to_transform` cannot be used when `target_modules` is a string".to_string()));
         }
-        let alpha = set(&value, "lora_alpha").map_or(Some(8.0), Value::as_f64);
+        let alpha = set(value, "lora_alpha").map_or(Some(8.0), Value::as_f64);
         Ok(PeftConfig {
-            rank: set(&value, "r")
+            rank: set(value, "r")
                 .map_or(Some(8), Value::as_u64)
                 .and_then(rank)
                 .ok_or_else(|| wrong(expected_rank("`r`")))?,
             alpha: alpha
                 .filter(|alpha| is_alpha(*alpha))
-                .ok_or_else(|| wrong("`lora_alpha` must be a positive number".to_string()))?,
-            rslora: set(&value, "use_rslora").is_some(),
+                .ok_or_else(|| wrong(expected_alpha(value.get("lora_alpha"))))?,
+            rslora: set(value, "use_rslora").is_some(),
             rank_pattern: pattern("rank_pattern", patterns.rank_pattern, |x| {
                 rank(*x as u64).is_some_and(|r| r as f64 == *x)
             })?,
@@ -96,9 +97,10 @@ impl PeftConfig {
                 let names = family.peft_targets.iter().map(|target| family.name(*target).to_string());
                 Modules::Named(names.collect())
             }),
-            excluded: modules(&value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
+            excluded: modules(value, "exclude_modules")?.unwrap_or(Modules::Named(Vec::new())),
             layers,
-            layers_pattern: layers_pattern(&value)?,
+            layers_pattern: layers_pattern(value)?,
+            saved: set(value, "modules_to_save").map(json::shown),
         })
     }
 
@@ -153,7 +155,12 @@ impl Modules {
     }
 }
 
-fn wrong(reason: String) -> Error {
+/// What a scale must be, and what it is.
+fn expected_alpha(found: Option<&Value>) -> String {
+    format!("`lora_alpha` must be {ALPHAS}, found {}", found.map_or("nothing".to_string(), json::shown))
+}
+
+pub(super) fn wrong(reason: String) -> Error {
     Error::Adapter { file: CONFIG.to_string(), reason }
 }
 
@@ -173,7 +180,7 @@ fn set<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
 
 fn refuse_more_than_plain_lora(value: &Value) -> Result<()> {
     if let Some((field, found)) = BEYOND_PLAIN_LORA.iter().find_map(|field| Some((field, set(value, field)?))) {
-        return Err(Error::UnsupportedAdapter { feature: format!("`{field}` = {found}") });
+        return Err(Error::UnsupportedAdapter { feature: format!("`{field}` = {}", json::shown(found)) });
     }
     // PiSSA, OLoRA, CorDA and LoftQ subtract something from the base's weights that the file does not hold.
     let keeps_the_base = ["gaussian", "eva", "orthogonal"];

@@ -6,10 +6,13 @@ use crate::model::{Config, Target};
 /// The largest rank of an adapter, in files and in settings.
 pub const MOST_RANK: usize = 256;
 
-/// Whether it is a positive number in f32, in which kernels compute.
+/// The alphas that there may be, in words.
+pub(super) const ALPHAS: &str = "a number from 1e-30 to 1e15";
+
+/// Within this range alpha / rank is a normal number in f32, in which kernels compute, and a whole number is written as
+/// one: other programs that read the files expect that.
 pub(super) fn is_alpha(alpha: f64) -> bool {
-    let alpha = alpha as f32;
-    alpha.is_finite() && alpha > 0.0
+    (1e-30..=1e15).contains(&alpha)
 }
 
 /// One adapted linear. The scale of B A is alpha / rank; other conventions are converted to an alpha of this one.
@@ -58,7 +61,7 @@ impl AdapterSpec {
             return setting("rank", rank.to_string(), expected);
         }
         if !is_alpha(alpha) {
-            return setting("alpha", alpha.to_string(), "a positive number".to_string());
+            return setting("alpha", alpha.to_string(), ALPHAS.to_string());
         }
         let layer = |layer| targets.iter().map(move |&target| SiteSpec { layer, target, rank, alpha });
         Ok(AdapterSpec { sites: (0..config.layers).flat_map(layer).collect() })

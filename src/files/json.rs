@@ -89,7 +89,8 @@ pub fn message(error: &serde_json::Error) -> String {
     as_written(error.to_string())
 }
 
-fn as_written(mut words: String) -> String {
+/// Words, or JSON, that came from a parser's values, as the file has them.
+pub fn as_written(mut words: String) -> String {
     for (name, string, content) in NOT_FINITE {
         // Parsers write the string as Rust does.
         words = words.replace(&format!("string {content:?}"), name).replace(string, name);

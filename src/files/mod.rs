@@ -1,8 +1,12 @@
-//! Files of tensors and of JSON: where their bytes come from, and how they are read. Nothing here knows about models or
-//! devices.
+//! Files of tensors and of JSON, and folders: where their bytes come from, and how they are read. Nothing here knows
+//! about models or devices.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod folder;
 pub mod json;
 pub mod safetensors;
 pub mod source;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use folder::Folder;
 pub use source::Source;

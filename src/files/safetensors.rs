@@ -4,8 +4,8 @@
 //! names each tensor with its type, its shape and its range in the data. Everything is counted in `u64` bytes, so
 //! offsets beyond 4 GiB are correct on wasm32 too. A file comes from anywhere, so the rules are stricter than the
 //! format's: no duplicate names, no gaps, no overlaps, no bytes left over, at most [`MOST_TENSORS`] tensors and a
-//! header of at most [`LONGEST_HEADER`] bytes. This module knows nothing about models: whoever reads a tensor compares
-//! its shape with what `config.json` implies.
+//! header of at most [`LONGEST_HEADER`] bytes. Tensors of types that nothing here computes with are listed apart. This
+//! module knows nothing about models: whoever reads a tensor compares its shape with what `config.json` implies.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>.
 
@@ -58,11 +58,23 @@ pub struct Entry {
     pub end: u64,
 }
 
+/// A tensor of another type, such as whole numbers. Its bytes are never read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    pub name: String,
+    /// As the file calls it: `I64`.
+    pub dtype: String,
+    pub begin: u64,
+    pub end: u64,
+}
+
 /// What a file contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Sorted by name.
     pub entries: Vec<Entry>,
+    /// Sorted by name.
+    pub others: Vec<Other>,
     /// In the order of the file.
     pub metadata: Vec<(String, String)>,
 }
@@ -70,6 +82,10 @@ pub struct Header {
 impl Header {
     /// The header's length in bytes, from the file's first eight.
     pub fn length(first8: &[u8; 8], file_bytes: u64, file: &str) -> Result<u64> {
+        if let Some((_, found, advice)) = NOT_SAFETENSORS.iter().find(|(begin, _, _)| first8.starts_with(begin)) {
+            let (file, found, advice) = (file.to_string(), found.to_string(), advice.to_string());
+            return Err(Error::NotSafetensors { file, found, advice });
+        }
         let length = u64::from_le_bytes(*first8);
         if length > LONGEST_HEADER {
             return Err(refusal(file, format!("its header claims {length} bytes; the limit is {LONGEST_HEADER}")));
@@ -84,34 +100,43 @@ impl Header {
     pub fn parse(json: &[u8], file_bytes: u64, file: &str) -> Result<Header> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(|e| refusal(file, e.to_string()))?;
         let data_begin = (json.len() as u64).saturating_add(8);
-        let mut entries = Vec::with_capacity(raw.tensors.len());
+        let (mut entries, mut others) = (Vec::with_capacity(raw.tensors.len()), Vec::new());
         for (name, tensor) in raw.tensors {
-            entries.push(tensor.check(name, data_begin).map_err(|reason| refusal(file, reason))?);
+            match tensor.check(name, data_begin).map_err(|reason| refusal(file, reason))? {
+                Ok(entry) => entries.push(entry),
+                Err(other) => others.push(other),
+            }
         }
 
-        entries.sort_by_key(|e| (e.begin, e.end));
+        let mut ranges: Vec<(u64, u64, &str)> = Vec::with_capacity(entries.len().saturating_add(others.len()));
+        ranges.extend(entries.iter().map(|e| (e.begin, e.end, e.name.as_str())));
+        ranges.extend(others.iter().map(|e| (e.begin, e.end, e.name.as_str())));
+        ranges.sort_unstable();
         let mut expected = data_begin;
-        for entry in &entries {
-            if entry.begin != expected {
-                let fault = if entry.begin > expected { "leaves a gap before it" } else { "overlaps another tensor" };
-                return Err(refusal(file, format!("tensor `{}` {fault}", entry.name)));
+        for (begin, end, name) in &ranges {
+            if *begin != expected {
+                let fault = if *begin > expected { "leaves a gap before it" } else { "overlaps another tensor" };
+                return Err(refusal(file, format!("tensor `{name}` {fault}")));
             }
-            expected = entry.end;
+            expected = *end;
         }
         if expected != file_bytes {
             return Err(refusal(file, format!("its tensors end at byte {expected}, the file at {file_bytes}")));
         }
 
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(name) = duplicate(entries.iter().map(|e| e.name.as_str())) {
+        let mut names: Vec<&str> = ranges.into_iter().map(|(_, _, name)| name).collect();
+        names.sort_unstable();
+        if let Some(name) = duplicate(names.into_iter()) {
             return Err(refusal(file, format!("tensor `{name}` is named twice")));
         }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        others.sort_by(|a, b| a.name.cmp(&b.name));
         let mut keys: Vec<&str> = raw.metadata.iter().map(|(key, _)| key.as_str()).collect();
         keys.sort_unstable();
         if let Some(key) = duplicate(keys.into_iter()) {
             return Err(refusal(file, format!("the metadata names `{key}` twice")));
         }
-        Ok(Header { entries, metadata: raw.metadata })
+        Ok(Header { entries, others, metadata: raw.metadata })
     }
 
     pub fn get(&self, name: &str) -> Option<&Entry> {
@@ -192,6 +217,43 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
     file
 }
 
+/// How files begin that are often found under a safetensors name, what they are, and what to do.
+const NOT_SAFETENSORS: &[(&[u8], &str, &str)] = &[
+    (
+        b"version ",
+        "a pointer of Git LFS, not the file itself",
+        "run `git lfs pull` in its folder, or download the file",
+    ),
+    (b"PK\x03\x04", "a ZIP archive, as PyTorch writes its pickles", "load it in Python and save it as safetensors"),
+    (b"\x80\x02", "a pickle of PyTorch", "load it in Python and save it as safetensors"),
+    (b"GGUF", "a GGUF file of llama.cpp", "use the checkpoint that it was made from"),
+    (b"<!DOCTYP", "a web page", "download the file itself; its address may need a login"),
+    (b"<!doctyp", "a web page", "download the file itself; its address may need a login"),
+    (b"<html", "a web page", "download the file itself; its address may need a login"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it"),
+];
+
+/// Types that are known and not read, and the bits of one number.
+const OTHER_TYPES: &[(&str, u64)] = &[
+    ("BOOL", 8),
+    ("U8", 8),
+    ("I8", 8),
+    ("F8_E5M2", 8),
+    ("F8_E4M3", 8),
+    ("F8_E8M0", 8),
+    ("I16", 16),
+    ("U16", 16),
+    ("I32", 32),
+    ("U32", 32),
+    ("I64", 64),
+    ("U64", 64),
+    ("F64", 64),
+    ("C64", 64),
+    ("F4", 4),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+];
+
 /// The key of the header that does not name a tensor.
 const METADATA: &str = "__metadata__";
 
@@ -210,16 +272,21 @@ struct RawTensor {
 }
 
 impl RawTensor {
-    fn check(self, name: String, data_begin: u64) -> Result<Entry, String> {
+    /// A tensor that can be read, or one of another type.
+    fn check(self, name: String, data_begin: u64) -> Result<Result<Entry, Other>, String> {
         let dtype = match self.dtype.as_str() {
-            "F32" => Dtype::F32,
-            "F16" => Dtype::F16,
-            "BF16" => Dtype::BF16,
-            other => return Err(format!("tensor `{name}` has the type {other}; only F32, F16 and BF16 are supported")),
+            "F32" => Some(Dtype::F32),
+            "F16" => Some(Dtype::F16),
+            "BF16" => Some(Dtype::BF16),
+            _ => None,
+        };
+        let other = OTHER_TYPES.iter().find(|(name, _)| *name == self.dtype).map(|(_, bits)| *bits);
+        let Some(bits) = dtype.map(|dtype| dtype.bytes().saturating_mul(8)).or(other) else {
+            return Err(format!("tensor `{name}` has the type {}, which no version of the format knows", self.dtype));
         };
         let (begin, end) = self.data_offsets;
-        let bytes = self.shape.iter().try_fold(dtype.bytes(), |bytes, n| bytes.checked_mul(*n));
-        if bytes.is_none() || bytes != end.checked_sub(begin) {
+        let bits = self.shape.iter().try_fold(bits, |bits, n| bits.checked_mul(*n));
+        if bits.is_none() || bits != end.checked_sub(begin).and_then(|bytes| bytes.checked_mul(8)) {
             return Err(format!("tensor `{name}` of shape {:?} does not fill the bytes {begin}..{end}", self.shape));
         }
         let shape = self.shape.iter().map(|n| usize::try_from(*n)).collect::<Result<Vec<_>, _>>();
@@ -227,7 +294,10 @@ impl RawTensor {
         else {
             return Err(format!("tensor `{name}` is larger than this machine can address"));
         };
-        Ok(Entry { name, dtype, shape, begin, end })
+        Ok(match dtype {
+            Some(dtype) => Ok(Entry { name, dtype, shape, begin, end }),
+            None => Err(Other { name, dtype: self.dtype, begin, end }),
+        })
     }
 }
 

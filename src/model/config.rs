@@ -16,6 +16,7 @@ use super::family::Family;
 use super::fields::Fields;
 use super::linear::Target;
 use crate::error::{Error, Result};
+use crate::files::json;
 use crate::ops::Heads;
 
 /// 60 GB in f32, which is more than any device that can run this engine has.
@@ -134,14 +135,16 @@ pub struct Layout {
 }
 
 impl Config {
-    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `UnsupportedField`, `NotYet`.
+    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`,
+    /// `UnsupportedField`, `NotYet`.
     pub fn parse(json: &[u8]) -> Result<Config> {
         let invalid = |reason: String| Error::Config { field: "(file)".to_string(), reason };
-        let value: Value = serde_json::from_slice(json).map_err(|e| invalid(e.to_string()))?;
+        let value: Value = json::read(json).map_err(invalid)?;
         if !value.is_object() {
             return Err(invalid("expected a JSON object".to_string()));
         }
         let family = Family::of(value.get("model_type").and_then(Value::as_str).unwrap_or("(none)"))?;
+        Fields(&value).refuse_quantised()?;
         let config = (family.config)(&Fields(&value))?;
         config.check_size()?;
         config.check_computed()?;

@@ -26,8 +26,6 @@ pub struct Family {
     pub linears: &'static [(Target, &'static str)],
     /// The linears PEFT adapts where adapter_config.json names none.
     pub peft_targets: &'static [Target],
-    /// Endings of tensors that some checkpoints hold and that the engine computes itself.
-    pub computed: &'static [&'static str],
 }
 
 impl Family {
@@ -88,7 +86,15 @@ impl Family {
         (self.module(layer, *target) == path).then_some((layer, *target))
     }
 
-    fn path(&self, target: Target) -> &'static str {
+    /// The name that a tensor or a module has in a model with a head, where `name` is what the inner model calls it:
+    /// `model.norm` for `norm`.
+    pub fn outside(&self, name: &str) -> String {
+        let (inner, _) = self.blocks.split_once('.').unwrap_or_default();
+        format!("{inner}.{name}")
+    }
+
+    /// The path of a linear in its block.
+    pub fn path(&self, target: Target) -> &'static str {
         let found = self.linears.iter().find(|(other, _)| *other == target);
         let Some((_, path)) = found else { unreachable!("{target:?} is no linear of the family {}", self.model_type) };
         path

@@ -12,6 +12,10 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::files::json;
+
+/// Fields of checkpoints whose weights are codes: those of transformers and of MLX, and an older one.
+const QUANTISED: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
 
 /// A JSON object of fields.
 pub struct Fields<'a>(pub &'a Value);
@@ -22,7 +26,7 @@ impl Fields<'_> {
     }
 
     pub fn unsupported(field: &str, value: &Value) -> Error {
-        Error::UnsupportedField { field: field.to_string(), value: value.to_string() }
+        Error::UnsupportedField { field: field.to_string(), value: json::shown(value) }
     }
 
     /// The value, unless it is missing or null.
@@ -41,7 +45,10 @@ impl Fields<'_> {
             (None, None) => Err(Self::invalid(field, "it is missing")),
             (Some(value), _) => match value.as_u64() {
                 Some(n) if (1..=most).contains(&n) => Ok(n as usize),
-                _ => Err(Self::invalid(field, &format!("expected a whole number from 1 to {most}, found {value}"))),
+                _ => Err(Self::invalid(
+                    field,
+                    &format!("expected a whole number from 1 to {most}, found {}", json::shown(value)),
+                )),
             },
         }
     }
@@ -59,7 +66,7 @@ impl Fields<'_> {
             None => Ok(default),
             Some(value) => match value.as_f64() {
                 Some(x) if x.is_finite() && x > 0.0 => Ok(x),
-                _ => Err(Self::invalid(field, &format!("expected a positive number, found {value}"))),
+                _ => Err(Self::invalid(field, &format!("expected a positive number, found {}", json::shown(value)))),
             },
         }
     }
@@ -67,18 +74,23 @@ impl Fields<'_> {
     pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
         match self.get(field) {
             None => Ok(default),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {value}")))
-            }
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| Self::invalid(field, &format!("expected true or false, found {}", json::shown(value)))),
         }
     }
 
-    /// Refuses a feature unless it is absent or has the one value that the engine computes.
-    pub fn only(&self, field: &str, supported: &Value) -> Result<()> {
-        match self.get(field) {
-            Some(value) if value != supported => Err(Self::unsupported(field, value)),
-            _ => Ok(()),
-        }
+    /// Refuses the checkpoint of a library that quantises: its tensors hold codes, not numbers.
+    pub fn refuse_quantised(&self) -> Result<()> {
+        let Some((field, found)) = QUANTISED.iter().find_map(|field| Some((field, self.get(field)?))) else {
+            return Ok(());
+        };
+        let method = found.get("quant_method").and_then(Value::as_str).or_else(|| {
+            let is_set = |field: &str| found.get(field).and_then(Value::as_bool) == Some(true);
+            (is_set("load_in_4bit") || is_set("load_in_8bit")).then_some("bitsandbytes")
+        });
+        let method = method.map_or(String::new(), |method| format!(" with the method {method}"));
+        Err(Error::Quantised { what: format!("config.json has `{field}`{method}") })
     }
 
     pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {

@@ -37,8 +37,6 @@ pub static FAMILY: Family = Family {
         (Target::Down, "mlp.down_proj"),
     ],
     peft_targets: &[Target::Q, Target::V],
-    // The frequencies of rope.
-    computed: &[".self_attn.rotary_emb.inv_freq"],
 };
 
 fn config(fields: &Fields) -> Result<Config> {
@@ -47,7 +45,6 @@ fn config(fields: &Fields) -> Result<Config> {
 
 /// The fields that most families share.
 pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
-    fields.only("quantization_config", &Value::Null)?;
     let hidden = fields.count("hidden_size", 16_384)?;
     let query = fields.count("num_attention_heads", 256)?;
     let key = fields.count_or("num_key_value_heads", 256, Some(query))?;

@@ -1,10 +1,11 @@
 //! Loading a checkpoint: every tensor of the list is checked before anything is allocated, then streamed to the device
 //! in pieces.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::block::Block;
+use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
 use super::tensors::{Role, TensorSpec};
@@ -12,7 +13,7 @@ use super::transformer::{Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
+use crate::files::safetensors::{Dtype, Entry, to_f32};
 use crate::ops::{Slab, Weight};
 
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
@@ -65,10 +66,10 @@ impl Transformer {
         storage: Storage,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
-        let header = source.header().await?;
+        let checkpoint = Checkpoint::open(config, source).await?;
+        let (config, warnings) = (checkpoint.config.clone(), checkpoint.warnings.clone());
         let specs = config.tensors();
-        check(&specs, &config, &header, &source.name)?;
-        let mut loader = Loader { device, source, header, storage, done: 0, queued: 0, progress };
+        let mut loader = Loader { device, source, checkpoint, storage, done: 0, queued: 0, progress };
         let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
         for spec in &specs {
             match *spec.shape {
@@ -97,7 +98,9 @@ impl Transformer {
             norm: vector(Role::FinalNorm),
             head: (!config.tied).then(|| matrix(Role::Head)),
         };
-        Transformer::new(device, config, tables, blocks)
+        let mut model = Transformer::new(device, config, tables, blocks)?;
+        model.warnings = warnings;
+        Ok(model)
     }
 }
 
@@ -105,29 +108,10 @@ fn missing<T>(role: Role) -> T {
     unreachable!("the list of tensors lacks {role:?}")
 }
 
-/// Compares every name and shape with what the config implies.
-fn check(specs: &[TensorSpec], config: &Config, header: &Header, file: &str) -> Result<()> {
-    for TensorSpec { name, shape, .. } in specs {
-        let entry = header.get(name);
-        let entry = entry.ok_or_else(|| Error::TensorMissing { name: name.clone(), file: file.to_string() })?;
-        if entry.shape != *shape {
-            let (expected, found) = (shape.clone(), entry.shape.clone());
-            return Err(Error::TensorShape { name: name.clone(), expected, found });
-        }
-    }
-    // A bias or the scale of a quantised weight is part of the model: without it the numbers would be silently wrong.
-    let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    let is_known = |name: &str| names.contains(name) || config.is_redundant(name);
-    match header.entries.iter().find(|entry| !is_known(&entry.name)) {
-        Some(entry) => Err(Error::TensorUnknown { name: entry.name.clone(), file: file.to_string() }),
-        None => Ok(()),
-    }
-}
-
 struct Loader<'a> {
     device: &'a Rc<Device>,
     source: &'a Source,
-    header: Header,
+    checkpoint: Checkpoint,
     storage: Storage,
     done: u64,
     /// Bytes since the last flush.
@@ -144,7 +128,7 @@ impl Loader<'_> {
 
     /// A matrix in slabs of rows, each within the device's binding limit.
     async fn matrix(&mut self, spec: &TensorSpec, rows: usize, cols: usize) -> Result<Weight> {
-        let format = self.storage.format(self.entry(spec).dtype);
+        let format = self.storage.format(self.checkpoint.entry(spec).dtype);
         let most = Format::rows_per_binding(self.device, &spec.name, cols)?;
         let size = if most >= rows { rows } else { most / 4 * 4 };
         let mut slabs = Vec::new();
@@ -156,14 +140,8 @@ impl Loader<'_> {
         Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
     }
 
-    fn entry(&self, spec: &TensorSpec) -> &Entry {
-        let entry = self.header.get(&spec.name);
-        entry.unwrap_or_else(|| unreachable!("`{}` was found when the names were checked", spec.name))
-    }
-
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
-        let entry = self.entry(spec);
-        let (dtype, begin) = (entry.dtype, entry.begin);
+        let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
             let row_bytes = stored.cols as u64 * dtype.bytes();
@@ -174,7 +152,7 @@ impl Loader<'_> {
                 let bytes = self.source.read(at, count as u64 * row_bytes).await?;
                 values.clear();
                 to_f32(dtype, &bytes, &mut values);
-                check_range(&spec.name, &values, stored.format)?;
+                check_range(&name, &values, stored.format)?;
                 stored.upload(self.device, row, &values);
                 self.count(bytes.len() as u64).await?;
             }

@@ -2,6 +2,7 @@
 //! names and data each.
 
 pub mod block;
+pub mod checkpoint;
 pub mod config;
 pub mod family;
 mod fields;
@@ -16,6 +17,7 @@ pub mod transformer;
 /// Every family that can be loaded.
 const FAMILIES: [&Family; 1] = [&llama::FAMILY];
 
+pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use family::Family;
 pub use linear::{Linear, Lora, Target};

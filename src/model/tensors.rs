@@ -50,7 +50,7 @@ impl Config {
         let family = self.family;
         let table = vec![self.vocabulary, self.hidden];
         let mut tensors = Vec::new();
-        tensors.push(spec(family.embedding, "weight", table.clone(), Role::Embedding));
+        tensors.push(spec(family.embedding, "weight", table, Role::Embedding));
         for layer in 0..self.layers {
             for (norm, path) in family.norms {
                 let module = format!("{}.{layer}.{path}", family.blocks);
@@ -66,7 +66,7 @@ impl Config {
         }
         tensors.push(spec(family.final_norm, "weight", vec![self.hidden], Role::FinalNorm));
         if !self.tied {
-            tensors.push(spec(family.head, "weight", table, Role::Head));
+            tensors.push(self.head());
         }
         tensors
     }
@@ -77,12 +77,9 @@ impl Config {
         spec(&self.family.module(layer, target), "weight", vec![rows, cols], Role::Weight(layer, target))
     }
 
-    /// Whether a checkpoint may hold this tensor although the model does not read it: the engine computes it, or it is
-    /// the head of a model whose embedding is its head.
-    pub fn is_redundant(&self, name: &str) -> bool {
-        let family = self.family;
-        let is_head = name.strip_prefix(family.head).is_some_and(|rest| rest == ".weight");
-        is_head || family.computed.iter().any(|ending| name.ends_with(ending))
+    /// The tensor of the head, which a tied model need not have.
+    pub fn head(&self) -> TensorSpec {
+        spec(self.family.head, "weight", vec![self.vocabulary, self.hidden], Role::Head)
     }
 }
 

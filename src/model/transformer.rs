@@ -9,6 +9,7 @@ use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
+use crate::warning::Warning;
 
 /// The tensors outside the blocks.
 #[derive(Clone)]
@@ -22,7 +23,10 @@ pub struct Tables {
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
 #[derive(Clone)]
 pub struct Transformer {
+    /// That of the file: not tied if its head differs from the embedding.
     pub config: Config,
+    /// What loading it had to say.
+    pub warnings: Vec<Warning>,
     pub device: Rc<Device>,
     /// Activation memory of every plan of this model.
     pub pool: Pool,
@@ -36,7 +40,8 @@ impl Transformer {
         // One table serves all layers: a config that needs several is refused.
         let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
         let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
-        Ok(Transformer { config, device: device.clone(), pool: Pool::default(), blocks, tables, rope })
+        let (device, pool, warnings) = (device.clone(), Pool::default(), Vec::new());
+        Ok(Transformer { config, warnings, device, pool, blocks, tables, rope })
     }
 
     pub fn head(&self) -> &Weight {

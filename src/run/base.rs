@@ -11,6 +11,9 @@ use crate::model::{Config, Storage, Transformer};
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::text::{Dataset, Document};
 
+/// The longest name of a model, in bytes.
+const LONGEST_NAME: usize = 4096;
+
 /// The files of a checkpoint except for its weights.
 pub type BaseFiles<'a> = TokenizerFiles<'a>;
 
@@ -54,6 +57,10 @@ impl Base {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Base> {
         let config = Config::parse(files.config)?;
+        if name.len() > LONGEST_NAME {
+            let expected = format!("at most {LONGEST_NAME} bytes, as it goes into every adapter's config");
+            return Err(Error::Setting { name: "name".to_string(), value: format!("{} bytes", name.len()), expected });
+        }
         let tokenizer = Tokenizer::from_files(files)?;
         if tokenizer.size() > config.vocabulary {
             let reason = format!("it has {} tokens, but the model has {}", tokenizer.size(), config.vocabulary);

@@ -5,6 +5,7 @@ use super::training::Job;
 use crate::adapter::ExportCheck;
 use crate::error::Result;
 use crate::plan::Progress;
+use crate::warning::Warning;
 
 /// How many tokens the probe of an export's check has.
 pub(super) const PROBE_TOKENS: usize = 32;
@@ -20,6 +21,8 @@ pub struct Kept {
     pub alpha: f64,
     pub targets: Vec<&'static str>,
     pub parameters: usize,
+    /// What there was to say about the files, if they were opened and not trained.
+    pub warnings: Vec<Warning>,
 }
 
 pub(super) struct Keeper<'a> {
@@ -69,6 +72,7 @@ impl<'a> Keeper<'a> {
             alpha: spec.alpha(),
             targets: spec.target_names(&job.base.model.config),
             parameters: learner.parameters(),
+            warnings: Vec::new(),
         };
         (self.hook)(&kept);
         self.kept = Some(kept);

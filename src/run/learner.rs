@@ -7,6 +7,7 @@ use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, HostMatrix, Param
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Config, Transformer};
+use crate::warning::Warning;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +55,14 @@ impl Learner {
         match self {
             Learner::Lora(adapter) => adapter.attach(model),
             Learner::Full(full) => full.attach(model),
+        }
+    }
+
+    /// What there is to say about the adapter that a run starts from.
+    pub fn warnings(&self) -> &[Warning] {
+        match self {
+            Learner::Lora(adapter) => &adapter.warnings,
+            Learner::Full(_) => &[],
         }
     }
 

@@ -34,6 +34,8 @@ pub use keeper::Kept;
 pub use learner::{Files, Method};
 pub use losses::Losses;
 pub use memory::memory;
+#[cfg(not(target_arch = "wasm32"))]
+pub use open::ModelFolder;
 pub use probe::probe;
 pub use saver::{SAVE_EVERY_MS, SaveHook};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};

@@ -1,60 +1,111 @@
 //! Opens a base model from the folder of its checkpoint. Native only, because a browser has no folders.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
 use super::{Base, BaseFiles};
 use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::files::Source;
-use crate::model::Storage;
+use crate::error::Result;
+use crate::files::{Folder, Source};
+use crate::model::{Config, Storage};
 
 /// The most bytes that are read of a small file: one more than the largest tokenizer accepted, so that a larger one is
 /// refused without filling the memory.
 const MOST_READ: u64 = (32 << 20) + 1;
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const WHOLE: &str = "give the whole folder of a Hugging Face checkpoint";
+const AS_ADAPTER: &str = "give it as the adapter (`--adapter`, or `--init` to train it further), and as the model the \
+                          base that it was trained on";
+
+/// The folder of a Hugging Face checkpoint whose config can be used.
+pub struct ModelFolder {
+    folder: Folder,
+    /// config.json as it is.
+    json: Vec<u8>,
+    pub config: Config,
+}
+
+impl ModelFolder {
+    /// Reads config.json and nothing else: what it says is judged before anything that lies beside it. Errors: `Io`,
+    /// `Folder`, and those of [`Config::parse`].
+    pub fn open(dir: &Path) -> Result<ModelFolder> {
+        let folder = Folder::open(dir)?;
+        if !folder.has(CONFIG) {
+            return Err(match is_adapter(&folder) {
+                true => folder.refusal("holds an adapter, not a model", AS_ADAPTER),
+                false => folder.refuse_without(CONFIG, WHOLE),
+            });
+        }
+        let json = folder.read(CONFIG, MOST_READ)?;
+        let config = Config::parse(&json)?;
+        Ok(ModelFolder { folder, json, config })
+    }
+
+    /// The weights, of which nothing has been read yet. Errors: `Folder` if they are not in one file of safetensors.
+    pub fn weights(&self) -> Result<Source> {
+        let folder = &self.folder;
+        if folder.has(WEIGHTS) {
+            return Source::file(&folder.path(WEIGHTS));
+        }
+        let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors");
+        let shard = folder.find(|file| file == INDEX).or_else(|| folder.find(is_shard));
+        Err(match (shard, folder.find(|file| file.ends_with(".safetensors") && !file.starts_with("adapter"))) {
+            (Some(shard), _) => folder.refusal(
+                &format!("is a checkpoint in several files (`{shard}`), which cannot be loaded yet"),
+                "save it as one file in Python: `AutoModelForCausalLM.from_pretrained(folder, \
+                 dtype=\"auto\").save_pretrained(other, max_shard_size=\"100GB\")`, and copy the tokenizer's files",
+            ),
+            (None, _) if is_adapter(folder) => folder.refusal("holds an adapter, not a model", AS_ADAPTER),
+            (None, Some(other)) => folder.refusal(
+                &format!("has no {WEIGHTS}, but `{other}`"),
+                "if these are all weights of the model under the names of transformers, rename the file",
+            ),
+            (None, None) => folder.refuse_without(WEIGHTS, WHOLE),
+        })
+    }
+
+    fn tokenizer(&self) -> Result<Vec<u8>> {
+        let folder = &self.folder;
+        if folder.has(TOKENIZER) {
+            return folder.read(TOKENIZER, MOST_READ);
+        }
+        let older = folder.find(|file| matches!(file, "tokenizer.model" | "vocab.json" | "spiece.model"));
+        Err(match older {
+            Some(older) => folder.refusal(
+                &format!("has no {TOKENIZER}, but `{older}`, an older form of the tokenizer"),
+                "write it in Python: `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`",
+            ),
+            None => folder.refusal(&format!("has no {TOKENIZER}"), WHOLE),
+        })
+    }
+}
+
+fn is_adapter(folder: &Folder) -> bool {
+    folder.find(|file| file.starts_with("adapter_config.json") || file.starts_with("adapter_model.")).is_some()
+}
 
 impl Base {
     /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors, and, if present,
-    /// tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Io` for a file that is missing
-    /// or cannot be read, and those of [`Base::load`].
+    /// tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for a folder in another
+    /// form, `Io` for a file that cannot be read, and those of [`Base::load`].
     pub async fn open(device: &Rc<Device>, dir: &Path, storage: Storage) -> Result<Base> {
-        let (config, tokenizer) = (read(dir, "config.json")?, read(dir, "tokenizer.json")?);
-        let tokenizer_config = read_if_there(dir, "tokenizer_config.json")?;
-        let generation_config = read_if_there(dir, "generation_config.json")?;
-        let chat_template = read_if_there(dir, "chat_template.jinja")?;
+        let model = ModelFolder::open(dir)?;
+        let tokenizer = model.tokenizer()?;
+        let optional = |name: &str| model.folder.read_if_there(name, MOST_READ);
+        let tokenizer_config = optional("tokenizer_config.json")?;
+        let generation_config = optional("generation_config.json")?;
+        let chat_template = optional("chat_template.jinja")?;
         let files = BaseFiles {
             tokenizer: &tokenizer,
             tokenizer_config: tokenizer_config.as_deref(),
             generation_config: generation_config.as_deref(),
             chat_template: chat_template.as_deref(),
-            config: &config,
+            config: &model.json,
         };
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |it| it.to_string_lossy().into_owned());
-        let weights = Source::file(&dir.join("model.safetensors"))?;
-        Base::load(device, &name, &files, &weights, storage, &mut |_, _| {}).await
+        Base::load(device, &name, &files, &model.weights()?, storage, &mut |_, _| {}).await
     }
-}
-
-fn read(dir: &Path, name: &str) -> Result<Vec<u8>> {
-    read_whole(&dir.join(name)).map_err(|error| failed(dir, name, error))
-}
-
-fn read_if_there(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
-    match read_whole(&dir.join(name)) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(dir, name, error)),
-    }
-}
-
-fn read_whole(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_READ).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn failed(dir: &Path, name: &str, error: std::io::Error) -> Error {
-    Error::Io { path: dir.join(name).display().to_string(), reason: error.to_string() }
 }

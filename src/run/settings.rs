@@ -168,7 +168,8 @@ impl Settings {
         if !(self.clip >= 0.0 && self.clip.is_finite()) {
             return refuse("clip", self.clip.to_string(), "0 or a positive number");
         }
-        if !(0.0..1.0).contains(&self.dropout) {
+        // As f32, in which the kernel draws: there the largest numbers below 1 are 1.
+        if !(0.0..1.0).contains(&(self.dropout as f32)) {
             return refuse("dropout", self.dropout.to_string(), "a probability of at least 0 and below 1");
         }
         if self.method == Method::Full && self.dropout > 0.0 {

@@ -78,9 +78,12 @@ impl Start<'_> {
             parameters: learner.parameters(),
             settings: Box::new((*settings).clone()),
         };
-        let warnings = data
+        let warnings = base
+            .model
             .warnings
             .iter()
+            .chain(learner.warnings())
+            .chain(&data.warnings)
             .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
         [config].into_iter().chain(warnings).collect()
     }

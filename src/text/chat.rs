@@ -17,6 +17,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Output, State};
 use serde::Deserialize;
 
 use super::formats::Conversation;
+use crate::files::json::not_finite;
 
 /// The maximum size of a template, in bytes; published ones have at most 20,000.
 const LONGEST_TEMPLATE: usize = 256 << 10;
@@ -110,7 +111,7 @@ impl ChatTemplate {
 /// `bos_token`, `eos_token` and so on: a string, or an object whose `content` is the string.
 fn special_token(key: &str, value: &serde_json::Value) -> Option<Value> {
     let content = value.as_str().or_else(|| value.get("content")?.as_str())?;
-    key.ends_with("_token").then(|| Value::from(content))
+    (key.ends_with("_token") && not_finite(value).is_none()).then(|| Value::from(content))
 }
 
 fn environment(source: &str) -> Result<Environment<'static>, String> {

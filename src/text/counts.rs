@@ -1,6 +1,6 @@
 //! What happened to examples on their way to rows, counted, and what the user should know about it.
 
-use super::warning::Warning;
+use crate::warning::Warning;
 
 /// A text with at least this many tokens per character is in a language that the tokenizer does not know: above one,
 /// characters fall apart into bytes. Measured with the embedded tokenizer: English 0.3, German and French 0.5, Czech

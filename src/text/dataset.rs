@@ -5,8 +5,8 @@ use super::formats::Document;
 use super::repeats::repeats;
 use super::rows::{Row, Rows, labels};
 use super::tokenizer::Tokenizer;
-use super::warning::Warning;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 /// The maximum size of the text, in bytes: in a page, and natively.
 pub const PAGE_LIMIT: u64 = 8_000_000;

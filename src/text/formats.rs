@@ -8,8 +8,8 @@ use super::json_records::{is_json_lines, json_records};
 use super::notes::Notes;
 use super::records::{Record, example_of};
 use super::table::{Table, is_table};
-use super::warning::Warning;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 /// A file: its name, whose extension determines the format, its bytes, and which of its columns to read.
 #[derive(Debug, Clone)]

@@ -31,7 +31,6 @@ mod repeats;
 pub mod rows;
 mod table;
 pub mod tokenizer;
-mod warning;
 
 pub use batches::{Batches, MicroBatch};
 pub use columns::Columns;
@@ -42,7 +41,6 @@ pub use preview::{PreviewRow, PreviewToken, preview};
 pub use prompt::Prompt;
 pub use rows::{Row, Rows, rows};
 pub use tokenizer::{StreamDecoder, Tokenizer, TokenizerFiles};
-pub use warning::Warning;
 
 /// The message of an error, cut short because it may repeat a long part of a file.
 fn shortened(reason: String) -> String {

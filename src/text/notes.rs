@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::records::quoted;
-use super::warning::Warning;
+use crate::warning::Warning;
 
 /// How many keys a warning names.
 const MOST_NAMED: usize = 8;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::rows::Row;
-use super::warning::Warning;
+use crate::warning::Warning;
 
 /// The length of the passages that are compared, in tokens: longer than most phrases, shorter than most sentences.
 const PASSAGE: usize = 8;

@@ -8,8 +8,8 @@ use super::counts::Counts;
 use super::formats::{Content, Conversation, Document, Example, Reading};
 use super::records::task_prompt;
 use super::tokenizer::Tokenizer;
-use super::warning::Warning;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 /// Fills a row after its last token. It never carries loss, and no token before it sees it.
 const PAD: u32 = 0;

@@ -9,8 +9,8 @@ use super::columns::Columns;
 use super::formats::{Document, Example};
 use super::notes::Notes;
 use super::records::Keys;
-use super::warning::Warning;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 const SEPARATORS: [(u8, &str); 4] = [(b',', "comma"), (b';', "semicolon"), (b'\t', "tab"), (b'|', "bar")];
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::chat::{ChatConfig, ChatTemplate};
 use super::formats::Conversation;
 use crate::error::{Error, Result};
+use crate::files::json as json_file;
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.
@@ -46,8 +47,8 @@ impl Tokenizer {
         let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
-        let config: EndIds = serde_json::from_slice(files.config)
-            .map_err(|e| Error::Config { field: "eos_token_id".to_owned(), reason: e.to_string() })?;
+        let config: EndIds = json_file::read(files.config)
+            .map_err(|reason| Error::Config { field: "eos_token_id".to_owned(), reason })?;
 
         let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
         let named = names.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
@@ -310,7 +311,7 @@ impl Ids {
 
 fn read_optional<T: Default + for<'de> Deserialize<'de>>(json: Option<&[u8]>, name: &str) -> Result<T> {
     let Some(json) = json else { return Ok(T::default()) };
-    serde_json::from_slice(json).map_err(|e| refusal(format!("{name}: {e}")))
+    json_file::read(json).map_err(|reason| refusal(format!("{name}: {reason}")))
 }
 
 fn refusal(reason: String) -> Error {

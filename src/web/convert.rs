@@ -110,6 +110,7 @@ pub(super) fn adapter_object(kept: &Kept) -> JsValue {
         "step": kept.step,
         "loss": kept.loss,
         "isChat": files.is_chat().unwrap_or_else(|error| unreachable!("the adapter was loaded: {error}")),
+        "warnings": kept.warnings,
     });
     let object = to_js(&facts);
     let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(files.weights.as_slice()));

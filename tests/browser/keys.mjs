@@ -48,6 +48,7 @@ export const modelInfo = {
   sha256: true,
   weightBytes: true,
   chatTemplate: true,
+  warnings: true,
   device: true,
 };
 
@@ -91,6 +92,7 @@ export const adapterFiles = {
   step: true,
   loss: true,
   isChat: true,
+  warnings: true,
 };
 
 /** @type {Keys<api.Generated>} */

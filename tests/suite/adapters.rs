@@ -23,9 +23,9 @@ use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 const LAYERS: usize = 2;
 
 /// A site of a test's adapter: layer, linear, rank, PEFT's alpha.
-type Site = (usize, Target, usize, f64);
+pub type Site = (usize, Target, usize, f64);
 
-fn tiny_config() -> Config {
+pub fn tiny_config() -> Config {
     Config::parse(include_bytes!("../fixtures/models/llama/config.json")).expect("a config")
 }
 
@@ -36,7 +36,7 @@ fn numbers(random: &mut SplitMix64, n: usize) -> Vec<f32> {
 
 /// PEFT's files for sites of the small model, written without the library's exporter. The config has the rank and alpha
 /// of the first site; ranks and alphas that differ are in patterns by whole path.
-fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
+pub fn files(sites: &[Site], rslora: bool, seed: u64) -> AdapterFiles {
     let config = tiny_config();
     let mut random = SplitMix64(seed);
     let mut tensors = Vec::new();
@@ -86,7 +86,7 @@ fn random_sites(random: &mut SplitMix64, uniform: bool) -> Vec<Site> {
 }
 
 /// The tensors of an adapter: name → (shape, numbers).
-fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+pub fn tensors(files: &AdapterFiles) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let bytes = &files.weights;
     let length = Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "adapter")
         .expect("a header") as usize;
@@ -130,7 +130,7 @@ async fn attached(device: &Rc<Device>, base: &Transformer, files: &AdapterFiles)
     (adapter, model)
 }
 
-fn edited(files: &AdapterFiles, field: &str, value: Value) -> AdapterFiles {
+pub fn edited(files: &AdapterFiles, field: &str, value: Value) -> AdapterFiles {
     let mut config: Value = serde_json::from_str(&files.config).expect("JSON");
     config[field] = value;
     AdapterFiles { config: config.to_string(), ..files.clone() }
@@ -385,7 +385,6 @@ crate::device_tests! {
         assert!(spec(&files).is_ok());
         let features = [
             ("use_dora", json!(true)),
-            ("modules_to_save", json!(["lm_head"])),
             ("bias", json!("lora_only")),
             ("lora_bias", json!(true)),
             ("fan_in_fan_out", json!(true)),
@@ -412,6 +411,7 @@ crate::device_tests! {
         for name in [
             format!("{q}.lora_magnitude_vector"),
             "base_model.model.model.embed_tokens.lora_embedding_A".to_string(),
+            "base_model.model.lm_head.lora_A.weight".to_string(),
             format!("{q}.base_layer.bias"),
             format!("{q}.lora_B.bias"),
         ] {
@@ -439,20 +439,26 @@ crate::device_tests! {
         names(("exclude_modules", json!(".*q_.*")), q);
 
         // The same linears, given in every way that PEFT supports.
-        let same = |targets: Value| {
-            assert_eq!(spec(&edited(&files, "target_modules", targets.clone())), spec(&files), "{targets}")
+        let every = |targets: &[Target]| -> AdapterFiles {
+            let sites: Vec<Site> =
+                (0..LAYERS).flat_map(|layer| targets.iter().map(move |target| (layer, *target, 4, 8.0))).collect();
+            super::adapters::files(&sites, false, 21)
         };
-        same(json!("all-linear"));
-        same(json!(["self_attn.q_proj", "up_proj", "down_proj"]));
-        same(json!(r"model\.layers\.\d\.(self_attn|mlp)\.(q|up)_proj"));
-        let suffixes = edited(&files, "target_modules", json!(["q_proj", "up_proj"]));
+        let both = every(&[Target::Q, Target::Up]);
+        let same = |files: &AdapterFiles, targets: Value| {
+            assert_eq!(spec(&edited(files, "target_modules", targets.clone())), spec(files), "{targets}")
+        };
+        same(&every(&Target::ALL), json!("all-linear"));
+        same(&both, json!(["self_attn.q_proj", "up_proj", "router"]));
+        same(&both, json!(r"model\.layers\.\d\.(self_attn|mlp)\.(q|up)_proj"));
+        let suffixes = edited(&both, "target_modules", json!(["q_proj", "up_proj"]));
         let layers = |layers: Value| edited(&suffixes, "layers_to_transform", layers);
-        assert_eq!(spec(&layers(json!([0, 1]))), spec(&files));
-        assert_eq!(spec(&layers(json!([]))), spec(&files));
-        assert_eq!(spec(&edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"]))), spec(&files));
+        assert_eq!(spec(&layers(json!([0, 1]))), spec(&both));
+        assert_eq!(spec(&layers(json!([]))), spec(&both));
+        assert_eq!(spec(&edited(&layers(json!([0, 1])), "layers_pattern", json!(["h", "layers"]))), spec(&both));
         for (files, module) in [
             (layers(json!(1)), q),
-            (layers(json!([0])), up),
+            (layers(json!([0])), "model.layers.1."),
             (edited(&layers(json!([0, 1])), "layers_pattern", json!("h")), q),
         ] {
             assert!(matches!(refusal(&files), Error::Adapter { reason, .. } if reason.contains(module)));
@@ -466,7 +472,7 @@ crate::device_tests! {
             left.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), values.as_slice())).collect();
         let error = refusal(&AdapterFiles { weights: write(&left, &[]), ..files.clone() });
         assert!(
-            matches!(&error, Error::TensorMissing { name, .. } if name.contains(up) && name.contains("lora_B")),
+            matches!(&error, Error::AdapterIncomplete { missing, .. } if missing.contains(&format!("{up}.lora_B"))),
             "{error:?}"
         );
         assert!(matches!(refusal(&AdapterFiles { weights: write(&[], &[]), ..files.clone() }), Error::Adapter { .. }));

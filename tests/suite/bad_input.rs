@@ -15,31 +15,31 @@ use tabtune::text::dataset::{Dataset, DatasetOptions, PAGE_LIMIT};
 use tabtune::text::{Document, Tokenizer, TokenizerFiles, check_size};
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www/public/base");
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+pub const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 const SHORT: [&str; 6] = ["--batch", "2", "--seq-len", "16", "--steps", "3"];
 
 /// A folder for one test, removed at its end.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("tabtune-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
         Folder(path)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         fs::create_dir_all(self.0.join(name).parent().expect("a folder")).expect("a folder");
         fs::write(self.0.join(name), bytes).expect("a file");
         self.path(name)
     }
 
     /// A small model that runs: a fixture's weights with a tokenizer that fits them.
-    fn model(&self, name: &str) -> String {
+    pub fn model(&self, name: &str) -> String {
         for file in ["config.json", "model.safetensors"] {
             self.file(
                 &format!("{name}/{file}"),
@@ -58,7 +58,7 @@ impl Drop for Folder {
 }
 
 /// Exit status, standard output, standard error.
-fn tabtune(args: &[&str]) -> (i32, String, String) {
+pub fn tabtune(args: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tabtune")).args(args).output().expect("the binary runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     let (out, err) = (text(output.stdout), text(output.stderr));
@@ -66,7 +66,7 @@ fn tabtune(args: &[&str]) -> (i32, String, String) {
 }
 
 /// Exit status 1, nothing on standard output, one error with its code, `words` and a hint on standard error.
-fn refused(args: &[&str], code: &str, words: &[&str]) {
+pub fn refused(args: &[&str], code: &str, words: &[&str]) {
     let (status, out, err) = tabtune(args);
     assert_eq!((status, out.as_str()), (1, ""), "{args:?}: {err}");
     let message: Vec<&str> = err.lines().skip_while(|line| !line.starts_with("error[")).collect();
@@ -87,7 +87,7 @@ fn refused_usage(args: &[&str], word: &str) {
     assert!(err.contains(word) && !err.contains("panicked"), "{args:?}: {err}");
 }
 
-fn succeeded(args: &[&str]) -> String {
+pub fn succeeded(args: &[&str]) -> String {
     let (status, out, err) = tabtune(args);
     assert_eq!(status, 0, "{args:?}: {err}");
     out
@@ -166,7 +166,7 @@ fn a_language_that_the_base_has_never_seen_gives_a_warning() {
         Dataset::from_documents(&tokenizer(), &[document], None, &options).expect("rows").warnings
     };
     let found = warnings(&line);
-    assert_eq!(found.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["unknown_language"]);
+    assert_eq!(found.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["unknown_language", "repeats_itself"]);
     assert!(found[0].message.contains("tokens for each character"), "{}", found[0].message);
     assert!(warnings(&text()).is_empty());
     let folder = Folder::new("language");
@@ -262,7 +262,7 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
     refused(&["info", "--model", &folder.path("broken")], "unsupported_model", &["mamba"]);
     folder.file("broken/config.json", &config);
     fs::remove_file(folder.path("broken/model.safetensors")).expect("a file");
-    refused(&["info", "--model", &folder.path("broken")], "io", &["model.safetensors"]);
+    refused(&["info", "--model", &folder.path("broken")], "folder", &["model.safetensors"]);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn adapters_that_do_not_fit_are_refused() {
     refused(&["eval", "--data", &data, "--adapter", &other], "adapter_mismatch", &[]);
     refused(&["generate", "--prompt", "The", "--adapter", &other], "adapter_mismatch", &[]);
     refused(&train(&data, &folder.path("out"), &["--init", &other]), "adapter_mismatch", &[]);
-    refused(&["info", "--adapter", &folder.path("none")], "io", &["adapter_config.json"]);
+    refused(&["info", "--adapter", &folder.path("none")], "io", &["none"]);
 
     let model = folder.model("model");
     let config = fs::read_to_string(format!("{other}/adapter_config.json")).expect("a config");

@@ -11,23 +11,36 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("random", &[]),
+    ("warning", &[]),
     ("files", &["error"]),
-    ("text", &["error", "random", "files"]),
+    ("text", &["error", "random", "warning", "files"]),
     ("device", &["error"]),
     ("plan", &["error", "device"]),
     ("ops", &["error", "device", "plan"]),
-    ("model", &["error", "device", "plan", "ops", "files"]),
-    ("adapter", &["error", "random", "device", "plan", "ops", "model", "files"]),
+    ("model", &["error", "warning", "device", "plan", "ops", "files"]),
+    ("adapter", &["error", "random", "warning", "device", "plan", "ops", "model", "files"]),
     ("train", &["error", "random", "text", "device", "plan", "ops", "model", "adapter"]),
     ("generate", &["error", "random", "text", "device", "plan", "ops", "model", "adapter"]),
-    ("run", &["error", "random", "files", "text", "device", "plan", "ops", "model", "adapter", "train", "generate"]),
+    (
+        "run",
+        &[
+            "error", "random", "warning", "files", "text", "device", "plan", "ops", "model", "adapter", "train",
+            "generate",
+        ],
+    ),
     (
         "web",
-        &["error", "files", "random", "text", "device", "plan", "ops", "model", "adapter", "train", "generate", "run"],
+        &[
+            "error", "files", "random", "warning", "text", "device", "plan", "ops", "model", "adapter", "train",
+            "generate", "run",
+        ],
     ),
     (
         "bin",
-        &["error", "files", "random", "text", "device", "plan", "ops", "model", "adapter", "train", "generate", "run"],
+        &[
+            "error", "files", "random", "warning", "text", "device", "plan", "ops", "model", "adapter", "train",
+            "generate", "run",
+        ],
     ),
 ];
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tabtune::files::json::{not_finite, plain, read, shown};
+use tabtune::text::{Tokenizer, TokenizerFiles};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Numbers {
@@ -61,6 +62,43 @@ fn a_value_is_known_and_shown_as_the_file_has_it() {
     assert_eq!(not_finite(&found["b"][1]), Some("Infinity"));
     assert_eq!((not_finite(&found["c"]), not_finite(&found["d"])), (None, None));
     assert_eq!(shown(&found), "{\"a\":NaN,\"b\":[-Infinity,Infinity],\"c\":\"NaN\",\"d\":1}");
+}
+
+#[test]
+fn the_files_beside_a_tokenizer_may_be_as_python_writes_them() {
+    let tokenizer = crate::tiny::tiny_tokenizer();
+    let read = |tokenizer: &[u8], names: &str, generation: &str, config: &str| {
+        let names = (!names.is_empty()).then_some(names.as_bytes());
+        let generation = (!generation.is_empty()).then_some(generation.as_bytes());
+        let config = config.as_bytes();
+        let read = Tokenizer::from_files(&TokenizerFiles {
+            tokenizer,
+            tokenizer_config: names,
+            generation_config: generation,
+            chat_template: None,
+            config,
+        });
+        read.map(drop)
+    };
+    for (names, generation, config) in [
+        ("{\"model_max_length\": Infinity, \"eos_token\": \"!\"}", "", "{}"),
+        ("\u{feff}{\"pad_token\": NaN}", "", "{}"),
+        ("", "{\"temperature\": NaN, \"eos_token_id\": 2}", "{}"),
+        ("", "\u{feff}{\"eos_token_id\": [1, 2]}", "{}"),
+        ("", "", "\u{feff}{\"eos_token_id\": 2, \"loss\": -Infinity}"),
+    ] {
+        assert_eq!(read(&tokenizer, names, generation, config), Ok(()), "{names}{generation}{config}");
+    }
+    let marked = ["\u{feff}".as_bytes(), &tokenizer].concat();
+    assert_eq!(read(&marked, "", "", "{}"), Ok(()));
+    for (names, generation, config, words) in [
+        ("{\"x\": NaN,}", "", "{}", ["tokenizer_config.json", "line 1 column 11"]),
+        ("", "{\"x\": NaN\n}}", "{}", ["generation_config.json", "line 2 column 2"]),
+        ("", "", "{\"vocab_size\": NaN}", ["NaN, expected usize", "line 1 column 18"]),
+    ] {
+        let error = read(&tokenizer, names, generation, config).expect_err(words[0]).to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
 }
 
 proptest! {

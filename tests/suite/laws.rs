@@ -469,7 +469,7 @@ crate::device_tests! {
         let mut weights = files.weights.clone();
         weights[at + 7] = b'7';
         let broken = check.run(&t.device, &t.flat, &AdapterFiles { weights, ..files.clone() }).await;
-        assert!(matches!(&broken, Err(Error::TensorMissing { name, .. }) if name.contains("layers.1")), "{broken:?}");
+        assert!(matches!(&broken, Err(Error::AdapterMismatch { reason }) if reason.contains("layers.7")), "{broken:?}");
 
         // The last number belongs to a B; this byte holds most of its exponent.
         let mut weights = files.weights.clone();

@@ -60,7 +60,8 @@ fn adapter(rank: usize) -> AdapterFiles {
     let name = |which: &str| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{which}.weight");
     let numbers = vec![0.5; rank * 32];
     let tensors = [(name("A"), vec![rank, 32], numbers.as_slice()), (name("B"), vec![32, rank], numbers.as_slice())];
-    let config = json!({ "peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"] });
+    let config = json!({ "peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"],
+        "layers_to_transform": [0] });
     AdapterFiles { config: config.to_string(), weights: write(&tensors, &[]) }
 }
 
@@ -75,14 +76,17 @@ fn adapters() {
     let with = |field: &str, value: &Value| {
         let mut config: Value = serde_json::from_str(&adapter(4).config).expect("JSON");
         config[field] = value.clone();
+        if value.is_string() {
+            config["layers_to_transform"] = Value::Null;
+        }
         AdapterFiles { config: config.to_string(), ..adapter(4) }
     };
     let patterns =
         |count: usize| json!((0..count).map(|i| (i.to_string(), json!(4))).collect::<serde_json::Map<_, _>>());
-    let expression = |bytes: usize| json!(format!(".*q_proj{}", "|x".repeat((bytes - 8) / 2)));
+    let expression = |bytes: usize| json!(format!(".*0.+.q_proj{}", "|x".repeat((bytes - 12) / 2)));
     // The expression that is compiled is eight bytes longer than the one in the file.
     let fields = [
-        ("lora_alpha", json!(1e38), json!(1e39)),
+        ("lora_alpha", json!(1e15), json!(1e16)),
         ("rank_pattern", patterns(1024), patterns(1025)),
         ("alpha_pattern", patterns(1024), patterns(1025)),
         ("target_modules", expression(4096 - 8), expression(4096 - 6)),

@@ -1,11 +1,16 @@
 //! The whole native suite in one binary, because linking wgpu is slow; the numeric part of it runs in a browser too.
 
+mod adapter_forms;
 mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 mod bad_input;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
+mod checkpoints;
+#[cfg(not(target_arch = "wasm32"))]
 mod errors;
+#[cfg(not(target_arch = "wasm32"))]
+mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
 mod golden;

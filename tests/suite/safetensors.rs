@@ -35,7 +35,12 @@ fn refused(bytes: &[u8]) -> String {
 fn check_with_oracle(bytes: &[u8]) {
     let Ok(header) = parse(bytes) else { return };
     let oracle = safetensors::SafeTensors::deserialize(bytes).expect("the crate accepts what we accept");
-    assert_eq!(header.entries.len(), oracle.len());
+    assert_eq!(header.entries.len() + header.others.len(), oracle.len());
+    for other in &header.others {
+        let view = oracle.tensor(&other.name).expect("the crate has this tensor");
+        assert_eq!(view.data(), &bytes[other.begin as usize..other.end as usize], "{}", other.name);
+        assert_eq!(format!("{:?}", view.dtype()), other.dtype, "{}", other.name);
+    }
     for entry in &header.entries {
         let view = oracle.tensor(&entry.name).expect("the crate has this tensor");
         assert_eq!(view.shape(), entry.shape, "{}", entry.name);
@@ -111,7 +116,15 @@ fn each_fault_is_named() {
         (format!("{{{}}}", tensor("a", "[2]", 8, 0)), 8, "does not fill the bytes 8..0"),
         (format!("{{{}}}", tensor("a", "[4294967296,4294967296,4]", 0, 0)), 0, "does not fill the bytes"),
         (format!("{{{}}}", tensor("a", "[1]", u64::MAX - 4, u64::MAX)), 4, "larger than this machine can address"),
-        (r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#.to_owned(), 8, "tensor `a` has the type I64"),
+        (r#"{"a":{"dtype":"I65","shape":[1],"data_offsets":[0,8]}}"#.to_owned(), 8, "tensor `a` has the type I65"),
+        (r#"{"a":{"dtype":"I64","shape":[2],"data_offsets":[0,8]}}"#.to_owned(), 8, "does not fill the bytes 0..8"),
+        (
+            format!("{{{},{}}}", tensor("a", "[2]", 0, 8), tensor("b", "[9]", 4, 13).replace("F32", "BOOL")),
+            13,
+            "tensor `b` overlaps another tensor",
+        ),
+        (r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}"#
+            .to_owned(), 5, "tensor `a` is named twice"),
         (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#.to_owned(), 4, "invalid value"),
         (r#"{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}"#.to_owned(), 4, "invalid type"),
         (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}"#.to_owned(), 4, "unknown field `x`"),
@@ -235,7 +248,7 @@ proptest! {
     fn random_layouts_agree_with_the_crate(
         tensors in prop::collection::vec((
             "[ab]",
-            prop::sample::select(vec!["F32", "F16", "BF16", "F64"]),
+            prop::sample::select(vec!["F32", "F16", "BF16", "F64", "BOOL", "I16", "U64", "F8_E4M3"]),
             prop::collection::vec(0u64..3, 0..3),
             0u64..12,
             0u64..12,

@@ -64,6 +64,8 @@ export interface ModelInfo {
   weightBytes: number;
   /** Whether the model has a chat template, so that it can read conversations. */
   chatTemplate: boolean;
+  /** What there is to say about the checkpoint although it can be used. */
+  warnings: Notice[];
   device: { name: string; software: boolean; maxBindingBytes: number };
 }
 
@@ -106,7 +108,7 @@ export interface Probe {
   etaMs: number;
 }
 
-/** PEFT's two files of an adapter. */
+/** PEFT's two files of an adapter; `setAdapter` takes MLX's too. */
 export interface AdapterInput {
   /** adapter_config.json */
   config: string;
@@ -124,6 +126,8 @@ export interface AdapterFiles extends AdapterInput {
   loss: number | null;
   /** Whether it says that it was trained on conversations. */
   isChat: boolean;
+  /** What there is to say about files that were opened. */
+  warnings: Notice[];
 }
 
 export interface GenerateOptions {

@@ -1,4 +1,4 @@
-/** Opens an adapter from files: the zip that this page saved, or PEFT's two files. */
+/** Opens an adapter from files: the zip that this page saved, PEFT's two files, or MLX's. */
 
 import { type UnzipFileFilter, unzipSync } from "fflate";
 import { LoraError } from "../api/errors";
@@ -12,6 +12,8 @@ import { bytes } from "./words";
 const LIMIT = 512_000_000;
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
+const MLX_WEIGHTS = "adapters.safetensors";
+const WANTED = [CONFIG, WEIGHTS, MLX_WEIGHTS];
 
 export function isAdapter(files: File[]): boolean {
   return files.some(({ name }) => /\.(zip|safetensors)$/i.test(name));
@@ -65,18 +67,18 @@ async function pair(files: File[]): Promise<Found> {
   return { config: await read(".json"), weights: await read(".safetensors") };
 }
 
-/** Unpacks only the two files, wherever they are in the zip, and only if the sizes it states are within the limit. */
+/** Unpacks only an adapter's files, wherever they are in the zip, and only if the stated sizes are within the limit. */
 async function unpack(zip: File): Promise<Found> {
   if (zip.size > LIMIT) throw tooLarge(zip.name, zip.size);
   const packed = new Uint8Array(await zip.arrayBuffer());
-  const wanted = (name: string) => [CONFIG, WEIGHTS].includes(name.split("/").at(-1) ?? "");
+  const wanted = (name: string) => WANTED.includes(name.split("/").at(-1) ?? "");
   const filter = ({ name, originalSize }: { name: string; originalSize: number }) => {
     if (wanted(name) && originalSize > LIMIT) throw tooLarge(zip.name, originalSize);
     return wanted(name);
   };
   const entries = Object.entries(unzipped(zip.name, packed, filter));
   const entry = (end: string) => entries.find(([name]) => name.endsWith(end))?.[1];
-  return { config: entry(CONFIG), weights: entry(WEIGHTS) };
+  return { config: entry(CONFIG), weights: entry(WEIGHTS) ?? entry(MLX_WEIGHTS) };
 }
 
 function unzipped(name: string, packed: Uint8Array, filter: UnzipFileFilter) {

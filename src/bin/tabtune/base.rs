@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tabtune::device::{Device, DeviceOptions};
 use tabtune::error::Result;
-use tabtune::files::Source;
+use tabtune::files::{Source, json};
 use tabtune::model::Storage;
 use tabtune::run::{Base, BaseFiles};
 
@@ -79,8 +79,8 @@ fn embedded(name: &str) -> Option<&'static [u8]> {
 /// A config.json whose weights are now in f32. It has been parsed before, so it is a JSON object.
 fn in_f32(config: &[u8]) -> Vec<u8> {
     let mut config: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(config).expect("the config of a loaded base is a JSON object");
+        json::read(config).expect("the config of a loaded base is a JSON object");
     config.remove("dtype");
     config.insert("torch_dtype".to_string(), "float32".into());
-    serde_json::to_vec_pretty(&config).expect("a JSON object can be written")
+    json::as_written(serde_json::to_string_pretty(&config).expect("a JSON object can be written")).into_bytes()
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::Base;
@@ -13,8 +14,9 @@ use crate::eval::{EvalArgs, eval};
 use crate::generate::{GenerateArgs, generate};
 use crate::info::{InfoArgs, info};
 use crate::merge::{MergeArgs, merge};
+use crate::terminal::show;
 use crate::train::{TrainArgs, train};
-use crate::{base, bench, files};
+use crate::{base, bench};
 
 /// Fine-tune a small language model with LoRA. Results go to standard output, everything else to standard error.
 #[derive(Parser)]
@@ -63,11 +65,14 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Loads the model and says what there is to say about it.
     pub async fn load(&self) -> Result<Base> {
-        self.load_stored(Storage::default()).await
+        let base = self.load_stored(Storage::default()).await?;
+        show(&base.model.warnings);
+        Ok(base)
     }
 
-    /// Loads the model with its weights stored as `usual`, unless a flag says otherwise.
+    /// Loads the model with its weights stored as `usual`, unless a flag says otherwise. A run reports its warnings.
     pub async fn load_stored(&self, usual: Storage) -> Result<Base> {
         let storage = self.weights.as_deref().map_or(Ok(usual), Storage::parse)?;
         base::load(self.model.as_deref(), storage).await
@@ -87,7 +92,11 @@ pub struct AdapterArgs {
 impl AdapterArgs {
     pub fn attach(&self, base: &Base) -> Result<Transformer> {
         match &self.adapter {
-            Some(dir) => base.with_adapter(&files::read_adapter(dir)?),
+            Some(dir) => {
+                let (adapter, model) = base.load_adapter(&AdapterFiles::open(dir)?)?;
+                show(&adapter.warnings);
+                Ok(model)
+            }
             None => Ok(base.model.clone()),
         }
     }

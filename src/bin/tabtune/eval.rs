@@ -6,11 +6,11 @@ use clap::Args;
 use tabtune::error::Result;
 use tabtune::run::{Control, MOST_ROWS, Measured, evaluate, evaluator};
 use tabtune::text::dataset::NOTHING_MEASURED;
-use tabtune::text::{Warning, rows};
+use tabtune::text::rows;
 
 use crate::cli::{AdapterArgs, ColumnArgs, ModelArgs, setting};
 use crate::files;
-use crate::terminal::print;
+use crate::terminal::{print, show};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -50,9 +50,7 @@ pub async fn eval(args: EvalArgs) -> Result<()> {
         return Err(setting("strength", strength, "a finite number"));
     }
     let data = rows(&base.tokenizer, &files::read_documents(&args.data, &args.columns.columns()?)?, seq_len)?;
-    for Warning { code, message } in data.all_warnings(seq_len) {
-        eprintln!("warning[{code}]: {message}");
-    }
+    show(&data.all_warnings(seq_len));
     let mut evaluator = evaluator(&model, args.batch, seq_len).await?;
     let strength = if args.adapter.adapter.is_some() { strength } else { 0.0 };
     let measured = evaluate(&mut evaluator, &data.rows, strength, &Control::default()).await?;

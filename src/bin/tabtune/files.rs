@@ -16,7 +16,12 @@ pub fn io(path: &Path, error: std::io::Error) -> Error {
 pub fn read_documents(paths: &[PathBuf], columns: &Columns) -> Result<Vec<Document>> {
     let mut total = 0;
     for path in paths {
-        total += std::fs::metadata(path).map_err(|e| io(path, e))?.len();
+        let found = std::fs::metadata(path).map_err(|e| io(path, e))?;
+        if found.is_dir() {
+            let (path, advice) = (path.display().to_string(), "give the files in it".to_string());
+            return Err(Error::Folder { path, found: "is a folder, not a text".to_string(), advice });
+        }
+        total += found.len();
     }
     check_size(total, NATIVE_LIMIT)?;
     let read = |path: &PathBuf| {
@@ -28,14 +33,6 @@ pub fn read_documents(paths: &[PathBuf], columns: &Columns) -> Result<Vec<Docume
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-
-pub fn read_adapter(dir: &Path) -> Result<AdapterFiles> {
-    let (config, weights) = (dir.join(CONFIG), dir.join(WEIGHTS));
-    Ok(AdapterFiles {
-        config: std::fs::read_to_string(&config).map_err(|e| io(&config, e))?,
-        weights: std::fs::read(&weights).map_err(|e| io(&weights, e))?,
-    })
-}
 
 /// Writes both files of an adapter. A full disk or a kill never leaves half of one.
 pub fn write_adapter(dir: &Path, files: &AdapterFiles) -> Result<()> {
@@ -49,6 +46,10 @@ const OLD_RUN_STATE: &str = "checkpoint.safetensors";
 
 pub fn read_run_state(dir: &Path) -> Result<RunState> {
     let (new, old) = (dir.join(RUN_STATE), dir.join(OLD_RUN_STATE));
+    if dir.is_file() {
+        let reason = format!("`{}` is a file: give the folder that the run wrote to", dir.display());
+        return Err(Error::RunState { reason });
+    }
     let path = if old.exists() && !new.exists() { old } else { new };
     if dir.is_dir() && !path.exists() {
         let reason =

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
+use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::run::{self, Base, Settings};
 use tabtune::text::{Columns, NATIVE_LIMIT};
 
 use crate::cli::{ColumnArgs, ModelArgs};
-use crate::terminal::print;
+use crate::terminal::{print, show};
 use crate::{files, preview};
 
 #[derive(Args)]
@@ -68,7 +69,8 @@ fn about_model(base: &Base) -> [String; 3] {
 }
 
 fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
-    let (adapter, _) = files::read_adapter(dir)?.load(&base.model.device, &base.model.config)?;
+    let (adapter, _) = AdapterFiles::open(dir)?.load(&base.model.device, &base.model.config)?;
+    show(&adapter.warnings);
     let targets = adapter.spec.target_names(&base.model.config);
     Ok(format!(
         "{}: LoRA with {} {}, alpha {}, on {} linears ({}); {} parameters",

@@ -9,10 +9,12 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::model::Config;
+use tabtune::run::ModelFolder;
 
 use crate::base::COPIED;
 use crate::cli::setting;
-use crate::files::{io, read_adapter};
+use crate::files::io;
+use crate::terminal::show;
 
 const WEIGHTS: &str = "model.safetensors";
 const PART: &str = "model.safetensors.part";
@@ -32,15 +34,15 @@ pub struct MergeArgs {
 
 pub async fn merge(args: &MergeArgs) -> Result<()> {
     let (model, out) = (&args.model, &args.out);
-    let adapter = read_adapter(&args.adapter)?;
-    let path = model.join("config.json");
-    let config = Config::parse(&fs::read(&path).map_err(|e| io(&path, e))?)?;
-    let base = Source::file(&model.join(WEIGHTS))?;
+    let folder = ModelFolder::open(model)?;
+    let adapter = AdapterFiles::open(&args.adapter)?;
+    let (config, base) = (&folder.config, folder.weights()?);
+    show(&adapter.warnings(config)?);
     if fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some()) {
         return Err(setting("out", out.display(), "a folder that is empty or does not exist yet"));
     }
     fs::create_dir_all(out).map_err(|e| io(out, e))?;
-    let written = write(&adapter, &config, &base, model, out).await;
+    let written = write(&adapter, config, &base, model, out).await;
     match &written {
         Ok(()) => eprintln!("merged checkpoint written to {}", out.display()),
         Err(_) => clear(out),

@@ -15,6 +15,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::cut::Cut;
 use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
+use crate::files::json::{message, plain};
 
 /// The maximum size of tokenizer.json, in bytes.
 const LARGEST_FILE: usize = 32 << 20;
@@ -45,6 +46,7 @@ pub fn read(json: &[u8]) -> Result<Parts, String> {
     if json.len() > LARGEST_FILE {
         return Err(format!("tokenizer.json has {} bytes; the limit is {LARGEST_FILE}", json.len()));
     }
+    let json = &*plain(json).map_err(|reason| format!("tokenizer.json: {reason}"))?;
     let file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
     file.build()
 }
@@ -61,7 +63,7 @@ fn explain(json: &[u8], error: &serde_json::Error) -> String {
     }
     match serde_json::from_slice::<Outline>(json) {
         Ok(outline) if outline.model.r#type != "BPE" => unknown_model(&outline.model.r#type),
-        _ => format!("tokenizer.json: {error}"),
+        _ => format!("tokenizer.json: {}", message(error)),
     }
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use tabtune::error::Error;
 use tabtune::text::*;
+use tabtune::warning::Warning;
 
 use super::chat::{CHATML, with_template};
 use super::{EOS, ORACLE, TOKENIZER, document, ids, json_line, labels, rows_of, tokenizer_of, with};

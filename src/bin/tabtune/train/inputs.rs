@@ -9,7 +9,7 @@ use tabtune::text::formats::Document;
 
 use super::flags::TrainArgs;
 use crate::cli::setting;
-use crate::files::{read_adapter, read_documents, read_run_state, same_file};
+use crate::files::{read_documents, read_run_state, same_file};
 
 pub struct Inputs {
     pub init: Option<AdapterFiles>,
@@ -22,7 +22,7 @@ impl Inputs {
     pub fn read(args: &TrainArgs) -> Result<Inputs> {
         let columns = args.columns.columns()?;
         Ok(Inputs {
-            init: args.init.as_deref().map(read_adapter).transpose()?,
+            init: args.init.as_deref().map(AdapterFiles::open).transpose()?,
             resumed: args.resume.as_deref().map(read_run_state).transpose()?,
             documents: read_documents(&args.data, &columns)?,
             eval_documents: args
