@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::contents::{AdapterConfig, Contents, Found};
 use super::keys::key;
+use super::spec::MOST_ALPHA;
 use super::{Adapter, AdapterSpec, HostMatrix, Pair, SiteSpec};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -204,10 +205,10 @@ impl AdapterFiles {
     }
 }
 
-/// Other programs expect a whole number, which is written as one while it can be: up to where f64 counts every one.
+/// Other programs expect a whole number, so it is written as one where it is one and 64 bits hold it.
 fn number(alpha: f64) -> serde_json::Value {
-    const COUNTED: f64 = 9_007_199_254_740_992.0;
-    if alpha.fract() == 0.0 && (0.0..=COUNTED).contains(&alpha) { json!(alpha as u64) } else { json!(alpha) }
+    let is_whole = alpha.fract() == 0.0 && (0.0..=MOST_ALPHA).contains(&alpha);
+    if is_whole { json!(alpha as u64) } else { json!(alpha) }
 }
 
 /// The pair with the rank and the scale of `site`: the same B A, times the same scale.

@@ -6,13 +6,15 @@ use crate::model::{Config, Target};
 /// The largest rank of an adapter, in files and in settings.
 pub const MOST_RANK: usize = 256;
 
+/// 64 bits hold it as a whole number.
+pub(super) const MOST_ALPHA: f64 = 1e18;
 /// The alphas that there may be, in words.
-pub(super) const ALPHAS: &str = "a number from 1e-30 to 1e15";
+pub(super) const ALPHAS: &str = "a number from 1e-30 to 1e18";
 
 /// Within this range alpha / rank is a normal number in f32, in which kernels compute, and a whole number is written as
 /// one: other programs that read the files expect that.
 pub(super) fn is_alpha(alpha: f64) -> bool {
-    (1e-30..=1e15).contains(&alpha)
+    (1e-30..=MOST_ALPHA).contains(&alpha)
 }
 
 /// One adapted linear. The scale of B A is alpha / rank; other conventions are converted to an alpha of this one.

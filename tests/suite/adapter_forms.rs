@@ -300,18 +300,18 @@ crate::device_tests! {
 
     async fn scales_that_no_file_can_hold_are_refused_before_a_run() {
         // Each is within the range, but one alpha for the larger rank would not be; and rsLoRA's is not.
-        let sites: Vec<Site> = vec![(0, Target::Q, 1, 1e15), (1, Target::Q, 8, 1.0)];
-        let rslora = edited(&every(&[Target::Q], 8, 1e15), "use_rslora", json!(true));
+        let sites: Vec<Site> = vec![(0, Target::Q, 1, 1e18), (1, Target::Q, 8, 1.0)];
+        let rslora = edited(&every(&[Target::Q], 8, 1e18), "use_rslora", json!(true));
         for refused in [files(&sites, false, 33), rslora] {
             let error = spec(&refused).expect_err("an alpha beyond the range");
-            assert!(matches!(&error, Error::Adapter { reason, .. } if reason.contains("1e15")), "{error}");
+            assert!(matches!(&error, Error::Adapter { reason, .. } if reason.contains("1e18")), "{error}");
         }
     }
 
     async fn what_the_settings_accept_is_written_and_read_back_as_it_was() {
         let device = device(Shape::Direct).await;
         let config = tiny_config();
-        let alphas = [1e-30, 1e-9, 0.1, 1.0 / 3.0, 12.5, 16.0, 1e6 + 0.5, 123_456_789_012_345.0, 1e15];
+        let alphas = [1e-30, 1e-9, 0.1, 1.0 / 3.0, 12.5, 16.0, 1e6 + 0.5, 123_456_789_012_345.0, 1e18];
         let targets = ["all-linear", "attention", "q_proj", "up_proj, down_proj", "o_proj,o_proj", "v_proj,gate_proj"];
         let names = ["base", "", "..", "a \"quoted\" \\ name\n", "模型 🦀", "\u{0}\u{7f}\u{feff}", &"x".repeat(4096)];
         for (at, alpha) in alphas.into_iter().enumerate() {
@@ -331,7 +331,7 @@ crate::device_tests! {
                 assert_eq!(json["base_model_name_or_path"], names[at % names.len()]);
             }
         }
-        for alpha in [3e19, 1.1e15, 9e-31, f64::MIN_POSITIVE, 5e-324, 0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for alpha in [3e19, 1.1e18, 9e-31, f64::MIN_POSITIVE, 5e-324, 0.0, -1.0, f64::NAN, f64::INFINITY] {
             let settings = Settings { alpha, ..Settings::defaults(&config, true) };
             let error = settings.check(&config).expect_err("no alpha");
             assert!(error.code() == "setting" && error.to_string().contains("alpha"), "{alpha}: {error}");

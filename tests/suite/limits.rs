@@ -86,7 +86,7 @@ fn adapters() {
     let expression = |bytes: usize| json!(format!(".*0.+.q_proj{}", "|x".repeat((bytes - 12) / 2)));
     // The expression that is compiled is eight bytes longer than the one in the file.
     let fields = [
-        ("lora_alpha", json!(1e15), json!(1e16)),
+        ("lora_alpha", json!(1e18), json!(1e19)),
         ("rank_pattern", patterns(1024), patterns(1025)),
         ("alpha_pattern", patterns(1024), patterns(1025)),
         ("target_modules", expression(4096 - 8), expression(4096 - 6)),
