@@ -4,6 +4,9 @@
 use super::rows::Row;
 use super::tokenizer::Tokenizer;
 
+/// A character has at most so many bytes, and a token at least one.
+const MOST_PARTS: usize = 4;
+
 /// A row without its padding.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PreviewRow {
@@ -12,8 +15,11 @@ pub struct PreviewRow {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PreviewToken {
-    /// As people read it; an incomplete character shows as U+FFFD.
+    /// As people read it. Tokens that are parts of one character are shown together; a character that a row cuts off
+    /// shows as U+FFFD.
     pub text: String,
+    /// How many tokens of the row these are: one, unless they are parts of one character.
+    pub tokens: usize,
     /// Whether it is a label, that is, carries loss.
     pub trained: bool,
 }
@@ -25,10 +31,27 @@ pub fn preview(tokenizer: &Tokenizer, rows: &[Row], most: usize) -> Vec<PreviewR
         let trained: Vec<bool> = std::iter::once(false).chain(row.labels.iter().copied()).collect();
         let real =
             trained.iter().rposition(|trained| *trained).map_or(0, |last| last.saturating_add(1)).max(row.tokens);
-        let tokens = row.ids.iter().zip(trained).take(real);
-        PreviewRow {
-            tokens: tokens.map(|(id, trained)| PreviewToken { text: tokenizer.piece(*id), trained }).collect(),
-        }
+        PreviewRow { tokens: whole_characters(tokenizer, row.ids.iter().copied().zip(trained).take(real)) }
     };
     rows.iter().take(most).map(show).collect()
+}
+
+/// Puts tokens together until they are whole characters. A character is learnt if its last token is: the first token of
+/// a row never is, and no other character is divided.
+fn whole_characters(tokenizer: &Tokenizer, ids: impl Iterator<Item = (u32, bool)>) -> Vec<PreviewToken> {
+    let mut shown: Vec<PreviewToken> = Vec::new();
+    let mut open: Vec<u32> = Vec::new();
+    for (id, trained) in ids {
+        open.push(id);
+        let (text, is_whole) = tokenizer.piece(&open);
+        let piece = PreviewToken { text, tokens: open.len(), trained };
+        match shown.last_mut().filter(|_| open.len() > 1) {
+            Some(last) => *last = piece,
+            None => shown.push(piece),
+        }
+        if is_whole || open.len() >= MOST_PARTS {
+            open.clear();
+        }
+    }
+    shown
 }

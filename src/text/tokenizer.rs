@@ -151,12 +151,24 @@ impl Tokenizer {
         self.parts.inner.decode(ids, true).map_err(|e| refusal(e.to_string()))
     }
 
-    /// One token as people read it, including special tokens. An incomplete character shows as U+FFFD.
-    pub fn piece(&self, id: u32) -> String {
-        if !self.parts.byte_level {
-            return self.parts.inner.id_to_token(id).unwrap_or_default().replace('▁', " ");
-        }
-        self.parts.inner.decode(&[id], false).unwrap_or_default()
+    /// Some tokens as people read them, including special tokens, and whether they are whole characters. What is
+    /// incomplete shows as U+FFFD.
+    pub fn piece(&self, ids: &[u32]) -> (String, bool) {
+        let text = if self.parts.byte_level {
+            self.parts.inner.decode(ids, false).unwrap_or_default()
+        } else {
+            // The decoder would drop the first space.
+            let mut bytes = Vec::new();
+            for token in ids.iter().filter_map(|id| self.parts.inner.id_to_token(*id)) {
+                match byte_token(&token) {
+                    Some(byte) => bytes.push(byte),
+                    None => bytes.extend(token.replace('▁', " ").bytes()),
+                }
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let is_whole = !text.ends_with('\u{fffd}');
+        (text, is_whole)
     }
 
     /// The number of ids, including added tokens: the highest id plus one.
@@ -216,7 +228,7 @@ impl Tokenizer {
         match self.parts.inner.id_to_token(id) {
             None => true,
             Some(token) if self.parts.inner.get_added_vocabulary().is_special_token(&token) => true,
-            Some(token) => token.len() == 6 && token.starts_with("<0x"),
+            Some(token) => byte_token(&token).is_some(),
         }
     }
 }
@@ -307,6 +319,12 @@ impl Ids {
             Ids::Many(ids) => ids,
         }
     }
+}
+
+/// The byte of a token such as `<0xE2>`.
+fn byte_token(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>').filter(|digits| digits.len() == 2)?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 fn read_optional<T: Default + for<'de> Deserialize<'de>>(json: Option<&[u8]>, name: &str) -> Result<T> {

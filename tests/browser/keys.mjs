@@ -76,7 +76,7 @@ export const notice = { code: true, message: true };
 export const previewRow = { tokens: true };
 
 /** @type {Keys<api.DatasetSummary["preview"][number]["tokens"][number]>} */
-export const previewToken = { text: true, trained: true };
+export const previewToken = { text: true, tokens: true, trained: true };
 
 /** @type {Keys<api.Probe>} */
 export const probe = { msPerStep: true, tokensPerSecond: true, etaMs: true };

@@ -93,8 +93,11 @@ export interface DatasetSummary {
   /** 150 steps or three epochs, whichever is more. */
   defaultSteps: number;
   warnings: Notice[];
-  /** The first rows as the model reads them; `trained` says whether a token carries loss. */
-  preview: { tokens: { text: string; trained: boolean }[] }[];
+  /**
+   * The first rows as the model reads them. `trained` says whether a token carries loss; `tokens` is more than one
+   * where several are parts of one character.
+   */
+  preview: { tokens: { text: string; tokens: number; trained: boolean }[] }[];
 }
 
 /** A text as rows, held by the worker that made it. Release it when it is no longer needed. */

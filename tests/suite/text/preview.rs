@@ -46,3 +46,27 @@ fn info_prints_the_first_rows_with_their_masks() {
     assert!(shown[0].replace(' ', "").ends_with("town?]⇥Paris.↵\u{fffd}[2J<|endoftext|>"), "{out}");
     assert!(out.contains("[only read, not learnt from]") && !out.contains('\u{1b}'), "{out}");
 }
+
+#[test]
+fn tokens_that_are_parts_of_a_character_are_shown_together() {
+    let shown = |text: &str| {
+        let found = rows(&TOKENIZER, &[document("a.jsonl", &json_line(&[("text", text)]))], 64).unwrap();
+        preview(&TOKENIZER, &found.rows, 1).remove(0).tokens
+    };
+    for text in
+        ["שלום", "سفينة", "船は港", "A 🚢 sails", "naïve café", "e\u{301}tude", "plain words", "\u{fffd} and on"]
+    {
+        let tokens = shown(text);
+        let joined: String = tokens.iter().map(|token| token.text.as_str()).collect();
+        assert_eq!(joined, format!("{text}<|endoftext|>"));
+        assert_eq!(tokens.iter().map(|token| token.tokens).sum::<usize>(), ids(text).len() + 1, "{text}");
+    }
+    assert!(shown("🚢").iter().any(|token| token.tokens > 1));
+    // A row may end inside a character; its tokens are shown all the same.
+    let line = json_line(&[("text", "船は港を出て行きました")]);
+    for seq_len in 2..12 {
+        let found = rows(&TOKENIZER, &[document("a.jsonl", &line)], seq_len).unwrap();
+        let tokens = preview(&TOKENIZER, &found.rows, 1).remove(0).tokens;
+        assert_eq!(tokens.iter().map(|token| token.tokens).sum::<usize>(), seq_len + 1);
+    }
+}

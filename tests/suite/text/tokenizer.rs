@@ -187,10 +187,10 @@ fn the_end_of_text_is_looked_up_in_three_files_in_order() {
 
 #[test]
 fn pieces_show_the_text_of_a_token() {
-    let pieces: Vec<String> = ids(" the cat").iter().map(|id| TOKENIZER.piece(*id)).collect();
+    let pieces: Vec<String> = ids(" the cat").iter().map(|id| TOKENIZER.piece(&[*id]).0).collect();
     assert_eq!(pieces.concat(), " the cat");
-    assert_eq!(TOKENIZER.piece(EOS), "<|endoftext|>");
-    assert_eq!(TOKENIZER.piece(1_000_000), "");
+    assert_eq!(TOKENIZER.piece(&[EOS]).0, "<|endoftext|>");
+    assert_eq!(TOKENIZER.piece(&[1_000_000]).0, "");
     assert_eq!(TOKENIZER.decode(&[EOS, 1_000_000]).unwrap(), "");
 }
 
@@ -230,9 +230,12 @@ fn tokenizers_with_byte_fallback_read_and_write() {
     assert_eq!(ids, [258, 261, 258, 262, 0xe2 + 2, 0x82 + 2, 0xac + 2]);
     assert_eq!(tokenizer.decode(&ids).unwrap(), " a é€");
     assert_eq!(
-        ids.iter().map(|id| tokenizer.piece(*id)).collect::<Vec<_>>(),
-        [" ", " a", " ", "é", "<0xE2>", "<0x82>", "<0xAC>"]
+        ids.iter().map(|id| tokenizer.piece(&[*id]).0).collect::<Vec<_>>(),
+        [" ", " a", " ", "é", "\u{fffd}", "\u{fffd}", "\u{fffd}"]
     );
+    assert_eq!(tokenizer.piece(&ids[4..6]), ("\u{fffd}".to_owned(), false));
+    assert_eq!(tokenizer.piece(&ids[4..]), ("€".to_owned(), true));
+    assert_eq!(tokenizer.piece(&ids[..2]), ("  a".to_owned(), true));
     assert_eq!(tokenizer.size(), 263);
 
     // A token without text does not end a run of bytes: here `A` precedes a byte that is not valid UTF-8.
