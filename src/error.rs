@@ -31,6 +31,8 @@ pub enum Error {
     NoChatTemplate { name: String, line: usize },
     #[error("`{name}`, line {line}: the model's chat template refuses this conversation: {reason}")]
     Conversation { name: String, line: usize, reason: String },
+    #[error("`{name}`, line {line}: the model's chat template fails at this conversation: {reason}")]
+    TemplateFails { name: String, line: usize, reason: String },
     #[error("the model's chat template cannot be used: {reason}")]
     ChatTemplate { reason: String },
 
@@ -105,6 +107,7 @@ impl Error {
             Error::DataFormat { .. } => "data_format",
             Error::NoChatTemplate { .. } => "no_chat_template",
             Error::Conversation { .. } => "conversation",
+            Error::TemplateFails { .. } => "template_fails",
             Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
             Error::TensorShape { .. } => "tensor_shape",
@@ -156,6 +159,11 @@ impl Error {
             Error::Conversation { .. } => {
                 "Change the roles or their order in that line to what this model expects (some take no system message, \
                  most want user and assistant to alternate), or remove the line."
+            }
+            Error::TemplateFails { .. } => {
+                "Compare the line with one that works: the template may need a key or a type that this one lacks. \
+                 Otherwise use the chat template that came with the model, or write each line as \"prompt\" and \
+                 \"completion\"."
             }
             Error::ChatTemplate { .. } => {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."

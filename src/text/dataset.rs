@@ -147,13 +147,13 @@ impl Rows {
         name: &str,
         seq_len: usize,
     ) -> Result<Row> {
-        let (name, line) = (name.to_owned(), conversation.line);
+        let line = conversation.line;
         let template = match tokenizer.chat_template() {
-            None => return Err(Error::NoChatTemplate { name, line }),
+            None => return Err(Error::NoChatTemplate { name: name.to_owned(), line }),
             Some(Err(reason)) => return Err(Error::ChatTemplate { reason: reason.clone() }),
             Some(Ok(template)) => template,
         };
-        let text = template.text(conversation, false).map_err(|reason| Error::Conversation { name, line, reason })?;
+        let text = template.text(conversation, false).map_err(|refusal| refusal.error(name, line))?;
         let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
         self.count(&text, ids.len());
 

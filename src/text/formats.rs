@@ -53,7 +53,10 @@ pub struct Conversation {
     pub messages: Vec<Value>,
     /// Messages before this one are the prompt: the assistant's are not learnt.
     pub first_learnt: usize,
+    /// A list of objects.
     pub tools: Option<Value>,
+    /// An object: variables of the template.
+    pub variables: Option<Value>,
     /// The line of the file, from 1.
     pub line: usize,
 }

@@ -7,7 +7,8 @@ use minijinja::value::{Value, ValueKind};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::formats::{Conversation, Document, Example};
+use super::arguments::Arguments;
+use super::formats::{Document, Example};
 use crate::error::Result;
 
 pub type Record = BTreeMap<String, Value>;
@@ -63,7 +64,7 @@ pub fn example_of(mut record: Record, line: usize) -> Result<Example, String> {
     record.retain(|_, value| !value.is_none());
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
     let keys = Keys::of(&names)?;
-    let tools = record.remove("tools");
+    let arguments = Arguments::take(&mut record);
     let mut take = |key: &str| record.remove(key).unwrap_or_default();
     Ok(match keys {
         Keys::Text => Example::Text(string("text", &take("text"))?),
@@ -72,7 +73,7 @@ pub fn example_of(mut record: Record, line: usize) -> Result<Example, String> {
                 let mut messages = messages_of(prompt, &before)?;
                 let first_learnt = messages.len();
                 messages.extend(messages_of(completion, &after)?);
-                Example::Conversation(Conversation { messages, first_learnt, tools, line })
+                Example::Conversation(arguments.conversation(messages, first_learnt, line)?)
             }
             (before, after) => {
                 Example::Pair { prompt: string(prompt, &before)?, completion: string(completion, &after)? }
@@ -86,11 +87,11 @@ pub fn example_of(mut record: Record, line: usize) -> Result<Example, String> {
         }
         Keys::Messages => {
             let messages = messages_of("messages", &take("messages"))?;
-            Example::Conversation(Conversation { messages, first_learnt: 0, tools, line })
+            Example::Conversation(arguments.conversation(messages, 0, line)?)
         }
         Keys::Turns => {
             let messages = turns_of(&take("conversations"))?;
-            Example::Conversation(Conversation { messages, first_learnt: 0, tools, line })
+            Example::Conversation(arguments.conversation(messages, 0, line)?)
         }
     })
 }
@@ -137,7 +138,7 @@ fn messages_of(key: &str, value: &Value) -> Result<Vec<Value>, String> {
 
 /// An object without the keys whose value is null, also inside; Arrow and Parquet add them where a neighbour has a
 /// value.
-fn without_null(value: &Value) -> Value {
+pub fn without_null(value: &Value) -> Value {
     match value.kind() {
         ValueKind::Map => {
             let keys = value.try_iter().into_iter().flatten();

@@ -20,6 +20,11 @@ fn examples() -> Vec<Error> {
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
         Error::NoChatTemplate { name: s("chat.jsonl"), line: 1 },
         Error::Conversation { name: s("chat.jsonl"), line: 3, reason: s("roles must alternate") },
+        Error::TemplateFails {
+            name: s("chat.jsonl"),
+            line: 3,
+            reason: s("line 2 of the template: `+` between str and None"),
+        },
         Error::ChatTemplate { reason: s("unknown filter") },
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
         Error::TensorShape { name: s("model.norm.weight"), expected: vec![576], found: vec![192] },

@@ -4,6 +4,7 @@
 mod batches;
 mod chat;
 mod conformance;
+mod constructs;
 mod formats;
 mod hostile;
 mod preview;
