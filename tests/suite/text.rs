@@ -9,6 +9,7 @@ mod formats;
 mod hostile;
 mod preview;
 mod tokenizer;
+mod values;
 
 use std::sync::LazyLock;
 
