@@ -29,8 +29,12 @@ pub enum Error {
     UnknownColumns { name: String, line: usize, reason: String },
     #[error("{place}: the model has no chat template, so conversations cannot be written as it reads them")]
     NoChatTemplate { place: String },
+    #[error("{place}: {reason}")]
+    Messages { place: String, reason: String },
     #[error("{place}: the model's chat template refuses this conversation: {reason}")]
     Conversation { place: String, reason: String },
+    #[error("{place}: the model's chat template fails at this conversation: {reason}")]
+    TemplateFails { place: String, reason: String },
     #[error("the model's chat template cannot be used: {reason}")]
     ChatTemplate { reason: String },
 
@@ -119,7 +123,9 @@ impl Error {
             Error::DataFormat { .. } => "data_format",
             Error::UnknownColumns { .. } => "unknown_columns",
             Error::NoChatTemplate { .. } => "no_chat_template",
+            Error::Messages { .. } => "messages",
             Error::Conversation { .. } => "conversation",
+            Error::TemplateFails { .. } => "template_fails",
             Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
             Error::NotSafetensors { .. } => "not_safetensors",
@@ -179,9 +185,16 @@ impl Error {
                  tokenizer_config.json), or use plain prompts: \"prompt\" and \"completion\" to train, a prompt that \
                  is taken as it is to generate."
             }
+            Error::Messages { .. } => {
+                "Correct those values, or leave the conversation out: content is text, arguments are an object."
+            }
             Error::Conversation { .. } => {
                 "Change the roles or their order to what this model expects (some take no system message, most want \
                  user and assistant to alternate), or leave the conversation out."
+            }
+            Error::TemplateFails { .. } => {
+                "Compare the conversation with one that works: the template may need a key or a type that this one \
+                 lacks. Otherwise use the chat template that came with the model, or plain prompts."
             }
             Error::ChatTemplate { .. } => {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."

@@ -1,13 +1,27 @@
 //! Chat templates, rendered as transformers' `apply_chat_template` renders them. A template is a Jinja program that
 //! comes with the model. Models come from anywhere, so minijinja runs it within limits.
 //!
-//! As in transformers, blocks are trimmed, filters and methods are Python's, `tojson` is `json.dumps`, `strftime_now`
-//! is today's date and `raise_exception` refuses a conversation. The rendered text already contains its special tokens,
-//! so it is encoded without adding them. Oracle: transformers 5, `src/transformers/utils/chat_template_utils.py`.
+//! As in transformers, blocks are trimmed, `tojson` is `json.dumps`, `strftime_now` is today's date and
+//! `raise_exception` refuses a conversation. Operators, methods, filters and printing are Python's: `translate` writes
+//! the template again for minijinja, with the operators of `operators`; `python` is the values, `methods`, `filters`
+//! and `format` what is called on them. `values` prepares what a conversation holds, `turns` finds what the assistant
+//! says. The rendered text already contains its special tokens, so it is encoded without adding them. Oracle:
+//! transformers 5, `src/transformers/utils/chat_template_utils.py`.
 
 mod ending;
+mod expressions;
+mod filters;
+mod format;
 mod json;
+mod methods;
+mod objects;
+mod operators;
+mod python;
+mod sorting;
+mod strings;
+mod translate;
 mod turns;
+mod values;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,7 +30,9 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State};
 use serde::Deserialize;
 
+use self::values::Habits;
 use super::formats::Conversation;
+use crate::error::Error;
 use crate::files::json::not_finite;
 
 /// The maximum size of a template, in bytes; published ones have at most 20,000.
@@ -38,6 +54,30 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     /// The special tokens, and those that `set` adds.
     variables: BTreeMap<String, Value>,
+    habits: Habits,
+}
+
+/// Why there is no text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The template itself refuses the conversation.
+    Conversation(String),
+    /// The template does what cannot be done: it uses what is not available, or a value that is not there.
+    Template(String),
+    /// The conversation has what no template takes.
+    Values(String),
+}
+
+impl Refusal {
+    /// As the error of a conversation that comes from `place`.
+    pub fn error(self, place: &str) -> Error {
+        let place = place.to_owned();
+        match self {
+            Refusal::Conversation(reason) => Error::Conversation { place, reason },
+            Refusal::Template(reason) => Error::TemplateFails { place, reason },
+            Refusal::Values(reason) => Error::Messages { place, reason },
+        }
+    }
 }
 
 /// The part of tokenizer_config.json that concerns conversations.
@@ -76,7 +116,11 @@ impl ChatTemplate {
         };
         let specials =
             config.rest.into_iter().filter_map(|(key, value)| Some((key.clone(), special_token(&key, &value)?)));
-        Some(environment(&source).map(|environment| ChatTemplate { environment, variables: specials.collect() }))
+        Some(environment(&source).map(|environment| {
+            let mut template = ChatTemplate { environment, variables: specials.collect(), habits: Habits::default() };
+            template.habits = Habits::of(&template);
+            template
+        }))
     }
 
     /// Sets a variable of the template, as a keyword argument of `apply_chat_template` does: `enable_thinking`.
@@ -84,12 +128,22 @@ impl ChatTemplate {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// Renders `messages`, followed by what precedes an answer if `add_generation_prompt` is set. The error is the
-    /// reason why the template refuses them.
-    fn render(&self, messages: &[Value], tools: Option<&Value>, add_generation_prompt: bool) -> Result<String, String> {
+    /// Renders `messages`, which `values` prepared, followed by what precedes an answer if `add_generation_prompt` is
+    /// set.
+    fn render(
+        &self,
+        messages: &[Value],
+        conversation: Option<&Conversation>,
+        add_generation_prompt: bool,
+    ) -> Result<String, Refusal> {
         let mut context = self.variables.clone();
+        let tools = conversation.and_then(|conversation| conversation.tools.clone());
+        let variables = conversation.and_then(|conversation| conversation.variables.as_ref());
+        for (name, value) in variables.into_iter().flat_map(values::fields) {
+            context.insert(name.to_string(), value);
+        }
         context.insert("messages".to_owned(), Value::from(messages.to_vec()));
-        context.insert("tools".to_owned(), tools.cloned().unwrap_or(Value::from(())));
+        context.insert("tools".to_owned(), tools.unwrap_or(Value::from(())));
         context.insert("documents".to_owned(), Value::from(()));
         context.insert("add_generation_prompt".to_owned(), Value::from(add_generation_prompt));
 
@@ -97,14 +151,15 @@ impl ChatTemplate {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(FUEL.saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64))));
         let mut text = Bounded(Vec::new());
-        let template = environment.get_template(DEFAULT).map_err(|e| explain(&e))?;
-        template.render_captured_to(Value::from_iter(context), &mut text).map_err(|e| explain(&e))?;
-        String::from_utf8(text.0).map_err(|e| e.to_string())
+        let template = environment.get_template(DEFAULT).map_err(|e| refusal(&e))?;
+        template.render_captured_to(Value::from_iter(context), &mut text).map_err(|e| refusal(&e))?;
+        String::from_utf8(text.0).map_err(|e| Refusal::Template(e.to_string()))
     }
 
     /// Renders a whole conversation.
-    pub fn text(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, String> {
-        self.render(&conversation.messages, conversation.tools.as_ref(), add_generation_prompt)
+    pub fn text(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, Refusal> {
+        let messages = self.habits.prepare(&conversation.messages)?;
+        self.render(&messages, Some(conversation), add_generation_prompt)
     }
 }
 
@@ -119,69 +174,73 @@ fn environment(source: &str) -> Result<Environment<'static>, String> {
         return Err(format!("it has {} bytes; the limit is {LONGEST_TEMPLATE}", source.len()));
     }
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_keep_trailing_newline(true);
     environment.set_recursion_limit(DEEPEST_CALL);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_formatter(write_as_python);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    operators::add_to(&mut environment);
+    filters::add_to(&mut environment);
     environment.add_filter("tojson", json::dumps);
     environment
-        .add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> { Err(raised(message)) });
+        .add_function("raise_exception", |message: Value| -> Result<Value, minijinja::Error> { Err(raised(&message)) });
     environment.add_function("strftime_now", today);
-    environment.add_template_owned(DEFAULT, without_generation_tags(source)).map_err(|e| explain(&e))?;
+    let translated = translate::translate(source).map_err(|e| explain(&e))?;
+    environment.add_template_owned(DEFAULT, translated).map_err(|e| explain(&e))?;
     Ok(environment)
 }
 
-/// `{% generation %}` marks what the assistant says: transformers reads it, but it renders as nothing. `{% if true %}`
-/// has the same effect on the white space around it.
-fn without_generation_tags(source: &str) -> String {
-    let mut parts = source.split("{%");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let tag = part.trim_start_matches(['-', '+']).trim_start();
-        let replaced = [("generation", "if true"), ("endgeneration", "endif")].into_iter().find_map(|(name, other)| {
-            let rest = tag.strip_prefix(name)?;
-            let head = part.strip_suffix(tag)?;
-            rest.trim_start().trim_start_matches(['-', '+']).starts_with("%}").then(|| format!("{head}{other}{rest}"))
-        });
-        plain.push_str("{%");
-        plain.push_str(replaced.as_deref().unwrap_or(part));
-    }
-    plain
-}
-
 /// Writes values as Python does: `{{ true }}` becomes `True`.
-fn write_as_python(out: &mut Output, state: &State, value: &Value) -> Result<(), minijinja::Error> {
-    let value = match bool::try_from(value.clone()) {
-        Ok(truth) if value.kind() == minijinja::value::ValueKind::Bool => {
-            &Value::from(if truth { "True" } else { "False" })
-        }
-        _ if value.is_none() => &Value::from("None"),
-        _ => value,
+fn write_as_python(out: &mut Output, _state: &State, value: &Value) -> Result<(), minijinja::Error> {
+    let written = match value.as_str() {
+        Some(text) => out.write_str(text),
+        None => out.write_str(&python::str(value)?),
     };
-    minijinja::escape_formatter(out, state, value)
+    written.map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the text is too long"))
 }
 
 /// The local date and time, in a `strftime` format.
 fn today(format: &str, _options: Kwargs) -> Result<String, minijinja::Error> {
-    let items = chrono::format::StrftimeItems::new(format).parse().map_err(|e| raised(format!("strftime_now: {e}")))?;
+    let items = chrono::format::StrftimeItems::new(format).parse();
+    let items = items.map_err(|e| python::failed(format!("strftime_now: {e}")))?;
     Ok(chrono::Local::now().format_with_items(items.iter()).to_string())
 }
 
-fn raised(message: String) -> minijinja::Error {
-    minijinja::Error::new(ErrorKind::InvalidOperation, message)
+/// What `raise_exception` raises, at the source of minijinja's error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Raised(String);
+
+fn raised(message: &Value) -> minijinja::Error {
+    let message = python::str(message).unwrap_or_default();
+    python::failed("raise_exception").with_source(Raised(message))
 }
 
-/// The template's own message, or minijinja's, which names the line of the template.
+/// The template's own message, or what went wrong in it.
+fn refusal(error: &minijinja::Error) -> Refusal {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(Raised(message)) = inner.downcast_ref() {
+            return Refusal::Conversation(super::shortened(message.clone()));
+        }
+        source = inner.source();
+    }
+    Refusal::Template(explain(error))
+}
+
+/// What went wrong, with the line of the template.
 fn explain(error: &minijinja::Error) -> String {
-    super::shortened(match (error.kind(), error.detail()) {
-        (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
+    let what = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => {
             "it takes more instructions than a chat template should, so it may never end".to_owned()
         }
         (ErrorKind::WriteFailure, _) => format!("the rendered text is longer than {LONGEST_TEXT} bytes"),
-        _ => error.to_string(),
+        (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    super::shortened(match error.line() {
+        Some(line) => format!("line {line} of the template: {what}"),
+        None => what,
     })
 }
 

@@ -57,7 +57,10 @@ pub struct Conversation {
     pub messages: Vec<Value>,
     /// Which messages are learnt, each said by the assistant. The others are only read.
     pub learnt: Vec<bool>,
+    /// A list of objects.
     pub tools: Option<Value>,
+    /// An object: variables of the template.
+    pub variables: Option<Value>,
     /// The line of the file, from 1.
     pub line: usize,
 }

@@ -1,11 +1,11 @@
 //! From text to the input of a training step: bytes → documents → examples → token ids → rows → batches. All of it runs
 //! on the CPU.
 //!
-//! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `table`), `chat` renders
-//! conversations the way the model expects them, `tokenizer` turns text into ids, `rows` lays ids out with labels,
-//! `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device, `preview` shows
-//! rows to people. Another program must be able to repeat a run number for number, so each module documents exactly
-//! what it does. Nothing here knows about models or devices.
+//! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `arguments`, `table`),
+//! `chat` renders conversations the way the model expects them, `tokenizer` turns text into ids, `rows` lays ids out
+//! with labels, `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device,
+//! `preview` shows rows to people. Another program must be able to repeat a run number for number, so each module
+//! documents exactly what it does. Nothing here knows about models or devices.
 
 #![deny(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod arguments;
 pub mod batches;
 pub mod chat;
 pub mod columns;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use minijinja::value::{Value, ValueKind};
 
+use super::arguments::Arguments;
 use super::columns::Columns;
 use super::formats::{Conversation, Example};
 use super::notes::Notes;
+
 #[derive(Debug, Default)]
 pub struct Record {
     pub fields: BTreeMap<String, Value>,
@@ -98,9 +100,9 @@ impl<'a> Keys<'a> {
     fn optional(self) -> &'static [&'static str] {
         match self {
             Keys::Text(_) => &[],
-            Keys::Pair { .. } | Keys::Messages => &["tools"],
+            Keys::Pair { .. } | Keys::Messages => &["tools", "chat_template_kwargs"],
             Keys::Task => &["input"],
-            Keys::Turns => &["tools", "system"],
+            Keys::Turns => &["tools", "chat_template_kwargs", "system"],
         }
     }
 }
@@ -125,7 +127,8 @@ pub fn example_of(mut record: Record, keys: Keys, line: usize, notes: &mut Notes
                 let mut messages = messages_of(prompt, &before)?;
                 let first_learnt = messages.len();
                 messages.extend(messages_of(completion, &after)?);
-                Example::Conversation(conversation(messages, first_learnt, given(take("tools")), line, notes)?)
+                let arguments = Arguments::take(fields);
+                Example::Conversation(conversation(messages, first_learnt, arguments, line, notes)?)
             }
             (before, after) => {
                 Example::Pair { prompt: string(prompt, &before)?, completion: string(completion, &after)? }
@@ -138,14 +141,14 @@ pub fn example_of(mut record: Record, keys: Keys, line: usize, notes: &mut Notes
         }
         Keys::Messages => {
             let messages = messages_of("messages", &take("messages"))?;
-            Example::Conversation(conversation(messages, 0, given(take("tools")), line, notes)?)
+            Example::Conversation(conversation(messages, 0, Arguments::take(fields), line, notes)?)
         }
         Keys::Turns => {
             let turns = turns_of(&take("conversations"))?;
             let system = given(take("system")).map(|system| string("system", &system)).transpose()?;
             let system = system.filter(|system| !system.is_empty());
             let messages = system.map(|system| message("system", &system)).into_iter().chain(turns).collect();
-            Example::Conversation(conversation(messages, 0, given(take("tools")), line, notes)?)
+            Example::Conversation(conversation(messages, 0, Arguments::take(fields), line, notes)?)
         }
     };
     notes.tasks = notes.tasks.saturating_add(usize::from(matches!(example, Example::Task { .. })));
@@ -166,7 +169,7 @@ pub fn conversation_of(mut record: Record, line: usize) -> Result<Conversation, 
 fn conversation(
     messages: Vec<Value>,
     first: usize,
-    tools: Option<Value>,
+    arguments: Arguments,
     line: usize,
     notes: &mut Notes,
 ) -> Result<Conversation, String> {
@@ -178,7 +181,7 @@ fn conversation(
             notes.marked_in_vain.saturating_add(usize::from(mark == Some(Mark::Train(true)) && !is_said));
         learnt.push(is_said && !matches!(mark, Some(Mark::Train(false) | Mark::Weight(false))));
     }
-    Ok(Conversation { messages, learnt, tools, line })
+    arguments.conversation(messages, learnt, line)
 }
 
 /// Whether a message is to be learnt, as its writer marked it.
@@ -247,7 +250,7 @@ fn messages_of(key: &str, value: &Value) -> Result<Vec<Value>, String> {
 
 /// An object without the keys whose value is null, also inside; Arrow and Parquet add them where a neighbour has a
 /// value.
-fn without_null(value: &Value) -> Value {
+pub fn without_null(value: &Value) -> Value {
     match value.kind() {
         ValueKind::Map => {
             let keys = value.try_iter().into_iter().flatten();

@@ -131,10 +131,10 @@ impl Tokenizer {
     }
 
     /// A conversation as the model reads it, followed by what precedes an answer if `add_generation_prompt` is set.
-    /// Errors: as `chat_template`, and `Conversation`.
+    /// Errors: as `chat_template`, and `Messages`, `Conversation`, `TemplateFails`.
     pub fn render(&self, conversation: &Conversation, place: &str, add_generation_prompt: bool) -> Result<String> {
         let text = self.chat_template(place)?.text(conversation, add_generation_prompt);
-        text.map_err(|reason| Error::Conversation { place: place.to_owned(), reason })
+        text.map_err(|refusal| refusal.error(place))
     }
 
     fn check(&self, ids: &[u32]) -> Result<()> {

@@ -20,7 +20,15 @@ fn examples() -> Vec<Error> {
         Error::UnknownColumns { name: s("table.csv"), line: 1, reason: s("expected `text`, but found `Frage`") },
         Error::DataFormat { name: s("table.csv"), reason: s("no column is named `text`") },
         Error::NoChatTemplate { place: s("`chat.jsonl`, line 1") },
+        Error::Messages {
+            place: s("`chat.jsonl`, line 3"),
+            reason: s("message 2: part 1 of `content` has the type `image_url`"),
+        },
         Error::Conversation { place: s("`chat.jsonl`, line 3"), reason: s("roles must alternate") },
+        Error::TemplateFails {
+            place: s("`chat.jsonl`, line 3"),
+            reason: s("line 2 of the template: `+` between str and None"),
+        },
         Error::ChatTemplate { reason: s("unknown filter") },
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
         Error::NotSafetensors {

@@ -4,12 +4,14 @@
 mod batches;
 mod chat;
 mod conformance;
+mod constructs;
 mod examples;
 mod formats;
 mod hostile;
 mod preview;
 mod prompts;
 mod tokenizer;
+mod values;
 
 use std::sync::LazyLock;
 

@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 
 use super::ChatTemplate;
+use super::values::{fields, part, set};
 use crate::text::formats::Conversation;
 
 impl ChatTemplate {
@@ -15,12 +16,13 @@ impl ChatTemplate {
     pub fn assistant_spans(&self, conversation: &Conversation, text: &str, horizon: usize) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
         let placeholder = unused_char(text);
-        for (at, message) in conversation.messages.iter().enumerate() {
+        let Ok(messages) = self.habits.prepare(&conversation.messages) else { return spans };
+        for at in 0..messages.len() {
             if conversation.learnt.get(at) != Some(&true) {
                 continue;
             }
             let previous_end = spans.last().map_or(0, |span| span.end);
-            let Some(turn) = self.turn(conversation, at, message, text, placeholder) else { continue };
+            let Some(turn) = self.turn(conversation, &messages, at, text, placeholder) else { continue };
             if turn.start >= horizon {
                 break;
             }
@@ -36,15 +38,15 @@ impl ChatTemplate {
     fn turn(
         &self,
         conversation: &Conversation,
+        messages: &[Value],
         at: usize,
-        message: &Value,
         text: &str,
         placeholder: char,
     ) -> Option<Range<usize>> {
-        let render = |messages: &[Value], prompt| self.render(messages, conversation.tools.as_ref(), prompt).ok();
-        let (before, _) = conversation.messages.split_at_checked(at)?;
-        let (through, after) = conversation.messages.split_at_checked(at.saturating_add(1))?;
-        let other = with_content(message, Value::from(placeholder.to_string()));
+        let render = |messages: &[Value], prompt| self.render(messages, Some(conversation), prompt).ok();
+        let (before, _) = messages.split_at_checked(at)?;
+        let (through, after) = messages.split_at_checked(at.saturating_add(1))?;
+        let other = with_content(through.last()?, &placeholder.to_string());
         let changed_through = [before, &[other]].concat();
         let changed = [changed_through.as_slice(), after].concat();
         let content = render(&changed, false).and_then(|changed| difference(text, &changed));
@@ -71,11 +73,13 @@ impl ChatTemplate {
     }
 }
 
-/// The message with its content replaced.
-fn with_content(message: &Value, content: Value) -> Value {
-    let keys = message.try_iter().into_iter().flatten();
-    let fields = keys.filter_map(|key| message.get_item(&key).ok().map(|value| (key, value)));
-    fields.filter(|(key, _)| key.as_str() != Some("content")).chain([(Value::from("content"), content)]).collect()
+/// The message with its content replaced, by parts if it has parts.
+fn with_content(message: &Value, content: &str) -> Value {
+    let has_parts = message.get_attr("content").is_ok_and(|content| content.kind() == ValueKind::Seq);
+    let content = if has_parts { Value::from(vec![part(content)]) } else { Value::from(content) };
+    let mut fields = fields(message);
+    set(&mut fields, "content", content);
+    fields.into_iter().collect()
 }
 
 /// A character of the private use area that does not occur in `text`.

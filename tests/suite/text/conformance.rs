@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tabtune::text::chat::ChatTemplate;
+use tabtune::text::chat::{ChatTemplate, Refusal};
 use tabtune::text::formats::{Content, Conversation, Example};
 use tabtune::text::{Tokenizer, TokenizerFiles, rows};
 
@@ -64,8 +64,13 @@ impl Case {
 
 /// The conversation that a file with these messages contains.
 pub fn conversation(messages: &Value) -> Conversation {
-    let line = serde_json::json!({ "messages": messages }).to_string();
-    let Content::Examples(examples) = document("a.jsonl", &line).read().unwrap().content else { panic!("examples") };
+    record(&serde_json::json!({ "messages": messages }).to_string())
+}
+
+/// The conversation that a file with this record contains.
+pub fn record(record: &str) -> Conversation {
+    let document = document("a.jsonl", record).read().unwrap_or_else(|error| panic!("{error}"));
+    let Content::Examples(examples) = document.content else { panic!("examples") };
     let Some(Example::Conversation(conversation)) = examples.into_iter().next() else { panic!("a conversation") };
     conversation
 }
@@ -144,7 +149,7 @@ fn renderings_and_their_ids_equal_those_of_transformers() {
             let place = format!("{model}, conversation {}, {:?}", case.conversation, case.kwargs);
             match (&case.text, &case.error) {
                 (Some(text), None) => assert_eq!(found.as_ref(), Ok(text), "{place}"),
-                (None, Some(error)) => assert_eq!(found.as_ref(), Err(error), "{place}"),
+                (None, Some(error)) => assert_eq!(found, Err(Refusal::Conversation(error.clone())), "{place}"),
                 _ => panic!("{place}: neither a text nor an error"),
             }
             if let (Some(tokenizer), Some(ids)) = (&tokenizer, &case.ids) {

@@ -115,24 +115,48 @@ fn hostile_chat_templates_are_refused_soon() {
         ("nested loops", loops(1), "may never end"),
         ("deeply nested loops", loops(20), "may never end"),
         ("a macro that calls itself", "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}".to_owned(), "recursion"),
-        ("a template that includes itself", "{% include 'default' %}".to_owned(), "could not render include"),
+        ("a template that includes itself", "{% include 'default' %}".to_owned(), "reads another template"),
         ("a recursive loop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(), "recursion"),
-        ("a long text", "{{ 'x' * 100000000 }}".to_owned(), "longer than 16777216 bytes"),
-        ("a text too long to be made", "{{ 'x' * 100000000000000 }}".to_owned(), "too large"),
+        ("a long text", "{{ 'x' * 100000000 }}".to_owned(), "too long"),
+        ("a text too long to be made", "{{ 'x' * 100000000000000 }}".to_owned(), "too long"),
+        ("a text that doubles", "{% set x = 'x' %}".to_owned() + &"{% set x = x ~ x + x %}".repeat(60), "longer"),
+        ("a list that doubles", "{% set x = [1] %}".to_owned() + &"{% set x = x + x %}".repeat(60), "too long"),
+        (
+            "a list that prints much",
+            "{% set x = [1] %}".to_owned() + &"{% set x = [x, x] %}".repeat(60) + "{{ x }}",
+            "longer",
+        ),
+        ("a list that nests", "{% set x = [] %}".to_owned() + &"{% set x = [x] %}".repeat(15_000), "nested"),
+        (
+            "a list that nests in a loop",
+            "{% set n = namespace(x=1) %}{% for i in range(99999) %}{% set n.x = {'a': n.x} %}{% endfor %}".to_owned(),
+            "nested",
+        ),
+        ("a list in batches", "{% set x = [1] %}".to_owned() + &"{% set x = x | batch(1) %}".repeat(9_000), "nested"),
+        ("a dict that nests", "{% set x = 1 %}".to_owned() + &"{% set x = dict(a=x) %}".repeat(10_000), "nested"),
+        ("a namespace that holds itself", "{% set n = namespace() %}{% set n.n = n %}".to_owned(), "holds a namespace"),
+        ("a chain of operators", format!("{{{{ {}1 }}}}", "1 + ".repeat(60_000)), "too long"),
+        ("a chain of attributes", format!("{{{{ x{} }}}}", ".a".repeat(60_000)), "too long"),
+        ("a chain of filters", format!("{{{{ x{} }}}}", "|e".repeat(60_000)), "too long"),
+        ("a chain of elifs", format!("{{% if x %}}{}{{% endif %}}", "{% elif x %}".repeat(20_000)), "too long"),
+        ("wide placeholders", "{{ '%999999999d' % 1 }}".to_owned(), "limit"),
+        ("wide padding", "{{ 'a'.ljust(999999999999) }}".to_owned(), "too long"),
+        ("a large power", "{{ 9 ** 99999999 }}".to_owned(), "too large"),
+        ("an empty string that is counted", "{{ 'ab'.count('') }}{{ raise_exception('done') }}".to_owned(), "done"),
         (
             "a long text in small pieces",
             "{% for x in range(9999) %}{{ 'x' * 10000 }}{% endfor %}".to_owned(),
             "longer than 16777216 bytes",
         ),
         ("a long list", "{{ range(10000000000) | list }}".to_owned(), "too many elements"),
-        ("other files", "{% include '/etc/passwd' %}".to_owned(), "not found"),
+        ("other files", "{% include '/etc/passwd' %}".to_owned(), "reads another template"),
     ];
     for (what, source, expected) in cases {
         let tokenizer = with_template(&source);
         let line = document("a.jsonl", r#"{"messages": [{"role": "user", "content": "Hi"}]}"#);
         let error = soon(what, || rows(&tokenizer, &[line], 8));
-        let Error::Conversation { reason, .. } = &error else { panic!("{what}: {error:?}") };
-        assert!(reason.contains(expected), "{what}: expected `{expected}`, found `{reason}`");
+        assert!(matches!(error.code(), "template_fails" | "conversation" | "chat_template"), "{what}: {error:?}");
+        assert!(error.to_string().contains(expected), "{what}: expected `{expected}`, found `{error}`");
     }
 }
 
@@ -192,7 +216,7 @@ const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n\
                       {{ tools | tojson }}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// Pieces that templates are made of.
-const PIECES: [&str; 32] = [
+const PIECES: [&str; 44] = [
     "{{",
     "}}",
     "{%",
@@ -225,6 +249,18 @@ const PIECES: [&str; 32] = [
     " raise_exception(",
     " strftime_now('%",
     "\n",
+    "'%s %d'",
+    " % ",
+    " ** ",
+    "[::-1]",
+    ".items()",
+    ".split(",
+    "'{:>5}'.format(",
+    " in ",
+    " if x else ",
+    " macro m(x) ",
+    " endmacro ",
+    "{'a': ",
 ];
 
 proptest! {
