@@ -16,6 +16,7 @@ mod json;
 mod methods;
 mod objects;
 mod operators;
+mod pprint;
 mod python;
 mod sorting;
 mod strings;

@@ -7,6 +7,7 @@ use minijinja::{Environment, Error};
 use super::methods;
 use super::objects::{Dict, Kind, Method, Sequence, stored};
 use super::operators::{add, contains, item as item_at, pairs};
+use super::pprint::pprint;
 use super::python::{
     Number, bind, described, equal, failed, int, integer, is_dict, is_namespace, items, lookup, str, text, type_name,
 };
@@ -14,7 +15,7 @@ use super::sorting;
 use super::strings::{self, is_space, lines};
 
 pub fn add_to(environment: &mut Environment) {
-    for name in ["bool", "chain", "lines", "split", "zip", "pprint"] {
+    for name in ["bool", "chain", "lines", "split", "zip"] {
         environment.remove_filter(name);
     }
     environment.remove_global("debug");
@@ -87,6 +88,7 @@ const FILTERS: &[(&str, Filter)] = &[
         strings::padded(&str(value)?, "center", width, None)
     }),
     ("urlencode", urlencode),
+    ("pprint", |value, args| bind("pprint", args, []).and_then(|[]: [_; 0]| pprint(value))),
     ("format", |value, args| methods::format_filter(&str(value)?, args).map(Value::from)),
     ("escape", |value, _| escape(value)),
     ("attr", |value, args| {
