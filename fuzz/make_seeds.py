@@ -144,6 +144,31 @@ def seed_documents():
     seed("documents", "texts", "text,x\r\nOne two three four,1\r\n")
 
 
+def seed_template():
+    turns = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>\n{% endfor %}"
+    opened = "{% if add_generation_prompt %}<assistant>{% endif %}"
+    calls = "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments | tojson }}){% endfor %}"
+    marked = "{% generation %}{{ m['content'] }}{% endgeneration %}"
+    templates = {
+        "plain": turns + opened,
+        "calls": "{%- for m in messages -%}[" + calls + "]{{ m.content }}{%- endfor %}" + opened,
+        "marked": "{% for m in messages %}" + marked + "{% endfor %}",
+        "state": "{% set n = namespace(last=-1) %}{% for m in messages[::-1] %}{% if m.role == 'user' %}"
+        "{% set n.last = loop.index0 %}{% endif %}{% endfor %}{{ n.last }}" + turns,
+        "macro": "{% macro show(m, end='|') %}{{ m.content }}{{ end }}{% endmacro %}"
+        "{% for m in messages if m.content %}{{ show(m, end='') }}{{ '' if loop.last else ',' }}{% endfor %}",
+        "python": "{{ '%s: %05.1f|%-4d' % ('a', 2.5, 3) }}{{ 'a=b=c'.rsplit('=', 1)[0].partition('=') }}"
+        "{{ [1, 'é', None, True, {'a': 2.50}] }}{{ -7 // 2 }}{{ 7 % -3 }}{{ 2 ** 3 }}{{ '{:>6}'.format('ab') }}",
+        "filters": "{{ tools | tojson(indent=2, sort_keys=true) }}{{ messages | map(attribute='role') | join(',') }}"
+        "{{ messages | selectattr('role', 'equalto', 'user') | list | pprint }}{{ 'one two' | truncate(4) }}"
+        "{{ messages | groupby('role') | list | length }}{{ 'a b' | urlencode | center(9) | wordcount }}",
+        "slices": "{{ 'abcdef'[1:-1:2] }}{{ 'abc'[::-1] }}{{ messages[-1:][0].content[:2] }}{{ 'b' in 'abc' }}"
+        "{{ 1 < 2 < 3 }}{{ not 'x' is string or 3 is divisibleby 2 }}{{ thinking is defined and not thinking }}",
+    }
+    for name, template in templates.items():
+        seed("template", name, template)
+
+
 def seed_tokenizer():
     def tokenizer(name, model, text, **more):
         seed(
@@ -316,5 +341,6 @@ def seed_run_state():
 
 if __name__ == "__main__":
     shutil.rmtree(HERE / "seeds", ignore_errors=True)
-    for make in [seed_safetensors, seed_config, seed_adapter, seed_documents, seed_tokenizer, seed_run_state]:
+    readers = [seed_safetensors, seed_config, seed_adapter, seed_documents, seed_template, seed_tokenizer]
+    for make in [*readers, seed_run_state]:
         make()

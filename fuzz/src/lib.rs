@@ -4,22 +4,24 @@
 use std::sync::LazyLock;
 
 use tabtune::adapter::AdapterFiles;
-use tabtune::error::Result;
+use tabtune::error::{Error, Result};
 use tabtune::files::Source;
 use tabtune::files::safetensors::{self, Header};
 use tabtune::model::Config;
 use tabtune::run::RunState;
-use tabtune::text::{Document, Tokenizer, TokenizerFiles, rows};
+use tabtune::text::chat::{ChatConfig, ChatTemplate};
+use tabtune::text::{Conversation, Document, Tokenizer, TokenizerFiles, rows};
 
 /// Reads one file. An error says that it was refused.
 pub type Target = fn(&[u8]) -> Result<()>;
 
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("adapter", adapter),
     ("run_state", run_state),
     ("config", config),
     ("documents", documents),
     ("safetensors", safetensors),
+    ("template", template),
     ("tokenizer", tokenizer),
 ];
 
@@ -129,6 +131,30 @@ pub fn tokenizer(bytes: &[u8]) -> Result<()> {
         assert_eq!(placed.len(), places.len());
         assert_eq!(placed, tokenizer.encode_in_pieces(text, false, 1)?, "in pieces");
     }
+    Ok(())
+}
+
+/// A chat template, and what it makes of a conversation with everything that one may have.
+pub fn template(bytes: &[u8]) -> Result<()> {
+    static TALK: LazyLock<Conversation> = LazyLock::new(|| {
+        let record = r#"{"messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": " a- b "},
+            {"role": "assistant", "content": "", "tool_calls": [{"type": "function",
+                "function": {"name": "depth", "arguments": "{\"berth\": 4, \"deep\": [true, 1.5, null]}"}}]},
+            {"role": "tool", "name": "depth", "content": [{"type": "text", "text": "3.2"}]},
+            {"role": "assistant", "content": "It's \"3.2\" – m.\n"}],
+            "tools": [{"type": "function", "function": {"name": "depth", "parameters": {"type": "object"}}}],
+            "chat_template_kwargs": {"thinking": false}}"#;
+        Conversation::of_file(&Document::new("a.json", record.as_bytes().to_vec())).expect("a conversation")
+    });
+    let unusable = |reason| Error::ChatTemplate { reason };
+    let compiled = ChatTemplate::new(Some(bytes), ChatConfig::default());
+    let template = compiled.unwrap_or_else(|| unreachable!("a template was given")).map_err(unusable)?;
+    let text = template.text(&TALK, false).map_err(|refusal| refusal.error("a test"))?;
+    let spans = template.assistant_spans(&TALK, &text, text.len());
+    assert!(spans.iter().all(|span| span.start < span.end && text.get(span.clone()).is_some()), "{spans:?}");
+    assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "{spans:?}");
     Ok(())
 }
 
