@@ -13,7 +13,26 @@ pub(super) struct Samples {
     generator: Option<Generator>,
 }
 
+/// The prompt as a user's message.
+fn asked(job: &Job<'_>) -> Conversation {
+    Conversation::of_user(&job.settings.prompt, None)
+}
+
+fn prompt<'a>(job: &Job<'a>, asked: &'a Conversation) -> Prompt<'a> {
+    if job.data.is_chat { Prompt::Conversation(asked) } else { Prompt::Text(&job.settings.prompt) }
+}
+
 impl Samples {
+    /// Whether the prompt can be used, before the run begins. Errors: those of a prompt, and `PromptTooLong`.
+    pub fn check(job: &Job<'_>) -> Result<()> {
+        if job.settings.sample_every == 0 {
+            return Ok(());
+        }
+        let (tokens, context) =
+            (prompt(job, &asked(job)).ids(&job.base.tokenizer)?.len(), job.base.model.config.context);
+        if tokens > context { Err(Error::PromptTooLong { tokens, context }) } else { Ok(()) }
+    }
+
     /// Makes the generator, unless it exists or the run takes no samples.
     pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
         if job.settings.sample_every > 0 && self.generator.is_none() {
@@ -37,11 +56,9 @@ impl Samples {
             seed: job.settings.seed,
             strength: 1.0,
         };
-        let (tokenizer, asked) = (&job.base.tokenizer, Conversation::of_user(&job.settings.prompt, None));
-        let prompt = match job.data.is_chat {
-            true => Prompt::Conversation(&asked),
-            false => Prompt::Text(&job.settings.prompt),
-        };
+        let tokenizer = &job.base.tokenizer;
+        let asked = asked(job);
+        let prompt = prompt(job, &asked);
         let go_on = || !job.control.ends();
         let generated = generator.generate(tokenizer, prompt, &sampling, &mut |_| {}, &go_on).await?;
         Ok(Some(generated.text).filter(|_| go_on()))

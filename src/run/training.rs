@@ -68,6 +68,7 @@ pub async fn train<'a>(
     let data_sha256 = fingerprint(data);
     let (learner, resumed) = start.learner(&job, &data_sha256).await?;
     settings.check_rows(data)?;
+    Samples::check(&job)?;
 
     let mut log = Log::new(hooks.emit, hooks.save.is_some());
     for event in start.opening(&job, &learner, &data_sha256) {

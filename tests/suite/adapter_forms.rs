@@ -158,10 +158,22 @@ crate::device_tests! {
             (suffixes(&attention, json!(["q_proj", "k_proj", "v_proj"])), vec!["layers.0.self_attn.k_proj.lora_A"]),
             (suffixes(&attention, json!(r".*\.(q|v|o)_proj")), vec!["layers.1.self_attn.o_proj.lora_B"]),
             (without(&attention, "layers.1.self_attn.v_proj.lora_A"), vec!["layers.1.self_attn.v_proj.lora_A"]),
-            (edited(&suffixes(&without(&all, "layers.0."), json!(["up_proj"])), "layers_to_transform", json!([0, 1])),
-                vec!["does not adapt"]),
-            (edited(&suffixes(&without(&attention, "layers.0."), json!(["q_proj", "v_proj"])), "layers_to_transform",
-                json!([0, 1])), vec!["layers.0.self_attn.q_proj"]),
+            (
+                edited(
+                    &suffixes(&without(&all, "layers.0."), json!(["up_proj"])),
+                    "layers_to_transform",
+                    json!([0, 1]),
+                ),
+                vec!["does not adapt"],
+            ),
+            (
+                edited(
+                    &suffixes(&without(&attention, "layers.0."), json!(["q_proj", "v_proj"])),
+                    "layers_to_transform",
+                    json!([0, 1]),
+                ),
+                vec!["layers.0.self_attn.q_proj"],
+            ),
         ] {
             let error = spec(&files).expect_err(&files.config);
             let code = if names == ["does not adapt"] { "adapter" } else { "adapter_incomplete" };
@@ -172,8 +184,11 @@ crate::device_tests! {
         for files in [
             suffixes(&attention, json!(["q_proj", "v_proj", "router", "c_attn"])),
             edited(&suffixes(&attention, json!("all-linear")), "exclude_modules", json!(".*(k|o|gate|up|down)_proj")),
-            edited(&suffixes(&without(&attention, "layers.0."), json!(["q_proj", "v_proj"])), "layers_to_transform",
-                json!([1])),
+            edited(
+                &suffixes(&without(&attention, "layers.0."), json!(["q_proj", "v_proj"])),
+                "layers_to_transform",
+                json!([1]),
+            ),
             suffixes(&without(&attention, "layers.0."), json!(r".*\.1\..*\.(q|v)_proj")),
             suffixes(&attention, Value::Null),
         ] {

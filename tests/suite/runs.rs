@@ -8,15 +8,16 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
 use tabtune::files::safetensors::{Entry, Header, to_f32};
+use tabtune::generate::{Generator, Sampling};
 use tabtune::run::{
     self, Base, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Outcome, Phase, RunState, SaveHook,
     Settings, Start, Wish,
 };
-use tabtune::text::dataset::Dataset;
+use tabtune::text::{Conversation, Dataset, Document, PAGE_LIMIT, Prompt, Tokenizer, TokenizerFiles};
 
 use crate::check::device;
-use crate::laws::{MODEL, case, same_bits};
-use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings};
+use crate::laws::{CONFIG, MODEL, case, same_bits};
+use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings, tiny_tokenizer};
 
 /// Milliseconds per step in these runs.
 const STEP_MS: f64 = 10.0;
@@ -342,6 +343,71 @@ crate::device_tests! {
         let done = Event::Done { step: 4, base_loss: None, best_loss: None, best_step: 4, reason };
         assert_eq!(events.last(), Some(&done));
         assert_eq!(kept.map(|kept| (kept.step, kept.loss)), Some((4, None)));
+    }
+
+    /// Conversations are learnt, so samples answer a message; what the template cannot write is refused at once.
+    async fn samples_ask_as_the_model_is_taught() {
+        let mut base = tiny_base(&device(Shape::Direct).await).await;
+        let with_template = |template: &str| {
+            let (tokenizer, config) = (tiny_tokenizer(), CONFIG.replace("\"eos_token_id\": 2,", ""));
+            let files = TokenizerFiles {
+                tokenizer: &tokenizer,
+                tokenizer_config: None,
+                generation_config: None,
+                chat_template: Some(template.as_bytes()),
+                config: config.as_bytes(),
+            };
+            Tokenizer::from_files(&files).expect("a tokenizer")
+        };
+        base.tokenizer = with_template(
+            "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}\
+             {% if add_generation_prompt %}assistant:{% endif %}",
+        );
+        let line = r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}"#;
+        let talk = Document::new("talk.jsonl", [line; 6].join("\n"));
+        let prose = Document::new("notes.txt", "Some notes of a voyage. ".repeat(20));
+        let usual = tiny_settings(&base);
+        let settings = Settings { seq_len: 24, sample_every: 4, prompt: "Hi".to_string(), ..usual };
+        for (documents, is_chat) in [(vec![talk.clone()], true), (vec![talk.clone(), prose], false)] {
+            let data = base.dataset(&documents, None, &settings, PAGE_LIMIT).expect("rows");
+            assert_eq!(data.is_chat, is_chat);
+            let observed = observe(&base, &data, &settings, None, |_| None).await.expect("a run");
+            let sampled = observed.events.iter().rev().find_map(|event| match event {
+                Event::Sample { prompt, text, .. } => Some((prompt.as_str(), text.clone())),
+                _ => None,
+            });
+            let last = observed.kept.as_ref().expect("an adapter");
+            assert_eq!((last.step, last.files.adapter().expect("an adapter").is_chat()), (4, Ok(is_chat)));
+            let model = base.with_adapter(last.files.adapter().expect("an adapter")).expect("a model");
+            let generator = Generator::new(&model).await.expect("plans");
+            let sampling = Sampling {
+                max_tokens: settings.max_tokens,
+                temperature: 0.7,
+                top_k: 40,
+                top_p: 1.0,
+                seed: settings.seed,
+                strength: 1.0,
+            };
+            let asked = Conversation::of_user("Hi", None);
+            let mut written = Vec::new();
+            for prompt in [Prompt::Conversation(&asked), Prompt::Text("Hi")] {
+                let tokenizer = &base.tokenizer;
+                let found =
+                    generator.generate(tokenizer, prompt, &sampling, &mut |_| {}, &|| true).await.expect("text");
+                written.push(found.text);
+            }
+            assert_ne!(written[0], written[1]);
+            assert_eq!(sampled, Some(("Hi", written[usize::from(!is_chat)].clone())));
+        }
+        let data = base.dataset(&[talk], None, &settings, PAGE_LIMIT).expect("rows");
+        base.tokenizer = with_template("{{ raise_exception('Two messages, please.') if messages | length < 2 }}");
+        let refused = observe(&base, &data, &settings, None, |_| None).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Conversation { reason, .. } if reason == "Two messages, please."),
+            "{refused}"
+        );
+        let silent = Settings { sample_every: 0, ..settings.clone() };
+        assert!(observe(&base, &data, &silent, None, |_| None).await.is_ok());
     }
 
     async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
