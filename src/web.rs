@@ -221,7 +221,8 @@ impl Engine {
         let base = &self.0.base;
         let config = &base.model.config;
         let given = AdapterFiles { config: text, weights };
-        let warnings = given.warnings(config).map_err(js_error)?;
+        let mut warnings = given.warnings(config).map_err(js_error)?;
+        warnings.extend(given.other_base(&base.name, &base.sha256).map_err(js_error)?);
         // What is kept is what a page saves, under the names of PEFT's files.
         let files = given.in_peft_form(config, &base.name).map_err(js_error)?;
         let spec = files.spec(config).map_err(js_error)?;

@@ -21,6 +21,7 @@ mod mlx;
 pub mod named;
 #[cfg(not(target_arch = "wasm32"))]
 mod open;
+pub mod origin;
 pub mod pair;
 pub mod peft;
 mod peft_config;
@@ -30,6 +31,7 @@ pub use check::{ExportCheck, ExportCheckDraft};
 pub use flat::Params;
 pub use full::Full;
 pub use lora::Adapter;
+pub use origin::Origin;
 pub use pair::{HostMatrix, Pair};
 pub use peft::AdapterFiles;
 pub use spec::{AdapterSpec, SiteSpec};

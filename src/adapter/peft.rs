@@ -11,7 +11,7 @@ use serde_json::json;
 use super::contents::{AdapterConfig, Contents, Found};
 use super::keys::key;
 use super::spec::MOST_ALPHA;
-use super::{Adapter, AdapterSpec, HostMatrix, Pair, SiteSpec};
+use super::{Adapter, AdapterSpec, HostMatrix, Origin, Pair, SiteSpec};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Entry, Header, to_f32, write};
@@ -20,8 +20,6 @@ use crate::warning::Warning;
 
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 pub(super) const MLX_WEIGHTS: &str = "adapters.safetensors";
-/// What the header of the weights notes of an adapter that was trained on conversations.
-const TRAINED_ON: (&str, &str) = ("trained_on", "conversations");
 /// The longest header of an adapter that is read, in bytes: several times what every linear of the largest model needs.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
@@ -44,14 +42,13 @@ pub struct AdapterFiles {
 }
 
 impl AdapterFiles {
-    /// The files of `adapter` with parameters `flat`, made for the base model `base`. `is_chat` notes that it was
-    /// trained on conversations, so that whoever asks it something else is told.
-    pub fn new(adapter: &Adapter, flat: &[f32], base: &str, is_chat: bool) -> AdapterFiles {
-        AdapterFiles::of(&adapter.spec, adapter.pairs(flat), &adapter.config, base, is_chat)
+    /// The files of `adapter` with parameters `flat`.
+    pub fn new(adapter: &Adapter, flat: &[f32], origin: &Origin) -> AdapterFiles {
+        AdapterFiles::of(&adapter.spec, adapter.pairs(flat), &adapter.config, origin)
     }
 
-    /// PEFT's files of the same adapter, as PEFT names its tensors: these, unless they are of another form. Errors: as
-    /// `load`.
+    /// PEFT's files of the same adapter, as PEFT names its tensors: these, unless they are of another form. `base` is
+    /// the base's name if the files note none. Errors: as `load`.
     pub fn in_peft_form(&self, config: &Config, base: &str) -> Result<AdapterFiles> {
         let adapter_config = AdapterConfig::parse(&self.config, config)?;
         if adapter_config.contents(&self.header(adapter_config.weights())?, config)?.is_usual {
@@ -59,16 +56,18 @@ impl AdapterFiles {
         }
         let pairs = self.pairs(config)?;
         let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
-        Ok(AdapterFiles::of(&spec, pairs, config, base, self.is_chat()?))
+        let noted = self.origin()?;
+        let base = if noted.base.is_empty() { base.to_string() } else { noted.base };
+        Ok(AdapterFiles::of(&spec, pairs, config, &Origin { base, ..noted }))
     }
 
-    fn of(spec: &AdapterSpec, pairs: Vec<Pair>, model: &Config, base: &str, is_chat: bool) -> AdapterFiles {
+    fn of(spec: &AdapterSpec, pairs: Vec<Pair>, model: &Config, origin: &Origin) -> AdapterFiles {
         let spec = spec.folded();
         // Every field is written, so that older readers with other defaults compute the same.
         let config = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": base,
+            "base_model_name_or_path": origin.base,
             "revision": null,
             "inference_mode": true,
             "r": spec.rank(),
@@ -101,7 +100,7 @@ impl AdapterFiles {
             ("format".to_string(), "pt".to_string()),
             ("producer".to_string(), concat!("tabtune ", env!("CARGO_PKG_VERSION")).to_string()),
         ];
-        metadata.extend(is_chat.then(|| (TRAINED_ON.0.to_string(), TRAINED_ON.1.to_string())));
+        metadata.extend(origin.metadata());
         AdapterFiles { config: format!("{config:#}"), weights: write(&tensors, &metadata) }
     }
 
@@ -116,13 +115,6 @@ impl AdapterFiles {
         adapter.warnings = warnings;
         let flat = adapter.flat(&pairs)?;
         Ok((adapter, flat))
-    }
-
-    /// Whether the files say that the adapter was trained on conversations; those of other programs never do. Errors:
-    /// `Safetensors`.
-    pub fn is_chat(&self) -> Result<bool> {
-        let noted = |(key, value): &(String, String)| (key.as_str(), value.as_str()) == TRAINED_ON;
-        Ok(self.header(WEIGHTS)?.metadata.iter().any(noted))
     }
 
     /// What there is to say about the files, although they can be used. Errors: as `load`.
@@ -174,7 +166,7 @@ impl AdapterFiles {
         Ok((sites.into_iter().map(pair).collect::<Result<_>>()?, warnings))
     }
 
-    fn header(&self, name: &str) -> Result<Header> {
+    pub(super) fn header(&self, name: &str) -> Result<Header> {
         let bytes = &self.weights;
         let short = || Error::Safetensors { file: name.to_string(), reason: "it is shorter than 8 bytes".to_string() };
         let (first8, _) = bytes.split_first_chunk::<8>().ok_or_else(short)?;

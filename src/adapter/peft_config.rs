@@ -10,7 +10,7 @@ use crate::files::json;
 use crate::files::safetensors::Pairs;
 use crate::model::{Family, Target};
 
-const CONFIG: &str = "adapter_config.json";
+pub(super) const CONFIG: &str = "adapter_config.json";
 /// Limits on the work that a file can ask for.
 pub(super) const LONGEST_CONFIG: usize = 1 << 20;
 const LONGEST_REGEX: usize = 4096;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::settings::Settings;
-use crate::adapter::{Adapter, AdapterFiles};
+use crate::adapter::{Adapter, AdapterFiles, Origin};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::Source;
@@ -84,6 +84,11 @@ impl Base {
         Dataset::from_documents(&self.tokenizer, documents, eval_documents, &options)
     }
 
+    /// What an adapter of this base notes about where it comes from.
+    pub fn origin(&self, is_chat: bool) -> Origin {
+        Origin { base: self.name.clone(), base_sha256: Some(self.sha256.clone()), is_chat }
+    }
+
     /// Attaches the adapter that the files hold.
     pub fn with_adapter(&self, files: &AdapterFiles) -> Result<Transformer> {
         Ok(self.load_adapter(files)?.1)
@@ -91,10 +96,16 @@ impl Base {
 
     /// Attaches the adapter that the files hold and also returns it, so that another can be swapped in.
     pub fn load_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Transformer)> {
-        let device = &self.model.device;
-        let (adapter, flat) = files.load(device, &self.model.config)?;
-        adapter.write(device, &flat);
+        let (adapter, flat) = self.read_adapter(files)?;
+        adapter.write(&self.model.device, &flat);
         let model = adapter.attach(&self.model);
         Ok((adapter, model))
+    }
+
+    /// The adapter that the files hold, with everything there is to say about it, and its parameters.
+    pub fn read_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Vec<f32>)> {
+        let (mut adapter, flat) = files.load(&self.model.device, &self.model.config)?;
+        adapter.warnings.extend(files.other_base(&self.name, &self.sha256)?);
+        Ok((adapter, flat))
     }
 }

@@ -58,7 +58,8 @@ impl<'a> Keeper<'a> {
         loss: Option<f64>,
         flat: Vec<f32>,
     ) -> Result<()> {
-        let files = learner.export(&job.base.model, &flat, &job.base.name, job.data.is_chat).await?;
+        let origin = job.base.origin(job.data.is_chat);
+        let files = learner.export(&job.base.model, &flat, &origin).await?;
         self.prepare(job, learner).await?;
         if let (Some(check), Files::Adapter(files)) = (&self.check, &files) {
             check.run(&job.base.model.device, &flat, files).await?;

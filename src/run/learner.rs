@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::named::Find;
-use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, HostMatrix, Params};
+use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, HostMatrix, Origin, Params};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Config, Transformer};
@@ -105,10 +105,10 @@ impl Learner {
         }
     }
 
-    /// The files for the parameters `flat`, which are in this layout. `is_chat`: conversations were learnt.
-    pub async fn export(&self, model: &Transformer, flat: &[f32], base: &str, is_chat: bool) -> Result<Files> {
+    /// The files for the parameters `flat`, which are in this layout.
+    pub async fn export(&self, model: &Transformer, flat: &[f32], origin: &Origin) -> Result<Files> {
         match self {
-            Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, base, is_chat))),
+            Learner::Lora(adapter) => Ok(Files::Adapter(AdapterFiles::new(adapter, flat, origin))),
             Learner::Full(full) => Ok(Files::Checkpoint(full.checkpoint(model, flat).await?)),
         }
     }

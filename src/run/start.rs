@@ -34,7 +34,7 @@ impl Start<'_> {
                 (Learner::Full(full), initial, None)
             }
             (Start::Adapter(files), Method::Lora) => {
-                let (adapter, flat) = files.load(device, config)?;
+                let (adapter, flat) = job.base.read_adapter(files)?;
                 (Learner::Lora(adapter), flat, None)
             }
             (Start::Adapter(_), Method::Full) => {

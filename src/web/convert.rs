@@ -109,7 +109,7 @@ pub(super) fn adapter_object(kept: &Kept) -> JsValue {
         "parameters": kept.parameters,
         "step": kept.step,
         "loss": kept.loss,
-        "isChat": files.is_chat().unwrap_or_else(|error| unreachable!("the adapter was loaded: {error}")),
+        "isChat": files.origin().is_ok_and(|origin| origin.is_chat),
         "warnings": kept.warnings,
     });
     let object = to_js(&facts);

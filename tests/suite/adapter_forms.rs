@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, Origin};
 use tabtune::device::Shape;
 use tabtune::error::Error;
 use tabtune::files::safetensors::write;
@@ -12,7 +12,7 @@ use tabtune::model::{Config, Target};
 use tabtune::run::Settings;
 
 use crate::adapters::{Site, edited, files, tensors, tiny_config};
-use crate::check::device;
+use crate::check::{device, origin};
 use crate::laws::{case, ids, logits, same_bits};
 
 const PREFIX: &str = "base_model.model.";
@@ -252,6 +252,38 @@ crate::device_tests! {
         }
     }
 
+    async fn an_adapter_of_another_base_says_so() {
+        let plain = every(&[Target::Q], 3, 6.0);
+        let named = |base: Value| {
+            let mut config: Value = serde_json::from_str(&plain.config).expect("JSON");
+            config["base_model_name_or_path"] = base;
+            AdapterFiles { config: config.to_string(), ..plain.clone() }
+        };
+        for (noted, base, is_other) in [
+            (json!("base"), "base", false),
+            (json!("meta-llama/Llama-3-8B"), "base", true),
+            (json!("meta-llama/Llama-3-8B"), "/models/llama-3-8b/", false),
+            (json!("C:\\models\\base"), "./base", false),
+            (json!(null), "base", false),
+            (json!(""), "base", false),
+            (json!(7), "base", false),
+            (json!("base-instruct"), "base", true),
+        ] {
+            let found = named(noted.clone()).other_base(base, "ab").expect("an adapter");
+            assert_eq!(found.is_some(), is_other, "{noted} {base}: {found:?}");
+        }
+        // A hash is certain where there is one: names do not matter then.
+        let device = device(Shape::Direct).await;
+        let (adapter, flat) = plain.load(&device, &case("llama-all-linear").model(&device).await.config).expect("it");
+        let mut noted = Origin { base_sha256: Some("ab".to_string()), ..origin("base") };
+        let hashed = AdapterFiles::new(&adapter, &flat, &noted);
+        assert_eq!(hashed.other_base("renamed", "ab"), Ok(None));
+        let warning = hashed.other_base("base", "cd").expect("an adapter").expect("a warning");
+        assert!(warning.code == "other_base" && warning.message.contains("with other weights"), "{warning:?}");
+        noted.is_chat = true;
+        assert_eq!(AdapterFiles::new(&adapter, &flat, &noted).origin(), Ok(noted));
+    }
+
     async fn what_an_mlx_config_gets_wrong_is_named() {
         let plain = mlx(&every(&[Target::Q], 3, 6.0), 2.0, json!({ "keys": ["self_attn.q_proj"] }), 2);
         let edit = |path: &str, value: Value| {
@@ -336,7 +368,7 @@ crate::device_tests! {
                 let spec = settings.check(&config).unwrap_or_else(|error| panic!("{targets} {rank} {alpha}: {error}"));
                 let adapter = Adapter::new(&device, &config, spec.clone()).expect("an adapter");
                 let flat = adapter.initial(at as u64);
-                let files = AdapterFiles::new(&adapter, &flat, names[at % names.len()], at % 2 == 0);
+                let files = AdapterFiles::new(&adapter, &flat, &origin(names[at % names.len()]));
                 let (read, again) = files.load(&device, &config).expect("the files are read");
                 assert_eq!(read.spec, spec, "{targets}, rank {rank}, alpha {alpha}");
                 assert!(again == flat && read.warnings.is_empty(), "{targets}, rank {rank}, alpha {alpha}");

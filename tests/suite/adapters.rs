@@ -16,7 +16,7 @@ use tabtune::plan::Progress;
 use tabtune::random::SplitMix64;
 use tabtune::run::{self, Control, Settings};
 
-use crate::check::{MODEL_SHAPES, close, device};
+use crate::check::{MODEL_SHAPES, close, device, origin};
 use crate::laws::{case, ids, logits, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
@@ -120,7 +120,7 @@ fn deltas(files: &AdapterFiles, scale: impl Fn(&str) -> f64) -> BTreeMap<String,
 
 fn export(device: &Device, files: &AdapterFiles) -> AdapterFiles {
     let (adapter, flat) = files.load(device, &tiny_config()).expect("an adapter");
-    AdapterFiles::new(&adapter, &flat, "base", false)
+    AdapterFiles::new(&adapter, &flat, &origin("base"))
 }
 
 async fn attached(device: &Rc<Device>, base: &Transformer, files: &AdapterFiles) -> (Adapter, Transformer) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use tabtune::adapter::Origin;
 use tabtune::device::{Device, DeviceOptions, Shape};
 
 pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
@@ -10,6 +11,11 @@ pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
 /// The shapes in which whole models are tested. A browser's software device needs seconds for each kernel with
 /// work-group memory, so there whole models run only in the other shape; the tests of the ops run both.
 pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
+
+/// Of adapters that name only their base.
+pub fn origin(base: &str) -> Origin {
+    Origin { base: base.to_string(), base_sha256: None, is_chat: false }
+}
 
 thread_local! {
     /// In a browser all tests share a thread and one device per shape, so that a kernel is compiled once. Natively a

@@ -15,7 +15,7 @@ use tabtune::text::MicroBatch;
 use tabtune::text::rows::Row;
 use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close, close64, device};
+use crate::check::{MODEL_SHAPES, close, close64, device, origin};
 use crate::golden::{CASES, Case};
 use crate::tiny::tiny_base;
 
@@ -446,7 +446,7 @@ crate::device_tests! {
         let device = device(Shape::Direct).await;
         for name in ["llama-all-linear", "llama-wide-head-rank-3", "llama-odd-rank-5", "llama-alpha-12"] {
             let t = tuned(name, device.clone()).await;
-            let files = AdapterFiles::new(&t.adapter, &t.flat, "base", false);
+            let files = AdapterFiles::new(&t.adapter, &t.flat, &origin("base"));
             let (again, flat) = files.load(&t.device, &t.base.config).expect("an adapter");
             assert_eq!(again.spec, t.adapter.spec);
             same_bits(name, &flat, &t.flat);
@@ -459,7 +459,7 @@ crate::device_tests! {
 
     async fn the_check_of_an_export_sees_a_broken_name_and_a_changed_byte() {
         let t = tuned("llama-all-linear", device(Shape::Direct).await).await;
-        let files = AdapterFiles::new(&t.adapter, &t.flat, "base", false);
+        let files = AdapterFiles::new(&t.adapter, &t.flat, &origin("base"));
         let probe = ids(20, 96, 6);
         let draft = ExportCheck::record(&t.base, &t.adapter, &probe).expect("plans");
         let check = draft.finish(&mut Progress::silent()).await.expect("plans");

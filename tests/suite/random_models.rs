@@ -16,7 +16,7 @@ use tabtune::text::MicroBatch;
 use tabtune::text::rows::Row;
 use tabtune::train::{StepResult, StepSettings, Trainer};
 
-use crate::check::{MODEL_SHAPES, close, close64, device};
+use crate::check::{MODEL_SHAPES, close, close64, device, origin};
 use crate::laws::{logits, same_bits};
 use crate::reference::Lora;
 use crate::reference::llama::{self, Batch, Llama, TARGETS, module_name};
@@ -277,7 +277,7 @@ crate::device_tests! {
             assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
             close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
 
-            let files = AdapterFiles::new(&training.engine.adapter, &start[0], "base", false);
+            let files = AdapterFiles::new(&training.engine.adapter, &start[0], &origin("base"));
             let (adapter, flat) = files.load(&device, &twin.config).expect("an adapter");
             assert_eq!(adapter.spec, training.engine.adapter.spec);
             same_bits(&format!("an adapter that was saved, {what}"), &flat, &start[0]);

@@ -133,7 +133,7 @@ crate::device_tests! {
             for position in adapter.matrices(&positions).iter().flat_map(|(_, _, b)| &b.values) {
                 flat[*position as usize] = 1e30;
             }
-            let init = AdapterFiles::new(&adapter, &flat, "tiny", false);
+            let init = AdapterFiles::new(&adapter, &flat, &base.origin(false));
             let settings = Settings { targets: "attention".to_string(), ..tiny_settings(&base) };
             let (events, outcome) = whole_run(&base, &settings, Some(&init)).await;
             assert_eq!(outcome.reason, DoneReason::NonFinite);

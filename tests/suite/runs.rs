@@ -377,7 +377,7 @@ crate::device_tests! {
                 _ => None,
             });
             let last = observed.kept.as_ref().expect("an adapter");
-            assert_eq!((last.step, last.files.adapter().expect("an adapter").is_chat()), (4, Ok(is_chat)));
+            assert_eq!((last.step, last.files.adapter().expect("an adapter").origin()), (4, Ok(base.origin(is_chat))));
             let model = base.with_adapter(last.files.adapter().expect("an adapter")).expect("a model");
             let generator = Generator::new(&model).await.expect("plans");
             let sampling = Sampling {

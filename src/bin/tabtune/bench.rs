@@ -88,7 +88,7 @@ async fn swap() -> Result<()> {
     let (device, config) = (&base.model.device, &base.model.config);
     let adapter = Adapter::new(device, config, Settings::defaults(config, device.software).check(config)?)?;
     let files: Vec<AdapterFiles> =
-        (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.name, false)).collect();
+        (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.origin(false))).collect();
     let (mut attached, model) = base.load_adapter(&files[0])?;
     let generator = Generator::new(&model).await?;
     let (mut swapped, mut planned) = (f64::INFINITY, f64::INFINITY);

@@ -56,7 +56,7 @@ impl GenerateArgs {
     /// A prompt that is taken as it is asks an adapter that was trained on conversations for what it did not learn.
     fn say_if_chat_was_learnt(&self, base: &Base) -> Result<()> {
         let Some(dir) = self.adapter.adapter.as_ref().filter(|_| self.prompt.is_some()) else { return Ok(()) };
-        if base.tokenizer.has_chat_template() && AdapterFiles::open(dir)?.is_chat()? {
+        if base.tokenizer.has_chat_template() && AdapterFiles::open(dir)?.origin()?.is_chat {
             eprintln!(
                 "warning[plain_prompt]: the adapter was trained on conversations, and --prompt is taken as it is, \
                  without the model's chat template; --chat writes it as a user's message"

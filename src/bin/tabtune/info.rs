@@ -69,7 +69,7 @@ fn about_model(base: &Base) -> [String; 3] {
 }
 
 fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
-    let (adapter, _) = AdapterFiles::open(dir)?.load(&base.model.device, &base.model.config)?;
+    let (adapter, _) = base.read_adapter(&AdapterFiles::open(dir)?)?;
     show(&adapter.warnings);
     let targets = adapter.spec.target_names(&base.model.config);
     Ok(format!(

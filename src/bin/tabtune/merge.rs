@@ -38,6 +38,9 @@ pub async fn merge(args: &MergeArgs) -> Result<()> {
     let adapter = AdapterFiles::open(&args.adapter)?;
     let (config, base) = (&folder.config, folder.weights()?);
     show(&adapter.warnings(config)?);
+    // Hashing a large base takes a while, and without a hash to compare with it is not needed.
+    let sha256 = if adapter.origin()?.base_sha256.is_some() { base.sha256().await? } else { String::new() };
+    show(adapter.other_base(&model.display().to_string(), &sha256)?.as_slice());
     if fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some()) {
         return Err(setting("out", out.display(), "a folder that is empty or does not exist yet"));
     }
