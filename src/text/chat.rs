@@ -17,6 +17,7 @@ mod methods;
 mod objects;
 mod operators;
 mod pprint;
+mod predicates;
 mod python;
 mod sorting;
 mod strings;
@@ -181,6 +182,7 @@ fn environment(source: &str) -> Result<Environment<'static>, String> {
     environment.set_formatter(write_as_python);
     operators::add_to(&mut environment);
     filters::add_to(&mut environment);
+    predicates::add_to(&mut environment);
     environment.add_filter("tojson", json::dumps);
     environment
         .add_function("raise_exception", |message: Value| -> Result<Value, minijinja::Error> { Err(raised(&message)) });

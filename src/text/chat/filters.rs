@@ -1,16 +1,14 @@
-//! The filters, tests and functions of Jinja2 that minijinja lacks or that differ in it, as Python computes them. What
+//! The filters and functions of Jinja2 that minijinja lacks or that differ in it, as Python computes them. What
 //! minijinja has and Jinja2 has not is removed: a template that uses it would work nowhere else.
 
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error};
 
 use super::methods;
 use super::objects::{Dict, Kind, Method, Sequence, stored};
-use super::operators::{add, contains, item as item_at, pairs};
+use super::operators::{add, item as item_at, pairs};
 use super::pprint::pprint;
-use super::python::{
-    Number, bind, described, equal, failed, int, integer, is_dict, is_namespace, items, lookup, str, text, type_name,
-};
+use super::python::{Number, bind, described, failed, int, integer, is_dict, is_namespace, items, lookup, str, text};
 use super::sorting;
 use super::strings::{self, is_space, lines};
 
@@ -19,13 +17,8 @@ pub fn add_to(environment: &mut Environment) {
         environment.remove_filter(name);
     }
     environment.remove_global("debug");
-    environment.remove_test("startingwith");
-    environment.remove_test("endingwith");
     for (name, filter) in FILTERS {
         environment.add_filter(*name, move |value: &Value, args: Rest<Value>| filter(value, &args));
-    }
-    for (name, test) in TESTS {
-        environment.add_test(*name, move |value: &Value, args: Rest<Value>| test(value, &args));
     }
     environment.add_function("dict", |args: Rest<Value>| dict(&args));
     environment.add_function("namespace", |args: Rest<Value>| {
@@ -38,7 +31,6 @@ pub fn add_to(environment: &mut Environment) {
 }
 
 type Filter = fn(&Value, &[Value]) -> Result<Value, Error>;
-type Test = fn(&Value, &[Value]) -> Result<bool, Error>;
 
 const FILTERS: &[(&str, Filter)] = &[
     ("string", |value, args| bind("string", args, []).and_then(|[]: [_; 0]| str(value).map(Value::from))),
@@ -111,29 +103,6 @@ const FILTERS: &[(&str, Filter)] = &[
     ("e", |value, _| escape(value)),
     ("forceescape", |value, _| escape(value)),
 ];
-
-const TESTS: &[(&str, Test)] = &[
-    ("sequence", |value, _| Ok(matches!(type_name(value), "str" | "list" | "tuple" | "dict" | "Undefined"))),
-    ("iterable", |value, _| Ok(items(value).is_ok())),
-    ("mapping", |value, _| Ok(is_dict(value))),
-    ("string", |value, _| Ok(value.kind() == ValueKind::String)),
-    ("number", |value, _| Ok(Number::of(value).is_some())),
-    ("integer", |value, _| Ok(type_name(value) == "int")),
-    ("float", |value, _| Ok(type_name(value) == "float")),
-    ("callable", |value, _| Ok(methods::is_callable(value))),
-    ("lower", |value, _| Ok(is_cased(&str(value)?, |c| c.is_uppercase()))),
-    ("upper", |value, _| Ok(is_cased(&str(value)?, |c| c.is_lowercase()))),
-    ("in", |value, args| contains(args.first().unwrap_or(&Value::UNDEFINED), value)),
-    ("eq", |value, args| equal(value, args.first().unwrap_or(&Value::UNDEFINED))),
-    ("equalto", |value, args| equal(value, args.first().unwrap_or(&Value::UNDEFINED))),
-    ("==", |value, args| equal(value, args.first().unwrap_or(&Value::UNDEFINED))),
-    ("ne", |value, args| equal(value, args.first().unwrap_or(&Value::UNDEFINED)).map(|equal| !equal)),
-    ("!=", |value, args| equal(value, args.first().unwrap_or(&Value::UNDEFINED)).map(|equal| !equal)),
-];
-
-fn is_cased(text: &str, wrong: fn(char) -> bool) -> bool {
-    text.chars().any(|c| c.is_lowercase() || c.is_uppercase()) && !text.chars().any(wrong)
-}
 
 /// Jinja2 begins a word after white space, a hyphen or an opening bracket.
 fn title(text: &str) -> String {

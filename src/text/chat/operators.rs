@@ -66,7 +66,7 @@ fn unsuited(operator: &str, a: &Value, b: &Value) -> Error {
     failed(format!("`{operator}` between {} and {}", described(a), described(b)))
 }
 
-fn compare(name: &str, a: &Value, b: &Value) -> Result<bool, Error> {
+pub fn compare(name: &str, a: &Value, b: &Value) -> Result<bool, Error> {
     let (operator, holds): (_, fn(Ordering) -> bool) = match name {
         "eq" => return equal(a, b),
         "ne" => return equal(a, b).map(|equal| !equal),
@@ -158,7 +158,7 @@ fn floor_divide(a: i128, b: i128) -> Option<i128> {
 }
 
 /// `a % b`: the rest with the sign of `b`, or what `a` formats.
-fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
+pub fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
     if let Some(format) = a.as_str() {
         return percent(format, b).map(Value::from);
     }
