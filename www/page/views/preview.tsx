@@ -3,7 +3,8 @@
 import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
 import { type Text, text } from "../state";
-import { bytes, count, counted, sentence } from "../words";
+import { bytes, count, counted } from "../words";
+import { Notices } from "./notices";
 import "./preview.css";
 
 /** How many tokens of a row are shown; the rest are counted. */
@@ -23,11 +24,7 @@ function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
         {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
         {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
       </p>
-      {dataset.warnings.map((warning) => (
-        <p class="note" key={warning.code}>
-          {sentence(warning.message)}
-        </p>
-      ))}
+      <Notices notices={dataset.warnings} />
       <ol class="rows" aria-label="The first rows, token by token">
         {dataset.preview.map((row, index) => (
           <Row key={`row ${index}`} tokens={row.tokens} />

@@ -7,10 +7,11 @@ import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
-import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
+import { count, counted, duration, exactDuration, loss, percent } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
+import { Notices } from "./notices";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
 import "./train.css";
@@ -157,11 +158,7 @@ function Progress(now: Run) {
         <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
-      {now.warnings.map((warning) => (
-        <p class="note" key={warning.code}>
-          {sentence(warning.message)}
-        </p>
-      ))}
+      <Notices notices={now.warnings} />
       <Curve run={now} />
       <Timeline samples={now.samples} />
       <Inside run={now} />
