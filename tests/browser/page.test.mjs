@@ -19,6 +19,7 @@ const files = [
   "adapter_files",
   "own_model",
   "own_text",
+  "columns",
   "bad_input",
   "keyboard",
   "no_webgpu",

@@ -2,7 +2,8 @@
 
 import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
-import { type Text, text } from "../state";
+import { type Text, text, training } from "../state";
+import { looksLikeRecords, takeAsRecords } from "../text";
 import { bytes, count, counted } from "../words";
 import { Notices } from "./notices";
 import "./preview.css";
@@ -16,7 +17,8 @@ export function Preview() {
   return chosen.dataset ? <Read {...chosen} dataset={chosen.dataset} /> : <Plain {...chosen} />;
 }
 
-function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
+function Read(chosen: Text & { dataset: Dataset }) {
+  const { name, bytes: size, dataset } = chosen;
   return (
     <>
       <p class="counts">
@@ -25,6 +27,11 @@ function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
         {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
       </p>
       <Notices notices={dataset.warnings} />
+      {dataset.warnings.some(looksLikeRecords) && (
+        <button type="button" disabled={training.value} onClick={() => takeAsRecords(chosen, dataset.warnings)}>
+          Read it as records
+        </button>
+      )}
       <ol class="rows" aria-label="The first rows, token by token">
         {dataset.preview.map((row, index) => (
           <Row key={`row ${index}`} tokens={row.tokens} />
