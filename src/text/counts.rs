@@ -67,19 +67,19 @@ impl Counts {
         );
         warn(cut > 0, "rows_cut", message);
         let message = format!(
-            "in {boundaries} of {examples} examples a token holds the end of the prompt and the beginning of the \
-             answer, or the prompt alone has other tokens; every token that holds any of the answer is learnt. Begin \
-             the answer, not end the prompt, with the space between them"
+            "in {boundaries} of {examples} examples the end of the prompt and the beginning of the answer share a \
+             token, or the prompt alone has other tokens; every token that holds any of the answer is learnt. Put the \
+             space between them at the beginning of the answer, not at the end of the prompt"
         );
         warn(boundaries > 0, "boundary_token", message);
         let message = format!(
-            "{written} texts already begin or end with a special token that is written around every text; it was not \
-             written twice"
+            "{written} texts already begin or end with the special token that is put around every text; it was not \
+             put there twice"
         );
         warn(written > 0, "special_token_written", message);
         let message = format!(
-            "in {endless} of {examples} examples the chat template ends what the assistant says with no token that \
-             ends a generated text, so the model does not learn where to stop"
+            "in {endless} of {examples} examples the chat template puts no token that ends a generated text after \
+             what the assistant says, so the model does not learn where to stop"
         );
         warn(endless > 0, "no_end_of_turn", message);
         let rate = tokens as f64 / characters as f64;

@@ -79,9 +79,10 @@ impl Dataset {
         warnings.extend(repeats(&rows));
         if !held_out.is_empty() && labels(&held_out) == 0 {
             let message = format!(
-                "none of the rows held out ({}) has a label, so there is no held-out loss to measure; put other \
-                 examples at the end, hold out more, or give a file to evaluate on",
-                held_out.len()
+                "nothing in the held-out part ({} of {} rows) is learnt, because it has no labels, so there is no \
+                 held-out loss; put other examples at the end, make the rows longer, or hold out more",
+                held_out.len(),
+                rows.len().saturating_add(held_out.len())
             );
             warnings.push(Warning { code: NOTHING_MEASURED, message });
         }
@@ -100,7 +101,8 @@ impl Dataset {
 
 fn nothing_to_learn(documents: &[Document], warnings: &[Warning], seq_len: usize) -> Error {
     let name = documents.first().map_or(String::new(), |d| d.name.clone());
-    let said: String = warnings.iter().map(|warning| format!("; {}", warning.message)).collect();
+    let cut = warnings.iter().filter(|warning| warning.code == "rows_cut");
+    let said: String = cut.map(|warning| format!("; {}", warning.message)).collect();
     let reason = format!(
         "no row of {seq_len} tokens has a label to learn from: prompts fill the rows, or the assistant says \
          nothing{said}"

@@ -76,6 +76,18 @@ export async function chooseSample(page, title = "A captain's log") {
   await startButton(page).waitFor();
 }
 
+/** Drops files, given as names with contents, on the page. */
+export function drop(page, files) {
+  return page.evaluate((files) => {
+    const dataTransfer = new DataTransfer();
+    for (const [name, content] of Object.entries(files)) dataTransfer.items.add(new File([content], name));
+    document.querySelector("footer").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+  }, files);
+}
+
+/** Waits until the text of this name has been read. */
+export const chosen = (page, name) => page.locator(".counts strong", { hasText: name }).waitFor();
+
 export const startButton = (page) => page.getByRole("button", { name: /^Train, about \d+ (s|min|hours)$/ });
 export const downloadButton = (page) => page.getByRole("button", { name: /^Download adapter/ });
 export const trained = (page) => downloadButton(page).waitFor({ timeout: TRAINING_MS });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { askWorker, banner, close, open, SMALL, samplesFolder } from "./browser.mjs";
+import { askWorker, banner, chosen, close, drop, open, SMALL, samplesFolder } from "./browser.mjs";
 
 const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8");
 
@@ -18,7 +18,7 @@ describe("a text of one's own", () => {
   test("is read from the paste box", async () => {
     await page.getByLabel("Or paste it here").fill(cook.slice(0, 3000));
     await page.getByRole("button", { name: "Read the pasted text" }).click();
-    await chosen("Pasted text");
+    await chosen(page, "Pasted text");
   });
 
   test("is read at once when a long one is pasted, without filling the box", async () => {
@@ -29,16 +29,16 @@ describe("a text of one's own", () => {
       box.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
     }, cook.repeat(3));
     await page.getByText("45,").first().waitFor();
-    await chosen("Pasted text");
+    await chosen(page, "Pasted text");
     assert.equal(await page.getByLabel("Or paste it here").inputValue(), "");
   });
 
   test("can be dropped anywhere, as JSONL and as several files", async () => {
     const line = JSON.stringify({ text: cook.slice(0, 900) });
-    await drop({ "notes.jsonl": `${line}\n${line}\n` });
-    await chosen("notes.jsonl");
-    await drop({ "one.txt": cook.slice(0, 2000), "two.md": cook.slice(2000, 4000) });
-    await chosen("2 files");
+    await drop(page, { "notes.jsonl": `${line}\n${line}\n` });
+    await chosen(page, "notes.jsonl");
+    await drop(page, { "one.txt": cook.slice(0, 2000), "two.md": cook.slice(2000, 4000) });
+    await chosen(page, "2 files");
     assert.equal(await banner(page, "text").count(), 0);
     assert.deepEqual(page.faults, []);
   });
@@ -53,10 +53,10 @@ describe("a text of one's own", () => {
         if (call === "release") self.released.push(input);
       });
     });
-    await drop({ "three.txt": cook.slice(0, 3000) });
-    await chosen("three.txt");
-    await drop({ "four.txt": cook.slice(3000, 6000) });
-    await chosen("four.txt");
+    await drop(page, { "three.txt": cook.slice(0, 3000) });
+    await chosen(page, "three.txt");
+    await drop(page, { "four.txt": cook.slice(3000, 6000) });
+    await chosen(page, "four.txt");
     const { made, released } = await worker.evaluate(() => ({ made: self.made, released: self.released }));
     assert.equal(made.length, 2);
     assert.deepEqual(released.slice(1), made.slice(0, 1));
@@ -65,16 +65,4 @@ describe("a text of one's own", () => {
     await assert.rejects(askWorker(worker, "release", made[0]), /"code":"dataset"/);
     assert.deepEqual(page.faults, []);
   });
-
-  function chosen(name) {
-    return page.locator(".counts strong", { hasText: name }).waitFor();
-  }
-
-  function drop(files) {
-    return page.evaluate((files) => {
-      const dataTransfer = new DataTransfer();
-      for (const [name, content] of Object.entries(files)) dataTransfer.items.add(new File([content], name));
-      document.querySelector("footer").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
-    }, files);
-  }
 });

@@ -7,7 +7,7 @@
 
 import { LoraError } from "./errors";
 import { seal, unseal } from "./sealed";
-import type { Settings, TextDocument } from "./types";
+import type { Columns, Settings, TextDocument } from "./types";
 import { bytesOf } from "./weights";
 
 /** Everything that a run needs to continue in another tab, except its state. */
@@ -27,7 +27,8 @@ export interface SavedRun extends RunRecord {
 }
 
 type RunHeader = Pick<RunRecord, "id" | "settings" | "model"> & {
-  text: { name: string; prompt?: string; files: string[] };
+  /** The columns of each file, null where none were chosen; older pages did not write them. */
+  text: { name: string; prompt?: string; files: string[]; columns?: (Columns | null)[] };
 };
 type Generation = Pick<SavedRun, "id" | "step" | "savedAt" | "ms"> & { generation: number };
 
@@ -48,7 +49,10 @@ export async function readRun(): Promise<SavedRun | null> {
   const state = newest?.parts[0];
   if (!newest || !state) return null;
   const { step, savedAt, ms } = newest.header;
-  const documents = text.files.map((name, index) => ({ name, content: new Blob(run.parts.slice(index, index + 1)) }));
+  const documents = text.files.map((name, index) => {
+    const columns = text.columns?.[index];
+    return { name, content: new Blob(run.parts.slice(index, index + 1)), ...(columns ? { columns } : {}) };
+  });
   const { name, prompt } = text;
   return {
     id,
@@ -77,7 +81,9 @@ export async function writeRun(record: RunRecord, step: number, state: Uint8Arra
     // States of the previous run would not be read with this text, but it is a matter of privacy that they go.
     for (const name of [...GENERATIONS, ...OLDER_NAMES]) await folder.removeEntry(name).catch(ignoreMissing);
     const { documents, ...about } = text;
-    const header: RunHeader = { id, settings, model, text: { ...about, files: documents.map(({ name }) => name) } };
+    const files = documents.map(({ name }) => name);
+    const columns = documents.map(({ columns }) => columns ?? null);
+    const header: RunHeader = { id, settings, model, text: { ...about, files, columns } };
     await write(folder, RUN, await seal(header, await Promise.all(documents.map(({ content }) => bytesOf(content)))));
   }
   const whole = await wholeGenerations(folder, id);

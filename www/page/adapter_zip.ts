@@ -2,38 +2,50 @@
 
 import { strToU8, zipSync } from "fflate";
 import type { AdapterFiles, ModelInfo } from "../api/types";
+import { MESSAGE } from "./settings";
 import { loss, parameters } from "./words";
 
 export const LEAK =
   "An adapter can contain phrases of the text it learnt from: share it as you would share the text itself.";
 
-export const PYTHON = `from peft import PeftModel
+const ASK = {
+  text: `prompt = tokenizer("Once upon a time", return_tensors="pt")`,
+  chat: `messages = [{"role": "user", "content": "${MESSAGE}"}]
+prompt = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)`,
+};
+
+/** The lines that use an adapter: one that learnt conversations is asked with a message. */
+export const python = (isChat: boolean) => `from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained("base")
 tokenizer = AutoTokenizer.from_pretrained("base")
 model = PeftModel.from_pretrained(base, "adapter")
 
-prompt = tokenizer("Once upon a time", return_tensors="pt")
+${isChat ? ASK.chat : ASK.text}
 words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=0.7, top_k=40)
 print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
 
 /** Stored, not compressed: trained numbers hardly shrink, and compressing them would block the page. */
-export function adapterZip(adapter: AdapterFiles, info: ModelInfo): Blob {
+export function adapterZip(adapter: AdapterFiles, info: ModelInfo, opened: boolean): Blob {
   const zip = zipSync(
     {
       "adapter_config.json": strToU8(adapter.config),
       "adapter_model.safetensors": adapter.weights,
-      "README.md": strToU8(readme(adapter, info)),
+      "README.md": strToU8(readme(adapter, info, opened)),
     },
     { level: 0 },
   );
   return new Blob([zip], { type: "application/zip" });
 }
 
-function readme(adapter: AdapterFiles, info: ModelInfo): string {
-  const heldOut = adapter.loss === null ? "" : `, held-out loss ${loss(adapter.loss)} nats per token`;
+function readme(adapter: AdapterFiles, info: ModelInfo, opened: boolean): string {
+  const heldOut = adapter.loss === null ? "no held-out loss" : `held-out loss ${loss(adapter.loss)} nats per token`;
+  // The files of an adapter do not say at which step it was kept.
+  const origin = opened ? "an adapter that was opened from its files" : `step ${adapter.step}, ${heldOut}`;
   return `# A LoRA adapter made with tabtune
 
 ${LEAK}
@@ -44,16 +56,17 @@ ${LEAK}
 | SHA-256 of the base's model.safetensors | ${info.sha256} |
 | adapter | ${parameters(adapter.parameters)} parameters, rank ${adapter.rank}, alpha ${adapter.alpha} |
 | adapted layers | ${adapter.targets.join(", ")} |
-| kept from | step ${adapter.step}${heldOut} |
+| kept from | ${origin} |
 
 ## Use it in Python
 
 Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links those of
-the built-in model) into a folder \`base\`, and the files of this zip into a folder \`adapter\`. Then
+the built-in model), and its chat_template.jinja if it has one, into a folder \`base\`, and the files of this zip into a
+folder \`adapter\`. Then
 
     pip install torch transformers peft
 
 and
 
-${PYTHON.replace(/^(?=.)/gm, "    ")}`;
+${python(adapter.isChat).replace(/^(?=.)/gm, "    ")}`;
 }

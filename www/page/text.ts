@@ -1,9 +1,10 @@
 /** Takes a text, and has the engine read it. */
 
 import { signal } from "@preact/signals";
-import { LoraError } from "../api/errors";
+import { LoraError, loraError } from "../api/errors";
 import type { Session } from "../api/session";
-import type { Dataset, Settings, TextDocument } from "../api/types";
+import type { Dataset, Notice, Settings, TextDocument } from "../api/types";
+import { noteUnnamed, unnamed, withColumns } from "./columns";
 import { session } from "./engine";
 import { settings } from "./settings";
 import { accepted, changing, run, type Text, text, training } from "./state";
@@ -18,23 +19,57 @@ export const reading = signal<string | null>(null);
 /** A text that cannot be used leaves the previous one as it was. */
 export async function take(name: string, sources: TextDocument[], prompt?: string) {
   const size = sources.reduce((sum, source) => sum + source.content.size, 0);
-  if (size > LIMIT) return complain("text", tooLarge(size));
+  if (size > LIMIT) return refuse(tooLarge(size));
   reading.value = name;
+  let documents = sources;
   try {
     // A copy in memory: the file may be gone when the engine has to be started again.
-    const documents = await Promise.all(
-      sources.map(async ({ name, content }) => ({ name, content: new Blob([await content.arrayBuffer()]) })),
+    documents = await Promise.all(
+      sources.map(async (source) => ({ ...source, content: new Blob([await source.content.arrayBuffer()]) })),
     );
     const taken: Text = { name, documents, bytes: size, dataset: null, ...(prompt ? { prompt } : {}) };
     text.value = (await session()) ? { ...taken, dataset: await read(taken) } : await readPlainly(taken);
-    forgive("text");
+    closeError();
     run.value = null;
     if (accepted.value) changing.value = "text";
   } catch (error) {
-    complain("text", error);
+    await refuse(loraError(error), { name, documents });
   } finally {
     reading.value = null;
   }
+}
+
+/** Where it would help to say which columns hold the text, the visitor is asked, and the error leads there. */
+async function refuse(error: LoraError, taken: Pick<Text, "name" | "documents"> = { name: "", documents: [] }) {
+  await noteUnnamed(taken.name, taken.documents, error);
+  const { code, message } = error;
+  const hint = unnamed.value ? "Say below where the text is, or rename the columns in the file." : error.hint;
+  complain("text", { code, message, hint }, { label: "Close", press: closeError });
+}
+
+function closeError() {
+  unnamed.value = null;
+  forgive("text");
+}
+
+/** Reads the text that was refused again, with the columns that were chosen. */
+export async function takeWithColumns() {
+  const refused = unnamed.value;
+  if (refused && !reading.value) await take(refused.name, await withColumns(refused.documents));
+}
+
+/** Takes the same text again, as what the warnings say that it looks like: its files get the endings named there. */
+export function takeAsRecords({ name, documents, prompt }: Text, warnings: Notice[]) {
+  const renamed = documents.map((document) => ({ ...document, name: recordsName(document.name, warnings) }));
+  return take(name, renamed, prompt);
+}
+
+export const looksLikeRecords = ({ code }: Notice) => code === "looks_like_records";
+
+function recordsName(name: string, warnings: Notice[]): string {
+  const about = warnings.find((each) => looksLikeRecords(each) && each.message.startsWith(`\`${name}\``));
+  const ending = about?.message.match(/give it as a (\.\w+) file/)?.[1];
+  return ending ? name.replace(/(\.[^.]*)?$/, ending) : name;
 }
 
 export function takeFiles(files: File[]) {

@@ -270,7 +270,7 @@ fn a_held_out_part_without_labels_is_said_and_a_file_is_refused() {
     };
     let cut_off = dataset(&[&short, &short, &filled], None, 0.4).unwrap();
     assert_eq!(cut_off.held_out.len(), 1);
-    assert!(message(&cut_off.warnings, "nothing_measured").contains("rows held out (1)"));
+    assert!(message(&cut_off.warnings, "nothing_measured").contains("(1 of 3 rows)"));
     for fine in [
         dataset(&[&short, &filled, &short], None, 0.4),
         dataset(&[&short, &filled], Some(&short), 0.0),

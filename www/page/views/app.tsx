@@ -1,5 +1,6 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
+import { unnamed } from "../columns";
 import { type Theme, theme } from "../settings";
 import { spoken, text } from "../state";
 import { KeepCard } from "./keep";
@@ -23,7 +24,7 @@ export function App() {
           It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
         </p>
         <Strip />
-        {!text.value && <Offer primary />}
+        {!text.value && <Offer primary={!unnamed.value} />}
         <TextCard />
         <ModelCard />
         <TrainCard />

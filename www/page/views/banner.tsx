@@ -6,6 +6,7 @@ import type { Card } from "../state";
 import { diagnostics, type Trouble, troubles } from "../trouble";
 import { sentence } from "../words";
 import { Fold } from "./fold";
+import { Quoted } from "./quoted";
 import "./banner.css";
 
 export function Banner({ card }: { card: Card }) {
@@ -44,23 +45,5 @@ function Details({ trouble }: { trouble: Trouble }) {
         {copied.value ? "Copied" : "Copy diagnostics"}
       </button>
     </Fold>
-  );
-}
-
-/** Names in backticks are set as code, and their writing direction cannot affect the sentence around them. */
-function Quoted({ words }: { words: string }) {
-  const parts = words.split("`");
-  return (
-    <>
-      {parts.map((part, index) =>
-        index % 2 === 1 ? (
-          <code key={`${index}${part}`}>
-            <bdi>{part}</bdi>
-          </code>
-        ) : (
-          part
-        ),
-      )}
-    </>
   );
 }

@@ -12,8 +12,9 @@ export function Inside({ run }: { run: Run }) {
     <Fold title="Look inside">
       {run.stats && <Used stats={run.stats} />}
       <p>
-        Everything the engine reported, {counted(run.events.length, "line")} so far, can be saved as a log (JSONL). The
-        only words of yours in it are the prompt of the samples, followed by what the model wrote.
+        Everything the engine reported, {counted(run.events.length, "line")} so far, can be saved as a log (JSONL). Of
+        your words it holds the prompt of the samples, followed by what the model wrote, and the names of files and
+        columns that a warning mentions.
       </p>
       <button type="button" onClick={() => saveLog(run.events)}>
         Save the log

@@ -2,8 +2,10 @@
 
 import type { Dataset } from "../../api/types";
 import { settings } from "../settings";
-import { type Text, text } from "../state";
-import { bytes, count, counted, sentence } from "../words";
+import { type Text, text, training } from "../state";
+import { looksLikeRecords, takeAsRecords } from "../text";
+import { bytes, count, counted } from "../words";
+import { Notices } from "./notices";
 import "./preview.css";
 
 /** How many tokens of a row are shown; the rest are counted. */
@@ -15,19 +17,21 @@ export function Preview() {
   return chosen.dataset ? <Read {...chosen} dataset={chosen.dataset} /> : <Plain {...chosen} />;
 }
 
-function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
+function Read(chosen: Text & { dataset: Dataset }) {
+  const { name, bytes: size, dataset } = chosen;
   return (
     <>
       <p class="counts">
         <strong>{name}</strong>, {bytes(size)}: {counted(dataset.characters, "character")} in{" "}
         {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
-        {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
+        {settings.value?.seqLen}. {heldOutWords(dataset)}
       </p>
-      {dataset.warnings.map((warning) => (
-        <p class="note" key={warning.code}>
-          {sentence(warning.message)}
-        </p>
-      ))}
+      <Notices notices={dataset.warnings} />
+      {dataset.warnings.some(looksLikeRecords) && (
+        <button type="button" disabled={training.value} onClick={() => takeAsRecords(chosen, dataset.warnings)}>
+          Read it as records
+        </button>
+      )}
       <ol class="rows" aria-label="The first rows, token by token">
         {dataset.preview.map((row, index) => (
           <Row key={`row ${index}`} tokens={row.tokens} />
@@ -40,9 +44,11 @@ function Read({ name, bytes: size, dataset }: Text & { dataset: Dataset }) {
   );
 }
 
-function heldOutWords(rows: number): string {
-  if (rows === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
-  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them; they test it.`;
+function heldOutWords({ heldOut, warnings }: Dataset): string {
+  if (heldOut === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
+  const rows = `${counted(heldOut, "row is", "rows are")} held out`;
+  if (warnings.some(({ code }) => code === "nothing_measured")) return `${rows}, but cannot test the model.`;
+  return `${rows}: the model never learns from them; they test it.`;
 }
 
 function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {

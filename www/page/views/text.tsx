@@ -2,12 +2,14 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { unnamed } from "../columns";
 import { samples } from "../samples";
 import { text, training } from "../state";
 import { accept, reading, take, takeFiles } from "../text";
 import { offer } from "../unfinished";
 import { bytes, counted } from "../words";
 import { CardFrame } from "./card";
+import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
 import "./text.css";
@@ -19,12 +21,19 @@ export const dropping = signal(false);
 
 export function TextCard() {
   return (
-    <CardFrame card="text" number={1} title="Your text" waiting="" done={<DoneLine />}>
+    <CardFrame
+      card="text"
+      number={1}
+      title="Your text"
+      waiting=""
+      done={<DoneLine />}
+      always={unnamed.value && <ColumnPicker />}
+    >
       <p>Try it with one of these, or bring your own: letters, notes, stories, anything with a voice.</p>
       <Samples />
       <div class="own">
         <FileButton
-          class={text.value || offer.value ? "" : "primary"}
+          class={text.value || offer.value || unnamed.value ? "" : "primary"}
           accept=".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,.csv,.tsv,text/plain"
           onFiles={takeFiles}
         >
@@ -117,7 +126,7 @@ function Chosen() {
       </h3>
       <Preview />
       {text.value?.dataset && (
-        <button type="button" class="primary" disabled={training.value} onClick={accept}>
+        <button type="button" class={unnamed.value ? "" : "primary"} disabled={training.value} onClick={accept}>
           Use this text
         </button>
       )}

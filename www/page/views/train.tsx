@@ -7,10 +7,11 @@ import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
-import { count, counted, duration, exactDuration, loss, percent, sentence } from "../words";
+import { count, counted, duration, exactDuration, loss, percent } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
+import { Notices } from "./notices";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
 import "./train.css";
@@ -39,7 +40,8 @@ function DoneLine() {
   if (!now?.outcome) return null;
   const { baseLoss, bestLoss } = now.outcome;
   const gain = baseLoss && bestLoss ? (baseLoss - bestLoss) / baseLoss : 0;
-  const words = gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
+  const words =
+    baseLoss === null ? "; no held-out loss" : gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
   return <>{`${counted(now.step, "step")} in ${exactDuration(now.ms)}${words}`}</>;
 }
 
@@ -157,13 +159,9 @@ function Progress(now: Run) {
         <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
-      {now.warnings.map((warning) => (
-        <p class="note" key={warning.code}>
-          {sentence(warning.message)}
-        </p>
-      ))}
+      <Notices notices={now.warnings} />
       <Curve run={now} />
-      <Timeline samples={now.samples} />
+      <Timeline samples={now.samples} isChat={text.value?.dataset?.isChat ?? false} />
       <Inside run={now} />
     </>
   );
@@ -184,6 +182,8 @@ function Numbers(now: Run) {
   const left = now.etaMs === null ? "–" : `about ${duration(now.etaMs)}`;
   const base = now.evals.find((each) => each.step === 0)?.loss;
   const latest = now.evals.at(-1)?.loss;
+  const none = now.unmeasured ? "no held-out loss" : "–";
+  const held = base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : none;
   return (
     <dl class="numbers">
       <Figure name="Step" value={`${now.step} of ${now.total}`} />
@@ -193,10 +193,7 @@ function Numbers(now: Run) {
       ) : (
         <Figure name="Left" value={left} />
       )}
-      <Figure
-        name="Surprise, held-out rows"
-        value={base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : "–"}
-      />
+      <Figure name="Surprise, held-out rows" value={held} />
     </dl>
   );
 }
