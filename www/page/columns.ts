@@ -25,10 +25,9 @@ export const choice = signal<Choice>({ kind: "text", text: "", prompt: "", compl
 
 /** Notes what can be chosen if that helps against the error. A choice that did not help either stays as it is. */
 export async function noteUnnamed(name: string, documents: TextDocument[], error: LoraError) {
-  const names = error.code.startsWith("data_") ? await namesIn(documents) : [];
   const chosen = documents.some(({ columns }) => columns);
-  // Errors about names end with those that were found; others, as about a broken line, are not about columns.
-  const helps = names.some((each) => chosen || error.message.includes(`found \`${each}\``));
+  const names = error.code === "unknown_columns" || chosen ? await namesIn(documents) : [];
+  const helps = names.length > 0;
   const [first = "", second = ""] = names;
   if (helps && !chosen) choice.value = { kind: "text", text: first, prompt: first, completion: second };
   unnamed.value = helps ? { name, documents, names } : null;

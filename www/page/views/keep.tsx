@@ -24,6 +24,7 @@ import { Asked } from "./asked";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
+import { Notices } from "./notices";
 import "./keep.css";
 
 export function KeepCard() {
@@ -38,6 +39,7 @@ export function KeepCard() {
       done=""
       always={mayOpen && !adapter.value && <Open />}
     >
+      {openedFrom.value && <Notices notices={adapter.value?.warnings ?? []} />}
       <Prompt />
       <div class="columns">
         <Written title="Before" quiet="the model as it was" column={before.value} />

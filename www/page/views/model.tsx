@@ -9,6 +9,7 @@ import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
 import { Knobs } from "./knobs";
+import { Notices } from "./notices";
 import { Picker } from "./picker";
 
 export function ModelCard() {
@@ -48,6 +49,7 @@ function About() {
         <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers.{" "}
         {builtIn ? <Story /> : "It comes from your own disk."}
       </p>
+      <Notices notices={info.warnings} />
       <p>
         The model itself does not change. What learns is an <em>adapter</em>: a few small matrices beside each layer
         (LoRA, low-rank adaptation), which are yours to keep.

@@ -39,9 +39,15 @@ function Read(chosen: Text & { dataset: Dataset }) {
       </ol>
       <p class="legend">
         <span class="chip">learnt from</span> <span class="chip untrained">only read, or padding</span>
+        {hasParts(dataset) && " A small number says how many tokens one character takes."}
       </p>
     </>
   );
+}
+
+/** Characters that the tokenizer does not know fall apart into several tokens. */
+function hasParts({ preview }: Dataset): boolean {
+  return preview.some(({ tokens }) => tokens.slice(0, SHOWN).some((token) => token.tokens > 1));
 }
 
 function heldOutWords({ heldOut, warnings }: Dataset): string {
@@ -51,13 +57,14 @@ function heldOutWords({ heldOut, warnings }: Dataset): string {
   return `${rows}: the model never learns from them; they test it.`;
 }
 
-function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {
-  const rest = tokens.length - SHOWN;
+function Row({ tokens }: Dataset["preview"][number]) {
+  const rest = tokens.slice(SHOWN).reduce((sum, token) => sum + token.tokens, 0);
   return (
     <li>
       {tokens.slice(0, SHOWN).map((token, index) => (
         <span key={`${index}${token.text}`} class={token.trained ? "chip" : "chip untrained"}>
           {visible(token.text)}
+          {token.tokens > 1 && <sub>{token.tokens}</sub>}
         </span>
       ))}
       {rest > 0 && <span class="quiet"> and {count(rest)} more</span>}
