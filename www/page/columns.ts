@@ -27,7 +27,8 @@ export const choice = signal<Choice>({ kind: "text", text: "", prompt: "", compl
 export async function noteUnnamed(name: string, documents: TextDocument[], error: LoraError) {
   const chosen = documents.some(({ columns }) => columns);
   const names = error.code === "unknown_columns" || chosen ? await namesIn(documents) : [];
-  const helps = names.length > 0;
+  // The error ends with the names that were found; if only a later record has others, a choice does not help.
+  const helps = names.some((each) => chosen || error.message.includes(`found \`${each}\``));
   const [first = "", second = ""] = names;
   if (helps && !chosen) choice.value = { kind: "text", text: first, prompt: first, completion: second };
   unnamed.value = helps ? { name, documents, names } : null;
