@@ -20,6 +20,7 @@ const files = [
   "own_model",
   "own_text",
   "columns",
+  "chat",
   "bad_input",
   "keyboard",
   "no_webgpu",

@@ -2,19 +2,29 @@
 
 import { strToU8, zipSync } from "fflate";
 import type { AdapterFiles, ModelInfo } from "../api/types";
+import { MESSAGE } from "./settings";
 import { loss, parameters } from "./words";
 
 export const LEAK =
   "An adapter can contain phrases of the text it learnt from: share it as you would share the text itself.";
 
-export const PYTHON = `from peft import PeftModel
+const ASK = {
+  text: `prompt = tokenizer("Once upon a time", return_tensors="pt")`,
+  chat: `messages = [{"role": "user", "content": "${MESSAGE}"}]
+prompt = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)`,
+};
+
+/** The lines that use an adapter: one of conversations is asked with a message, if the model has a template for it. */
+export const python = (isChat: boolean) => `from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained("base")
 tokenizer = AutoTokenizer.from_pretrained("base")
 model = PeftModel.from_pretrained(base, "adapter")
 
-prompt = tokenizer("Once upon a time", return_tensors="pt")
+${isChat ? ASK.chat : ASK.text}
 words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=0.7, top_k=40)
 print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
@@ -49,11 +59,12 @@ ${LEAK}
 ## Use it in Python
 
 Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links those of
-the built-in model) into a folder \`base\`, and the files of this zip into a folder \`adapter\`. Then
+the built-in model), and its chat_template.jinja if it has one, into a folder \`base\`, and the files of this zip into a
+folder \`adapter\`. Then
 
     pip install torch transformers peft
 
 and
 
-${PYTHON.replace(/^(?=.)/gm, "    ")}`;
+${python(adapter.isChat && info.chatTemplate).replace(/^(?=.)/gm, "    ")}`;
 }

@@ -20,7 +20,7 @@ export interface Run {
   /** The losses as a moving average, because single batches differ a lot. */
   smooth: number[];
   evals: { step: number; loss: number }[];
-  samples: { step: number; text: string }[];
+  samples: { step: number; prompt: string; text: string }[];
   warnings: Notice[];
   tokensPerSecond: number;
   etaMs: number | null;
@@ -73,7 +73,7 @@ export function addEvent(live: Run, event: Event) {
   if (event.type === "step") addStep(live, event);
   // Without labels there is nothing to show; a warning says it.
   if (event.type === "eval" && event.loss !== null) replace(live.evals, { step: event.step, loss: event.loss });
-  if (event.type === "sample") replace(live.samples, { step: event.step, text: event.text });
+  if (event.type === "sample") replace(live.samples, event);
   if (event.type === "warning") warn(live, event);
   if (event.type === "done") live.outcome = event;
   redrawSoon(live);

@@ -91,6 +91,8 @@ const alsoInAddress: (keyof Settings)[] = [
 
 /** What a story model continues best. */
 const PROMPT = "Once upon a time";
+/** What a model that learns conversations is asked. */
+export const MESSAGE = "Hello! Who are you?";
 /** How many samples a run takes. */
 const SAMPLES = 6;
 
@@ -110,7 +112,7 @@ export const settings = computed<Settings | null>(() => {
     steps,
     alpha: 2 * (changed.rank ?? defaults.rank),
     sampleEvery: Math.max(1, Math.round(steps / SAMPLES) || 1),
-    prompt: text.value?.prompt ?? PROMPT,
+    prompt: text.value?.prompt ?? (text.value?.dataset?.isChat ? MESSAGE : PROMPT),
   };
   return { ...defaults, ...follows, ...changed };
 });

@@ -1,12 +1,26 @@
 /** Card 4: the base beside the tuned model, and the file to take home. */
 
-import { adapterZip, LEAK, PYTHON } from "../adapter_zip";
-import { after, before, type Column, compare, newSeed, prompt, seed, strength } from "../compare";
+import { adapterZip, LEAK, python } from "../adapter_zip";
+import {
+  after,
+  askAsMessage,
+  asMessage,
+  before,
+  type Column,
+  compare,
+  learntChat,
+  mayChat,
+  newSeed,
+  prompt,
+  seed,
+  strength,
+  typed,
+} from "../compare";
 import { continueFrom, openAdapter } from "../opened";
 import { save } from "../save";
-import { settings } from "../settings";
 import { adapter, downloaded, model, openedFrom, startFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
+import { Asked } from "./asked";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
@@ -54,15 +68,16 @@ function Open() {
 function Prompt() {
   return (
     <div class="prompt">
-      <label for="prompt">How should it begin?</label>
+      <label for="prompt">{asMessage.value ? "Your message" : "How should it begin?"}</label>
       <textarea
         id="prompt"
         rows={2}
-        value={prompt.value ?? settings.value?.prompt ?? ""}
+        value={prompt.value}
         onInput={(event) => {
-          prompt.value = event.currentTarget.value;
+          typed.value = event.currentTarget.value;
         }}
       />
+      {mayChat.value && <AsMessage />}
       <div class="buttons">
         <button type="button" onClick={() => compare()}>
           Write both
@@ -78,17 +93,37 @@ function Prompt() {
   );
 }
 
+function AsMessage() {
+  return (
+    <>
+      <label class="as-message">
+        <input
+          type="checkbox"
+          checked={asMessage.value}
+          onChange={(event) => askAsMessage(event.currentTarget.checked)}
+        />{" "}
+        As a chat message
+      </label>
+      {learntChat.value && !asMessage.value && (
+        <p class="quiet">Your adapter learnt conversations; the prompt is taken as it is, without the chat template.</p>
+      )}
+    </>
+  );
+}
+
 function Written({ title, quiet, column }: { title: string; quiet: string; column: Column }) {
   return (
     <section class="column" aria-busy={column.writing} aria-label={title}>
       <h3>
         {title} <span class="quiet">{quiet}</span>
       </h3>
+      {column.asked?.asMessage && <Asked message={column.asked.prompt} />}
       <p class="written">
-        <span class="quiet">{prompt.value ?? settings.value?.prompt}</span>
+        {!column.asked?.asMessage && <span class="quiet">{column.asked?.prompt}</span>}
         {column.text}
         {column.writing && <span class="caret" aria-hidden="true" />}
       </p>
+      {column.mute && <p class="quiet">It ended here, without a word of its own.</p>}
     </section>
   );
 }
@@ -158,7 +193,7 @@ function Elsewhere() {
         {builtIn ? <BaseLinks /> : "yours"}) into a folder <code>base</code>, unpack the zip into <code>adapter</code>,
         install <code>torch transformers peft</code>, and run:
       </p>
-      <pre>{PYTHON}</pre>
+      <pre>{python(mayChat.value && learntChat.value)}</pre>
     </Fold>
   );
 }

@@ -160,7 +160,7 @@ function Progress(now: Run) {
       {now.paused && <p class="quiet">{pauseWords(now)}</p>}
       <Notices notices={now.warnings} />
       <Curve run={now} />
-      <Timeline samples={now.samples} />
+      <Timeline samples={now.samples} isChat={text.value?.dataset?.isChat ?? false} />
       <Inside run={now} />
     </>
   );
