@@ -21,6 +21,7 @@ const files = [
   "own_text",
   "columns",
   "chat",
+  "unmeasured",
   "bad_input",
   "keyboard",
   "no_webgpu",

@@ -30,20 +30,22 @@ print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
 
 /** Stored, not compressed: trained numbers hardly shrink, and compressing them would block the page. */
-export function adapterZip(adapter: AdapterFiles, info: ModelInfo): Blob {
+export function adapterZip(adapter: AdapterFiles, info: ModelInfo, opened: boolean): Blob {
   const zip = zipSync(
     {
       "adapter_config.json": strToU8(adapter.config),
       "adapter_model.safetensors": adapter.weights,
-      "README.md": strToU8(readme(adapter, info)),
+      "README.md": strToU8(readme(adapter, info, opened)),
     },
     { level: 0 },
   );
   return new Blob([zip], { type: "application/zip" });
 }
 
-function readme(adapter: AdapterFiles, info: ModelInfo): string {
-  const heldOut = adapter.loss === null ? "" : `, held-out loss ${loss(adapter.loss)} nats per token`;
+function readme(adapter: AdapterFiles, info: ModelInfo, opened: boolean): string {
+  const heldOut = adapter.loss === null ? "no held-out loss" : `held-out loss ${loss(adapter.loss)} nats per token`;
+  // The files of an adapter do not say at which step it was kept.
+  const origin = opened ? "an adapter that was opened from its files" : `step ${adapter.step}, ${heldOut}`;
   return `# A LoRA adapter made with tabtune
 
 ${LEAK}
@@ -54,7 +56,7 @@ ${LEAK}
 | SHA-256 of the base's model.safetensors | ${info.sha256} |
 | adapter | ${parameters(adapter.parameters)} parameters, rank ${adapter.rank}, alpha ${adapter.alpha} |
 | adapted layers | ${adapter.targets.join(", ")} |
-| kept from | step ${adapter.step}${heldOut} |
+| kept from | ${origin} |
 
 ## Use it in Python
 

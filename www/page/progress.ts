@@ -20,6 +20,8 @@ export interface Run {
   /** The losses as a moving average, because single batches differ a lot. */
   smooth: number[];
   evals: { step: number; loss: number }[];
+  /** There will be no held-out loss: no rows are held out, or nothing in them is learnt. */
+  unmeasured: boolean;
   samples: { step: number; prompt: string; text: string }[];
   warnings: Notice[];
   tokensPerSecond: number;
@@ -53,6 +55,7 @@ export function begin(total: number, ms = 0): Run {
     losses: [],
     smooth: [],
     evals: [],
+    unmeasured: false,
     samples: [],
     warnings: [],
     tokensPerSecond: 0,
@@ -71,8 +74,9 @@ export function addEvent(live: Run, event: Event) {
   live.events.push(event);
   if (event.type === "phase") setPhase(live, event);
   if (event.type === "step") addStep(live, event);
-  // Without labels there is nothing to show; a warning says it.
+  if (event.type === "config") live.unmeasured = event.heldOut === 0;
   if (event.type === "eval" && event.loss !== null) replace(live.evals, { step: event.step, loss: event.loss });
+  else if (event.type === "eval") live.unmeasured = true;
   if (event.type === "sample") replace(live.samples, event);
   if (event.type === "warning") warn(live, event);
   if (event.type === "done") live.outcome = event;

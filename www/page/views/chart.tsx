@@ -44,7 +44,12 @@ export function Chart({ run }: { run: Run }) {
 function described(run: Run): string {
   const base = run.evals[0];
   const best = bestOf(run);
-  const start = base ? `Held-out loss before training ${loss(base.loss)}` : "No held-out rows";
+  const trained = run.smooth.at(-1);
+  if (!base) {
+    const start = "No held-out loss";
+    return trained === undefined ? `${start}.` : `${start}; training loss ${loss(trained)} at step ${run.step}.`;
+  }
+  const start = `Held-out loss before training ${loss(base.loss)}`;
   return best ? `${start}, best ${loss(best.loss)} at step ${best.step}.` : `${start}.`;
 }
 

@@ -7,6 +7,8 @@ import { loss } from "../words";
 import { Chart } from "./chart";
 import "./curve.css";
 
+const UNMEASURED_ROWS = 10;
+
 export function Curve({ run }: { run: Run }) {
   const shown = useSignal(false);
   const table = useId();
@@ -24,12 +26,18 @@ export function Curve({ run }: { run: Run }) {
         <li>
           <Swatch class="single" /> each step
         </li>
-        <li>
-          <Swatch class="held-out" /> held-out rows
-        </li>
-        <li>
-          <Swatch class="base" /> before training
-        </li>
+        {run.unmeasured ? (
+          <li>no held-out loss</li>
+        ) : (
+          <>
+            <li>
+              <Swatch class="held-out" /> held-out rows
+            </li>
+            <li>
+              <Swatch class="base" /> before training
+            </li>
+          </>
+        )}
       </ul>
       <button
         type="button"
@@ -67,23 +75,32 @@ function Numbers({ run }: { run: Run }) {
         <tr>
           <th scope="col">Step</th>
           <th scope="col">Training rows, averaged</th>
-          <th scope="col">Held-out rows</th>
+          {!run.unmeasured && <th scope="col">Held-out rows</th>}
         </tr>
       </thead>
       <tbody>
-        {run.evals.map(({ step, loss: heldOut }) => (
+        {rowsOf(run).map(({ step, loss: heldOut }) => (
           <tr key={step}>
             <th scope="row">{step}</th>
             <td>{run.smooth[step - 1] === undefined ? "–" : loss(run.smooth[step - 1] as number)}</td>
-            <td>
-              {loss(heldOut)}
-              {step === 0 ? " (before training)" : step === best?.step ? " (best)" : ""}
-            </td>
+            {heldOut !== undefined && (
+              <td>
+                {loss(heldOut)}
+                {step === 0 ? " (before training)" : step === best?.step ? " (best)" : ""}
+              </td>
+            )}
           </tr>
         ))}
       </tbody>
     </table>
   );
+}
+
+/** The evaluations; without a held-out loss, about as many of the steps, and the last one. */
+function rowsOf({ unmeasured, evals, steps }: Run): { step: number; loss?: number }[] {
+  if (!unmeasured) return evals;
+  const every = Math.ceil(steps.length / UNMEASURED_ROWS);
+  return steps.filter((_, index) => (steps.length - 1 - index) % every === 0).map((step) => ({ step }));
 }
 
 export function bestOf({ evals }: Run): { step: number; loss: number } | undefined {

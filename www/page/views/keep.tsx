@@ -169,7 +169,7 @@ function Download() {
         class={openedFrom.value || startFrom.value ? "" : "primary"}
         onClick={() => {
           if (model.value.state !== "ready") return;
-          save("tabtune-adapter.zip", adapterZip(kept, model.value.info));
+          save("tabtune-adapter.zip", adapterZip(kept, model.value.info, openedFrom.value !== null));
           downloaded.value = true;
         }}
       >

@@ -24,7 +24,7 @@ function Read(chosen: Text & { dataset: Dataset }) {
       <p class="counts">
         <strong>{name}</strong>, {bytes(size)}: {counted(dataset.characters, "character")} in{" "}
         {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
-        {settings.value?.seqLen}. {heldOutWords(dataset.heldOut)}
+        {settings.value?.seqLen}. {heldOutWords(dataset)}
       </p>
       <Notices notices={dataset.warnings} />
       {dataset.warnings.some(looksLikeRecords) && (
@@ -44,9 +44,11 @@ function Read(chosen: Text & { dataset: Dataset }) {
   );
 }
 
-function heldOutWords(rows: number): string {
-  if (rows === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
-  return `${counted(rows, "row is", "rows are")} held out: the model never learns from them; they test it.`;
+function heldOutWords({ heldOut, warnings }: Dataset): string {
+  if (heldOut === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
+  const rows = `${counted(heldOut, "row is", "rows are")} held out`;
+  if (warnings.some(({ code }) => code === "nothing_measured")) return `${rows}, but cannot test the model.`;
+  return `${rows}: the model never learns from them; they test it.`;
 }
 
 function Row({ tokens }: { tokens: { text: string; trained: boolean }[] }) {

@@ -40,7 +40,8 @@ function DoneLine() {
   if (!now?.outcome) return null;
   const { baseLoss, bestLoss } = now.outcome;
   const gain = baseLoss && bestLoss ? (baseLoss - bestLoss) / baseLoss : 0;
-  const words = gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
+  const words =
+    baseLoss === null ? "; no held-out loss" : gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
   return <>{`${counted(now.step, "step")} in ${exactDuration(now.ms)}${words}`}</>;
 }
 
@@ -181,6 +182,8 @@ function Numbers(now: Run) {
   const left = now.etaMs === null ? "–" : `about ${duration(now.etaMs)}`;
   const base = now.evals.find((each) => each.step === 0)?.loss;
   const latest = now.evals.at(-1)?.loss;
+  const none = now.unmeasured ? "no held-out loss" : "–";
+  const held = base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : none;
   return (
     <dl class="numbers">
       <Figure name="Step" value={`${now.step} of ${now.total}`} />
@@ -190,10 +193,7 @@ function Numbers(now: Run) {
       ) : (
         <Figure name="Left" value={left} />
       )}
-      <Figure
-        name="Surprise, held-out rows"
-        value={base !== undefined && latest !== undefined ? `${loss(base)} → ${loss(latest)}` : "–"}
-      />
+      <Figure name="Surprise, held-out rows" value={held} />
     </dl>
   );
 }
