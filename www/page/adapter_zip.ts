@@ -16,7 +16,7 @@ prompt = tokenizer.apply_chat_template(
 )`,
 };
 
-/** The lines that use an adapter: one that learnt conversations is asked with a message. */
+/** The lines that use an adapter: one of conversations is asked with a message, if the model has a template for it. */
 export const python = (isChat: boolean) => `from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -68,5 +68,5 @@ folder \`adapter\`. Then
 
 and
 
-${python(adapter.isChat).replace(/^(?=.)/gm, "    ")}`;
+${python(adapter.isChat && info.chatTemplate).replace(/^(?=.)/gm, "    ")}`;
 }

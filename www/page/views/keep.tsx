@@ -195,7 +195,7 @@ function Elsewhere() {
         {builtIn ? <BaseLinks /> : "yours"}) into a folder <code>base</code>, unpack the zip into <code>adapter</code>,
         install <code>torch transformers peft</code>, and run:
       </p>
-      <pre>{python(learntChat.value)}</pre>
+      <pre>{python(mayChat.value && learntChat.value)}</pre>
     </Fold>
   );
 }
