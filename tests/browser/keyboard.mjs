@@ -29,9 +29,9 @@ describe("with the keyboard alone", () => {
     const page = await open();
     await page.getByText("How can I check that?").focus();
     await page.keyboard.press("Enter");
-    await page.getByText("You can go offline now").waitFor();
+    await page.getByText("After that you can go offline").waitFor();
     await page.keyboard.press("Escape");
-    await page.getByText("You can go offline now").waitFor({ state: "hidden" });
+    await page.getByText("After that you can go offline").waitFor({ state: "hidden" });
     await focusOn(page, "How can I check that?");
     await page.getByRole("button", { name: "Change: The model" }).press("Enter");
     await focusOn(page, "2 The model");

@@ -7,6 +7,8 @@ import { sharedBrowser } from "./browser.mjs";
 
 const files = [
   "first_visit",
+  "start",
+  "fetching",
   "engine",
   "main_job",
   "compiling",

@@ -66,6 +66,8 @@ export type Note =
   | { type: "unsaved"; error: PlainError };
 
 export type FromWorker =
+  /** The worker's script runs; everything else answers a request. */
+  | { type: "started" }
   | { type: "note"; id: number; note: Note }
   | { type: "result"; id: number; value: unknown }
   | { type: "failure"; id: number; error: PlainError }

@@ -2,6 +2,7 @@
 
 import { wasmUrl, workerUrl } from "./assets";
 import { LoraError, loraError, type PlainError } from "./errors";
+import { type Count, fetchThing, persist, unfetched } from "./fetching";
 import type { Call, Calls, FromWorker, Note, ToWorker, Training } from "./protocol";
 import type { AdapterFiles, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
 import type { ModelFiles } from "./weights";
@@ -19,9 +20,24 @@ export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
   onUnsaved?(error: PlainError): void;
 }
 
+const PROGRAM = "the program behind the page";
+
 /** Fetches and compiles the wasm once: a new session after a trap starts from the same program, without a request. */
-export function fetchProgram(): Promise<WebAssembly.Module> {
-  return WebAssembly.compileStreaming(fetch(wasmUrl));
+export function fetchProgram(count?: Count): Promise<WebAssembly.Module> {
+  return fetchThing(PROGRAM, wasmUrl, compiled, count);
+}
+
+async function compiled(response: Response): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compileStreaming(response);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    throw new LoraError(
+      "program",
+      `${PROGRAM} does not run in this browser (${error.message})`,
+      "Update the browser, or use a current Chrome or Edge.",
+    );
+  }
 }
 
 /** Ids of datasets differ between sessions, so that no session takes another's for its own. */
@@ -36,11 +52,16 @@ export class Session {
   #gone: LoraError | undefined;
   #reportLost: (error: LoraError) => void = () => {};
 
-  constructor() {
+  /** Starts a worker. */
+  static async start(): Promise<Session> {
+    return new Session(await persist(startWorker));
+  }
+
+  private constructor(worker: Worker) {
     this.lost = new Promise((resolve) => {
       this.#reportLost = resolve;
     });
-    this.#worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
+    this.#worker = worker;
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
     this.#worker.onerror = (event) => this.#die(trapped(event.message));
   }
@@ -153,6 +174,7 @@ export class Session {
   }
 
   #receive(message: FromWorker) {
+    if (message.type === "started") return;
     if (message.type === "dead") return this.#die(trapped(message.message));
     const pending = this.#pending.get(message.id);
     if (!pending) return;
@@ -176,6 +198,23 @@ export class Session {
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
   }
+}
+
+/** Resolves when the worker's script runs. */
+function startWorker(): Promise<Worker> {
+  const worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
+  return new Promise((resolve, reject) => {
+    const fail = (error: LoraError) => {
+      worker.terminate();
+      reject(error);
+    };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (data.type === "dead") fail(trapped(data.message));
+      else resolve(worker);
+    };
+    // A script that could not be fetched is an event without a message.
+    worker.onerror = ({ message }) => fail(message ? trapped(message) : unfetched(PROGRAM));
+  });
 }
 
 function trapped(message: string): LoraError {

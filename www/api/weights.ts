@@ -1,5 +1,7 @@
 /** Where a model's files come from. A `Blob` is a source of ranges: a slice is read only when it is asked for. */
 
+import { type Count, fetchThing } from "./fetching";
+
 export interface RangeSource {
   bytes: number;
   read(offset: number, length: number): Promise<Uint8Array>;
@@ -26,32 +28,14 @@ export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await blob.arrayBuffer());
 }
 
-/** Fetches the four files of a checkpoint; `onBytes` gets how many bytes of the weights have arrived, of how many. */
-export async function fetchModel(
-  name: string,
-  folder: string,
-  onBytes: (done: number, total: number) => void,
-): Promise<ModelFiles> {
+/** Fetches the four files of a checkpoint. */
+export async function fetchModel(name: string, folder: string, count?: Count): Promise<ModelFiles> {
+  const file = (path: string) => fetchThing("the model", `${folder}/${path}`, (response) => response.blob(), count);
   const [config, tokenizer, tokenizerConfig, weights] = await Promise.all([
-    fetchBlob(`${folder}/config.json`),
-    fetchBlob(`${folder}/tokenizer.json`),
-    fetchBlob(`${folder}/tokenizer_config.json`),
-    fetchBlob(`${folder}/model.safetensors`, onBytes),
+    file("config.json"),
+    file("tokenizer.json"),
+    file("tokenizer_config.json"),
+    file("model.safetensors"),
   ]);
   return { name, config, tokenizer, tokenizerConfig, weights };
-}
-
-export async function fetchBlob(url: string, onBytes?: (done: number, total: number) => void): Promise<Blob> {
-  const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url}: the server replied with status ${response.status}`);
-  const total = Number(response.headers.get("content-length") ?? 0);
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  let done = 0;
-  const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    parts.push(part.value);
-    done += part.value.length;
-    onBytes?.(done, total);
-  }
-  return new Blob(parts);
 }

@@ -5,6 +5,7 @@ import type { LoraError } from "../api/errors";
 import { fetchProgram, Session } from "../api/session";
 import type { Event } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
+import { count } from "./arrival";
 import { adapter, model } from "./state";
 import { complain, forgive } from "./trouble";
 
@@ -14,7 +15,8 @@ interface Parts {
 }
 
 /** Fetched once: a new worker starts from the same parts, without a request. */
-let builtIn: Promise<Parts> | undefined;
+const builtInProgram = once(() => fetchProgram(count));
+const builtInFiles = once(() => fetchModel("Built-in story model", "./base", count));
 /** The parts of a model from the visitor's disk, while it is the one in use. */
 let local: Parts | null = null;
 let current: Promise<Session | null> = Promise.resolve(null);
@@ -36,8 +38,7 @@ async function openIfAvailable(): Promise<Session | null> {
 }
 
 async function open(): Promise<Session> {
-  builtIn ??= fetchParts();
-  return openWith(local ?? (await builtIn), local === null, async (fresh) => {
+  return openWith(local ?? (await builtIn()), local === null, async (fresh) => {
     const kept = adapter.value;
     if (kept) await fresh.setAdapter(kept.config, kept.weights);
   });
@@ -48,8 +49,7 @@ async function open(): Promise<Session> {
  * everything as it was; the old engine ends when the new one is ready. `settle` is called in between.
  */
 export async function change(files: ModelFiles | null, onEvent: (event: Event) => void, settle: () => void) {
-  if (!builtIn) throw new Error("the page is not ready");
-  const own = await builtIn;
+  const own = await builtIn();
   const wanted = files && { program: own.program, files };
   const before = await current;
   await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
@@ -63,7 +63,7 @@ async function openWith(
   prepare: (fresh: Session) => Promise<void>,
   onEvent?: (event: Event) => void,
 ): Promise<Session> {
-  const fresh = new Session();
+  const fresh = await Session.start();
   try {
     const loaded = await fresh.load(program, files, onEvent);
     await prepare(fresh);
@@ -77,12 +77,21 @@ async function openWith(
   }
 }
 
-async function fetchParts(): Promise<Parts> {
-  const onBytes = (done: number, total: number) => {
-    model.value = { state: "loading", done, total };
-  };
-  const [program, files] = await Promise.all([fetchProgram(), fetchModel("Built-in story model", "./base", onBytes)]);
+async function builtIn(): Promise<Parts> {
+  const [program, files] = await Promise.all([builtInProgram(), builtInFiles()]);
   return { program, files };
+}
+
+/** The promise of the first call, until it fails: then the next call tries again. */
+function once<T>(act: () => Promise<T>): () => Promise<T> {
+  let kept: Promise<T> | undefined;
+  return () => {
+    kept ??= act().catch((error) => {
+      kept = undefined;
+      throw error;
+    });
+    return kept;
+  };
 }
 
 /** The engine is gone and a new one is being started: `start`'s listener tells the visitor. */
@@ -105,7 +114,6 @@ function giveUp(error: unknown): null {
 
 function retry() {
   forgive("model");
-  model.value = { state: "loading", done: 0, total: 0 };
-  builtIn = builtIn?.catch(() => fetchParts());
+  model.value = { state: "loading" };
   current = open().catch(giveUp);
 }

@@ -3,6 +3,7 @@
 import "./theme.css";
 import "./base.css";
 import "./controls.css";
+import "./start.css";
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { keepCounting } from "./adapter_size";
@@ -14,17 +15,20 @@ import { wheneverAlone } from "./lock";
 import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
-import { fetchSamples } from "./samples";
+import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { adapter, changing, downloaded, model, run, training } from "./state";
+import { adapter, changing, downloaded, model, run, text, training } from "./state";
 import { takeFiles } from "./text";
-import { complain } from "./trouble";
+import { forgive, troubles } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
+import { keepReporting } from "./unforeseen";
 import { App } from "./views/app";
 import { dropping } from "./views/text";
 
+keepReporting();
 const root = document.getElementById("app");
 if (root) render(<App />, root);
+document.getElementById("start")?.remove();
 
 effect(() => {
   document.documentElement.dataset.theme = theme.value;
@@ -37,10 +41,14 @@ keepAwake();
 wheneverAlone(lookForUnfinished);
 
 start(explainLoss);
-const sampled = fetchSamples().catch((error) => complain("text", error));
+fetchSamples();
 effect(() => {
   const settled = model.value.state === "ready" || model.value.state === "absent";
-  if (settled && !locked.peek()) sampled.then(lock);
+  // Whoever has chosen a text does without samples that could not be fetched.
+  const sampled = samples.value.length > 0 || (troubles.value.samples && text.value);
+  if (!settled || !sampled || locked.peek()) return;
+  lock();
+  forgive("samples");
 });
 
 window.addEventListener("dragover", (event) => {

@@ -20,7 +20,7 @@ export interface Text {
 }
 
 export type Model =
-  | { state: "loading"; done: number; total: number }
+  | { state: "loading" }
   | { state: "ready"; info: ModelInfo; defaults: Settings; builtIn: boolean }
   | { state: "absent"; reason: string; advice: string }
   | { state: "failed" };
@@ -28,7 +28,7 @@ export type Model =
 export const text = signal<Text | null>(null);
 /** The visitor has looked at the text and said yes. */
 export const accepted = signal(false);
-export const model = signal<Model>({ state: "loading", done: 0, total: 0 });
+export const model = signal<Model>({ state: "loading" });
 export const run = signal<Run | null>(null);
 export const adapter = signal<AdapterFiles | null>(null);
 /** The file that it was opened from; null if it was trained here. */

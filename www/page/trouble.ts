@@ -1,4 +1,4 @@
-/** What went wrong, per card. A card shows one banner at a time, which touches nothing that a visitor typed. */
+/** What went wrong, and where. A place shows one banner at a time, which touches nothing that a visitor typed. */
 
 import { signal } from "@preact/signals";
 import { type LoraError, loraError } from "../api/errors";
@@ -13,12 +13,15 @@ export interface Trouble {
   button: { label: string; press(): void };
 }
 
-export const troubles = signal<Partial<Record<Card, Trouble>>>({});
+/** A card, the samples in it, or the page as a whole. */
+export type Place = Card | "samples" | "page";
 
-export function complain(card: Card, error: unknown, button?: Trouble["button"]) {
+export const troubles = signal<Partial<Record<Place, Trouble>>>({});
+
+export function complain(place: Place, error: unknown, button?: Trouble["button"]) {
   const { code, message, hint }: LoraError = loraError(error);
-  const trouble = { code, what: message, hint, button: button ?? { label: "Close", press: () => forgive(card) } };
-  troubles.value = { ...troubles.value, [card]: trouble };
+  const trouble = { code, what: message, hint, button: button ?? { label: "Close", press: () => forgive(place) } };
+  troubles.value = { ...troubles.value, [place]: trouble };
 }
 
 /** A button for errors that another setting avoids. */
@@ -29,8 +32,8 @@ export const toSettings = {
   },
 };
 
-export function forgive(card: Card) {
-  const { [card]: _, ...rest } = troubles.value;
+export function forgive(place: Place) {
+  const { [place]: _, ...rest } = troubles.value;
   troubles.value = rest;
 }
 

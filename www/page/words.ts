@@ -1,7 +1,10 @@
 /** How numbers and sentences are written on the page. */
 
-const plain = new Intl.NumberFormat("en");
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 2 });
+/** The page is in English, whatever the language of the browser, which need not even be a valid one. */
+const LANGUAGE = "en";
+
+const plain = new Intl.NumberFormat(LANGUAGE);
+const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumSignificantDigits: 2 });
 
 export const count = (n: number): string => plain.format(Math.round(n));
 
@@ -12,6 +15,10 @@ export function bytes(n: number): string {
   if (n < 1000) return counted(n, "byte");
   return n < 1e6 ? `${count(n / 1e3)} kB` : `${thin(n / 1e6)} MB`;
 }
+
+/** "1.2 of 10.3 MB". */
+export const megabytes = (done: number, total: number): string =>
+  `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`;
 
 /** Two significant digits: "2.2", "0.11", "130". */
 export function thin(n: number): string {

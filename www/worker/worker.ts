@@ -141,3 +141,5 @@ function die(message: string) {
 function post(message: FromWorker) {
   self.postMessage(message);
 }
+
+post({ type: "started" });

@@ -2,7 +2,8 @@
 
 import { unnamed } from "../columns";
 import { type Theme, theme } from "../settings";
-import { spoken, text } from "../state";
+import { model, spoken, text } from "../state";
+import { Banner } from "./banner";
 import { KeepCard } from "./keep";
 import { ModelCard } from "./model";
 import { Strip } from "./strip";
@@ -21,9 +22,11 @@ export function App() {
       <main>
         <h1>Teach a small language model to write like your text</h1>
         <p class="lead">
-          It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
+          It happens in {model.value.state === "absent" ? "a browser tab" : "this tab"}, on your own machine. You get a
+          small file to keep; nothing is uploaded.
         </p>
         <Strip />
+        <Banner place="page" />
         {!text.value && <Offer primary={!unnamed.value} />}
         <TextCard />
         <ModelCard />

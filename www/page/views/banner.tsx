@@ -1,16 +1,15 @@
-/** An error, inside its card: what happened, what to do, one button, and folded details. */
+/** An error, where it belongs: what happened, what to do, one button, and folded details. */
 
 import { useSignal } from "@preact/signals";
 import { settings } from "../settings";
-import type { Card } from "../state";
-import { diagnostics, type Trouble, troubles } from "../trouble";
+import { diagnostics, type Place, type Trouble, troubles } from "../trouble";
 import { sentence } from "../words";
 import { Fold } from "./fold";
 import { Quoted } from "./quoted";
 import "./banner.css";
 
-export function Banner({ card }: { card: Card }) {
-  const trouble = troubles.value[card];
+export function Banner({ place }: { place: Place }) {
+  const trouble = troubles.value[place];
   if (!trouble) return null;
   return (
     <div class="banner" role="alert">

@@ -51,7 +51,7 @@ export function CardFrame({ card, number, title, waiting, done, change = "Change
           </>
         )}
       </div>
-      <Banner card={card} />
+      <Banner place={card} />
       {state === "waiting" && <p class="quiet">{waiting}</p>}
       {always}
       {state === "open" && children}

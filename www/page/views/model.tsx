@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { adapterSize } from "../adapter_size";
+import { arrival } from "../arrival";
 import { backToBuiltIn, returning } from "../pick";
 import { changing, model } from "../state";
 import { troubles } from "../trouble";
@@ -23,8 +24,7 @@ export function ModelCard() {
 function Waiting() {
   const now = model.value;
   if (now.state === "absent") return <>A small story model comes with the page. It needs WebGPU to learn.</>;
-  const bytesCome = now.state === "loading" && now.total > 0 && `: ${bytes(now.done)} of ${bytes(now.total)}`;
-  return <>The built-in story model is being loaded{bytesCome}.</>;
+  return <>The built-in story model is being loaded: {arrival}.</>;
 }
 
 function DoneLine() {

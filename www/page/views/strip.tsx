@@ -2,6 +2,7 @@
 
 import { locked, requests } from "../privacy";
 import { model } from "../state";
+import { troubles } from "../trouble";
 import { counted } from "../words";
 import { Fold } from "./fold";
 import "./strip.css";
@@ -16,16 +17,16 @@ function Promised() {
       <p>
         <strong>Your text stays on this machine.</strong>{" "}
         <span class="quiet">
-          {locked.value ? `${counted(requests.value, "network request")} since the page was ready.` : "Getting ready…"}
+          {locked.value ? `${counted(requests.value, "network request")} since the page was ready.` : <Unlocked />}
         </span>
       </p>
       <Fold title="How can I check that?">
         <p>
-          The page has loaded its program, the model and the samples from its own address. Then it locked itself: the
-          browser now refuses every connection the page might try to open, until you reload. The count above is the
+          The page loads its program, the model and the samples from its own address. Then it locks itself: from then on
+          the browser refuses every connection the page might try to open, until you reload. The count above is the
           browser's own.
         </p>
-        <p>You can go offline now: everything keeps working, training and downloading included.</p>
+        <p>After that you can go offline: everything keeps working, training and downloading included.</p>
         <p>
           During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
           browser's private storage for this page, so that nothing is lost if the tab is closed. They are deleted when
@@ -34,6 +35,11 @@ function Promised() {
       </Fold>
     </div>
   );
+}
+
+function Unlocked() {
+  const failed = model.value.state === "failed" || troubles.value.samples;
+  return <>{failed ? "The page locks itself as soon as everything has been fetched." : "Getting ready…"}</>;
 }
 
 function Absent({ reason, advice }: { reason: string; advice: string }) {

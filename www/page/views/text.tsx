@@ -5,13 +5,16 @@ import { useEffect, useRef } from "preact/hooks";
 import { unnamed } from "../columns";
 import { samples } from "../samples";
 import { text, training } from "../state";
-import { accept, reading, take, takeFiles } from "../text";
+import { accept, take, takeFiles } from "../text";
+import { troubles } from "../trouble";
 import { offer } from "../unfinished";
 import { bytes, counted } from "../words";
+import { Banner } from "./banner";
 import { CardFrame } from "./card";
 import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
+import { Reading } from "./reading";
 import "./text.css";
 
 /** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
@@ -29,7 +32,11 @@ export function TextCard() {
       done={<DoneLine />}
       always={unnamed.value && <ColumnPicker />}
     >
-      <p>Try it with one of these, or bring your own: letters, notes, stories, anything with a voice.</p>
+      <p>
+        {troubles.value.samples ? "Bring your own text" : "Try it with one of these, or bring your own"}: letters,
+        notes, stories, anything with a voice.
+      </p>
+      <Banner place="samples" />
       <Samples />
       <div class="own">
         <FileButton
@@ -42,9 +49,7 @@ export function TextCard() {
         <p class="quiet">Text, JSON Lines or a table (.csv), up to 8 MB. You can also drop it anywhere on this page.</p>
       </div>
       <PasteBox />
-      <p class="quiet" aria-live="polite">
-        {reading.value && `Reading ${reading.value}…`}
-      </p>
+      <Reading />
       {text.value && <Chosen />}
     </CardFrame>
   );
