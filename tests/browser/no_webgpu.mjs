@@ -3,17 +3,35 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
-import { address, inspect, open } from "./browser.mjs";
+import { address, banner, drop, inspect, open } from "./browser.mjs";
 
+const linux = "X11; Linux x86_64";
+const mac = "Macintosh; Intel Mac OS X 10_15_7";
+const windows = "Windows NT 10.0; Win64; x64";
+const android = "Linux; Android 14; Pixel 8";
+const iphone = "iPhone; CPU iPhone OS 18_0 like Mac OS X";
+const webkit = "AppleWebKit/605.1.15 (KHTML, like Gecko)";
+const blink = "AppleWebKit/537.36 (KHTML, like Gecko)";
+
+/** What each browser says that it is, and what its visitor must read. */
 const agents = {
-  "(X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0": /Firefox has no WebGPU on Linux.*Use Chrome or Edge/,
-  "(Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0": /from version 141 on.*Update Firefox/,
-  "(Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15":
-    /version 26/,
-  "(iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1": /iOS 26/,
-  "(X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36": /enable-unsafe-webgpu/,
-  "(Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/112.0.0.0 Safari/537.36":
-    /Update the browser/,
+  [`(${linux}; rv:150.0) Gecko/20100101 Firefox/150.0`]: /Firefox has no WebGPU on Linux yet.*Use Chrome or Edge/,
+  "(Android 14; Mobile; rv:150.0) Gecko/150.0 Firefox/150.0": /Firefox has no WebGPU on Android yet/,
+  [`(${windows}; rv:130.0) Gecko/20100101 Firefox/130.0`]: /from version 141 on\..*Update Firefox/,
+  [`(${windows}; rv:150.0) Gecko/20100101 Firefox/150.0`]: /but does not offer it here\.What to do: Use Chrome or Edge/,
+  "(Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0":
+    /version 147 on, with Apple silicon only\./,
+  [`(${mac}) ${webkit} Version/18.0 Safari/605.1.15`]: /Safari has WebGPU from macOS 26/,
+  [`(${iphone}) ${webkit} Version/18.0 Mobile/15E148 Safari/604.1`]: /Update to iOS 26/,
+  [`(${iphone}) ${webkit} CriOS/140.0 Mobile/15E148 Safari/604.1`]: /Update to iOS 26/,
+  [`(${iphone}) ${webkit} Mobile/15E148 [FBAN/FBIOS;FBAV/500.0]`]: /inside another app.*Safari with iOS 26/,
+  [`(${android}; wv) ${blink} Version/4.0 Chrome/140.0.0.0 Mobile Safari/537.36`]: /inside another app/,
+  [`(${android}) ${blink} Chrome/120.0.0.0 Mobile Safari/537.36`]: /Chrome on Android.*version 121/,
+  [`(${linux}) ${webkit} Version/26.0 Safari/605.1.15`]: /This browser has no WebGPU\..*Use a current Chrome or Edge/,
+  [`(${linux}) ${blink} Chrome/143.0.0.0 Safari/537.36`]: /enable-unsafe-webgpu/,
+  [`(X11; CrOS x86_64 14541.0.0) ${blink} Chrome/143.0.0.0 Safari/537.36`]: /Update ChromeOS/,
+  [`(${windows}) ${blink} Chrome/112.0.0.0 Safari/537.36`]: /from version 113 on\..*Update the browser\./,
+  [`(${windows}) ${blink} Chrome/143.0.0.0 Safari/537.36`]: /Update the graphics driver/,
 };
 
 describe("without WebGPU", () => {
@@ -36,7 +54,20 @@ describe("without WebGPU", () => {
     await page.getByRole("button", { name: "A fool at supper" }).click();
     await page.getByText("It begins:").waitFor();
     assert.ok((await page.locator("blockquote p").count()) >= 3);
+    await page.getByText("cannot learn from it. To go on, open this page as the top of it says").waitFor();
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy the address" }).click();
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), page.url());
     await inspect(page, "no-webgpu");
+    assert.deepEqual(page.faults, []);
+  });
+
+  test("nothing on the page promises a graphics card, and card 4 says where adapters work", async () => {
+    assert.doesNotMatch(await page.locator("body").textContent(), /your own graphics card|in this tab/);
+    assert.match(await page.locator("#keep").textContent(), /works in browsers with WebGPU, and in Python/);
+    await drop(page, { "adapter.zip": "PK" });
+    await banner(page, "keep").getByText("works only together with the model").waitFor();
     assert.deepEqual(page.faults, []);
   });
 

@@ -23,7 +23,8 @@ export function isAdapter(files: File[]): boolean {
 export async function openAdapter(files: File[]) {
   const engine = await session();
   const [first] = files;
-  if (!engine || !first || training.value) return;
+  if (!first || training.value) return;
+  if (!engine) return complain("keep", needsModel);
   try {
     const { config, weights } = await contents(files);
     await engine.setAdapter(config, weights);
@@ -36,6 +37,12 @@ export async function openAdapter(files: File[]) {
     complain("keep", error);
   }
 }
+
+const needsModel = new LoraError(
+  "no_model",
+  "a saved adapter works only together with the model, which is not loaded here",
+  "Your file is as it was: open it once the model is loaded, in a browser with WebGPU, or in Python with PEFT.",
+);
 
 /** The next run starts from the current adapter. */
 export function continueFrom() {

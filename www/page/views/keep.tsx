@@ -28,7 +28,10 @@ import { Notices } from "./notices";
 import "./keep.css";
 
 export function KeepCard() {
-  const waiting = "See the model before and after, side by side, and download your adapter.";
+  const waiting =
+    model.value.state === "absent"
+      ? "This needs WebGPU, too. An adapter that you have already works in browsers with WebGPU, and in Python."
+      : "See the model before and after, side by side, and download your adapter.";
   const mayOpen = model.value.state === "ready" && !training.value;
   return (
     <CardFrame

@@ -15,6 +15,7 @@ import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
 import { Reading } from "./reading";
+import { WayOn } from "./way_on";
 import "./text.css";
 
 /** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
@@ -130,6 +131,7 @@ function Chosen() {
         {text.value?.dataset ? "What the model will read" : "Your text"}
       </h3>
       <Preview />
+      <WayOn />
       {text.value?.dataset && (
         <button type="button" class={unnamed.value ? "" : "primary"} disabled={training.value} onClick={accept}>
           Use this text

@@ -168,7 +168,11 @@ function Progress(now: Run) {
 }
 
 function phaseWords({ phase }: Run): string {
-  if (phase?.phase === "compiling") return `Getting the graphics card ready: ${phase.done} of ${phase.total} programs.`;
+  if (phase?.phase === "compiling") {
+    const software = model.value.state === "ready" && model.value.info.device.software;
+    const device = software ? "software that stands in for a graphics card" : "graphics card";
+    return `Getting the ${device} ready: ${phase.done} of ${counted(phase.total, "program")}.`;
+  }
   return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
 }
 
