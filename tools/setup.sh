@@ -6,6 +6,7 @@
 #     build     the wasm32 target, the wasm-bindgen command line and test runner, the page's npm packages
 #     browser   Chromium, unless $CHROMIUM or a Chrome or Chromium on PATH is there; `browser-path` prints which
 #     driver    chromedriver, which the browser tests steer Chromium with
+#     firefox   Firefox, unless $FIREFOX or `firefox-esr` is on PATH; `make test-slow` opens the page in it
 #     vulkan    Mesa's software Vulkan, unless a Vulkan driver is installed
 #     python    a virtual environment with PyTorch, transformers and PEFT (about 5 GB)
 #     models    tokenizers of published models, for the tests (about 150 MB); without them the tests go on
@@ -39,6 +40,7 @@ main() {
       browser) step "browser" has_browser "apt_install chromium" ;;
       browser-path) browser_path ;;
       driver) step "chromedriver" has_driver "apt_install chromium chromium-driver" ;;
+      firefox) step "Firefox" has_firefox "apt_install firefox-esr" ;;
       vulkan) step "Vulkan driver" has_vulkan "apt_install libvulkan1 mesa-vulkan-drivers" ;;
       python)
         step "Python" has_python "apt_install python3 python3-venv"
@@ -153,6 +155,8 @@ browser_path() {
 }
 
 has_driver() { has "${CHROMEDRIVER:-chromedriver}"; }
+
+has_firefox() { has "${FIREFOX:-firefox-esr}"; }
 
 has_vulkan() {
   [ "$(uname)" = Linux ] || return 0
