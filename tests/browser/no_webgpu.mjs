@@ -71,6 +71,25 @@ describe("without WebGPU", () => {
     assert.deepEqual(page.faults, []);
   });
 
+  test("over plain http it says so, and nothing breaks where the browser offers less", async () => {
+    const plain = "http://page.test/";
+    const context = await browser.newContext();
+    await context.route(`${plain}**`, async (route) => {
+      const path = route.request().url().slice(plain.length);
+      await route.fulfill({ response: await route.fetch({ url: address() + path }) });
+    });
+    const visitor = await context.newPage();
+    const faults = [];
+    visitor.on("pageerror", (error) => faults.push(error.message));
+    await visitor.goto(plain);
+    assert.match(await visitor.getByRole("alert").textContent(), /plain http.*Open it with https/);
+    await visitor.getByRole("button", { name: "A fool at supper" }).click();
+    await visitor.getByText("To go on, open this page as the top of it says").waitFor();
+    assert.equal(await visitor.getByRole("button", { name: "Copy the address" }).count(), 0);
+    assert.deepEqual(faults, []);
+    await context.close();
+  });
+
   for (const [agent, advice] of Object.entries(agents)) {
     test(`the advice fits ${agent}`, async () => {
       const context = await browser.newContext({ userAgent: `Mozilla/5.0 ${agent}` });

@@ -1,9 +1,9 @@
 /** An error, where it belongs: what happened, what to do, one button, and folded details. */
 
-import { useSignal } from "@preact/signals";
 import { settings } from "../settings";
 import { diagnostics, type Place, type Trouble, troubles } from "../trouble";
 import { sentence } from "../words";
+import { Copy } from "./copy";
 import { Fold } from "./fold";
 import { Quoted } from "./quoted";
 import "./banner.css";
@@ -29,20 +29,13 @@ export function Banner({ place }: { place: Place }) {
 
 function Details({ trouble }: { trouble: Trouble }) {
   const facts = diagnostics(trouble, settings.value);
-  const copied = useSignal(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(facts);
-    copied.value = true;
-  };
   return (
     <Fold title="Details">
       <p>
         Code <code>{trouble.code}</code>. These facts help to find the cause; none of your words are in them.
       </p>
       <pre>{facts}</pre>
-      <button type="button" onClick={copy}>
-        {copied.value ? "Copied" : "Copy diagnostics"}
-      </button>
+      <Copy label="Copy diagnostics" words={facts} />
     </Fold>
   );
 }

@@ -1,7 +1,7 @@
 /** How to go on with a text that no engine has read: in another browser, or after another try to start the engine. */
 
-import { useSignal } from "@preact/signals";
 import { model } from "../state";
+import { Copy } from "./copy";
 
 export function WayOn() {
   if (model.value.state === "failed") return <p>The model is not there yet: card 2 says why, and tries again.</p>;
@@ -12,24 +12,7 @@ export function WayOn() {
         This browser can show your text, but cannot learn from it. To go on, open this page as the top of it says, and
         choose your text there again.
       </p>
-      <CopyAddress />
+      <Copy class="primary" label="Copy the address of this page" words={location.href} />
     </>
-  );
-}
-
-function CopyAddress() {
-  const copied = useSignal(false);
-  // Browsers have no clipboard for pages that came over plain http.
-  if (!navigator.clipboard) return null;
-  const copy = async () => {
-    copied.value = await navigator.clipboard.writeText(location.href).then(
-      () => true,
-      () => false,
-    );
-  };
-  return (
-    <button type="button" class="primary" onClick={copy}>
-      {copied.value ? "Copied" : "Copy the address of this page"}
-    </button>
   );
 }
