@@ -19,6 +19,8 @@ const files = [
   "adapter_files",
   "own_model",
   "own_text",
+  "choices",
+  "brought",
   "columns",
   "chat",
   "unmeasured",

@@ -1,4 +1,4 @@
-/** Mounts the page, starts the engine, and handles what concerns the whole window: drops, Enter, Escape, leaving. */
+/** Mounts the page, starts the engine, and handles what concerns the whole window: Enter, Escape, leaving. */
 
 import "./theme.css";
 import "./base.css";
@@ -8,20 +8,18 @@ import { render } from "preact";
 import { keepCounting } from "./adapter_size";
 import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
+import { watchDrops } from "./drops";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
 import { wheneverAlone } from "./lock";
-import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
 import { adapter, changing, downloaded, model, run, training } from "./state";
-import { takeFiles } from "./text";
 import { complain } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
 import { App } from "./views/app";
-import { dropping } from "./views/text";
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);
@@ -34,6 +32,7 @@ keepCounting();
 keepEstimating();
 keepComparing();
 keepAwake();
+watchDrops();
 wheneverAlone(lookForUnfinished);
 
 start(explainLoss);
@@ -41,21 +40,6 @@ const sampled = fetchSamples().catch((error) => complain("text", error));
 effect(() => {
   const settled = model.value.state === "ready" || model.value.state === "absent";
   if (settled && !locked.peek()) sampled.then(lock);
-});
-
-window.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  dropping.value = true;
-});
-window.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) dropping.value = false;
-});
-window.addEventListener("drop", (event) => {
-  event.preventDefault();
-  dropping.value = false;
-  const files = [...(event.dataTransfer?.files ?? [])];
-  if (isAdapter(files)) openAdapter(files);
-  else takeFiles(files);
 });
 
 window.addEventListener("keydown", (event) => {
