@@ -21,6 +21,7 @@ const files = [
   "own_text",
   "choices",
   "brought",
+  "web_page",
   "columns",
   "chat",
   "unmeasured",

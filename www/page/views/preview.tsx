@@ -1,7 +1,7 @@
 /** The counts of a text, and five of its rows as the model reads them. */
 
 import type { Dataset } from "../../api/types";
-import { looksLikeRecords, takeAsRecords } from "../reread";
+import { isWebPage, looksLikeRecords, takeAsRecords, takeWebText } from "../reread";
 import { settings } from "../settings";
 import { type Text, text, training } from "../state";
 import { bytes, count, counted } from "../words";
@@ -18,7 +18,7 @@ export function Preview({ isOld }: { isOld: boolean }) {
 }
 
 function Read({ chosen, dataset, isOld }: { chosen: Text; dataset: Dataset; isOld: boolean }) {
-  const { name, bytes: size, notes = [] } = chosen;
+  const { name, bytes: size, documents, notes = [] } = chosen;
   const { warnings } = dataset;
   return (
     <>
@@ -31,6 +31,11 @@ function Read({ chosen, dataset, isOld }: { chosen: Text; dataset: Dataset; isOl
       {warnings.some(looksLikeRecords) && (
         <button type="button" disabled={training.value || isOld} onClick={() => takeAsRecords(chosen, warnings)}>
           Read it as records
+        </button>
+      )}
+      {documents.some((document) => isWebPage(document, warnings)) && (
+        <button type="button" disabled={training.value || isOld} onClick={() => takeWebText(chosen, warnings)}>
+          Read only its text
         </button>
       )}
       <ol class="rows" aria-label="The first rows, token by token">
