@@ -13,8 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("the text is empty")]
     TextEmpty,
-    #[error("the text has {found} tokens, one row needs {needed}")]
-    TextTooShort { found: usize, needed: usize },
+    #[error("the text is too short: it has {size}, about {enough} are needed ({found} tokens, one row needs {needed})")]
+    TextTooShort { size: String, enough: usize, found: usize, needed: usize },
     #[error("the text has {bytes} bytes, the limit is {limit}")]
     TextTooLarge { bytes: u64, limit: u64 },
     #[error("`{name}` is not UTF-8 text: byte {offset} is not part of a character")]
@@ -167,16 +167,21 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Error::TextEmpty => "Give some text: a few pages of it work best.",
-            Error::TextTooShort { .. } => "Add text, or choose a shorter sequence length.",
+            Error::TextTooShort { .. } => "Add text, or make the rows shorter.",
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
-            Error::TextNotUtf8 { .. } => "Save the file as UTF-8 text and try again.",
-            Error::NotText { .. } => "Give text, JSON Lines or CSV.",
-            Error::DataLine { .. } => {
-                "Correct or remove that line. In .jsonl every line is one JSON object with \"text\", \"prompt\" and \
-                 \"completion\", \"messages\", or another form the README lists; in .csv every line has as many fields \
-                 as the first."
+            Error::TextNotUtf8 { .. } => {
+                "Open the file in an editor and save it with the encoding UTF-8, or copy its text and paste that."
             }
-            Error::DataFormat { .. } => "Use text, JSON Lines or tables as the README describes them.",
+            Error::NotText { .. } => "Give text, JSON Lines or a table (.csv).",
+            Error::DataLine { .. } => {
+                "Correct or remove that line. A line of a .jsonl file looks like {\"text\": \"A fine day.\"} or \
+                 {\"prompt\": \"Where is the fox?\", \"completion\": \" At home.\"}; in a .csv file every line has \
+                 as many fields as the first."
+            }
+            Error::DataFormat { .. } => {
+                "Give text, or records with something to learn in each, such as {\"text\": \"A fine day.\"} or \
+                 {\"prompt\": \"Where is the fox?\", \"completion\": \" At home.\"}."
+            }
             Error::UnknownColumns { .. } => {
                 "Choose the columns by name: that of the text, or those of the prompt and of the completion."
             }
@@ -245,8 +250,8 @@ impl Error {
                 "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a \
                  graphics card)."
             }
-            Error::GpuLimit { .. } => "Use a smaller batch, a shorter sequence length or a smaller model.",
-            Error::GpuRefused { .. } => "Use a smaller batch or a shorter sequence length; if it persists, report it.",
+            Error::GpuLimit { .. } => "Use a smaller batch, shorter rows or a smaller model.",
+            Error::GpuRefused { .. } => "Use a smaller batch or shorter rows; if it persists, report it.",
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
             Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",

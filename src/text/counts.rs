@@ -62,8 +62,8 @@ impl Counts {
         let Counts { characters, tokens, examples, cut, boundaries, written, endless, .. } = *self;
         let longest = seq_len.saturating_add(1);
         let message = format!(
-            "{cut} of {examples} examples are longer than {longest} tokens and were cut at the end; a longer sequence \
-             length keeps more of them"
+            "{cut} of {examples} examples are longer than {longest} tokens and were cut at the end; longer rows keep \
+             more of them"
         );
         warn(cut > 0, "rows_cut", message);
         let message = format!(

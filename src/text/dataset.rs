@@ -79,8 +79,8 @@ impl Dataset {
         warnings.extend(repeats(&rows));
         if !held_out.is_empty() && labels(&held_out) == 0 {
             let message = format!(
-                "nothing in the held-out part ({} of {} rows) is learnt, because it has no labels, so there is no \
-                 held-out loss; put other examples at the end, make the rows longer, or hold out more",
+                "nothing in the held-out part ({} of {} rows) is learnt, so there is no held-out loss; put other \
+                 examples at the end, make the rows longer, or hold out more",
                 held_out.len(),
                 rows.len().saturating_add(held_out.len())
             );
@@ -104,7 +104,7 @@ fn nothing_to_learn(documents: &[Document], warnings: &[Warning], seq_len: usize
     let cut = warnings.iter().filter(|warning| warning.code == "rows_cut");
     let said: String = cut.map(|warning| format!("; {}", warning.message)).collect();
     let reason = format!(
-        "no row of {seq_len} tokens has a label to learn from: prompts fill the rows, or the assistant says \
+        "there is nothing to learn in the rows of {seq_len} tokens: prompts fill them, or the assistant says \
          nothing{said}"
     );
     Error::DataFormat { name, reason }

@@ -19,18 +19,24 @@ const BINARY: &[(&[u8], &str, &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of an old Microsoft Office", SAVE_AS_TEXT),
+    (b"\x89PNG", "a picture (PNG)", WRITE_WORDS),
+    (b"\xff\xd8\xff", "a picture (JPEG)", WRITE_WORDS),
+    (b"GIF8", "a picture (GIF)", WRITE_WORDS),
+    (b"RIFF", "a picture, a sound or a film (RIFF)", WRITE_WORDS),
+    (b"ID3", "a sound (MP3)", WRITE_WORDS),
+    (b"OggS", "a sound or a film (Ogg)", WRITE_WORDS),
     (b"\xff\xfe\0\0", "UTF-32 text", SAVE_AS_UTF8),
     (b"\0\0\xfe\xff", "UTF-32 text", SAVE_AS_UTF8),
 ];
 /// The same for files that may be clean UTF-8, and still are no text that anybody wants to learn.
-const MARKED_UP: &[(&[u8], &str, &str)] = &[
-    (b"%PDF-", "a PDF", "copy its text into a .txt file, or convert it with `pdftotext`"),
-    (b"{\\rtf", "rich text (RTF)", SAVE_AS_TEXT),
-];
+const MARKED_UP: &[(&[u8], &str, &str)] =
+    &[(b"%PDF-", "a PDF", COPY_TEXT), (b"{\\rtf", "rich text (RTF)", SAVE_AS_TEXT)];
 const TO_JSON_LINES: &str = "convert it to JSON Lines, for example with pandas: \
                              `read_parquet(…).to_json(\"data.jsonl\", orient=\"records\", lines=True)`";
 const UNPACK: &str = "unpack it and use the files in it";
-const SAVE_AS_TEXT: &str = "open it and save it as plain text";
+const COPY_TEXT: &str = "open it, copy its text and paste that, or put it into a .txt file";
+const WRITE_WORDS: &str = "the model learns from words only; write those that are in it into a .txt file";
+const SAVE_AS_TEXT: &str = "open it and save it as plain text (.txt), or copy its text and paste that";
 const SAVE_AS_UTF8: &str = "save it as UTF-8";
 
 /// Both kinds of office documents are ZIP archives, which name their members uncompressed.
@@ -48,6 +54,9 @@ impl Document {
         let mut others = MARKED_UP.iter().chain(if is_clean { &[] } else { BINARY });
         if let Some((_, found, advice)) = others.find(|(begin, _, _)| bytes.starts_with(begin)) {
             return Err(self.not_text(found, advice));
+        }
+        if matches!(bytes, [_, _, _, _, b'f', b't', b'y', b'p', ..]) && !is_clean {
+            return Err(self.not_text("a film, a sound or a picture (MP4, HEIC)", WRITE_WORDS));
         }
         if bytes.starts_with(b"PK\x03\x04") {
             let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);

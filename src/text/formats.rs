@@ -8,6 +8,7 @@ use super::json_records::{is_json_lines, json_records};
 use super::notes::Notes;
 use super::records::{Record, example_of};
 use super::table::{Table, is_table};
+use super::time_stamps::time_stamps;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
@@ -128,7 +129,7 @@ impl Document {
         }
         if is_web_page(text) {
             let message = format!(
-                "`{}` is a web page: its tags are learnt as well; save it as text, or copy its words",
+                "`{}` is a web page: its tags are learnt as well; save it as text, or copy its text",
                 self.name
             );
             return Some(Warning { code: "web_page", message });
@@ -156,6 +157,7 @@ impl Document {
                     let message = format!("`{}` is running text, which has no columns to choose from", self.name);
                     warnings.push(Warning { code: "no_columns", message });
                 }
+                warnings.extend(time_stamps(&self.name, &text));
                 Content::Text(text.into_owned())
             }
             Form::Json => {

@@ -31,6 +31,7 @@ mod records;
 mod repeats;
 pub mod rows;
 mod table;
+mod time_stamps;
 pub mod tokenizer;
 
 pub use batches::{Batches, MicroBatch};

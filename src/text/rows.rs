@@ -14,6 +14,9 @@ use crate::warning::Warning;
 /// Fills a row after its last token. It never carries loss, and no token before it sees it.
 const PAD: u32 = 0;
 
+/// Where words are longer on average, they are not counted: English has six characters to a word.
+const MOST_IN_WORD: usize = 15;
+
 /// T+1 ids, and which of the last T are labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -72,6 +75,7 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
     let mut blank = true;
     let mut stream = Vec::new();
     let mut stream_at = None;
+    let mut words = 0usize;
     for document in documents {
         let Reading { content, warnings } = document.read()?;
         all.warnings.extend(warnings);
@@ -79,6 +83,7 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
             Content::Text(text) => {
                 blank &= text.trim().is_empty();
                 stream_at.get_or_insert(all.rows.len());
+                words = words.saturating_add(text.split_whitespace().count());
                 stream.extend(all.text(tokenizer, &text)?);
             }
             Content::Examples(examples) => {
@@ -94,7 +99,7 @@ pub fn rows(tokenizer: &Tokenizer, documents: &[Document], seq_len: usize) -> Re
     }
     if let Some(at) = stream_at {
         if stream.len() <= seq_len {
-            return Err(Error::TextTooShort { found: stream.len(), needed: seq_len.saturating_add(1) });
+            return Err(too_short(words, all.counts.characters, stream.len(), seq_len.saturating_add(1)));
         }
         let windows = (0..stream.len().saturating_sub(1)).step_by(seq_len).filter_map(|start| stream.get(start..));
         let windows: Vec<Row> = windows.map(|window| Row::new(window, seq_len, |_| true)).collect();
@@ -190,6 +195,16 @@ impl Rows {
         self.counts.cut = self.counts.cut.saturating_add(usize::from(ids.len() > seq_len.saturating_add(1)));
         Row::new(ids, seq_len, is_label)
     }
+}
+
+/// How long a text would have to be is told from how many tokens it has now, and rounded up to tens.
+fn too_short(words: usize, characters: usize, found: usize, needed: usize) -> Error {
+    // Some scripts put no spaces between words.
+    let has_words = words.saturating_mul(MOST_IN_WORD) >= characters;
+    let (length, unit) = if has_words { (words, "word") } else { (characters, "character") };
+    let enough = length.saturating_mul(needed).div_ceil(found.max(1)).next_multiple_of(10);
+    let size = format!("{length} {unit}{}", if length == 1 { "" } else { "s" });
+    Error::TextTooShort { size, enough, found, needed }
 }
 
 /// Number of labels of some rows.

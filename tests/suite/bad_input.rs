@@ -125,7 +125,7 @@ fn texts_that_cannot_be_used_are_refused_by_name() {
     refused_text("empty.txt", b"", "text_empty", &[]);
     refused_text("blank.txt", b" \n\t\n", "text_empty", &[]);
     let found = tokenizer().encode("A cook.", true).expect("ids").len() + 1;
-    refused_text("short.txt", b"A cook.", "text_too_short", &[&format!("has {found} tokens"), "needs 17"]);
+    refused_text("short.txt", b"A cook.", "text_too_short", &["has 2 words", &format!("({found} tokens"), "needs 17"]);
     refused_text("latin.txt", b"a caf\xe9 by the sea", "text_not_utf8", &["latin.txt", "byte 5"]);
     refused_text(
         "lines.jsonl",
@@ -574,7 +574,7 @@ fn an_evaluation_reports_what_it_leaves_out() {
     let (_, out, _) = tabtune(&["eval", "--data", &prompts, "--seq-len", "16"]);
     assert_eq!(out, "no loss: nothing was measured\n");
     let train = ["train", "--data", &data, "--eval-data", &prompts, "--seq-len", "16", "--out", "unused"];
-    refused(&train, "data_format", &["prompts.jsonl", "label"]);
+    refused(&train, "data_format", &["prompts.jsonl", "nothing to learn"]);
 }
 
 #[test]

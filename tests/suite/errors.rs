@@ -12,7 +12,7 @@ fn examples() -> Vec<Error> {
     let s = str::to_string;
     vec![
         Error::TextEmpty,
-        Error::TextTooShort { found: 12, needed: 129 },
+        Error::TextTooShort { size: s("9 words"), enough: 100, found: 12, needed: 129 },
         Error::TextTooLarge { bytes: 9_000_000, limit: 8_000_000 },
         Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
         Error::NotText { name: s("data.jsonl.gz"), found: s("compressed with gzip"), advice: s("unpack it") },

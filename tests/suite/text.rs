@@ -129,7 +129,23 @@ fn a_text_of_exactly_one_row_is_enough_and_one_less_is_not() {
     let text = "Just a few words";
     let count = ids(text).len() + 1;
     assert_eq!(rows_of("a.txt", text, count - 1).unwrap().rows.len(), 1);
-    assert_eq!(rows_of("a.txt", text, count).unwrap_err(), Error::TextTooShort { found: count, needed: count + 1 });
+    let error = rows_of("a.txt", text, count).unwrap_err();
+    assert!(matches!(error, Error::TextTooShort { found, needed, .. } if (found, needed) == (count, count + 1)));
+}
+
+#[test]
+fn a_short_text_is_measured_in_words_and_without_spaces_in_characters() {
+    let message = |text: &str| rows_of("a.txt", text, 128).unwrap_err().to_string();
+    for (text, size, unit) in [
+        ("Hello", 1usize, "word"),
+        ("one two three", 3, "words"),
+        ("海は静かで、船は港を出た。船長は日誌を書いた。", 23, "characters"),
+    ] {
+        let tokens = ids(text).len() + 1;
+        let enough = (size * 129).div_ceil(tokens).next_multiple_of(10);
+        let expected = format!("it has {size} {unit}, about {enough} are needed ({tokens} tokens, one row needs 129)");
+        assert!(message(text).ends_with(&expected), "{}", message(text));
+    }
 }
 
 #[test]
@@ -345,7 +361,10 @@ proptest! {
         let all: Vec<u32> = texts.iter().flat_map(|text| [ids(text), vec![EOS]].concat()).collect();
         match rows(&TOKENIZER, &documents, seq_len) {
             Ok(found) => prop_assert_eq!(found.rows.iter().flat_map(labels).collect::<Vec<_>>(), &all[1..]),
-            Err(error) => prop_assert_eq!(error, Error::TextTooShort { found: all.len(), needed: seq_len + 1 }),
+            Err(Error::TextTooShort { found, needed, .. }) => {
+                prop_assert_eq!((found, needed), (all.len(), seq_len + 1))
+            }
+            Err(error) => prop_assert!(false, "{}", error),
         }
     }
 

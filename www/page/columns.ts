@@ -4,12 +4,14 @@ import { signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
 import type { Columns, TextDocument } from "../api/types";
 import { session } from "./engine";
+import type { Source } from "./state";
 
 /** A text that was refused because it does not say which of its columns, or keys of records, hold the text. */
 export interface Unnamed {
-  name: string;
-  documents: TextDocument[];
-  /** The columns of all its documents. */
+  source: Source;
+  /** The columns of each of its documents, none for running text. */
+  columns: string[][];
+  /** Those of all of them, in their order, each once. */
   names: string[];
 }
 
@@ -23,30 +25,37 @@ export interface Choice {
 export const unnamed = signal<Unnamed | null>(null);
 export const choice = signal<Choice>({ kind: "text", text: "", prompt: "", completion: "" });
 
-/** Notes what can be chosen if that helps against the error. A choice that did not help either stays as it is. */
-export async function noteUnnamed(name: string, documents: TextDocument[], error: LoraError) {
-  const chosen = documents.some(({ columns }) => columns);
-  const names = error.code === "unknown_columns" || chosen ? await namesIn(documents) : [];
+/** What can be chosen in a text that was refused, if that helps against the error. */
+export async function unnamedIn(source: Source, error: LoraError): Promise<Unnamed | null> {
+  const chosen = hasColumns(source);
+  const columns = error.code === "unknown_columns" || chosen ? await columnsOf(source.documents) : [];
+  const names = [...new Set(columns.flat())];
   // The error ends with the names that were found; if only a later record has others, a choice does not help.
   const helps = names.some((each) => chosen || error.message.includes(`found \`${each}\``));
-  const [first = "", second = ""] = names;
-  if (helps && !chosen) choice.value = { kind: "text", text: first, prompt: first, completion: second };
-  unnamed.value = helps ? { name, documents, names } : null;
+  return helps ? { source, columns, names } : null;
 }
 
-/** Running text has no columns, and is taken as it was. */
-export async function withColumns(documents: TextDocument[]): Promise<TextDocument[]> {
+/** Asks for the columns, or no longer asks. A choice that did not help either stays as it is. */
+export function ask(question: Unnamed | null) {
+  const [first = "", second = ""] = question?.names ?? [];
+  if (question && !hasColumns(question.source))
+    choice.value = { kind: "text", text: first, prompt: first, completion: second };
+  unnamed.value = question;
+}
+
+export const hasColumns = ({ documents }: Source): boolean => documents.some(({ columns }) => columns);
+
+/** The text with the columns that were chosen. Running text has none, and is taken as it was. */
+export function withColumns({ source, columns }: Unnamed): Source {
   const { kind, text, prompt, completion } = choice.value;
-  const columns: Columns = kind === "text" ? { text } : { prompt, completion };
-  const give = async (document: TextDocument) =>
-    (await namesIn([document])).length > 0 ? { ...document, columns } : document;
-  return Promise.all(documents.map(give));
+  const chosen: Columns = kind === "text" ? { text } : { prompt, completion };
+  const give = (document: TextDocument, index: number) =>
+    columns[index]?.length ? { ...document, columns: chosen } : document;
+  return { ...source, documents: source.documents.map(give) };
 }
 
-/** In their order, each once. */
-async function namesIn(documents: TextDocument[]): Promise<string[]> {
+/** Why a document cannot be read is in the error that led here. */
+async function columnsOf(documents: TextDocument[]): Promise<string[][]> {
   const engine = await session();
-  // Why a document cannot be read is in the error that led here.
-  const names = await Promise.all(documents.map((document) => engine?.columnNames(document).catch(() => []) ?? []));
-  return [...new Set(names.flat())];
+  return Promise.all(documents.map((document) => engine?.columnNames(document).catch(() => []) ?? []));
 }

@@ -45,6 +45,7 @@ async function measure(key: string) {
     estimate.value = probe;
     forgive("model");
   } catch (error) {
+    if (key !== measured) return;
     estimate.value = null;
     complainWhereItHelps(error as LoraError);
   }

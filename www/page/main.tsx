@@ -1,4 +1,4 @@
-/** Mounts the page, starts the engine, and handles what concerns the whole window: drops, Enter, Escape, leaving. */
+/** Mounts the page, starts the engine, and handles what concerns the whole window: Enter, Escape, leaving. */
 
 import "./theme.css";
 import "./base.css";
@@ -9,21 +9,19 @@ import { render } from "preact";
 import { keepCounting } from "./adapter_size";
 import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
+import { watchDrops } from "./drops";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
 import { wheneverAlone } from "./lock";
-import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
 import { explainLoss } from "./run";
 import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
 import { adapter, changing, downloaded, model, run, text, training } from "./state";
-import { takeFiles } from "./text";
 import { forgive, troubles } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
 import { keepReporting } from "./unforeseen";
 import { App } from "./views/app";
-import { dropping } from "./views/text";
 
 keepReporting();
 const root = document.getElementById("app");
@@ -38,6 +36,7 @@ keepCounting();
 keepEstimating();
 keepComparing();
 keepAwake();
+watchDrops();
 wheneverAlone(lookForUnfinished);
 
 start(explainLoss);
@@ -49,21 +48,6 @@ effect(() => {
   if (!settled || !sampled || locked.peek()) return;
   lock();
   forgive("samples");
-});
-
-window.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  dropping.value = true;
-});
-window.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) dropping.value = false;
-});
-window.addEventListener("drop", (event) => {
-  event.preventDefault();
-  dropping.value = false;
-  const files = [...(event.dataTransfer?.files ?? [])];
-  if (isAdapter(files)) openAdapter(files);
-  else takeFiles(files);
 });
 
 window.addEventListener("keydown", (event) => {

@@ -1,17 +1,23 @@
 /** Everything the page knows while it is open, except the settings. Views read it, the modules beside it write it. */
 
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, Dataset, ModelInfo, Settings, TextDocument } from "../api/types";
+import type { AdapterFiles, Dataset, ModelInfo, Notice, Settings, TextDocument } from "../api/types";
 import type { Run } from "./progress";
 
 export type Card = "text" | "model" | "train" | "keep";
 export type CardState = "waiting" | "open" | "done";
 
-export interface Text {
+/** A text that was chosen, as it came. */
+export interface Source {
   name: string;
   /** A prompt in the manner of the text; only the samples bring one. */
   prompt?: string;
   documents: TextDocument[];
+  /** What there is to say about how it came together. */
+  notes?: Notice[];
+}
+
+export interface Text extends Source {
   bytes: number;
   /** The text as rows; null while it is being read, and always without WebGPU. */
   dataset: Dataset | null;

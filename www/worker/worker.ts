@@ -12,8 +12,8 @@ const program = wasm as unknown as Program;
 let engine: Engine | undefined;
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
-/** Calls that only count need not wait for a run. */
-const quick = new Set<Call>(["adapterSize", "modelSize"]);
+/** Calls that need no graphics card need not wait for those that do. */
+const quick = new Set<Call>(["adapterSize", "modelSize", "dataset", "columnNames"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -25,7 +25,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     return;
   }
   if (data.call === "train") queued = {};
-  if (quick.has(data.call)) serve(data);
+  if (engine && quick.has(data.call)) serve(data);
   else last = last.then(() => serve(data));
 };
 

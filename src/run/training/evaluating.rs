@@ -14,8 +14,8 @@ impl Run<'_> {
         self.losses.base = base.and_then(|base| self.report(0, base));
         self.losses.start = self.losses.base;
         if base.is_some_and(|base| base.loss.is_none()) && !self.job.data.warned_of(NOTHING_MEASURED) {
-            self.log
-                .warn(NOTHING_MEASURED, "the held-out rows have no label, so their loss is not measured".to_string());
+            let message = "nothing in the held-out rows is learnt, so there is no held-out loss";
+            self.log.warn(NOTHING_MEASURED, message.to_string());
         }
         if started_from_adapter {
             let start = self.held_out_loss_unless_stopped(1.0).await?.and_then(|start| start.loss);

@@ -327,3 +327,24 @@ fn a_web_page_is_not_taken_for_prose_in_silence() {
         }
     }
 }
+
+#[test]
+fn lines_that_begin_with_a_time_are_said_to() {
+    let lines = |begin: &str| (10..40).map(|n| format!("{begin}{n} Anna: Hello number {n}\n")).collect::<String>();
+    for (begin, expected) in [
+        ("[12.03.24, 10:00:", true),
+        ("\u{200e}[12.03.24, 10:", true),
+        ("12/03/2024, 9:", true),
+        ("2024-03-12T10:", true),
+        ("00:01:", true),
+        // Verses, prices and ends of lines.
+        ("3:", false),
+        ("12.", false),
+        ("At 10:00:", false),
+    ] {
+        let found = rows_of("a.txt", &lines(begin), 8).unwrap();
+        assert_eq!(codes(&found).contains(&"time_stamps"), expected, "{begin}");
+    }
+    let few = format!("{}{}", lines("00:01:"), "A line without a time.\n".repeat(200));
+    assert!(!codes(&rows_of("a.txt", &few, 8).unwrap()).contains(&"time_stamps"));
+}

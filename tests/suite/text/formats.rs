@@ -47,7 +47,7 @@ fn line_ends_and_marks_change_nothing() {
 
 #[test]
 fn what_is_not_text_is_refused_by_its_name() {
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 19] = [
         (b"PAR1\x15\x04\x15\x80PAR1", "Parquet"),
         (b"ARROW1\0\0", "Arrow"),
         (b"SQLite format 3\0\x10\0", "SQLite"),
@@ -60,6 +60,11 @@ fn what_is_not_text_is_refused_by_its_name() {
         (b"PK\x03\x04\x14\0word/document.xml", "Word"),
         (b"%PDF-1.7\n%\xe2\xe3", "PDF"),
         (b"{\\rtf1\\ansi Notes}", "RTF"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "picture (PNG)"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "picture (JPEG)"),
+        (b"RIFF\x24\0\0\0WEBP", "picture"),
+        (b"ID3\x04\0\0", "sound"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"\xff\xfe\0\0N\0\0\0", "UTF-32"),
         (b"some \0 bytes", "zero bytes"),
     ];
@@ -72,7 +77,7 @@ fn what_is_not_text_is_refused_by_its_name() {
         }
     }
     for prose in
-        ["PAR1 is a region of the X chromosome.", "BZhang wrote this on a Monday.", "7z, Rar! and PK are names."]
+        ["PAR1 is a region of the X chromosome.", "BZhang wrote this on a Monday.", "Take ftyp, RIFF and PK as names."]
     {
         assert!(rows_of("a.txt", prose, 4).is_ok(), "{prose}");
     }

@@ -1,7 +1,7 @@
 /** Asks which columns hold the text, below the error that says that their names are not known. */
 
 import { useEffect, useId, useRef } from "preact/hooks";
-import { type Choice, choice, unnamed } from "../columns";
+import { type Choice, choice, hasColumns, unnamed } from "../columns";
 import { accepted, training } from "../state";
 import { reading, takeWithColumns } from "../text";
 import "./column_picker.css";
@@ -11,7 +11,7 @@ export function ColumnPicker() {
   const refused = unnamed.value;
   useEffect(() => {
     // After a choice that did not help, the question is the same, and the focus stays.
-    if (!refused?.documents.some(({ columns }) => columns)) question.current?.focus();
+    if (refused && !hasColumns(refused.source)) question.current?.focus();
   }, [refused]);
   if (!refused) return null;
   const { kind } = choice.value;

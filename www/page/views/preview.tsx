@@ -1,9 +1,9 @@
 /** The counts of a text, and five of its rows as the model reads them. */
 
 import type { Dataset } from "../../api/types";
+import { isWebPage, looksLikeRecords, takeAsRecords, takeWebText } from "../reread";
 import { settings } from "../settings";
 import { type Text, text, training } from "../state";
-import { looksLikeRecords, takeAsRecords } from "../text";
 import { bytes, count, counted } from "../words";
 import { Notices } from "./notices";
 import "./preview.css";
@@ -11,14 +11,15 @@ import "./preview.css";
 /** How many tokens of a row are shown; the rest are counted. */
 const SHOWN = 36;
 
-export function Preview() {
+export function Preview({ isOld }: { isOld: boolean }) {
   const chosen = text.value;
   if (!chosen) return null;
-  return chosen.dataset ? <Read {...chosen} dataset={chosen.dataset} /> : <Plain {...chosen} />;
+  return chosen.dataset ? <Read chosen={chosen} dataset={chosen.dataset} isOld={isOld} /> : <Plain {...chosen} />;
 }
 
-function Read(chosen: Text & { dataset: Dataset }) {
-  const { name, bytes: size, dataset } = chosen;
+function Read({ chosen, dataset, isOld }: { chosen: Text; dataset: Dataset; isOld: boolean }) {
+  const { name, bytes: size, documents, notes = [] } = chosen;
+  const { warnings } = dataset;
   return (
     <>
       <p class="counts">
@@ -26,10 +27,15 @@ function Read(chosen: Text & { dataset: Dataset }) {
         {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
         {settings.value?.seqLen}. {heldOutWords(dataset)}
       </p>
-      <Notices notices={dataset.warnings} />
-      {dataset.warnings.some(looksLikeRecords) && (
-        <button type="button" disabled={training.value} onClick={() => takeAsRecords(chosen, dataset.warnings)}>
+      <Notices notices={[...notes, ...warnings]} />
+      {warnings.some(looksLikeRecords) && (
+        <button type="button" disabled={training.value || isOld} onClick={() => takeAsRecords(chosen, warnings)}>
           Read it as records
+        </button>
+      )}
+      {documents.some((document) => isWebPage(document, warnings)) && (
+        <button type="button" disabled={training.value || isOld} onClick={() => takeWebText(chosen, warnings)}>
+          Read only its text
         </button>
       )}
       <ol class="rows" aria-label="The first rows, token by token">
@@ -54,7 +60,8 @@ function heldOutWords({ heldOut, warnings }: Dataset): string {
   if (heldOut === 0) return "No rows are held out, so the page cannot tell whether the model learns or only remembers.";
   const rows = `${counted(heldOut, "row is", "rows are")} held out`;
   if (warnings.some(({ code }) => code === "nothing_measured")) return `${rows}, but cannot test the model.`;
-  return `${rows}: the model never learns from them; they test it.`;
+  const them = heldOut === 1 ? "it" : "them";
+  return `${rows}: the model never learns from ${them}, and is tested on ${them}.`;
 }
 
 function Row({ tokens }: Dataset["preview"][number]) {

@@ -1,15 +1,21 @@
-/** Which text is being read, or what it waits for. */
+/** Which text is being read, or what it waits for, and that the text on show is not yet the one that was chosen. */
 
 import { arrival } from "../arrival";
+import { text } from "../state";
 import { reading } from "../text";
 
 export function Reading() {
   const name = reading.value;
   const waits = arrival.value !== null;
+  const before = name !== null && text.value && ` It will take the place of ${text.value.name}.`;
   return (
-    <p class="quiet">
-      <span aria-live="polite">{name && (waits ? `${name} waits for the model` : `Reading ${name}…`)}</span>
-      {name && waits && `: ${arrival.value}.`}
+    <p class="quiet reading">
+      <span aria-live="polite">
+        {name !== null && (waits ? `${name} waits for the model` : `Reading ${name}…`)}
+        {!waits && before}
+      </span>
+      {name !== null && waits && `: ${arrival.value}.`}
+      {waits && before}
     </p>
   );
 }

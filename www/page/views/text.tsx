@@ -1,11 +1,12 @@
 /** Card 1: choose a text, and see what the model will read of it. */
 
-import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { aside, bringFiles } from "../bring";
 import { unnamed } from "../columns";
-import { samples } from "../samples";
-import { text, training } from "../state";
-import { accept, take, takeFiles } from "../text";
+import { dropHint } from "../drops";
+import { type Sample, samples } from "../samples";
+import { cards, openedFrom, text, training } from "../state";
+import { accept, pasted, reading, take, takePasted, unread } from "../text";
 import { troubles } from "../trouble";
 import { offer } from "../unfinished";
 import { bytes, counted } from "../words";
@@ -14,25 +15,20 @@ import { CardFrame } from "./card";
 import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
 import { Preview } from "./preview";
+import { Quoted } from "./quoted";
 import { Reading } from "./reading";
 import { WayOn } from "./way_on";
 import "./text.css";
 
+/** The endings of files that are read as text or records. */
+const TEXTS = ".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,.csv,.tsv";
+
 /** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
 const LONG_PASTE = 20_000;
 
-export const dropping = signal(false);
-
 export function TextCard() {
   return (
-    <CardFrame
-      card="text"
-      number={1}
-      title="Your text"
-      waiting=""
-      done={<DoneLine />}
-      always={unnamed.value && <ColumnPicker />}
-    >
+    <CardFrame card="text" number={1} title="Your text" waiting="" done={<DoneLine />} always={<Always />}>
       <p>
         {troubles.value.samples ? "Bring your own text" : "Try it with one of these, or bring your own"}: letters,
         notes, stories, anything with a voice.
@@ -41,18 +37,35 @@ export function TextCard() {
       <Samples />
       <div class="own">
         <FileButton
-          class={text.value || offer.value || unnamed.value ? "" : "primary"}
-          accept=".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,.csv,.tsv,text/plain"
-          onFiles={takeFiles}
+          class={text.value || offer.value || unnamed.value || unread.value ? "" : "primary"}
+          accept={`${TEXTS},.html,.htm,.zip,.safetensors,text/plain`}
+          onFiles={bringFiles}
         >
           Choose a file…
         </FileButton>
-        <p class="quiet">Text, JSON Lines or a table (.csv), up to 8 MB. You can also drop it anywhere on this page.</p>
+        <p class="quiet">
+          Text, JSON Lines or a table (.csv), up to 8 MB. You can also drop it anywhere on this page, or a whole folder.
+        </p>
       </div>
       <PasteBox />
       <Reading />
       {text.value && <Chosen />}
     </CardFrame>
+  );
+}
+
+/** What is shown whether the card is open or not. */
+function Always() {
+  return (
+    <>
+      {cards.value.text === "done" && <Reading />}
+      {aside.value && openedFrom.value !== null && (
+        <p class="note" role="status">
+          <Quoted words={aside.value} />
+        </p>
+      )}
+      {unnamed.value && <ColumnPicker />}
+    </>
   );
 }
 
@@ -76,8 +89,8 @@ function Samples() {
           <button
             type="button"
             class="sample"
-            aria-pressed={text.value?.name === sample.title}
-            onClick={() => take(sample.title, [{ name: sample.file, content: sample.content }], sample.prompt)}
+            aria-pressed={(reading.value ?? text.value?.name) === sample.title}
+            onClick={() => takeSample(sample)}
           >
             <strong>{sample.title}</strong>
             <q>{sample.quote}</q>
@@ -88,7 +101,9 @@ function Samples() {
   );
 }
 
-const pasted = signal("");
+function takeSample({ title, file, content, prompt }: Sample) {
+  return take(title, { name: title, prompt, documents: [{ name: file, content }] });
+}
 
 function PasteBox() {
   return (
@@ -109,7 +124,11 @@ function PasteBox() {
         }}
       />
       {pasted.value !== "" && (
-        <button type="button" onClick={() => takePasted(pasted.value)}>
+        <button
+          type="button"
+          class={unread.value && !unnamed.value && (text.value || !offer.value) ? "primary" : ""}
+          onClick={() => takePasted(pasted.value)}
+        >
           Read the pasted text
         </button>
       )}
@@ -117,23 +136,31 @@ function PasteBox() {
   );
 }
 
-function takePasted(words: string) {
-  return take("Pasted text", [{ name: "pasted.txt", content: new Blob([words]) }]);
-}
-
 function Chosen() {
   const title = useRef<HTMLHeadingElement>(null);
   const documents = text.value?.documents;
   useEffect(() => title.current?.focus(), [documents]);
+  const isOld = reading.value !== null || unread.value;
+  const heading = isOld ? "The text from before" : text.value?.dataset ? "What the model will read" : "Your text";
   return (
-    <div class="chosen">
+    <div class={isOld ? "chosen old" : "chosen"}>
       <h3 ref={title} tabIndex={-1}>
-        {text.value?.dataset ? "What the model will read" : "Your text"}
+        {heading}
       </h3>
-      <Preview />
+      {unread.value && (
+        <p class="unread">
+          The words in the box above have not been read. Press “Read the pasted text”, or empty the box to use this one.
+        </p>
+      )}
+      <Preview isOld={isOld} />
       <WayOn />
       {text.value?.dataset && (
-        <button type="button" class={unnamed.value ? "" : "primary"} disabled={training.value} onClick={accept}>
+        <button
+          type="button"
+          class={unnamed.value || unread.value ? "" : "primary"}
+          disabled={training.value || isOld}
+          onClick={accept}
+        >
           Use this text
         </button>
       )}
@@ -142,5 +169,5 @@ function Chosen() {
 }
 
 export function DropHint() {
-  return dropping.value ? <div class="drop-hint">Drop your text to read it here</div> : null;
+  return dropHint.value ? <div class="drop-hint">{dropHint.value}</div> : null;
 }

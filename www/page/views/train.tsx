@@ -7,6 +7,7 @@ import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
+import { reading } from "../text";
 import { count, counted, duration, exactDuration, loss, percent } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
@@ -64,7 +65,7 @@ function Start({ again }: { again: boolean }) {
         <button
           type="button"
           class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={otherTabTrains.value || changingModel.value}
+          disabled={otherTabTrains.value || changingModel.value || reading.value !== null}
           onClick={() => {
             changing.value = null;
             train();
