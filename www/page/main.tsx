@@ -10,13 +10,15 @@ import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
+import { lookForKept } from "./kept";
+import { keepWhenLeaving } from "./leaving";
 import { wheneverAlone } from "./lock";
 import { isAdapter, openAdapter } from "./opened";
 import { lock, locked } from "./privacy";
-import { explainLoss } from "./run";
+import { explainLoss, keepRunning } from "./run";
 import { fetchSamples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { adapter, changing, downloaded, model, run, training } from "./state";
+import { changing, model } from "./state";
 import { takeFiles } from "./text";
 import { complain } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
@@ -34,7 +36,11 @@ keepCounting();
 keepEstimating();
 keepComparing();
 keepAwake();
-wheneverAlone(lookForUnfinished);
+keepWhenLeaving();
+wheneverAlone(async () => {
+  await lookForKept();
+  await lookForUnfinished();
+});
 
 start(explainLoss);
 const sampled = fetchSamples().catch((error) => complain("text", error));
@@ -62,15 +68,13 @@ window.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.isComposing && !handlesEnter(event.target)) {
     document.querySelector<HTMLButtonElement>("button.primary:enabled")?.click();
   }
-  if (event.key === "Escape" && !event.defaultPrevented) changing.value = null;
+  if (event.key === "Escape" && !event.defaultPrevented) {
+    changing.value = null;
+    keepRunning();
+  }
 });
 
 /** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
   return target instanceof Element && target.closest("button, a, summary, textarea, select") !== null;
 }
-
-window.addEventListener("beforeunload", (event) => {
-  const safe = run.value?.paused && run.value.savedStep === run.value.step;
-  if (!safe && (training.value || (adapter.value && !downloaded.value))) event.preventDefault();
-});

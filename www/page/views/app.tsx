@@ -1,9 +1,11 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
 import { unnamed } from "../columns";
+import { keptOffer } from "../kept";
 import { type Theme, theme } from "../settings";
 import { spoken, text } from "../state";
 import { KeepCard } from "./keep";
+import { KeptOffer } from "./kept";
 import { ModelCard } from "./model";
 import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
@@ -24,7 +26,8 @@ export function App() {
           It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
         </p>
         <Strip />
-        {!text.value && <Offer primary={!unnamed.value} />}
+        <KeptOffer primary={!text.value && !unnamed.value} />
+        {!text.value && <Offer primary={!unnamed.value && !keptOffer.value} />}
         <TextCard />
         <ModelCard />
         <TrainCard />

@@ -1,8 +1,9 @@
 /** Card 1: choose a text, and see what the model will read of it. */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { unnamed } from "../columns";
+import { downloadIsNext, keptOffer } from "../kept";
 import { samples } from "../samples";
 import { text, training } from "../state";
 import { accept, reading, take, takeFiles } from "../text";
@@ -19,6 +20,9 @@ const LONG_PASTE = 20_000;
 
 export const dropping = signal(false);
 
+/** Choosing a file is what comes next: there is no text, and nothing of an earlier visit is waiting. */
+const isNext = computed(() => !(text.value || unnamed.value || offer.value || keptOffer.value || downloadIsNext.value));
+
 export function TextCard() {
   return (
     <CardFrame
@@ -33,7 +37,7 @@ export function TextCard() {
       <Samples />
       <div class="own">
         <FileButton
-          class={text.value || offer.value || unnamed.value ? "" : "primary"}
+          class={isNext.value ? "primary" : ""}
           accept=".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,.csv,.tsv,text/plain"
           onFiles={takeFiles}
         >
