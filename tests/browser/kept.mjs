@@ -53,6 +53,7 @@ describe("an adapter that was not downloaded", () => {
     const direct = await download(page, offered(page, /^Download adapter/));
     assert.ok(direct.equals(tried), "both downloads hold the same bytes");
     await offered(page, "Download again").waitFor();
+    assert.equal(await page.locator("button.primary").textContent(), "Choose a file…");
     await inspect(page, "kept-adapter-downloaded");
     assert.deepEqual(await reload(page), []);
     assert.equal(await offer(page).count(), 0);
@@ -60,7 +61,7 @@ describe("an adapter that was not downloaded", () => {
     await close(page);
   });
 
-  test("survives a crash of the tab, can be had without an engine, and is gone once it is forgotten", async () => {
+  test("survives a crash of the tab, and can be had without an engine", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
     const beside = await open({ beside: page, blank: true });
@@ -80,7 +81,7 @@ describe("an adapter that was not downloaded", () => {
     await close(page);
   });
 
-  test("makes room for the one of a later run only when that run is over, as the page says", async () => {
+  test("makes room for the one of a later run only when that is over, and goes once it is forgotten", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
     const [first] = await stored(page);
@@ -91,6 +92,7 @@ describe("an adapter that was not downloaded", () => {
     await atStep(page, 7);
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByText("Your earlier adapter is still here").waitFor();
+    await page.waitForFunction(() => document.activeElement.textContent.startsWith("Cancelled"));
     assert.deepEqual(await stored(page), [first]);
 
     await page.getByRole("button", { name: /^Train again/ }).click();
@@ -106,6 +108,21 @@ describe("an adapter that was not downloaded", () => {
     await offer(page).waitFor({ state: "detached" });
     await nothingStored(page);
     assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
+  test("does not come back once it was downloaded, also after a run that was cancelled", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    await download(page, downloadButton(page));
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    await page.getByRole("button", { name: /^Train again/ }).click();
+    await atStep(page, 7);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByText("Your earlier adapter is still here").waitFor();
+    assert.equal(await page.getByText("It is only in this tab").count(), 0);
+    assert.deepEqual(await reload(page), []);
+    assert.equal(await offer(page).count(), 0);
     await close(page);
   });
 

@@ -28,6 +28,9 @@ export const keptOffer = computed(() => {
   return { ...found, fits };
 });
 
+/** Downloading the adapter that is offered is what comes next. */
+export const offerIsNext = computed(() => keptOffer.value?.downloaded === false);
+
 /** Downloading the adapter of card 4 is what comes next. */
 export const downloadIsNext = computed(() => adapter.value !== null && !openedFrom.value && !startFrom.value);
 

@@ -133,7 +133,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
   live = fresh;
   fresh.savedStep = saved?.step ?? 0;
   forgive("train");
-  const before = { adapter: adapter.value, openedFrom: openedFrom.value };
+  const before = { adapter: adapter.value, openedFrom: openedFrom.value, downloaded: downloaded.value };
   const init = startFrom.value;
   let stored: KeptAdapter | undefined;
   try {
@@ -158,6 +158,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     if (fresh.outcome?.reason === "cancelled") {
       adapter.value = before.adapter;
       openedFrom.value = before.openedFrom;
+      downloaded.value = before.downloaded;
     } else {
       if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
       if (stored) holdAdapter(stored);

@@ -1,7 +1,7 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
 import { unnamed } from "../columns";
-import { keptOffer } from "../kept";
+import { offerIsNext } from "../kept";
 import { type Theme, theme } from "../settings";
 import { spoken, text } from "../state";
 import { KeepCard } from "./keep";
@@ -26,8 +26,8 @@ export function App() {
           It happens in this tab, on your own graphics card. You get a small file to keep; nothing is uploaded.
         </p>
         <Strip />
-        <KeptOffer primary={!text.value && !unnamed.value} />
-        {!text.value && <Offer primary={!unnamed.value && !keptOffer.value} />}
+        <KeptOffer primary={offerIsNext.value && !text.value && !unnamed.value} />
+        {!text.value && <Offer primary={!unnamed.value && !offerIsNext.value} />}
         <TextCard />
         <ModelCard />
         <TrainCard />

@@ -24,7 +24,7 @@ export function KeptOffer({ primary }: { primary: boolean }) {
       </p>
       {!fits && <p class="note">{whyNoTry(kept.model.name)}</p>}
       <div class="buttons">
-        <button type="button" class={primary && !downloaded ? "primary" : ""} onClick={downloadKept}>
+        <button type="button" class={primary ? "primary" : ""} onClick={downloadKept}>
           {downloaded ? "Download again" : `Download adapter, ${bytes(adapter.weights.length)}`}
         </button>
         <button type="button" disabled={!fits || changingModel.value} onClick={tryKept}>

@@ -3,7 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { unnamed } from "../columns";
-import { downloadIsNext, keptOffer } from "../kept";
+import { downloadIsNext, offerIsNext } from "../kept";
 import { samples } from "../samples";
 import { text, training } from "../state";
 import { accept, reading, take, takeFiles } from "../text";
@@ -21,7 +21,9 @@ const LONG_PASTE = 20_000;
 export const dropping = signal(false);
 
 /** Choosing a file is what comes next: there is no text, and nothing of an earlier visit is waiting. */
-const isNext = computed(() => !(text.value || unnamed.value || offer.value || keptOffer.value || downloadIsNext.value));
+const isNext = computed(
+  () => !(text.value || unnamed.value || offer.value || offerIsNext.value || downloadIsNext.value),
+);
 
 export function TextCard() {
   return (

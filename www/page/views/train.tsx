@@ -31,11 +31,13 @@ export function TrainCard() {
       change="Show"
       always={text.value && <Offer />}
     >
-      {now?.outcome?.reason === "cancelled" ? <Cancelled /> : now && <Progress {...now} />}
+      {now && (isCancelled(now) ? <Cancelled /> : <Progress {...now} />)}
       {!training.value && <Start again={now !== null} />}
     </CardFrame>
   );
 }
+
+const isCancelled = ({ state, outcome }: Run) => state === "ended" && outcome?.reason === "cancelled";
 
 function DoneLine() {
   const now = run.value;
