@@ -172,8 +172,8 @@ impl Engine {
 
     /// Trains on the dataset. Events go to `on_event`, every better adapter to `on_adapter`; resolves when the run is
     /// over. `options` may hold `init: { config, weights }`, an adapter to start from; `resume`, the bytes of a run
-    /// state, whose settings are used instead of those given; and `onRunState`, which gets such bytes every half
-    /// minute, at a pause and at a stop.
+    /// state, whose settings are used instead of those given; and `onRunState`, which gets such bytes at the first
+    /// evaluation, every half minute or tenth of the run, at a pause, at a stop, and after `save`.
     pub fn train(
         &self,
         data: &Dataset,
@@ -197,6 +197,11 @@ impl Engine {
         if !control.ends() {
             control.set(if paused { Wish::Pause } else { Wish::GoOn });
         }
+    }
+
+    /// Has the running training save a run state after the step under way.
+    pub fn save(&self) {
+        self.0.control.borrow().ask_to_save();
     }
 
     /// Continues a prompt; every piece of text goes to `on_piece`.

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -17,6 +17,7 @@ pub struct Control(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     wish: AtomicU8,
+    save: AtomicBool,
     paused: Mutex<Option<Waker>>,
 }
 
@@ -49,6 +50,16 @@ impl Control {
             2 => Wish::Stop,
             _ => Wish::Cancel,
         }
+    }
+
+    /// Asks for a run state after the step under way.
+    pub fn ask_to_save(&self) {
+        self.0.save.store(true, Ordering::Release);
+    }
+
+    /// Whether a run state was asked for since this was last called.
+    pub fn was_asked_to_save(&self) -> bool {
+        self.0.save.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the run should end. A pause does not end it.

@@ -8,7 +8,7 @@ pub struct Hooks<'a> {
     pub emit: &'a mut dyn FnMut(Event),
     /// Called whenever a new best adapter is found, so that a copy survives if this process dies.
     pub keep: &'a mut dyn FnMut(&Kept),
-    /// Receives run states: at intervals, at a pause and at a stop.
+    /// Receives run states: as its `when` says, at a pause, at a stop and when somebody asks for one.
     pub save: Option<SaveHook<'a>>,
 }
 

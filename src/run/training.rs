@@ -119,6 +119,7 @@ impl Run<'_> {
     async fn resume(&mut self, state: &RunState, flat: Flat) -> Result<()> {
         self.trainer.restore(state.updates, &flat.m, &flat.v);
         (self.step, self.losses) = (state.step, state.losses);
+        self.saver.last_step = state.step;
         if let Some(best) = flat.best {
             let Losses { best: loss, best_step, .. } = self.losses;
             self.keeper.keep(&self.job, &self.learner, best_step, loss, best).await?;
@@ -218,7 +219,9 @@ impl Run<'_> {
     }
 
     async fn save_if_due(&mut self) -> Result<()> {
-        if self.saver.is_due((self.job.clock)()) {
+        let Job { settings, control, clock, .. } = self.job;
+        let is_asked = control.was_asked_to_save();
+        if is_asked || self.saver.is_due(clock(), self.step, settings.steps, self.losses) {
             self.save().await?;
             self.pace.restart();
         }
@@ -233,8 +236,9 @@ impl Run<'_> {
             return Ok(());
         }
         self.log.report(Event::Checkpoint { step: self.step });
+        let begun = (self.job.clock)();
         let state = self.state().await?;
-        self.saver.save(&state, &**self.job.clock);
+        self.saver.save(&state, begun, &**self.job.clock);
         Ok(())
     }
 

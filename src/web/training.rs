@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, to_js};
 use super::{Dataset, Parts};
 use crate::error::Error;
-use crate::run::{self, Event, Hooks, Kept, Method, RunState, SAVE_EVERY_MS, SaveHook, Settings, Start};
+use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start};
 
 impl Parts {
     pub(super) async fn probe(self: &Rc<Self>, data: &Dataset, settings: JsValue) -> Js<JsValue> {
@@ -59,7 +59,7 @@ impl Parts {
                 call(hook, &Uint8Array::from(bytes.as_slice()));
             }
         };
-        let save = on_run_state.is_some().then_some(SaveHook { every_ms: SAVE_EVERY_MS, save: &mut save });
+        let save = on_run_state.is_some().then_some(SaveHook { when: SaveWhen::Often, save: &mut save });
         let hooks = Hooks { emit: &mut emit, keep: &mut keep, save };
         let outcome = run::train(&self.base, rows, &settings, start, &control, &clock(), hooks).await;
         if let Some(kept) = outcome.map_err(js_error)?.kept {

@@ -11,11 +11,13 @@ import {
   banner,
   chooseSample,
   close,
+  download,
   inspect,
   open,
   SMALL,
   startButton,
   trained,
+  unzipSync,
   written,
 } from "./browser.mjs";
 
@@ -84,7 +86,11 @@ describe("a model of one's own", () => {
       ...tokenizer,
       model: { ...tokenizer.model, merges: tokenizer.model.merges.slice(0, 800) },
     });
-    await pickFolder(variant("my-model", (at) => edit(at("tokenizer.json"), shorter)));
+    const other = variant("my-model", (at) => {
+      edit(at("tokenizer.json"), shorter);
+      flipLastBit(at("model.safetensors"));
+    });
+    await pickFolder(other);
     await page.getByText("2.2 M parameters, 4.4 MB on the disk.").waitFor();
     await inspect(page, "model-picked");
     const fresh = page.waitForEvent("worker");
@@ -113,6 +119,13 @@ describe("a model of one's own", () => {
     await page.getByRole("button", { name: "Close" }).click();
     await startButton(page).waitFor();
     assert.equal(await page.locator(".download").count(), 0);
+
+    const offer = page.getByRole("region", { name: "An adapter of yours" });
+    assert.match(await offer.textContent(), /It belongs to another model, my-model/);
+    assert.ok(await offer.getByRole("button", { name: "Try it" }).isDisabled());
+    await inspect(page, "kept-adapter-other-model");
+    const zip = await download(page, offer.getByRole("button", { name: /^Download adapter/ }));
+    assert.match(Buffer.from(unzipSync(zip)["README.md"]).toString(), /base model \| my-model/);
     await page.getByText("0 network requests since the page was ready").waitFor();
     assert.deepEqual(page.faults, []);
   });
@@ -120,6 +133,12 @@ describe("a model of one's own", () => {
 
 function edit(path, change) {
   writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+}
+
+function flipLastBit(path) {
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 1] ^= 1;
+  writeFileSync(path, bytes);
 }
 
 /** Runs in the worker, before it has read anything. */

@@ -17,6 +17,8 @@ const files = [
   "non_finite",
   "pause",
   "unfinished",
+  "kept",
+  "cancel",
   "two_tabs",
   "adapter_files",
   "own_model",

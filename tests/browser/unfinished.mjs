@@ -35,9 +35,10 @@ describe("a closed tab", () => {
     await startButton(first).click();
     await pauseAt(first, 3);
     await first.getByRole("button", { name: "Resume" }).click();
-    const older = await pauseAt(first, 7);
+    await pauseAt(first, 7);
     await first.getByRole("button", { name: "Resume" }).click();
     const step = await pauseAt(first, 11);
+    const older = Math.min(...(await stored(first)).flatMap(({ step }) => step ?? []));
     assert.deepEqual((await stored(first)).map(({ name }) => name).sort(), ["run", "state-a", "state-b"]);
     const second = await open({ beside: first });
     await first.close();
@@ -87,6 +88,39 @@ describe("a closed tab", () => {
       return true;
     });
     assert.equal(await continueButton(page).count(), 0);
+    await close(page);
+  });
+});
+
+describe("a run under way", () => {
+  test("can go on after a reload from its first evaluation on, without anybody having saved it", async () => {
+    const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=3&sampleEvery=${STEPS}` });
+    await chooseSample(page);
+    await startButton(page).click();
+    await saved(page);
+    await page.reload();
+    await continueButton(page).waitFor();
+    assert.ok((await stepOffered(page)) >= 3);
+    await continueButton(page).click();
+    await trained(page);
+    assert.match(await page.locator("#train .done-line").textContent(), /^40 steps in/);
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
+  test("is saved when the page is hidden", async () => {
+    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600` });
+    await chooseSample(page);
+    await startButton(page).click();
+    await atStep(page, 3);
+    const shown = await page.evaluate(() => {
+      Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+      return Number.parseInt(document.querySelector("#train .numbers dd").textContent, 10);
+    });
+    // What is saved anyway comes half a minute or sixty steps after the start.
+    const { step } = await saved(page);
+    assert.ok(step >= shown && step <= shown + 10, `hidden at step ${shown}, saved at ${step}`);
     await close(page);
   });
 });
@@ -146,31 +180,37 @@ describe("a full disk", () => {
   });
 });
 
-/** Pauses after `step`, and returns the step of the run state that is saved then. */
-async function pauseAt(page, step) {
-  await atStep(page, step);
-  const before = Math.max(0, ...(await stored(page)).map(({ generation }) => generation ?? 0));
-  await page.getByRole("button", { name: "Pause" }).click();
-  for (let tries = 0; tries < 300; tries++) {
-    const newest = (await stored(page)).find(({ generation }) => generation > before);
-    if (newest) return newest.step;
+/** Waits for the first run state, and returns what its header says. */
+async function saved(page) {
+  for (let tries = 0; tries < 600; tries++) {
+    const state = (await stored(page)).find(({ generation }) => generation > 0);
+    if (state) return state;
     await page.waitForTimeout(100);
   }
-  assert.fail(`no run state after the pause: ${await page.locator("#train").textContent()}`);
+  assert.fail(`no run state: ${await page.locator("#train").textContent()}`);
+}
+
+/** Pauses after `step`, and returns the step that is saved then. */
+async function pauseAt(page, step) {
+  await atStep(page, step);
+  await page.getByRole("button", { name: "Pause" }).click();
+  const words = await page.getByText(/Step \d+ is saved, so you may close this tab/).textContent();
+  return Number(words.match(/Step (\d+) is saved/)[1]);
 }
 
 async function stepOffered(page) {
   return Number((await continueButton(page).textContent()).match(/step (\d+) of 40/)[1]);
 }
 
-/** The files that the page keeps, and what their headers say. */
+/** The files that the page keeps, and what their headers say; nothing yet of one that is being written just now. */
 function stored(page) {
   return page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const folder = await root.getDirectoryHandle("unfinished-run").catch(() => null);
     const files = [];
     for await (const handle of folder?.values() ?? []) {
-      const bytes = await (await handle.getFile()).arrayBuffer();
+      const file = await handle.getFile();
+      const bytes = await file.arrayBuffer().catch(() => new ArrayBuffer());
       const length = bytes.byteLength >= 44 ? new DataView(bytes).getUint32(40, true) : 0;
       const head =
         length && bytes.byteLength >= 44 + length ? new TextDecoder().decode(new Uint8Array(bytes, 44, length)) : "{}";
@@ -180,18 +220,20 @@ function stored(page) {
   });
 }
 
-/** Flips the bits of one byte in the only run state. */
+/** Flips the bits of one byte in every run state. */
 function flip(page) {
   return page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const folder = await root.getDirectoryHandle("unfinished-run");
-    const handle = await folder.getFileHandle("state-a");
-    const file = await handle.getFile();
-    const position = file.size - 1000;
-    const [byte] = new Uint8Array(await file.slice(position, position + 1).arrayBuffer());
-    const writable = await handle.createWritable({ keepExistingData: true });
-    await writable.write({ type: "write", position, data: Uint8Array.of(byte ^ 0xff) });
-    await writable.close();
+    for await (const handle of folder.values()) {
+      if (!handle.name.startsWith("state-")) continue;
+      const file = await handle.getFile();
+      const position = file.size - 1000;
+      const [byte] = new Uint8Array(await file.slice(position, position + 1).arrayBuffer());
+      const writable = await handle.createWritable({ keepExistingData: true });
+      await writable.write({ type: "write", position, data: Uint8Array.of(byte ^ 0xff) });
+      await writable.close();
+    }
   });
 }
 

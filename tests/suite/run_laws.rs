@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use tabtune::run::{
-    self, Base, Clock, Control, DoneReason, Event, Hooks, Outcome, Phase, RunState, SaveHook, Settings, Start, Wish,
+    self, Base, Clock, Control, DoneReason, Event, Hooks, Outcome, Phase, RunState, SaveHook, SaveWhen, Settings,
+    Start, Wish,
 };
 
 use crate::check::{MODEL_SHAPES, device};
@@ -31,7 +32,7 @@ pub async fn interrupted_run(
         }
         events.push(event);
     };
-    let save = SaveHook { every_ms: f64::INFINITY, save: &mut |bytes| saved = Some(bytes) };
+    let save = SaveHook { when: SaveWhen::EveryMs(f64::INFINITY), save: &mut |bytes| saved = Some(bytes) };
     let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: Some(save) };
     let clock: Clock = Rc::new(|| 0.0);
     let data = tiny_data(base, settings);

@@ -8,7 +8,8 @@ use tabtune::error::Error;
 use tabtune::model::{Config, Target};
 use tabtune::run::state::{Numbers, fingerprint};
 use tabtune::run::{
-    self, Base, Clock, Control, DoneReason, Event, Hooks, Method, Outcome, RunState, SaveHook, Settings, Start, Wish,
+    self, Base, Clock, Control, DoneReason, Event, Hooks, Method, Outcome, RunState, SaveHook, SaveWhen, Settings,
+    Start, Wish,
 };
 
 use crate::check::{MODEL_SHAPES, close, device};
@@ -69,7 +70,11 @@ async fn refused(base: &Base, state: RunState) -> String {
 async fn state_after(base: &Base, settings: &Settings, step: u32) -> RunState {
     let mut states = Vec::new();
     let mut save = |bytes| states.push(state(Some(bytes)));
-    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: Some(SaveHook { every_ms: 0.0, save: &mut save }) };
+    let hooks = Hooks {
+        emit: &mut |_| {},
+        keep: &mut |_| {},
+        save: Some(SaveHook { when: SaveWhen::EveryMs(0.0), save: &mut save }),
+    };
     let (data, clock): (_, Clock) = (tiny_data(base, settings), Rc::new(|| 0.0));
     let run = run::train(base, &data, settings, Start::Fresh, &Control::default(), &clock, hooks).await;
     assert_eq!(run.expect("a run").reason, DoneReason::Finished);

@@ -11,7 +11,7 @@ use tabtune::files::safetensors::{Entry, Header, to_f32};
 use tabtune::generate::{Generator, Sampling};
 use tabtune::run::{
     self, Base, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Outcome, Phase, RunState, SaveHook,
-    Settings, Start, Wish,
+    SaveWhen, Settings, Start, Wish,
 };
 use tabtune::text::{Conversation, Dataset, Document, PAGE_LIMIT, Prompt, Tokenizer, TokenizerFiles};
 
@@ -41,7 +41,7 @@ async fn observe(
     base: &Base,
     data: &Dataset,
     settings: &Settings,
-    every_ms: Option<f64>,
+    saves: Option<SaveWhen>,
     wish: impl Fn(&Event) -> Option<Wish>,
 ) -> Result<Observed, Error> {
     let (control, now) = (Control::default(), Rc::new(Cell::new(0.0)));
@@ -60,7 +60,7 @@ async fn observe(
         events.push(event);
     };
     let mut save = |bytes: Vec<u8>| states.push((now.get(), bytes));
-    let save = every_ms.map(|every_ms| SaveHook { every_ms, save: &mut save });
+    let save = saves.map(|when| SaveHook { when, save: &mut save });
     let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save };
     let Outcome { kept, reason } = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
     assert!(matches!(events.last(), Some(Event::Done { reason: reported, .. }) if *reported == reason), "{reason:?}");
@@ -155,7 +155,7 @@ crate::device_tests! {
             // The interval may end in the middle of a step, and the steps in flight are finished first.
             let late = (1.0 + under_way) * STEP_MS;
             for every in [0.0, 25.0, 1e9] {
-                let observed = observe(base, &data, &settings, Some(every), |_| None).await.expect("a run");
+                let observed = observe(base, &data, &settings, Some(SaveWhen::EveryMs(every)), |_| None).await.expect("a run");
                 for (_, bytes) in &observed.states {
                     let RunState { losses, events, .. } = RunState::from_bytes(bytes).expect("a state");
                     let evals = events.iter().filter_map(|event| match event {
@@ -185,6 +185,41 @@ crate::device_tests! {
                 );
             }
         }
+    }
+
+    async fn states_saved_often_come_at_the_first_evaluation_and_every_tenth_of_the_run() {
+        // A step takes ten milliseconds, so a second, the least time between two tenths, is a hundred steps; the one
+        // in flight is finished first.
+        let cases = [(40, 7, vec![7]), (40, 40, vec![]), (200, 7, vec![7, 108]), (200, 200, vec![101])];
+        let base = tiny_base(&device(Shape::Direct).await).await;
+        for (steps, eval_every, expected) in cases {
+            let settings = Settings { steps, eval_every, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
+            let data = tiny_data(&base, &settings);
+            let observed = observe(&base, &data, &settings, Some(SaveWhen::Often), |_| None).await.expect("a run");
+            let steps_of_states: Vec<u32> = observed
+                .states
+                .iter()
+                .map(|(_, bytes)| RunState::from_bytes(bytes).expect("a state").step)
+                .collect();
+            assert_eq!(steps_of_states, expected, "{steps} steps, evaluated every {eval_every}");
+        }
+    }
+
+    async fn a_state_that_is_asked_for_is_saved_after_the_step_under_way() {
+        let base = tiny_base(&device(Shape::Direct).await).await;
+        let settings = Settings { steps: 8, sample_every: 0, ..tiny_settings(&base) };
+        let (data, control, mut states) = (tiny_data(&base, &settings), Control::default(), Vec::new());
+        let mut emit = |event: Event| {
+            if matches!(event, Event::Step { step: 3, .. }) {
+                control.ask_to_save();
+            }
+        };
+        let mut save = |bytes: Vec<u8>| states.push(RunState::from_bytes(&bytes).expect("a state").step);
+        let save = SaveHook { when: SaveWhen::EveryMs(f64::INFINITY), save: &mut save };
+        let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: Some(save) };
+        let clock: Clock = Rc::new(|| 0.0);
+        run::train(&base, &data, &settings, Start::Fresh, &control, &clock, hooks).await.expect("a run");
+        assert_eq!(states, [4], "one step is in flight when the third is reported");
     }
 
     /// "12 of 34" is exact: every kernel that is compiled was counted beforehand, and is compiled once.
@@ -247,7 +282,7 @@ crate::device_tests! {
             Event::Phase { phase: Phase::Paused, .. } => Some(Wish::Stop),
             _ => None,
         };
-        let observed = observe(&base, &tiny_data(&base, &settings), &settings, Some(0.0), wish).await.expect("a run");
+        let observed = observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), wish).await.expect("a run");
         assert!(observed.states.is_empty() && observed.kept.is_none());
         assert!(
             observed.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. }))
@@ -301,7 +336,7 @@ crate::device_tests! {
         ] {
             let data = tiny_data(&base, &settings);
             assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
-            let observed = observe(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+            let observed = observe(&base, &data, &settings, Some(SaveWhen::EveryMs(0.0)), |_| None).await.expect("a run");
             let (last, Observed { events, kept, .. }) = (observed.last_state(), observed);
             assert_eq!(steps_of(&events, evaluated), evaluations);
             let mut losses =
@@ -447,7 +482,7 @@ crate::device_tests! {
         let mut data = tiny_data(&base, &settings);
         // Remove the labels of step 2.
         data.rows[settings.batch..2 * settings.batch].iter_mut().for_each(|row| row.labels.fill(false));
-        let observed = observe(&base, &data, &settings, Some(0.0), |_| None).await.expect("a run");
+        let observed = observe(&base, &data, &settings, Some(SaveWhen::EveryMs(0.0)), |_| None).await.expect("a run");
         let (last, events) = (observed.last_state(), observed.events);
         let trained = |event: &Event| if let Event::Step { step, .. } = event { Some(*step) } else { None };
         assert_eq!(steps_of(&events, trained), [1, 3, 4]);
@@ -492,7 +527,7 @@ crate::device_tests! {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let observed =
-            observe(&base, &tiny_data(&base, &settings), &settings, Some(0.0), |_| None).await.expect("a run");
+            observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), |_| None).await.expect("a run");
         let mut state = observed.last_state();
         let reported = |step: u32| Event::Step {
             step,

@@ -1,6 +1,7 @@
 /** What a session and its worker say to each other: one request, then notes about it, then one reply. */
 
 import type { PlainError } from "./errors";
+import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
   AdapterFiles,
@@ -24,7 +25,7 @@ export interface Training {
   init?: AdapterInput;
   /** The run state to continue from. */
   resume?: Uint8Array<ArrayBuffer>;
-  /** With it, the run is kept in the browser's storage until it is over. */
+  /** With it, the run is kept in the browser's storage until it is over, and then its adapter is. */
   record?: RunRecord;
 }
 
@@ -54,7 +55,12 @@ export type Request = { [C in Call]: { id: number; call: C; input: Calls[C]["inp
 /** Overtakes the queue: what it asks of the running `train` or `generate` happens within a step or a token. */
 export type Wish = { call: "stop"; keep: boolean } | { call: "pause"; paused: boolean };
 
-export type ToWorker = Request | Wish;
+/** Has the running `train` save its state after the step under way. */
+export interface SaveWish {
+  call: "save";
+}
+
+export type ToWorker = Request | Wish | SaveWish;
 
 /** What a call may report before it is over. */
 export type Note =
@@ -63,7 +69,10 @@ export type Note =
   | { type: "piece"; text: string }
   /** The run was written to the browser's storage as it was at this step, or could not be. */
   | { type: "saved"; step: number }
-  | { type: "unsaved"; error: PlainError };
+  | { type: "unsaved"; error: PlainError }
+  /** The run is over, and its adapter was written to the browser's storage, or could not be. */
+  | { type: "kept"; kept: KeptAdapter }
+  | { type: "unkept"; error: PlainError };
 
 export type FromWorker =
   /** The worker's script runs; everything else answers a request. */

@@ -5,8 +5,7 @@
  * lock may change anything here.
  */
 
-import { LoraError } from "./errors";
-import { seal, unseal } from "./sealed";
+import { deleteFile, deleteFolder, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
 import type { Columns, Settings, TextDocument } from "./types";
 import { bytesOf } from "./weights";
 
@@ -40,7 +39,7 @@ const OLDER_NAMES = ["checkpoint-a", "checkpoint-b"];
 
 /** Reads the newest run state that is whole, with its text. Returns null if there is none, or no storage. */
 export async function readRun(): Promise<SavedRun | null> {
-  const folder = await openFolder(false);
+  const folder = await openFolder(FOLDER);
   const run = folder && (await readSealed<RunHeader>(folder, RUN));
   if (!run) return null;
   const { id, settings, model, text } = run.header;
@@ -68,30 +67,29 @@ export async function readRun(): Promise<SavedRun | null> {
 
 /** Deletes the run and everything that belongs to it. */
 export async function forgetRun() {
-  const root = await storage();
-  await root?.removeEntry(FOLDER, { recursive: true }).catch(ignoreMissing);
+  await deleteFolder(FOLDER);
 }
 
 /** Writes the next run state over the older generation. Throws unless every byte of it reached the disk. */
 export async function writeRun(record: RunRecord, step: number, state: Uint8Array<ArrayBuffer>) {
-  const folder = await openFolder(true);
-  if (!folder) throw unkept("this browser keeps no files for this page");
+  const folder = await makeFolder(FOLDER);
   const { id, settings, model, text, ms } = record;
   if ((await readSealed<RunHeader>(folder, RUN))?.header.id !== id) {
     // States of the previous run would not be read with this text, but it is a matter of privacy that they go.
-    for (const name of [...GENERATIONS, ...OLDER_NAMES]) await folder.removeEntry(name).catch(ignoreMissing);
+    for (const name of [...GENERATIONS, ...OLDER_NAMES]) await deleteFile(folder, name);
     const { documents, ...about } = text;
     const files = documents.map(({ name }) => name);
     const columns = documents.map(({ columns }) => columns ?? null);
     const header: RunHeader = { id, settings, model, text: { ...about, files, columns } };
-    await write(folder, RUN, await seal(header, await Promise.all(documents.map(({ content }) => bytesOf(content)))));
+    const texts = await Promise.all(documents.map(({ content }) => bytesOf(content)));
+    await writeSealed(folder, RUN, header, texts);
   }
   const whole = await wholeGenerations(folder, id);
   const generation = Math.max(0, ...whole.map(({ header }) => header.generation)) + 1;
   const age = (name: string) => whole.find((other) => other.name === name)?.header.generation ?? 0;
   const [oldest] = GENERATIONS.toSorted((a, b) => age(a) - age(b));
   const header: Generation = { id, generation, step, savedAt: Date.now(), ms };
-  await write(folder, oldest as string, await seal(header, [state]));
+  await writeSealed(folder, oldest as string, header, [state]);
 }
 
 async function wholeGenerations(folder: FileSystemDirectoryHandle, id: string) {
@@ -102,58 +100,4 @@ async function wholeGenerations(folder: FileSystemDirectoryHandle, id: string) {
     })),
   );
   return all.flatMap(({ name, sealed }) => (sealed?.header.id === id ? [{ name, ...sealed }] : []));
-}
-
-async function readSealed<Header>(folder: FileSystemDirectoryHandle, name: string) {
-  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
-  return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
-}
-
-/** Past the quota, Chromium writes fewer bytes without an error, so the number of bytes written is the proof. */
-async function write(folder: FileSystemDirectoryHandle, name: string, bytes: Uint8Array) {
-  const file = (await folder.getFileHandle(name, { create: true })) as Writable;
-  const access = await file.createSyncAccessHandle();
-  try {
-    access.truncate(0);
-    const written = access.write(bytes, { at: 0 });
-    access.flush();
-    if (written === bytes.length && access.getSize() === bytes.length) return;
-    access.truncate(0);
-    throw unkept("the browser's storage is full");
-  } finally {
-    access.close();
-  }
-}
-
-function unkept(reason: string): LoraError {
-  return new LoraError(
-    "storage",
-    reason,
-    "Free some space on the disk, and leave this tab open until the run is over.",
-  );
-}
-
-async function openFolder(create: boolean): Promise<FileSystemDirectoryHandle | undefined> {
-  const root = await storage();
-  return root?.getDirectoryHandle(FOLDER, { create }).catch(ignoreMissing);
-}
-
-/** Undefined in private windows of some browsers, which have no storage. */
-function storage(): Promise<FileSystemDirectoryHandle | undefined> {
-  return navigator.storage?.getDirectory?.().catch(() => undefined) ?? Promise.resolve(undefined);
-}
-
-function ignoreMissing(error: DOMException): undefined {
-  if (error.name !== "NotFoundError") throw error;
-}
-
-/** TypeScript knows these only in its worker library, which excludes the page's. */
-interface Writable extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<{
-    truncate(size: number): void;
-    write(bytes: Uint8Array, options: { at: number }): number;
-    flush(): void;
-    getSize(): number;
-    close(): void;
-  }>;
 }

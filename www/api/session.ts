@@ -3,6 +3,7 @@
 import { wasmUrl, workerUrl } from "./assets";
 import { LoraError, loraError, type PlainError } from "./errors";
 import { type Count, fetchThing, persist, unfetched } from "./fetching";
+import type { KeptAdapter } from "./kept_store";
 import type { Call, Calls, FromWorker, Note, ToWorker, Training } from "./protocol";
 import type { AdapterFiles, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
 import type { ModelFiles } from "./weights";
@@ -18,6 +19,9 @@ export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
   onSaved?(step: number): void;
   /** It could not be written; the run goes on. */
   onUnsaved?(error: PlainError): void;
+  /** The adapter of the run that is over was written to the browser's storage. */
+  onKept?(kept: KeptAdapter): void;
+  onUnkept?(error: PlainError): void;
 }
 
 const PROGRAM = "the program behind the page";
@@ -99,13 +103,15 @@ export class Session {
     settings: Settings,
     onEvent: (event: Event) => void,
     onAdapter: (adapter: AdapterFiles) => void,
-    { onSaved, onUnsaved, ...options }: TrainOptions = {},
+    { onSaved, onUnsaved, onKept, onUnkept, ...options }: TrainOptions = {},
   ) {
     return this.#call("train", { dataset: id, settings, ...options }, (note) => {
       if (note.type === "event") onEvent(note.event);
       if (note.type === "adapter") onAdapter(note.adapter);
       if (note.type === "saved") onSaved?.(note.step);
       if (note.type === "unsaved") onUnsaved?.(note.error);
+      if (note.type === "kept") onKept?.(note.kept);
+      if (note.type === "unkept") onUnkept?.(note.error);
     });
   }
 
@@ -150,6 +156,11 @@ export class Session {
   /** Pauses the running `train` within a step, or lets it go on. */
   pause(paused: boolean) {
     this.#send({ call: "pause", paused });
+  }
+
+  /** Has the running `train` save its state after the step under way. */
+  save() {
+    this.#send({ call: "save" });
   }
 
   close() {

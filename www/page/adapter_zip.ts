@@ -1,7 +1,8 @@
 /** The zip a visitor takes home: PEFT's two files under their fixed names, and a README that says how to use them. */
 
 import { strToU8, zipSync } from "fflate";
-import type { AdapterFiles, ModelInfo } from "../api/types";
+import type { BaseFacts } from "../api/kept_store";
+import type { AdapterFiles } from "../api/types";
 import { MESSAGE } from "./settings";
 import { loss, parameters } from "./words";
 
@@ -29,20 +30,23 @@ words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=
 print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
 
+/** A fixed date, so that the same adapter always gives the same bytes; the oldest that a zip can have. */
+const MADE_AT = new Date(1980, 0, 1);
+
 /** Stored, not compressed: trained numbers hardly shrink, and compressing them would block the page. */
-export function adapterZip(adapter: AdapterFiles, info: ModelInfo, opened: boolean): Blob {
+export function adapterZip(adapter: AdapterFiles, info: BaseFacts, opened: boolean): Blob {
   const zip = zipSync(
     {
       "adapter_config.json": strToU8(adapter.config),
       "adapter_model.safetensors": adapter.weights,
       "README.md": strToU8(readme(adapter, info, opened)),
     },
-    { level: 0 },
+    { level: 0, mtime: MADE_AT },
   );
   return new Blob([zip], { type: "application/zip" });
 }
 
-function readme(adapter: AdapterFiles, info: ModelInfo, opened: boolean): string {
+function readme(adapter: AdapterFiles, info: BaseFacts, opened: boolean): string {
   const heldOut = adapter.loss === null ? "no held-out loss" : `held-out loss ${loss(adapter.loss)} nats per token`;
   // The files of an adapter do not say at which step it was kept.
   const origin = opened ? "an adapter that was opened from its files" : `step ${adapter.step}, ${heldOut}`;

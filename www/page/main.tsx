@@ -12,12 +12,14 @@ import { keepComparing } from "./compare";
 import { watchDrops } from "./drops";
 import { start } from "./engine";
 import { keepEstimating } from "./estimate";
+import { lookForKept } from "./kept";
+import { keepWhenLeaving } from "./leaving";
 import { wheneverAlone } from "./lock";
 import { lock, locked } from "./privacy";
-import { explainLoss } from "./run";
+import { explainLoss, keepRunning } from "./run";
 import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { adapter, changing, downloaded, model, run, text, training } from "./state";
+import { changing, model, text } from "./state";
 import { forgive, troubles } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
 import { keepReporting } from "./unforeseen";
@@ -37,7 +39,11 @@ keepEstimating();
 keepComparing();
 keepAwake();
 watchDrops();
-wheneverAlone(lookForUnfinished);
+keepWhenLeaving();
+wheneverAlone(async () => {
+  await lookForKept();
+  await lookForUnfinished();
+});
 
 start(explainLoss);
 fetchSamples();
@@ -54,15 +60,13 @@ window.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.isComposing && !handlesEnter(event.target)) {
     document.querySelector<HTMLButtonElement>("button.primary:enabled")?.click();
   }
-  if (event.key === "Escape" && !event.defaultPrevented) changing.value = null;
+  if (event.key === "Escape" && !event.defaultPrevented) {
+    changing.value = null;
+    keepRunning();
+  }
 });
 
 /** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
   return target instanceof Element && target.closest("button, a, summary, textarea, select") !== null;
 }
-
-window.addEventListener("beforeunload", (event) => {
-  const safe = run.value?.paused && run.value.savedStep === run.value.step;
-  if (!safe && (training.value || (adapter.value && !downloaded.value))) event.preventDefault();
-});

@@ -10,6 +10,8 @@ type Done = Extract<Event, { type: "done" }>;
 export interface Run {
   state: "starting" | "training" | "ended";
   paused: boolean;
+  /** The end that the visitor has asked for. */
+  ending: { keep: boolean } | null;
   /** Null while it runs, and still null after an error ended it. */
   outcome: Done | null;
   phase: { phase: string; done: number; total: number } | null;
@@ -47,6 +49,7 @@ export function begin(total: number, ms = 0): Run {
   const live: Run = {
     state: "starting",
     paused: false,
+    ending: null,
     outcome: null,
     phase: null,
     total,
@@ -84,8 +87,13 @@ export function addEvent(live: Run, event: Event) {
 }
 
 export function hold(live: Run) {
-  if (live.since !== null) live.ms += performance.now() - live.since;
+  live.ms = ranFor(live);
   live.since = null;
+}
+
+/** How long it has run by now, in milliseconds. */
+export function ranFor({ ms, since }: Run): number {
+  return ms + (since === null ? 0 : performance.now() - since);
 }
 
 export function end(live: Run) {

@@ -1,13 +1,16 @@
-/** What can be done with a run: train, continue from a stored state, pause, resume, stop. */
+/** What can be done with a run: train, continue from a stored state, pause, resume, stop, cancel, save. */
 
+import { signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
+import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
 import type { AdapterFiles, Settings } from "../api/types";
 import { isLost, session } from "./engine";
 import { complainWhereItHelps } from "./estimate";
+import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
-import { addEvent, begin, end, hold, type Run, redraw } from "./progress";
+import { addEvent, begin, end, hold, type Run, ranFor, redraw } from "./progress";
 import { adopt, settings } from "./settings";
 import {
   accepted,
@@ -24,6 +27,11 @@ import {
 import { show } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
+
+/** Cancelling a run that took longer asks first. */
+const WORTH_ASKING_MS = 60_000;
+/** The visitor has pressed Cancel, and is asked whether a long run shall go. */
+export const asksToCancel = signal(false);
 
 let live: Run | undefined;
 /** A click has asked for the lock, which another click must not ask for again. */
@@ -69,8 +77,26 @@ export async function resume() {
   redraw(live);
 }
 
-export async function stop(keepIt: boolean) {
-  (await session())?.stop(keepIt);
+/** Ends the run; with `keep`, its best adapter stays. */
+export async function stop(keep: boolean) {
+  asksToCancel.value = false;
+  if (live) live.ending = { keep };
+  (await session())?.stop(keep);
+}
+
+/** Ends the run and keeps nothing of it; asks first if much would go. */
+export function cancel() {
+  if (live && ranFor(live) > WORTH_ASKING_MS) asksToCancel.value = true;
+  else return stop(false);
+}
+
+export function keepRunning() {
+  asksToCancel.value = false;
+}
+
+/** Has the state of the run saved after the step under way. */
+export async function saveSoon() {
+  if (training.peek()) (await session())?.save();
 }
 
 /** The worker died or the graphics card was lost. Only the steps since the kept adapter was made are gone. */
@@ -105,29 +131,37 @@ function startingFrom(wanted: Settings | null): Settings | null {
 
 async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
   live = fresh;
+  fresh.savedStep = saved?.step ?? 0;
   forgive("train");
-  const before = { adapter: adapter.value, openedFrom: openedFrom.value };
+  const before = { adapter: adapter.value, openedFrom: openedFrom.value, downloaded: downloaded.value };
   const init = startFrom.value;
+  let stored: KeptAdapter | undefined;
   try {
     const dataset = await show(taken, wanted);
     // What the settings are by default depends on the text.
     if (saved) adopt(wanted);
-    await engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
+    const running = engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
       ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
       record: saved ?? record(wanted, taken),
-      onSaved: (step) => {
-        fresh.savedStep = step;
-        redraw(fresh);
-      },
+      onSaved: (step) => noteSaved(fresh, step),
       onUnsaved: ({ message }) => warnUnsaved(fresh, message),
+      onKept: (kept) => {
+        stored = kept;
+      },
+      onUnkept: ({ message }) => warnUnkept(fresh, message),
     });
+    // What was asked for before the engine knew of the run would be lost on it.
+    if (fresh.ending) engine.stop(fresh.ending.keep);
+    await running;
     fresh.stats = await engine.stats();
     if (fresh.outcome?.reason === "cancelled") {
       adapter.value = before.adapter;
       openedFrom.value = before.openedFrom;
+      downloaded.value = before.downloaded;
     } else {
-      if (fresh.step > 0) keep(await engine.adapter());
+      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
+      if (stored) holdAdapter(stored);
       startFrom.value = null;
     }
   } catch (error) {
@@ -135,6 +169,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     if (!isLost(error as LoraError)) await giveBack(engine);
   }
   await lookForUnfinished();
+  asksToCancel.value = false;
   end(fresh);
 }
 
@@ -149,10 +184,24 @@ function record(wanted: Settings, { name, prompt, documents }: Text): RunRecord 
   };
 }
 
+function noteSaved(live: Run, step: number) {
+  live.savedStep = step;
+  setWarning(live, null);
+}
+
 function warnUnsaved(live: Run, reason: string) {
-  if (live.warnings.some(({ code }) => code === "storage")) return;
-  const message = `this run could not be saved (${reason}); it goes on, but if you close the tab it is lost`;
-  live.warnings.push({ code: "storage", message });
+  const since = live.savedStep > 0 ? `what it learns after step ${live.savedStep}` : "it";
+  setWarning(live, `this run could not be saved (${reason}); it goes on, but if you close the tab, ${since} is lost`);
+}
+
+function warnUnkept(live: Run, reason: string) {
+  setWarning(live, `your adapter could not be kept in this browser (${reason}); it is lost when you close the tab`);
+}
+
+/** The one warning about the browser's storage; null: there is nothing to warn of any more. */
+function setWarning(live: Run, message: string | null) {
+  const others = live.warnings.filter(({ code }) => code !== "storage");
+  live.warnings = message === null ? others : [...others, { code: "storage", message }];
   redraw(live);
 }
 

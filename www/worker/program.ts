@@ -30,7 +30,7 @@ export interface TrainOptions {
   init?: AdapterInput;
   /** The run state to continue from: its settings are used, and its events are repeated first. */
   resume?: Uint8Array;
-  /** Gets the run state every half minute, at a stop and at a pause. */
+  /** Gets the run state: often, at a stop, at a pause and after `save`. */
   onRunState?: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
@@ -53,6 +53,7 @@ export interface Engine {
   ): Promise<void>;
   stop(keep: boolean): void;
   pause(paused: boolean): void;
+  save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;

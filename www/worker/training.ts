@@ -1,9 +1,10 @@
-/** A run in the worker: its events go to the page, its states to the browser's storage. */
+/** A run in the worker: its events go to the page, its states and in the end its adapter to the browser's storage. */
 
 import { plainError } from "../api/errors";
+import { type KeptAdapter, writeKept } from "../api/kept_store";
 import type { Note, Training } from "../api/protocol";
 import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
-import type { Event } from "../api/types";
+import type { AdapterFiles, Event } from "../api/types";
 import type { Dataset, Engine } from "./program";
 
 /** `begun` is called at the first event: from then on the engine listens to wishes. */
@@ -16,6 +17,7 @@ export async function train(
 ) {
   const saving = record && new Saving(record, tell);
   let last: Event | undefined;
+  let best: AdapterFiles | undefined;
   const running = engine.train(
     dataset,
     settings,
@@ -25,7 +27,10 @@ export async function train(
       saving?.watch(event);
       tell({ type: "event", event });
     },
-    (adapter) => tell({ type: "adapter", adapter }),
+    (adapter) => {
+      best = adapter;
+      tell({ type: "adapter", adapter });
+    },
     {
       ...(init ? { init } : {}),
       ...(resume ? { resume } : {}),
@@ -34,16 +39,38 @@ export async function train(
   );
   // Once the page hears of the end, it may read what was saved.
   await running.finally(() => saving?.written);
-  // A run that was stopped can continue; one that is over leaves nothing behind.
-  if (record && last?.type === "done" && last.reason !== "stopped") await forgetRun();
+  if (!record || last?.type !== "done") return;
+  // A run that was stopped can continue; of one that is over, only the adapter stays.
+  const isOver = last.reason !== "stopped";
+  if (best && last.reason !== "cancelled") {
+    const { name, sha256, parameters, chatTemplate } = engine.info();
+    const model = { name, sha256, parameters, chatTemplate };
+    await keep({ text: record.text.name, model, keptAt: Date.now(), adapter: best }, isOver, tell);
+  }
+  if (isOver) await forgetRun();
 }
 
-/** Writes one run state after the other. */
+/** On a full disk, the states of a run that is over make room for its adapter. */
+async function keep(kept: KeptAdapter, isOver: boolean, tell: (note: Note) => void) {
+  try {
+    await writeKept(kept).catch(async (error) => {
+      if (!isOver) throw error;
+      await forgetRun();
+      await writeKept(kept);
+    });
+    tell({ type: "kept", kept });
+  } catch (error) {
+    tell({ type: "unkept", error: plainError(error) });
+  }
+}
+
+/** Writes one run state after the other; of those that come while one is being written, only the last. */
 class Saving {
   written: Promise<void> = Promise.resolve();
   #step = 0;
   #startedAt = performance.now();
   #pausedAt = 0;
+  #next: { now: RunRecord; step: number; state: Uint8Array<ArrayBuffer> } | undefined;
 
   constructor(
     readonly record: RunRecord,
@@ -62,11 +89,20 @@ class Saving {
   }
 
   write(state: Uint8Array<ArrayBuffer>) {
-    const step = this.#step;
     const now = { ...this.record, ms: this.record.ms + performance.now() - this.#startedAt };
-    this.written = this.written
-      .then(() => writeRun(now, step, state))
-      .then(() => this.tell({ type: "saved", step }))
-      .catch((error) => this.tell({ type: "unsaved", error: plainError(error) }));
+    this.#next = { now, step: this.#step, state };
+    this.written = this.written.then(() => this.#writeNext());
+  }
+
+  async #writeNext() {
+    if (!this.#next) return;
+    const { now, step, state } = this.#next;
+    this.#next = undefined;
+    try {
+      await writeRun(now, step, state);
+      this.tell({ type: "saved", step });
+    } catch (error) {
+      this.tell({ type: "unsaved", error: plainError(error) });
+    }
   }
 }

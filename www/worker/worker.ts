@@ -19,6 +19,11 @@ const quick = new Set<Call>(["adapterSize", "modelSize", "dataset", "columnNames
 let queued: { wish?: Wish } | undefined;
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+  // Of a run that has not begun, there is nothing to save.
+  if (data.call === "save") {
+    if (!queued) engine?.save();
+    return;
+  }
   if (data.call === "stop" || data.call === "pause") {
     if (queued) queued.wish = data;
     else grant(data);

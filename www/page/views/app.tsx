@@ -1,10 +1,12 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
 import { unnamed } from "../columns";
+import { offerIsNext } from "../kept";
 import { type Theme, theme } from "../settings";
 import { model, spoken, text } from "../state";
 import { Banner } from "./banner";
 import { KeepCard } from "./keep";
+import { KeptOffer } from "./kept";
 import { ModelCard } from "./model";
 import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
@@ -27,7 +29,8 @@ export function App() {
         </p>
         <Strip />
         <Banner place="page" />
-        {!text.value && <Offer primary={!unnamed.value} />}
+        <KeptOffer primary={offerIsNext.value && !text.value && !unnamed.value} />
+        {!text.value && <Offer primary={!unnamed.value && !offerIsNext.value} />}
         <TextCard />
         <ModelCard />
         <TrainCard />

@@ -1,6 +1,6 @@
 /** Card 4: the base beside the tuned model, and the file to take home. */
 
-import { adapterZip, LEAK, python } from "../adapter_zip";
+import { LEAK, python } from "../adapter_zip";
 import {
   after,
   askAsMessage,
@@ -16,9 +16,9 @@ import {
   strength,
   typed,
 } from "../compare";
+import { downloadAdapter, downloadIsNext, isStored, shownBase } from "../kept";
 import { continueFrom, openAdapter } from "../opened";
-import { save } from "../save";
-import { adapter, downloaded, model, openedFrom, startFrom, training } from "../state";
+import { adapter, downloaded, model, openedFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
 import { Asked } from "./asked";
 import { CardFrame } from "./card";
@@ -50,6 +50,9 @@ export function KeepCard() {
       </div>
       <Strength />
       <Download />
+      {!downloaded.value && !isStored.value && (
+        <p class="note">It is only in this tab: download it before you close the tab.</p>
+      )}
       <div class="buttons">
         <button type="button" onClick={continueFrom}>
           Continue from this adapter
@@ -171,17 +174,16 @@ function Download() {
     <div class="download">
       <button
         type="button"
-        class={openedFrom.value || startFrom.value ? "" : "primary"}
-        onClick={() => {
-          if (model.value.state !== "ready") return;
-          save("tabtune-adapter.zip", adapterZip(kept, model.value.info, openedFrom.value !== null));
-          downloaded.value = true;
-        }}
+        class={downloadIsNext.value ? "primary" : ""}
+        disabled={!shownBase.value}
+        onClick={downloadAdapter}
       >
         Download adapter, {bytes(kept.weights.length)}
       </button>
       <p class="quiet">
-        {parameters(kept.parameters)} parameters, {origin}. {LEAK}
+        {parameters(kept.parameters)} parameters, {origin}.{" "}
+        {isStored.value && "This browser keeps it until you download it, even if you close the tab. "}
+        {LEAK}
       </p>
     </div>
   );

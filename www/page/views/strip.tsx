@@ -29,8 +29,14 @@ function Promised() {
         <p>After that you can go offline: everything keeps working, training and downloading included.</p>
         <p>
           During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
-          browser's private storage for this page, so that nothing is lost if the tab is closed. They are deleted when
-          the run is finished or cancelled; after a stop they stay until you continue or press <em>Forget it</em>.
+          browser's private storage for this page: after the first test on held-out rows, then every half minute or more
+          often, and whenever you look at another tab. A tab that is closed loses only what was learnt since. They are
+          deleted when the run is finished or cancelled; after a stop they stay until you continue or press{" "}
+          <em>Forget it</em>.
+        </p>
+        <p>
+          The adapter of a run that is over is kept there too, until you download it, press <em>Forget it</em>, or
+          finish another run. Private windows and clearing the data of this page delete all of it.
         </p>
       </Fold>
     </div>

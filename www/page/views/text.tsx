@@ -1,9 +1,11 @@
 /** Card 1: choose a text, and see what the model will read of it. */
 
+import { computed } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { aside, bringFiles } from "../bring";
 import { unnamed } from "../columns";
 import { dropHint } from "../drops";
+import { downloadIsNext, offerIsNext } from "../kept";
 import { type Sample, samples } from "../samples";
 import { cards, openedFrom, text, training } from "../state";
 import { accept, pasted, reading, take, takePasted, unread } from "../text";
@@ -26,6 +28,12 @@ const TEXTS = ".txt,.md,.markdown,.text,.rst,.log,.srt,.jsonl,.ndjson,.jl,.json,
 /** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
 const LONG_PASTE = 20_000;
 
+/** Choosing a file is what comes next: there is no text, and nothing of an earlier visit is waiting. */
+const isNext = computed(() => {
+  const before = text.value || unnamed.value || unread.value;
+  return !(before || offer.value || offerIsNext.value || downloadIsNext.value);
+});
+
 export function TextCard() {
   return (
     <CardFrame card="text" number={1} title="Your text" waiting="" done={<DoneLine />} always={<Always />}>
@@ -37,7 +45,7 @@ export function TextCard() {
       <Samples />
       <div class="own">
         <FileButton
-          class={text.value || offer.value || unnamed.value || unread.value ? "" : "primary"}
+          class={isNext.value ? "primary" : ""}
           accept={`${TEXTS},.html,.htm,.zip,.safetensors,text/plain`}
           onFiles={bringFiles}
         >

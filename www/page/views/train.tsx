@@ -4,7 +4,7 @@ import { estimate } from "../estimate";
 import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
-import { pause, resume, stop, train } from "../run";
+import { train } from "../run";
 import { settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { reading } from "../text";
@@ -12,7 +12,9 @@ import { count, counted, duration, exactDuration, loss, percent } from "../words
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
+import { Replaces } from "./kept";
 import { Notices } from "./notices";
+import { Cancelled, RunButtons } from "./run_buttons";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
 import "./train.css";
@@ -30,11 +32,13 @@ export function TrainCard() {
       change="Show"
       always={text.value && <Offer />}
     >
-      {now && <Progress {...now} />}
+      {now && (isCancelled(now) ? <Cancelled /> : <Progress {...now} />)}
       {!training.value && <Start again={now !== null} />}
     </CardFrame>
   );
 }
+
+const isCancelled = ({ state, outcome }: Run) => state === "ended" && outcome?.reason === "cancelled";
 
 function DoneLine() {
   const now = run.value;
@@ -60,6 +64,7 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
+      <Replaces />
       <OtherTab />
       <div class="buttons">
         <button
@@ -137,25 +142,7 @@ function Progress(now: Run) {
         </progress>
       )}
       <Numbers {...now} />
-      {running && (
-        <div class="buttons">
-          {now.paused ? (
-            <button type="button" class="primary" onClick={resume}>
-              Resume
-            </button>
-          ) : (
-            <button type="button" onClick={pause}>
-              Pause
-            </button>
-          )}
-          <button type="button" onClick={() => stop(true)}>
-            Stop and keep
-          </button>
-          <button type="button" class="plain" onClick={() => stop(false)}>
-            Cancel
-          </button>
-        </div>
-      )}
+      {running && <RunButtons run={now} />}
       {now.outcome?.reason === "early_stop" && (
         <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}

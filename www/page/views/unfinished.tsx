@@ -33,7 +33,14 @@ export function Offer({ primary = false }: { primary?: boolean }) {
         >
           Continue where you left off ({where})
         </button>
-        <button type="button" class="plain" onClick={forget}>
+        <button
+          type="button"
+          class="plain"
+          onClick={() => {
+            document.getElementById(primary ? "text-title" : "train-title")?.focus();
+            forget();
+          }}
+        >
           Forget it
         </button>
       </div>

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tabtune::error::Result;
-use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, Settings, Start, Wish};
+use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, SaveWhen, Settings, Start, Wish};
 use tabtune::text::dataset::Dataset;
 
 pub use flags::TrainArgs;
@@ -53,7 +53,7 @@ async fn run(
     let hooks = Hooks {
         emit: &mut |event| outputs.event(&event),
         keep: &mut |kept| outputs.keep(kept),
-        save: Some(SaveHook { every_ms, save: &mut |bytes| outputs.save(&bytes) }),
+        save: Some(SaveHook { when: SaveWhen::EveryMs(every_ms), save: &mut |bytes| outputs.save(&bytes) }),
     };
     run::train(base, data, settings, start, &control, &clock, hooks).await
 }

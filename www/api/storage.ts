@@ -1,0 +1,80 @@
+/** Sealed files in folders of the browser's private storage (OPFS). Only a worker can write; reading works anywhere. */
+
+import { LoraError } from "./errors";
+import { seal, unseal } from "./sealed";
+import { bytesOf } from "./weights";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Undefined if there is no such folder, or no storage. */
+export async function openFolder(name: string): Promise<FileSystemDirectoryHandle | undefined> {
+  const root = await storage();
+  return root?.getDirectoryHandle(name).catch(ignoreMissing);
+}
+
+/** Throws if there is no storage. */
+export async function makeFolder(name: string): Promise<FileSystemDirectoryHandle> {
+  const root = await storage();
+  if (!root) throw unkept("this browser keeps no files for this page");
+  return root.getDirectoryHandle(name, { create: true });
+}
+
+export async function deleteFolder(name: string) {
+  const root = await storage();
+  await root?.removeEntry(name, { recursive: true }).catch(ignoreMissing);
+}
+
+export async function deleteFile(folder: FileSystemDirectoryHandle, name: string) {
+  await folder.removeEntry(name).catch(ignoreMissing);
+}
+
+/** Null if there is no such file, or not all of it. */
+export async function readSealed<Header>(folder: FileSystemDirectoryHandle, name: string) {
+  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
+  return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
+}
+
+/** Throws unless every byte reached the disk: past the quota, Chromium writes fewer bytes without an error. */
+export async function writeSealed(folder: FileSystemDirectoryHandle, name: string, header: object, parts: Bytes[]) {
+  const bytes = await seal(header, parts);
+  const file = (await folder.getFileHandle(name, { create: true })) as Writable;
+  const access = await file.createSyncAccessHandle();
+  try {
+    access.truncate(0);
+    const written = access.write(bytes, { at: 0 });
+    access.flush();
+    if (written === bytes.length && access.getSize() === bytes.length) return;
+    access.truncate(0);
+    throw unkept("the browser's storage is full");
+  } finally {
+    access.close();
+  }
+}
+
+function unkept(reason: string): LoraError {
+  return new LoraError(
+    "storage",
+    reason,
+    "Free some space on the disk, and leave this tab open until the run is over.",
+  );
+}
+
+/** Undefined in private windows of some browsers, which have no storage. */
+function storage(): Promise<FileSystemDirectoryHandle | undefined> {
+  return navigator.storage?.getDirectory?.().catch(() => undefined) ?? Promise.resolve(undefined);
+}
+
+function ignoreMissing(error: DOMException): undefined {
+  if (error.name !== "NotFoundError") throw error;
+}
+
+/** TypeScript knows these only in its worker library, which excludes the page's. */
+interface Writable extends FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<{
+    truncate(size: number): void;
+    write(bytes: Uint8Array, options: { at: number }): number;
+    flush(): void;
+    getSize(): number;
+    close(): void;
+  }>;
+}
