@@ -164,7 +164,7 @@ impl Engine {
         Dataset::new(&self.0, &documents, &from_js("settings", settings)?)
     }
 
-    /// Times two steps, which are then forgotten.
+    /// What the parts of a run take, measured in a short one, which is then forgotten.
     pub fn probe(&self, data: &Dataset, settings: JsValue) -> Promise {
         let (parts, data) = (self.0.clone(), data.clone());
         promise(async move { parts.probe(&data, settings).await })

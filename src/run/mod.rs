@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod control;
+pub mod cost;
 pub mod evaluate;
 pub mod event;
 pub mod hooks;
@@ -27,6 +28,7 @@ mod training;
 
 pub use base::{Base, BaseFiles};
 pub use control::{Clock, Control, Wish};
+pub use cost::Cost;
 pub use evaluate::{Measured, evaluate, evaluator};
 pub use event::{DoneReason, Event, Phase};
 pub use hooks::Hooks;

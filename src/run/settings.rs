@@ -123,13 +123,26 @@ impl Settings {
 
     /// Whether an evaluation follows a step.
     pub(super) fn evaluates_after(&self, step: u32) -> bool {
-        let every = if self.eval_every > 0 { self.eval_every } else { self.steps.div_ceil(10) };
-        step.is_multiple_of(every) || step == self.steps
+        step.is_multiple_of(self.evaluation_interval()) || step == self.steps
+    }
+
+    fn evaluation_interval(&self) -> u32 {
+        if self.eval_every > 0 { self.eval_every } else { self.steps.div_ceil(10) }
+    }
+
+    /// How many evaluations follow `first` and the steps after it. The base is evaluated after step 0, so to say.
+    pub(super) fn evaluations_from(&self, first: u32) -> u32 {
+        u32::from(first == 0) + times(self.evaluation_interval(), first.max(1), self.steps)
     }
 
     /// Whether a sample follows a step.
     pub(super) fn samples_after(&self, step: u32) -> bool {
         self.sample_every > 0 && (step.is_multiple_of(self.sample_every) || step == self.steps)
+    }
+
+    /// How many samples follow `first` and the steps after it.
+    pub(super) fn samples_from(&self, first: u32) -> u32 {
+        if self.sample_every > 0 { times(self.sample_every, first.max(1), self.steps) } else { 0 }
     }
 
     /// Errors: `DataFormat` if no row has a label, `Setting` if the rows have another length than `seq_len`.
@@ -199,4 +212,9 @@ impl Settings {
             Method::Full => Ok(AdapterSpec::default()),
         }
     }
+}
+
+/// How many of the steps `first..=last` are multiples of `every` or the last.
+fn times(every: u32, first: u32, last: u32) -> u32 {
+    last.div_ceil(every) - (first - 1) / every
 }

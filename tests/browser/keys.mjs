@@ -79,7 +79,14 @@ export const previewRow = { tokens: true };
 export const previewToken = { text: true, tokens: true, trained: true };
 
 /** @type {Keys<api.Probe>} */
-export const probe = { msPerStep: true, tokensPerSecond: true, etaMs: true };
+export const probe = {
+  msPerStep: true,
+  msPerEvaluation: true,
+  msPerKeep: true,
+  msPerSample: true,
+  tokensPerSecond: true,
+  etaMs: true,
+};
 
 /** @type {Keys<api.AdapterFiles>} */
 export const adapterFiles = {

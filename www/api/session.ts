@@ -67,7 +67,7 @@ export class Session {
     return this.#call("release", id);
   }
 
-  /** Times two steps, which are then forgotten. */
+  /** What the parts of a run take, measured in a short one, which is then forgotten. */
   probe({ id }: Dataset, settings: Settings) {
     return this.#call("probe", { dataset: id, settings });
   }

@@ -105,9 +105,16 @@ export interface Dataset extends DatasetSummary {
   id: number;
 }
 
+/** What a run will take. */
 export interface Probe {
   msPerStep: number;
+  /** Of all held-out rows. */
+  msPerEvaluation: number;
+  /** To read an adapter back, export it and check it. */
+  msPerKeep: number;
+  msPerSample: number;
   tokensPerSecond: number;
+  /** Of the whole run. */
   etaMs: number;
 }
 

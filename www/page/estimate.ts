@@ -1,4 +1,4 @@
-/** How long a run would take: two real steps are timed when there is a text, and again whenever a setting changes. */
+/** How long a run would take: a short one is timed when there is a text, and again whenever a setting changes. */
 
 import { effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
