@@ -22,15 +22,19 @@ use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::model::{Config, Logits, Storage, Transformer};
+use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
 use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
-/// How many parameters a model has that is described by this config.json. Nothing of the model is loaded.
+/// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }`, only the header is read: what does
+/// not fit config.json or is cut short is refused.
 #[wasm_bindgen(js_name = modelSize)]
-pub fn model_size(config: &[u8]) -> Js<f64> {
-    Ok(parameters(&Config::parse(config).map_err(js_error)?))
+pub async fn model_size(config: Vec<u8>, weights: JsValue) -> Js<f64> {
+    let config = Config::parse(&config).map_err(js_error)?;
+    let size = parameters(&config);
+    Checkpoint::open(config, &source("model.safetensors", &weights)?).await.map_err(js_error)?;
+    Ok(size)
 }
 
 /// The names of the columns of a table, or the keys of the first record; none for running text.

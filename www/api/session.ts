@@ -107,9 +107,9 @@ export class Session {
     return this.#call("adapterSize", { rank, targets });
   }
 
-  /** How many parameters a model has that is described by this config.json. Nothing of it is loaded. */
-  modelSize(config: Blob) {
-    return this.#call("modelSize", config);
+  /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
+  modelSize({ config, weights }: Pick<ModelFiles, "config" | "weights">) {
+    return this.#call("modelSize", { config, weights });
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

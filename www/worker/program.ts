@@ -64,7 +64,7 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(config: Uint8Array): number;
+  modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
 }

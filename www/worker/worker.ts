@@ -79,7 +79,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "modelSize":
-      return program.modelSize(await bytesOf(request.input));
+      return program.modelSize(await bytesOf(request.input.config), blobSource(request.input.weights));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
