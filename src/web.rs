@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Phase, Settings, Wish};
+use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Limits, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
 /// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }`, only the header is read: what does
@@ -152,6 +152,11 @@ impl Engine {
     pub fn defaults(&self) -> JsValue {
         let model = &self.0.base.model;
         to_js(&Settings::defaults(&model.config, model.device.software))
+    }
+
+    /// What the settings may be for this model.
+    pub fn limits(&self) -> JsValue {
+        to_js(&Limits::of(&self.0.base.model.config))
     }
 
     /// How many parameters an adapter of this rank has on these targets of the model.

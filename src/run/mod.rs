@@ -12,6 +12,7 @@ pub mod event;
 pub mod hooks;
 mod keeper;
 pub mod learner;
+pub mod limits;
 pub mod losses;
 pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]
@@ -34,6 +35,7 @@ pub use event::{DoneReason, Event, Phase};
 pub use hooks::Hooks;
 pub use keeper::Kept;
 pub use learner::{Files, Method};
+pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::memory;
 #[cfg(not(target_arch = "wasm32"))]

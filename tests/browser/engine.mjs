@@ -186,6 +186,7 @@ async function useEverything(text) {
     events,
     warnings: warnings.map(keys),
     settings: keys(engine.defaults()),
+    limits: keys(engine.limits()),
     modelInfo: keys(engine.info()),
     device: keys(engine.info().device),
     datasetSummary: keys(summary),

@@ -35,6 +35,27 @@ export const settings = {
   maxTokens: true,
 };
 
+/** @type {Keys<api.Limits>} */
+export const limits = {
+  seqLen: true,
+  batch: true,
+  accumulate: true,
+  alpha: true,
+  lr: true,
+  warmup: true,
+  steps: true,
+  clip: true,
+  weightDecay: true,
+  dropout: true,
+  holdout: true,
+  evalEvery: true,
+  patience: true,
+  sampleEvery: true,
+  maxTokens: true,
+  seed: true,
+  ranks: true,
+};
+
 /** @type {Keys<api.ModelInfo>} */
 export const modelInfo = {
   name: true,

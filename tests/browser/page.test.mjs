@@ -23,6 +23,7 @@ const files = [
   "chat",
   "unmeasured",
   "bad_input",
+  "settings",
   "estimate",
   "keyboard",
   "no_webgpu",

@@ -5,7 +5,6 @@ import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
 import type { AdapterFiles, Settings } from "../api/types";
 import { isLost, session } from "./engine";
-import { complainWhereItHelps } from "./estimate";
 import { alone } from "./lock";
 import { addEvent, begin, end, hold, type Run, redraw } from "./progress";
 import { adopt, settings } from "./settings";
@@ -24,6 +23,7 @@ import {
 import { show } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
+import { complainWhereItHelps } from "./where_it_helps";
 
 let live: Run | undefined;
 /** A click has asked for the lock, which another click must not ask for again. */

@@ -9,6 +9,7 @@ import { session } from "./engine";
 import { settings } from "./settings";
 import { accepted, changing, run, type Text, text, training } from "./state";
 import { complain, forgive } from "./trouble";
+import { complainWhereItHelps } from "./where_it_helps";
 import { bytes, thin } from "./words";
 
 const LIMIT = 8_000_000;
@@ -41,6 +42,7 @@ export async function take(name: string, sources: TextDocument[], prompt?: strin
 
 /** Where it would help to say which columns hold the text, the visitor is asked, and the error leads there. */
 async function refuse(error: LoraError, taken: Pick<Text, "name" | "documents"> = { name: "", documents: [] }) {
+  if (error.setting) return complainWhereItHelps(error);
   await noteUnnamed(taken.name, taken.documents, error);
   const { code, message } = error;
   const hint = unnamed.value ? "Say below where the text is, or rename the columns in the file." : error.hint;

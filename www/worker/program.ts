@@ -8,6 +8,7 @@ import type {
   Event,
   Generated,
   GenerateOptions,
+  Limits,
   ModelInfo,
   Probe,
   Settings,
@@ -42,6 +43,7 @@ export interface Dataset {
 export interface Engine {
   info(): ModelInfo;
   defaults(): Settings;
+  limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
   train(

@@ -5,7 +5,7 @@ import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
-import { settings } from "../settings";
+import { refusals, settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { count, counted, duration, exactDuration, loss, percent } from "../words";
 import { CardFrame } from "./card";
@@ -14,6 +14,7 @@ import { Inside } from "./inside";
 import { Notices } from "./notices";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
+import { Unusable } from "./unusable";
 import "./train.css";
 
 export function TrainCard() {
@@ -48,6 +49,8 @@ function DoneLine() {
 function Start({ again }: { again: boolean }) {
   const measured = estimate.value;
   const time = measured && measured !== "measuring" ? `, about ${duration(measured.etaMs)}` : "";
+  const unusable = Object.keys(refusals.value).length > 0;
+  const primary = !adapter.value || startFrom.value !== null;
   const verb = startFrom.value ? "Continue from this adapter" : again ? "Train again" : "Train";
   return (
     <>
@@ -60,11 +63,12 @@ function Start({ again }: { again: boolean }) {
       )}
       <SoftwareNote />
       <OtherTab />
+      <Unusable primary={primary} />
       <div class="buttons">
         <button
           type="button"
-          class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={otherTabTrains.value || changingModel.value}
+          class={primary && !unusable ? "primary" : ""}
+          disabled={unusable || otherTabTrains.value || changingModel.value}
           onClick={() => {
             changing.value = null;
             train();
