@@ -22,15 +22,19 @@ use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::model::{Config, Logits, Storage, Transformer};
+use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Phase, Settings, Wish};
+use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Limits, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
-/// How many parameters a model has that is described by this config.json. Nothing of the model is loaded.
+/// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }`, only the header is read: what does
+/// not fit config.json or is cut short is refused.
 #[wasm_bindgen(js_name = modelSize)]
-pub fn model_size(config: &[u8]) -> Js<f64> {
-    Ok(parameters(&Config::parse(config).map_err(js_error)?))
+pub async fn model_size(config: Vec<u8>, weights: JsValue) -> Js<f64> {
+    let config = Config::parse(&config).map_err(js_error)?;
+    let size = parameters(&config);
+    Checkpoint::open(config, &source("model.safetensors", &weights)?).await.map_err(js_error)?;
+    Ok(size)
 }
 
 /// The names of the columns of a table, or the keys of the first record; none for running text.
@@ -150,6 +154,11 @@ impl Engine {
         to_js(&Settings::defaults(&model.config, model.device.software))
     }
 
+    /// What the settings may be for this model.
+    pub fn limits(&self) -> JsValue {
+        to_js(&Limits::of(&self.0.base.model.config))
+    }
+
     /// How many parameters an adapter of this rank has on these targets of the model.
     #[wasm_bindgen(js_name = adapterSize)]
     pub fn adapter_size(&self, rank: usize, targets: &str) -> Js<f64> {
@@ -164,7 +173,7 @@ impl Engine {
         Dataset::new(&self.0, &documents, &from_js("settings", settings)?)
     }
 
-    /// Times two steps, which are then forgotten.
+    /// What the parts of a run take, measured in a short one, which is then forgotten.
     pub fn probe(&self, data: &Dataset, settings: JsValue) -> Promise {
         let (parts, data) = (self.0.clone(), data.clone());
         promise(async move { parts.probe(&data, settings).await })

@@ -6,15 +6,22 @@ use crate::model::{Config, Target};
 /// The largest rank of an adapter, in files and in settings.
 pub const MOST_RANK: usize = 256;
 
+pub const LEAST_ALPHA: f64 = 1e-30;
 /// 64 bits hold it as a whole number.
-pub(super) const MOST_ALPHA: f64 = 1e18;
+pub const MOST_ALPHA: f64 = 1e18;
 /// The alphas that there may be, in words.
 pub(super) const ALPHAS: &str = "a number from 1e-30 to 1e18";
 
 /// Within this range alpha / rank is a normal number in f32, in which kernels compute, and a whole number is written as
 /// one: other programs that read the files expect that.
 pub(super) fn is_alpha(alpha: f64) -> bool {
-    (1e-30..=MOST_ALPHA).contains(&alpha)
+    (LEAST_ALPHA..=MOST_ALPHA).contains(&alpha)
+}
+
+/// The largest rank on these linears: no matrix of a model has a larger one than its smaller side.
+pub fn most_rank(config: &Config, targets: &[Target]) -> usize {
+    let sides = targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols));
+    sides.min().unwrap_or(0).min(MOST_RANK)
 }
 
 /// One adapted linear. The scale of B A is alpha / rank; other conventions are converted to an alpha of this one.
@@ -54,13 +61,11 @@ impl AdapterSpec {
             Err(Error::Setting { name: name.to_string(), value, expected })
         };
         let targets = config.family.parse_targets(targets)?;
-        let most =
-            targets.iter().map(|target| target.shape(config)).map(|(rows, cols)| rows.min(cols)).min().unwrap_or(0);
-        if rank == 0 || rank > most.min(MOST_RANK) {
+        let most = most_rank(config, &targets);
+        if rank == 0 || rank > most {
             let why =
-                if most > MOST_RANK { "the most there is" } else { "the smaller side of the smallest adapted matrix" };
-            let expected = format!("a whole number from 1 to {}, {why}", most.min(MOST_RANK));
-            return setting("rank", rank.to_string(), expected);
+                if most == MOST_RANK { "the most there is" } else { "the smaller side of the smallest adapted matrix" };
+            return setting("rank", rank.to_string(), format!("a whole number from 1 to {most}, {why}"));
         }
         if !is_alpha(alpha) {
             return setting("alpha", alpha.to_string(), ALPHAS.to_string());

@@ -6,11 +6,13 @@
 
 pub mod base;
 pub mod control;
+pub mod cost;
 pub mod evaluate;
 pub mod event;
 pub mod hooks;
 mod keeper;
 pub mod learner;
+pub mod limits;
 pub mod losses;
 pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,11 +29,13 @@ mod training;
 
 pub use base::{Base, BaseFiles};
 pub use control::{Clock, Control, Wish};
+pub use cost::Cost;
 pub use evaluate::{Measured, evaluate, evaluator};
 pub use event::{DoneReason, Event, Phase};
 pub use hooks::Hooks;
 pub use keeper::Kept;
 pub use learner::{Files, Method};
+pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::memory;
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,9 +1,11 @@
-//! Which steps are in flight, and how fast they run.
+//! Which steps are in flight, and how fast the run is.
 
 use std::collections::VecDeque;
 
 use super::control::Clock;
+use super::cost::Cost;
 use super::event::Event;
+use super::settings::Settings;
 use crate::device::Ticket;
 use crate::error::Result;
 use crate::train::Trainer;
@@ -19,34 +21,34 @@ pub(super) struct Pending {
     pub lr: f64,
 }
 
-pub(super) struct Pace {
+pub(super) struct Pace<'a> {
     clock: Clock,
-    /// The number of steps of the run.
-    steps: u32,
+    settings: &'a Settings,
+    /// The number of held-out rows.
+    held_out: usize,
     /// Whether the device computes on the CPU, where steps wait for each other.
     software: bool,
     pending: VecDeque<Pending>,
-    /// A moving mean; 0 before the first result.
-    step_ms: f64,
+    pub cost: Cost,
     last_result_at: f64,
     /// The first step whose loss or gradient was not finite. That step and all later ones have changed nothing.
     pub broken: Option<u32>,
 }
 
-impl Pace {
-    pub fn new(clock: Clock, steps: u32, software: bool) -> Pace {
-        let pending = VecDeque::new();
-        Pace { clock, steps, software, pending, step_ms: 0.0, last_result_at: 0.0, broken: None }
+impl<'a> Pace<'a> {
+    pub fn new(clock: Clock, settings: &'a Settings, held_out: usize, software: bool) -> Pace<'a> {
+        let (pending, cost) = (VecDeque::new(), Cost::default());
+        Pace { clock, settings, held_out, software, pending, cost, last_result_at: 0.0, broken: None }
     }
 
     /// How many steps may be in flight while the next one is prepared.
     pub fn ahead(&self) -> usize {
-        if self.step_ms > LONG_STEP_MS || self.software { 1 } else { 2 }
+        if self.cost.step.0 > LONG_STEP_MS || self.software { 1 } else { 2 }
     }
 
     /// How many submissions a micro-batch is cut into, so that none of them blocks the device for long.
     pub fn pieces(&self) -> usize {
-        (self.step_ms / LONG_STEP_MS).ceil().max(1.0) as usize
+        (self.cost.step.0 / LONG_STEP_MS).ceil().max(1.0) as usize
     }
 
     pub fn push(&mut self, pending: Pending) {
@@ -66,7 +68,7 @@ impl Pace {
             let now = (self.clock)();
             let elapsed = (now - self.last_result_at).max(0.01);
             self.last_result_at = now;
-            self.step_ms = if self.step_ms == 0.0 { elapsed } else { 0.7 * self.step_ms + 0.3 * elapsed };
+            self.cost.step.add(elapsed);
             if !result.finite {
                 self.broken.get_or_insert(step);
                 continue;
@@ -77,8 +79,8 @@ impl Pace {
                 grad_norm: result.grad_norm,
                 lr,
                 tokens,
-                tokens_per_second: f64::from(tokens) / self.step_ms * 1000.0,
-                eta_ms: f64::from(self.steps - step) * self.step_ms,
+                tokens_per_second: f64::from(tokens) / self.cost.step.0 * 1000.0,
+                eta_ms: self.cost.left(self.settings, self.held_out, step),
             }));
         }
         Ok(None)

@@ -1,35 +1,43 @@
 //! Measures how fast a run will be before it starts.
 
 use super::base::Base;
-use super::control::Clock;
+use super::control::{Clock, Control};
+use super::cost::Cost;
+use super::hooks::Hooks;
 use super::settings::Settings;
-use crate::adapter::Adapter;
+use super::start::Start;
+use super::training::train;
 use crate::error::Result;
-use crate::plan::Progress;
-use crate::text::batches::MicroBatch;
 use crate::text::{Dataset, Row};
-use crate::train::{StepSettings, Trainer};
 
-/// Milliseconds per step, measured with two steps on real rows whose results are then discarded. The page shows it
-/// before a run.
-pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<f64> {
-    let spec = settings.check(&base.model.config)?;
+const STEPS: u32 = 3;
+/// The most tokens of the sample; a longer one is taken to be as slow per token.
+const TOKENS: usize = 8;
+
+/// What the parts of a run will take, measured in a short run on a few of the rows, whose results are discarded. It
+/// also compiles every kernel that the long one needs.
+pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<Cost> {
+    settings.check(&base.model.config)?;
     settings.check_rows(data)?;
-    let adapter = Adapter::new(&base.model.device, &base.model.config, spec)?;
-    adapter.write(&base.model.device, &adapter.initial(settings.seed));
-    let (model, params) = (adapter.attach(&base.model), adapter.params());
-    let draft = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
-    let mut trainer = draft.finish(&mut Progress::silent()).await?;
+    let short = Settings {
+        steps: STEPS,
+        eval_every: STEPS,
+        sample_every: settings.sample_every.min(1) * STEPS,
+        max_tokens: settings.max_tokens.min(TOKENS),
+        prompt: String::new(),
+        ..settings.clone()
+    };
     let labelled = data.rows.iter().filter(|row| row.labels.contains(&true));
-    let rows: Vec<&Row> = labelled.take(settings.batch).collect();
-    let micros = vec![MicroBatch::assemble(&rows, settings.batch, settings.seq_len); settings.accumulate];
-    let step = StepSettings { learning_rate: 0.0, weight_decay: 0.0, clip: 1.0, dropout: settings.dropout, seed: 0 };
-    let mut elapsed = 0.0;
-    for _ in 0..2 {
-        let start = clock();
-        let ticket = trainer.submit(&micros, step, 1)?;
-        trainer.result(ticket).await?;
-        elapsed = clock() - start;
-    }
-    Ok(elapsed)
+    let first = |rows: &mut dyn Iterator<Item = &Row>, most: usize| rows.take(most).cloned().collect();
+    let few = Dataset {
+        rows: first(&mut labelled.into_iter(), settings.batch * settings.accumulate),
+        held_out: first(&mut data.held_out.iter(), 2 * settings.batch),
+        is_chat: false,
+        counts: data.counts,
+        warnings: Vec::new(),
+    };
+    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None };
+    let mut cost = train(base, &few, &short, Start::Fresh, &Control::default(), clock, hooks).await?.cost;
+    cost.sample.0 *= (settings.max_tokens + 1) as f64 / (short.max_tokens + 1) as f64;
+    Ok(cost)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::learner::Method;
+use super::limits::Limits;
 use crate::adapter::AdapterSpec;
 use crate::error::{Error, Result};
 use crate::model::Config;
@@ -123,13 +124,26 @@ impl Settings {
 
     /// Whether an evaluation follows a step.
     pub(super) fn evaluates_after(&self, step: u32) -> bool {
-        let every = if self.eval_every > 0 { self.eval_every } else { self.steps.div_ceil(10) };
-        step.is_multiple_of(every) || step == self.steps
+        step.is_multiple_of(self.evaluation_interval()) || step == self.steps
+    }
+
+    fn evaluation_interval(&self) -> u32 {
+        if self.eval_every > 0 { self.eval_every } else { self.steps.div_ceil(10) }
+    }
+
+    /// How many evaluations follow `first` and the steps after it. The base is evaluated after step 0, so to say.
+    pub(super) fn evaluations_from(&self, first: u32) -> u32 {
+        u32::from(first == 0) + times(self.evaluation_interval(), first.max(1), self.steps)
     }
 
     /// Whether a sample follows a step.
     pub(super) fn samples_after(&self, step: u32) -> bool {
         self.sample_every > 0 && (step.is_multiple_of(self.sample_every) || step == self.steps)
+    }
+
+    /// How many samples follow `first` and the steps after it.
+    pub(super) fn samples_from(&self, first: u32) -> u32 {
+        if self.sample_every > 0 { times(self.sample_every, first.max(1), self.steps) } else { 0 }
     }
 
     /// Errors: `DataFormat` if no row has a label, `Setting` if the rows have another length than `seq_len`.
@@ -150,53 +164,39 @@ impl Settings {
 
     /// Errors: `Setting` for the first value that cannot be used.
     pub fn check(&self, config: &Config) -> Result<AdapterSpec> {
-        let refuse = |name: &str, value: String, expected: &str| {
-            Err(Error::Setting { name: name.to_string(), value, expected: expected.to_string() })
-        };
-        if !(self.lr > 0.0 && self.lr <= 1.0) {
-            return refuse("lr", self.lr.to_string(), "a number above 0 and at most 1");
+        let limits = Limits::of(config);
+        let numbers = [
+            ("lr", self.lr, limits.lr),
+            ("warmup", self.warmup, limits.warmup),
+            ("holdout", self.holdout, limits.holdout),
+            ("weight-decay", self.weight_decay, limits.weight_decay),
+            ("clip", self.clip, limits.clip),
+            ("dropout", self.dropout, limits.dropout),
+            ("seq-len", self.seq_len as f64, limits.seq_len),
+            ("batch", self.batch as f64, limits.batch),
+            ("accumulate", self.accumulate as f64, limits.accumulate),
+            ("steps", f64::from(self.steps), limits.steps),
+        ];
+        for (name, number, limit) in numbers {
+            limit.check(name, number)?;
         }
-        if !(0.0..1.0).contains(&self.warmup) {
-            return refuse("warmup", self.warmup.to_string(), "a fraction of at least 0 and below 1");
-        }
-        if !(0.0..1.0).contains(&self.holdout) {
-            return refuse("holdout", self.holdout.to_string(), "a fraction of at least 0 and below 1");
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay < 1.0) {
-            return refuse("weight-decay", self.weight_decay.to_string(), "a number of at least 0 and below 1");
-        }
-        if !(self.clip >= 0.0 && self.clip.is_finite()) {
-            return refuse("clip", self.clip.to_string(), "0 or a positive number");
-        }
-        // As f32, in which the kernel draws: there the largest numbers below 1 are 1.
-        if !(0.0..1.0).contains(&(self.dropout as f32)) {
-            return refuse("dropout", self.dropout.to_string(), "a probability of at least 0 and below 1");
-        }
-        if self.method == Method::Full && self.dropout > 0.0 {
-            return refuse(
-                "dropout",
-                self.dropout.to_string(),
-                "0 with the method full, because dropout belongs to LoRA",
-            );
-        }
-        if self.seq_len == 0 || self.seq_len > config.context {
-            return refuse(
-                "seq-len",
-                self.seq_len.to_string(),
-                &format!("a whole number from 1 to {}, the model's context", config.context),
-            );
-        }
-        for (name, count) in [("batch", self.batch), ("accumulate", self.accumulate)] {
-            if !(1..=MOST_ROWS).contains(&count) {
-                return refuse(name, count.to_string(), &format!("a whole number from 1 to {MOST_ROWS}"));
-            }
-        }
-        if self.steps == 0 || self.steps > 1_000_000 {
-            return refuse("steps", self.steps.to_string(), "a whole number from 1 to 1000000");
+        // As f32, in which the kernel draws, the largest numbers below 1 are 1.
+        if self.dropout as f32 >= 1.0 {
+            return limits.dropout.refuse("dropout", self.dropout);
         }
         match self.method {
             Method::Lora => AdapterSpec::new(config, self.rank, self.alpha, &self.targets),
+            Method::Full if self.dropout > 0.0 => Err(Error::Setting {
+                name: "dropout".to_string(),
+                value: self.dropout.to_string(),
+                expected: "0 with the method full, because dropout belongs to LoRA".to_string(),
+            }),
             Method::Full => Ok(AdapterSpec::default()),
         }
     }
+}
+
+/// How many of the steps `first..=last` are multiples of `every` or the last.
+fn times(every: u32, first: u32, last: u32) -> u32 {
+    last.div_ceil(every) - (first - 1) / every
 }

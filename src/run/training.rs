@@ -44,7 +44,7 @@ struct Run<'a> {
     trainer: Trainer,
     evaluator: Evaluator,
     snapshots: Snapshots,
-    pace: Pace,
+    pace: Pace<'a>,
     keeper: Keeper<'a>,
     saver: Saver<'a>,
     samples: Samples,
@@ -77,7 +77,7 @@ pub async fn train<'a>(
     let (trainer, evaluator) = compile(&job, &learner, &mut log).await?;
     let mut run = Run {
         snapshots: Snapshots::new(&base.model.device, &learner.params())?,
-        pace: Pace::new(clock.clone(), settings.steps, base.model.device.software),
+        pace: Pace::new(clock.clone(), settings, data.held_out.len(), base.model.device.software),
         keeper: Keeper::new(hooks.keep),
         saver: Saver::new(hooks.save, clock()),
         samples: Samples::default(),
@@ -145,6 +145,7 @@ impl Run<'_> {
             self.drain(if step == first { 0 } else { self.pace.ahead() }).await?;
             if step == first {
                 self.make_late_plans().await?;
+                self.pace.restart();
             }
             self.evaluate_and_sample().await?;
             self.save_if_due().await?;

@@ -16,13 +16,25 @@ use crate::run::{Clock, Kept};
 
 pub(super) type Js<T> = std::result::Result<T, JsValue>;
 
-/// A `LoraError`: a JavaScript Error with a stable `code` and a `hint`.
+/// A `LoraError`: a JavaScript Error with a stable `code` and a `hint`. One about a setting says which, as JavaScript
+/// spells it, and what was expected.
 pub(super) fn js_error(error: Error) -> JsValue {
     let js = js_sys::Error::new(&error.to_string());
     js.set_name("LoraError");
     let _ = Reflect::set(&js, &"code".into(), &error.code().into());
     let _ = Reflect::set(&js, &"hint".into(), &error.hint().into());
+    if let Error::Setting { name, value, expected } = &error {
+        let setting = serde_json::json!({ "name": camel(name), "value": value, "expected": expected });
+        let _ = Reflect::set(&js, &"setting".into(), &to_js(&setting));
+    }
     js.into()
+}
+
+/// `seqLen` for `seq-len`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('-');
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |name, part| name + &part[..1].to_uppercase() + &part[1..])
 }
 
 /// A plain object, numbers as numbers.

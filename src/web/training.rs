@@ -14,12 +14,16 @@ impl Parts {
     pub(super) async fn probe(self: &Rc<Self>, data: &Dataset, settings: JsValue) -> Js<JsValue> {
         let settings: Settings = from_js("settings", settings)?;
         let rows = data.rows_for(self, &settings).map_err(js_error)?;
-        let ms = run::probe(&self.base, rows, &settings, &clock()).await.map_err(js_error)?;
+        let held_out = rows.held_out.len();
+        let cost = run::probe(&self.base, rows, &settings, &clock()).await.map_err(js_error)?;
         let tokens = (settings.batch * settings.seq_len * settings.accumulate) as f64;
         Ok(to_js(&serde_json::json!({
-            "msPerStep": ms,
-            "tokensPerSecond": tokens / ms * 1000.0,
-            "etaMs": ms * f64::from(settings.steps),
+            "msPerStep": cost.step.0,
+            "msPerEvaluation": cost.evaluation(&settings, held_out),
+            "msPerKeep": cost.keep.0,
+            "msPerSample": cost.sample.0,
+            "tokensPerSecond": tokens / cost.step.0 * 1000.0,
+            "etaMs": cost.left(&settings, held_out, 0),
         })))
     }
 

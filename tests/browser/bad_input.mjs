@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { banner, close, inspect, open, SMALL, samplesFolder, startButton } from "./browser.mjs";
+import { banner, close, inspect, open, samplesFolder } from "./browser.mjs";
 
 const good = readFileSync(join(samplesFolder, "cook.txt"), "utf8");
 const line = JSON.stringify({ text: good.slice(0, 800) });
@@ -72,47 +72,4 @@ describe("a text that cannot be used", () => {
     assert.equal(await banner(page, "text").count(), 0);
     assert.deepEqual(page.faults, []);
   });
-});
-
-const settings = [
-  ["Learning rate", "lr", ["0", "2", "NaN"]],
-  ["Rank", "rank", ["0", "5000"]],
-];
-
-describe("a setting that cannot be used", () => {
-  let page;
-  before(async () => {
-    page = await open({ hash: `#${SMALL}&lr=3` });
-    await page.getByRole("button", { name: "A cook's book" }).click();
-    await page.getByRole("button", { name: "Use this text" }).click();
-  });
-  after(() => close(page));
-
-  test("in the address, it ends in a banner that names it", async () => {
-    await banner(page, "model").waitFor();
-    assert.match(await banner(page, "model").locator(".what").textContent(), /lr.*3/);
-    await inspect(page, "setting-refused");
-    await banner(page, "model").getByRole("button", { name: "Change the settings" }).click();
-    await inspect(page, "settings-open");
-  });
-
-  for (const [label, name, values] of settings)
-    for (const value of values)
-      test(`${name} = ${value} ends in a banner that names it, and can be corrected`, async () => {
-        // A number box holds no "NaN"; left empty, that is what it gives.
-        await page.getByLabel(label, { exact: true }).fill(value === "NaN" ? "" : value);
-        await page.keyboard.press("Tab");
-        await page.waitForFunction(
-          ([name, value]) => {
-            const words = document.querySelector("#model .banner .what")?.textContent ?? "";
-            return words.includes(name) && words.includes(value);
-          },
-          [name, value],
-        );
-        assert.match(await page.locator("#text .done-line").textContent(), /A cook's book/);
-        await page.getByRole("button", { name: `Reset ${label}` }).click();
-        await startButton(page).waitFor();
-        assert.equal(await banner(page, "model").count(), 0);
-        assert.deepEqual(page.faults, []);
-      });
 });

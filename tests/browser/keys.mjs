@@ -35,6 +35,27 @@ export const settings = {
   maxTokens: true,
 };
 
+/** @type {Keys<api.Limits>} */
+export const limits = {
+  seqLen: true,
+  batch: true,
+  accumulate: true,
+  alpha: true,
+  lr: true,
+  warmup: true,
+  steps: true,
+  clip: true,
+  weightDecay: true,
+  dropout: true,
+  holdout: true,
+  evalEvery: true,
+  patience: true,
+  sampleEvery: true,
+  maxTokens: true,
+  seed: true,
+  ranks: true,
+};
+
 /** @type {Keys<api.ModelInfo>} */
 export const modelInfo = {
   name: true,
@@ -79,7 +100,14 @@ export const previewRow = { tokens: true };
 export const previewToken = { text: true, tokens: true, trained: true };
 
 /** @type {Keys<api.Probe>} */
-export const probe = { msPerStep: true, tokensPerSecond: true, etaMs: true };
+export const probe = {
+  msPerStep: true,
+  msPerEvaluation: true,
+  msPerKeep: true,
+  msPerSample: true,
+  tokensPerSecond: true,
+  etaMs: true,
+};
 
 /** @type {Keys<api.AdapterFiles>} */
 export const adapterFiles = {

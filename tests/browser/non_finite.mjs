@@ -36,6 +36,9 @@ describe("a gradient that is not finite", () => {
     await page.getByRole("button", { name: "Show: Train" }).click();
     await inspect(page, "non-finite");
 
+    await banner(page, "train").getByRole("button", { name: "Change the settings" }).click();
+    await page.waitForFunction(() => document.activeElement?.id === "lr");
+
     const heard = await events();
     const done = heard.find(({ type }) => type === "done");
     const last = heard.filter(({ type }) => type === "step").at(-1);

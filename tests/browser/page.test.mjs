@@ -30,6 +30,8 @@ const files = [
   "chat",
   "unmeasured",
   "bad_input",
+  "settings",
+  "estimate",
   "keyboard",
   "no_webgpu",
 ];

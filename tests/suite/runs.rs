@@ -9,6 +9,7 @@ use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::error::Error;
 use tabtune::files::safetensors::{Entry, Header, to_f32};
 use tabtune::generate::{Generator, Sampling};
+use tabtune::run::cost::{Cost, Mean};
 use tabtune::run::{
     self, Base, Clock, Control, DoneReason, Event, Files, Hooks, Kept, Method, Outcome, Phase, RunState, SaveHook,
     SaveWhen, Settings, Start, Wish,
@@ -62,7 +63,7 @@ async fn observe(
     let mut save = |bytes: Vec<u8>| states.push((now.get(), bytes));
     let save = saves.map(|when| SaveHook { when, save: &mut save });
     let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save };
-    let Outcome { kept, reason } = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
+    let Outcome { kept, reason, .. } = run::train(base, data, settings, Start::Fresh, &control, &clock, hooks).await?;
     assert!(matches!(events.last(), Some(Event::Done { reason: reported, .. }) if *reported == reason), "{reason:?}");
     Ok(Observed { events, states, kept })
 }
@@ -458,14 +459,74 @@ crate::device_tests! {
         }
     }
 
-    async fn a_probe_measures_how_long_a_step_takes() {
+    async fn a_probe_measures_every_part_of_a_run() {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let now = Rc::new(Cell::new(5.0));
+        // Whatever happens between two looks at the clock takes 10 ms.
         let clock: Clock = Rc::new(move || now.replace(now.get() + STEP_MS));
         for dropout in [0.0, 0.2] {
-            let settings = Settings { dropout, ..tiny_settings(&base) };
-            let found = run::probe(&base, &tiny_data(&base, &settings), &settings, &clock).await.expect("a time");
-            assert!((found - STEP_MS).abs() < 1e-9, "{found} ms");
+            let settings = Settings { dropout, max_tokens: 17, ..tiny_settings(&base) };
+            let data = tiny_data(&base, &settings);
+            assert!(data.held_out.len() >= 4);
+            let cost = run::probe(&base, &data, &settings, &clock).await.expect("a cost");
+            assert!((STEP_MS..=5.0 * STEP_MS).contains(&cost.step.0), "{cost:?}");
+            assert!((cost.keep.0 - STEP_MS).abs() < 1e-9, "{cost:?}");
+            // Two batches are timed at once, and eight tokens of the seventeen.
+            assert!((cost.batch.0 - STEP_MS / 2.0).abs() < 1e-9, "{cost:?}");
+            assert!((cost.sample.0 - STEP_MS * 18.0 / 9.0).abs() < 1e-9, "{cost:?}");
+        }
+    }
+
+    async fn the_time_left_counts_every_part_that_is_still_to_come() {
+        let base = tiny_base(&device(Shape::Direct).await).await;
+        for [steps, eval_every, sample_every] in [[5, 2, 3], [4, 2, 0], [4, 3, 4], [3, 3, 1], [12, 0, 5]] {
+            let settings =
+                Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
+            let held_out = tiny_data(&base, &settings).held_out.len();
+            let batches = held_out.div_ceil(settings.batch) as f64;
+            let events = quietly(&base, &settings).await.events;
+            for step in 0..=steps {
+                let left = |cost: Cost| cost.left(&settings, held_out, step);
+                let count = |steps: Vec<u32>| steps.into_iter().filter(|at| *at >= step).count() as f64;
+                let evaluations = count(steps_of(&events, evaluated));
+                let of_base = if step == 0 { 1.0 } else { 0.0 };
+                assert_eq!(left(Cost { step: Mean(1.0), ..Cost::default() }), f64::from(steps - step));
+                assert_eq!(left(Cost { batch: Mean(1.0), ..Cost::default() }), batches * evaluations);
+                assert_eq!(left(Cost { keep: Mean(1.0), ..Cost::default() }), evaluations - of_base);
+                assert_eq!(
+                    left(Cost { sample: Mean(1.0), ..Cost::default() }),
+                    count(steps_of(&events, sampled)),
+                    "{settings:?} after {step}"
+                );
+            }
+        }
+    }
+
+    async fn the_time_left_of_a_run_includes_what_its_parts_took() {
+        const KEEP_MS: f64 = 100.0;
+        let base = tiny_base(&device(Shape::Direct).await).await;
+        let settings = Settings { steps: 12, eval_every: 3, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
+        let now = Rc::new(Cell::new(0.0));
+        let clock: Clock = Rc::new({
+            let now = now.clone();
+            move || now.get()
+        });
+        // Nothing takes time, except that somebody who keeps adapters is slow.
+        let mut left = Vec::new();
+        let mut emit = |event: Event| {
+            if let Event::Step { step, eta_ms, .. } = event {
+                left.push((step, eta_ms, now.get()));
+            }
+        };
+        let mut keep = |_: &Kept| now.set(now.get() + KEEP_MS);
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep, save: None };
+        let data = tiny_data(&base, &settings);
+        run::train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await.expect("a run");
+        left.retain(|(_, _, now)| *now > 0.0);
+        assert!(left.len() > 3, "{left:?}");
+        for (step, eta_ms, _) in left {
+            let kept = 4 - (step - 1) / 3;
+            assert!((eta_ms - f64::from(kept) * KEEP_MS).abs() < 1.0, "step {step}: {eta_ms} ms");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The settings of a run: the ranges and defaults that their documentation promises.
 
+use serde_json::{Value, json};
 use tabtune::model::Config;
-use tabtune::run::{Method, Settings};
+use tabtune::run::{Limits, Method, Settings};
 
 use crate::golden::CASES;
 
@@ -62,6 +63,42 @@ fn every_setting_is_refused_outside_its_range_and_accepted_at_its_ends() {
         for &x in used {
             assert!(with(x).is_ok(), "{name} = {x}: {:?}", with(x));
         }
+    }
+}
+
+/// Who asks beforehand hears what a run is refused for. Natively, a seed and a count of tokens may be larger.
+#[test]
+fn the_limits_are_those_of_the_check() {
+    let (config, settings) = embedded();
+    let limits = json!(Limits::of(&config));
+    let with = |name: &str, value: Value| {
+        let mut all = json!(settings);
+        all[name] = value;
+        serde_json::from_value(all).is_ok_and(|settings: Settings| settings.check(&config).is_ok())
+    };
+    let number = |x: f64| if x.fract() == 0.0 && x >= 0.0 { json!(x as u64) } else { json!(x) };
+    let Some(limits) = limits.as_object() else { panic!("{limits}") };
+    for (name, limit) in limits.iter().filter(|(name, _)| *name != "ranks") {
+        let bound = |which: &str| limit.get(which).and_then(Value::as_f64);
+        let mut cases = Vec::new();
+        cases.extend(bound("from").map(|x| [(x, true), (if x == 0.0 { -1.0 } else { x / 2.0 }, false)]));
+        cases.extend(bound("above").map(|x| [(x, false), (x + 1e-9, true)]));
+        cases.extend(bound("to").map(|x| [(x, true), (x * 2.0, ["seed", "maxTokens"].contains(&name.as_str()))]));
+        cases.extend(bound("below").map(|x| [(x, false), (x - 1e-6, true)]));
+        if limit["whole"] == json!(true) {
+            cases.push([(1.0, true), (1.5, false)]);
+        }
+        assert!(cases.len() >= 1 + usize::from(name != "clip"), "{name}: {limit}");
+        for (x, used) in cases.concat() {
+            assert_eq!(with(name, number(x)), used, "{name} = {x}");
+        }
+    }
+    let Some(ranks) = limits["ranks"].as_object() else { panic!("{limits:?}") };
+    assert!(["all-linear", "attention", "q_proj"].iter().all(|name| ranks.contains_key(*name)), "{ranks:?}");
+    for (targets, most) in ranks {
+        let with = |rank: usize| Settings { rank, targets: targets.clone(), ..settings.clone() }.check(&config);
+        let most = most.as_u64().expect("a rank") as usize;
+        assert!(with(most).is_ok() && with(most + 1).is_err(), "{targets}: {most}");
     }
 }
 

@@ -43,7 +43,7 @@ export interface Calls {
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   adapterSize: { input: { rank: number; targets: string }; output: number };
-  modelSize: { input: Blob; output: number };
+  modelSize: { input: Pick<ModelFiles, "config" | "weights">; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

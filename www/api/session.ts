@@ -92,7 +92,7 @@ export class Session {
     return this.#call("release", id);
   }
 
-  /** Times two steps, which are then forgotten. */
+  /** What the parts of a run take, measured in a short one, which is then forgotten. */
   probe({ id }: Dataset, settings: Settings) {
     return this.#call("probe", { dataset: id, settings });
   }
@@ -134,9 +134,9 @@ export class Session {
     return this.#call("adapterSize", { rank, targets });
   }
 
-  /** How many parameters a model has that is described by this config.json. Nothing of it is loaded. */
-  modelSize(config: Blob) {
-    return this.#call("modelSize", config);
+  /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
+  modelSize({ config, weights }: Pick<ModelFiles, "config" | "weights">) {
+    return this.#call("modelSize", { config, weights });
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

@@ -51,6 +51,40 @@ export interface Settings {
   maxTokens: number;
 }
 
+/** Which numbers a setting may be: those within all the bounds that there are. */
+export interface Limit {
+  whole: boolean;
+  from?: number;
+  above?: number;
+  to?: number;
+  below?: number;
+}
+
+/** The settings that are numbers, except for the rank, whose limit depends on the targets. */
+export type LimitedSetting =
+  | "seqLen"
+  | "batch"
+  | "accumulate"
+  | "alpha"
+  | "lr"
+  | "warmup"
+  | "steps"
+  | "clip"
+  | "weightDecay"
+  | "dropout"
+  | "holdout"
+  | "evalEvery"
+  | "patience"
+  | "sampleEvery"
+  | "maxTokens"
+  | "seed";
+
+/** What the settings may be for a model. */
+export interface Limits extends Record<LimitedSetting, Limit> {
+  /** What `targets` may be, with the largest rank on each; several names of linears may be joined by commas. */
+  ranks: Record<string, number>;
+}
+
 export interface ModelInfo {
   name: string;
   modelType: string;
@@ -72,6 +106,7 @@ export interface ModelInfo {
 export interface Loaded {
   info: ModelInfo;
   defaults: Settings;
+  limits: Limits;
 }
 
 export interface Notice {
@@ -105,9 +140,16 @@ export interface Dataset extends DatasetSummary {
   id: number;
 }
 
+/** What a run will take. */
 export interface Probe {
   msPerStep: number;
+  /** Of all held-out rows. */
+  msPerEvaluation: number;
+  /** To read an adapter back, export it and check it. */
+  msPerKeep: number;
+  msPerSample: number;
   tokensPerSecond: number;
+  /** Of the whole run. */
   etaMs: number;
 }
 

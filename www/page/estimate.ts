@@ -1,13 +1,14 @@
-/** How long a run would take: two real steps are timed when there is a text, and again whenever a setting changes. */
+/** How long a run would take: a short one is timed when there is a text, and again whenever a setting changes. */
 
 import { effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
 import type { Probe } from "../api/types";
-import { isLost, session } from "./engine";
+import { session } from "./engine";
 import { settings } from "./settings";
 import { model, text, training } from "./state";
 import { show } from "./text";
-import { complain, forgive, toSettings } from "./trouble";
+import { forgive } from "./trouble";
+import { complainWhereItHelps } from "./where_it_helps";
 
 /** Wait for a moment without changes, so that typing "150" does not measure 1, 15 and 150. */
 const QUIET_MS = 500;
@@ -49,16 +50,4 @@ async function measure(key: string) {
     estimate.value = null;
     complainWhereItHelps(error as LoraError);
   }
-}
-
-/** Codes of errors in texts that hold conversations. */
-const aboutChats = ["no_chat_template", "conversation", "chat_template"];
-
-/** Shows an error of the engine in the card where the visitor can do something about it. */
-export function complainWhereItHelps(error: LoraError) {
-  const { code } = error;
-  if (isLost(error)) return;
-  if (code.startsWith("text_") || code.startsWith("data_") || aboutChats.includes(code)) return complain("text", error);
-  if (code !== "setting" && !code.startsWith("gpu_")) return complain("train", error);
-  complain("model", error, toSettings);
 }

@@ -68,5 +68,5 @@ window.addEventListener("keydown", (event) => {
 
 /** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("button, a, summary, textarea, select") !== null;
+  return target instanceof Element && target.closest("button, a, summary, textarea, select, .knob") !== null;
 }

@@ -30,14 +30,14 @@ const NAMES = {
 };
 const NEEDED = ["config", "tokenizer", "weights"] as const;
 
-/** Missing files and a config.json that cannot be used are reported at once; everything else, when they are loaded. */
+/** Missing files, a config.json that cannot be used and weights that do not fit it are reported at once. */
 export async function pick(chosen: File[]) {
   if (chosen.length === 0) return;
   forgive("model");
   try {
     const files = modelFiles(chosen);
     const engine = await session();
-    if (engine) picked.value = { files, parameters: await engine.modelSize(files.config), loading: null };
+    if (engine) picked.value = { files, parameters: await engine.modelSize(files), loading: null };
   } catch (error) {
     picked.value = null;
     complain("model", error);

@@ -2,7 +2,7 @@
 
 import type { Event, Notice, Stats } from "../api/types";
 import { announce, run, text } from "./state";
-import { complain, toSettings } from "./trouble";
+import { complain, toSetting } from "./trouble";
 import { duration } from "./words";
 
 type Done = Extract<Event, { type: "done" }>;
@@ -129,7 +129,7 @@ function replace<T extends { step: number }>(all: T[], fresh: T) {
 /** Repeats no warning that is already shown here or in the text's card. */
 function warn(live: Run, { code, message }: Notice) {
   const known = [...live.warnings, ...(text.value?.dataset?.warnings ?? [])];
-  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER }, toSettings);
+  if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER }, toSetting("lr"));
   else if (!known.some((other) => other.code === code)) live.warnings.push({ code, message });
 }
 

@@ -7,7 +7,6 @@ import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
 import type { AdapterFiles, Settings } from "../api/types";
 import { isLost, session } from "./engine";
-import { complainWhereItHelps } from "./estimate";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
 import { addEvent, begin, end, hold, type Run, ranFor, redraw } from "./progress";
@@ -27,6 +26,7 @@ import {
 import { show } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
+import { complainWhereItHelps } from "./where_it_helps";
 
 /** Cancelling a run that took longer asks first. */
 const WORTH_ASKING_MS = 60_000;

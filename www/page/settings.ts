@@ -1,93 +1,10 @@
-/** The one table of settings: what a visitor may change, in which words, and its mirror in the page's address. */
+/** What visitors have changed of the settings, and its mirror in the page's address. */
 
-import { computed, effect, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import type { Settings } from "../api/types";
+import { type Knob, nameOf } from "./knobs";
+import { isChoice, limitOf, read, refusal } from "./limits";
 import { model, text } from "./state";
-
-export interface Knob {
-  key: keyof Settings;
-  label: string;
-  unit?: string;
-  /** Absent: a number. */
-  choices?: { value: string; label: string }[];
-  step?: number | "any";
-  what: string;
-  when: string;
-}
-
-export const knobs: Knob[] = [
-  {
-    key: "steps",
-    label: "Steps",
-    step: 1,
-    what: "How many times the model reads a batch of your rows and adjusts the adapter.",
-    when: "More for a long text. You can stop early and keep the best so far.",
-  },
-  {
-    key: "lr",
-    label: "Learning rate",
-    step: "any",
-    what: "How large each adjustment is.",
-    when: "Lower it if the loss jumps about or climbs; raise it if hardly anything changes.",
-  },
-  {
-    key: "batch",
-    label: "Batch",
-    unit: "rows per step",
-    step: 1,
-    what: "How many rows the model reads before each adjustment.",
-    when: "Fewer for a slow graphics card or little memory.",
-  },
-  {
-    key: "seqLen",
-    label: "Length of a row",
-    unit: "tokens",
-    step: 1,
-    what: "How much text the model sees in one go. A token is a piece of a word.",
-    when: "Longer for texts whose thoughts run over pages; shorter for a short text.",
-  },
-  {
-    key: "rank",
-    label: "Rank",
-    step: 1,
-    what: "How many directions of change each layer may learn. The adapter grows with it.",
-    when: "8 suits most texts; try 16 or 32 for a long or varied one.",
-  },
-  {
-    key: "alpha",
-    label: "Alpha",
-    step: "any",
-    what: "How strongly the adapter acts: what it adds is multiplied by alpha ÷ rank.",
-    when: "Leave it at twice the rank unless you follow a recipe.",
-  },
-  {
-    key: "targets",
-    label: "Layers that learn",
-    choices: [
-      { value: "all-linear", label: "all of them" },
-      { value: "attention", label: "attention only" },
-    ],
-    what: "Which matrices of the model get an adapter.",
-    when: "Attention only makes a smaller adapter that learns a little less.",
-  },
-];
-
-/** These may be in the address too; the sample prompt may not, because it can be a visitor's own words. */
-const alsoInAddress: (keyof Settings)[] = [
-  "accumulate",
-  "schedule",
-  "warmup",
-  "clip",
-  "weightDecay",
-  "dropout",
-  "holdout",
-  "evalEvery",
-  "patience",
-  "sampleEvery",
-  "seed",
-  "shuffle",
-  "maxTokens",
-];
 
 /** What a story model continues best. */
 const PROMPT = "Once upon a time";
@@ -96,60 +13,112 @@ export const MESSAGE = "Hello! Who are you?";
 /** How many samples a run takes. */
 const SAMPLES = 6;
 
-export const changes = signal<Partial<Settings>>(readAddress());
+/** Settings as they are written, by key. */
+type Written = Record<string, string>;
+
+/** What the address asks for, and what was typed since then and can be used. */
+const changes = signal<Written>(readAddress());
+/** What stands in a box although it could not be used when it was typed. */
+const typed = signal<Written>({});
 
 export type Theme = "auto" | "light" | "dark";
 const asked = new URLSearchParams(location.hash.slice(1)).get("theme");
 export const theme = signal<Theme>(asked === "light" || asked === "dark" ? asked : "auto");
 
+/** What can be used of all that was written, and why the rest cannot. Null until the model is ready. */
+const verdict = computed(() => {
+  if (model.value.state !== "ready") return null;
+  const { limits, defaults } = model.value;
+  const { targets = defaults.targets } = changes.value;
+  const known = refusal("targets", targets, limits, "") === null ? targets : defaults.targets;
+  const sort = (written: Written) => {
+    const all = Object.entries(written).map(
+      ([key, words]) => [key, words, refusal(key, words, limits, known)] as const,
+    );
+    return {
+      good: Object.fromEntries(all.flatMap(([key, words, reason]) => (reason === null ? [[key, words]] : []))),
+      bad: all.flatMap(([key, words, reason]) => (reason === null ? [] : [{ key, written: words, reason }])),
+    };
+  };
+  const boxes = sort(typed.value);
+  const { good, bad } = sort({ ...changes.value, ...boxes.good });
+  const refusals = Object.fromEntries(boxes.bad.map(({ key, reason }) => [key, reason]));
+  const limitOfBox = (key: Knob["key"]) => limitOf(key, limits, known);
+  return { good, refusals, setBack: bad.filter(({ key }) => !(key in refusals)), limitOfBox };
+});
+
 /** The engine's defaults with the visitor's changes, and what follows from them. Null until the model is ready. */
 export const settings = computed<Settings | null>(() => {
-  if (model.value.state !== "ready") return null;
+  if (model.value.state !== "ready" || !verdict.value) return null;
   const { defaults } = model.value;
-  const changed = changes.value;
+  const pairs = Object.entries(verdict.value.good).map(([key, written]) => [key, read(key, written)]);
+  const changed: Partial<Settings> = Object.fromEntries(pairs);
   const steps = changed.steps ?? text.value?.dataset?.defaultSteps ?? defaults.steps;
   const follows: Partial<Settings> = {
     steps,
     alpha: 2 * (changed.rank ?? defaults.rank),
-    sampleEvery: Math.max(1, Math.round(steps / SAMPLES) || 1),
+    sampleEvery: Math.max(1, Math.round(steps / SAMPLES)),
     prompt: text.value?.prompt ?? (text.value?.dataset?.isChat ? MESSAGE : PROMPT),
   };
   return { ...defaults, ...follows, ...changed };
 });
 
-export function change(key: keyof Settings, value: number | string) {
-  changes.value = { ...changes.value, [key]: value };
+/** Why what stands in a box cannot be used, by key. No run starts meanwhile. */
+export const refusals = computed<Written>(() => verdict.value?.refusals ?? {});
+
+/** What the address asks for in vain, and why. It is set back to the default. */
+export const setBack = computed(() => verdict.value?.setBack ?? []);
+
+/** What stands in the box of a setting, the numbers that it takes, and whether there is anything to reset. */
+export function boxOf(key: Knob["key"]) {
+  const written = typed.value[key] ?? String(settings.value?.[key] ?? "");
+  const changed = key in typed.value || key in changes.value;
+  return { written, changed, limit: verdict.value?.limitOfBox(key), refused: refusals.value[key] };
 }
 
-export function reset(key: keyof Settings) {
-  const { [key]: _, ...rest } = changes.value;
-  changes.value = rest;
+export function change(key: Knob["key"], written: string) {
+  batch(() => {
+    typed.value = { ...typed.value, [key]: written };
+    if (key in refusals.value) return;
+    typed.value = without(typed.value, key);
+    changes.value = { ...changes.value, [key]: String(read(key, written)) };
+  });
+}
+
+export function reset(...keys: string[]) {
+  typed.value = without(typed.value, ...keys);
+  changes.value = without(changes.value, ...keys);
 }
 
 /** Sets everything as a run had it. What is the default anyway stays out of the address. */
 export function adopt(wanted: Settings) {
   changes.value = {};
+  typed.value = {};
   const usual = settings.value;
-  const differs = ([key, value]: [string, unknown]) => key !== "prompt" && usual?.[key as keyof Settings] !== value;
-  changes.value = Object.fromEntries(Object.entries(wanted).filter(differs));
+  const differs = ([key, value]: [string, unknown]) => nameOf(key) && usual?.[key as keyof Settings] !== value;
+  const pairs = Object.entries(wanted).filter(differs);
+  changes.value = Object.fromEntries(pairs.map(([key, value]) => [key, String(value)]));
 }
 
+/** Until the model is ready, nobody knows what can be used. */
 export function mirrorInAddress() {
   effect(() => {
-    const pairs = Object.entries({ ...changes.value, theme: theme.value }).filter(([, value]) => value !== "auto");
-    const mirror = new URLSearchParams(pairs.map(([key, value]) => [key, String(value)])).toString();
+    const mirrored = {
+      ...(verdict.value?.good ?? changes.value),
+      ...(theme.value === "auto" ? {} : { theme: theme.value }),
+    };
+    const mirror = new URLSearchParams(mirrored).toString();
     if (mirror !== location.hash.slice(1)) history.replaceState(null, "", mirror ? `#${mirror}` : location.pathname);
   });
 }
 
-/** Numbers are not checked here, not even NaN: only the engine checks them, and says what it expected. */
-function readAddress(): Partial<Settings> {
-  const known = new Set<string>([...knobs.map((knob) => knob.key), ...alsoInAddress]);
-  const pairs = [...new URLSearchParams(location.hash.slice(1))].filter(([key]) => known.has(key));
-  return Object.fromEntries(pairs.map(([key, value]) => [key, parse(key, value)]));
+/** What is there twice is no number and no choice, so it is refused. */
+function readAddress(): Written {
+  const all = new URLSearchParams(location.hash.slice(1));
+  const pairs = [...all.keys()].map((key) => [key, all.getAll(key).join(" and ")] as const);
+  return Object.fromEntries(pairs.filter(([key, written]) => key !== "theme" || !isChoice(key, written)));
 }
 
-function parse(key: string, value: string): number | string | boolean {
-  if (key === "targets" || key === "schedule") return value;
-  return key === "shuffle" ? value === "true" : Number(value);
+function without(written: Written, ...keys: string[]): Written {
+  return Object.fromEntries(Object.entries(written).filter(([key]) => !keys.includes(key)));
 }

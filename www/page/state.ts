@@ -1,7 +1,7 @@
 /** Everything the page knows while it is open, except the settings. Views read it, the modules beside it write it. */
 
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, Dataset, ModelInfo, Notice, Settings, TextDocument } from "../api/types";
+import type { AdapterFiles, Dataset, Loaded, Notice, TextDocument } from "../api/types";
 import type { Run } from "./progress";
 
 export type Card = "text" | "model" | "train" | "keep";
@@ -27,7 +27,7 @@ export interface Text extends Source {
 
 export type Model =
   | { state: "loading" }
-  | { state: "ready"; info: ModelInfo; defaults: Settings; builtIn: boolean }
+  | ({ state: "ready"; builtIn: boolean } & Loaded)
   | { state: "absent"; reason: string; advice: string }
   | { state: "failed" };
 

@@ -10,6 +10,7 @@ import { busy, gone, LIMIT, tooLarge } from "./refused";
 import { settings } from "./settings";
 import { accepted, changing, run, type Source, type Text, text, training } from "./state";
 import { complain, forgive } from "./trouble";
+import { complainWhereItHelps } from "./where_it_helps";
 
 /** A choice that was made, until its text is there. */
 interface Turn {
@@ -88,6 +89,7 @@ async function refuse(turn: Turn, source: Source | null, error: LoraError) {
   const question = source && (await unnamedIn(source, error));
   if (turn !== newest) return;
   if (error.code === "training") return complain("train", error);
+  if (error.setting) return complainWhereItHelps(error);
   ask(question);
   const { code, message } = error;
   const hint = question ? "Say below where the text is, or rename the columns in the file." : error.hint;

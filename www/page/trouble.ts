@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { type LoraError, loraError } from "../api/errors";
+import type { Knob } from "./knobs";
 import { adapter, type Card, changing, model, run, text } from "./state";
 
 export interface Trouble {
@@ -24,13 +25,19 @@ export function complain(place: Place, error: unknown, button?: Trouble["button"
   troubles.value = { ...troubles.value, [place]: trouble };
 }
 
-/** A button for errors that another setting avoids. */
-export const toSettings = {
-  label: "Change the settings",
-  press: () => {
-    changing.value = "model";
-  },
-};
+/** The setting whose box is to get the focus. */
+export const goal = signal<Knob["key"] | null>(null);
+
+/** A button for errors that another value of this setting avoids. */
+export function toSetting(key: Knob["key"]): Trouble["button"] {
+  return {
+    label: "Change the settings",
+    press: () => {
+      changing.value = "model";
+      goal.value = key;
+    },
+  };
+}
 
 export function forgive(place: Place) {
   const { [place]: _, ...rest } = troubles.value;

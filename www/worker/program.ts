@@ -8,6 +8,7 @@ import type {
   Event,
   Generated,
   GenerateOptions,
+  Limits,
   ModelInfo,
   Probe,
   Settings,
@@ -42,6 +43,7 @@ export interface Dataset {
 export interface Engine {
   info(): ModelInfo;
   defaults(): Settings;
+  limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
   train(
@@ -65,7 +67,7 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(config: Uint8Array): number;
+  modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
 }

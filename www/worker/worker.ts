@@ -84,7 +84,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "modelSize":
-      return program.modelSize(await bytesOf(request.input));
+      return program.modelSize(await bytesOf(request.input.config), blobSource(request.input.weights));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
@@ -120,7 +120,7 @@ async function begin(engine: Engine, training: Calls["train"]["input"], tell: (n
 async function load({ program: module, files }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
   engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }));
-  return { info: engine.info(), defaults: engine.defaults() };
+  return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 
 /** Reads the small files whole and, of the weights, only the ranges that the engine asks for. */

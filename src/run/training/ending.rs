@@ -3,6 +3,7 @@
 use super::Run;
 use crate::error::{Error, Result};
 use crate::run::control::Wish;
+use crate::run::cost::Cost;
 use crate::run::event::{DoneReason, Event};
 use crate::run::keeper::Kept;
 use crate::run::losses::Losses;
@@ -13,6 +14,7 @@ pub struct Outcome {
     pub reason: DoneReason,
     /// `None` if the run was cancelled, or stopped before its first step.
     pub kept: Option<Kept>,
+    pub cost: Cost,
 }
 
 impl Run<'_> {
@@ -27,7 +29,7 @@ impl Run<'_> {
         }
         if reason == DoneReason::Cancelled {
             self.log.report(Event::Done { step, base_loss, best_loss: None, best_step: 0, reason });
-            return Ok(Outcome { reason, kept: None });
+            return Ok(Outcome { reason, kept: None, cost: self.pace.cost });
         }
         if reason == DoneReason::Stopped {
             self.save().await?;
@@ -42,7 +44,7 @@ impl Run<'_> {
         let kept = self.keeper.kept;
         let (best_loss, best_step) = kept.as_ref().map_or((None, 0), |kept| (kept.loss, kept.step));
         self.log.report(Event::Done { step, base_loss, best_loss, best_step, reason });
-        Ok(Outcome { reason, kept })
+        Ok(Outcome { reason, kept, cost: self.pace.cost })
     }
 
     fn reason(&self, step: u32) -> DoneReason {
@@ -57,10 +59,8 @@ impl Run<'_> {
 
     /// Keeps the current adapter, with its loss if it was measured.
     async fn keep_last(&mut self, step: u32) -> Result<()> {
-        let device = &self.job.base.model.device;
-        self.snapshots.take(device, &self.learner.params());
-        let flat = self.snapshots.read(device).await?;
+        self.snapshots.take(&self.job.base.model.device, &self.learner.params());
         let loss = self.losses.last.filter(|_| self.losses.last_step == step);
-        self.keeper.keep(&self.job, &self.learner, step, loss, flat).await
+        self.keep(step, loss).await
     }
 }

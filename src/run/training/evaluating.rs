@@ -69,15 +69,22 @@ impl Run<'_> {
 
     /// Evaluates the current adapter. A copy taken beforehand is kept if its loss is the lowest so far.
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
-        let device = &self.job.base.model.device;
-        self.snapshots.take(device, &self.learner.params());
+        self.snapshots.take(&self.job.base.model.device, &self.learner.params());
         let Some(measured) = self.held_out_loss(1.0).await? else { return Ok(()) };
         let is_lowest = self.losses.add(step, measured.loss);
         let loss = self.report(step, measured);
         if is_lowest {
-            let flat = self.snapshots.read(device).await?;
-            self.keeper.keep(&self.job, &self.learner, step, loss, flat).await?;
+            self.keep(step, loss).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps the copy of the adapter that was taken last.
+    pub(super) async fn keep(&mut self, step: u32, loss: Option<f64>) -> Result<()> {
+        let started = (self.job.clock)();
+        let flat = self.snapshots.read(&self.job.base.model.device).await?;
+        self.keeper.keep(&self.job, &self.learner, step, loss, flat).await?;
+        self.pace.cost.keep.add((self.job.clock)() - started);
         Ok(())
     }
 
@@ -97,11 +104,19 @@ impl Run<'_> {
         if held_out.is_empty() {
             return Ok(None);
         }
-        evaluate(&mut self.evaluator, held_out, strength, self.job.control).await
+        let started = (self.job.clock)();
+        let measured = evaluate(&mut self.evaluator, held_out, strength, self.job.control).await?;
+        if measured.is_some() {
+            let batches = held_out.len().div_ceil(self.evaluator.batch);
+            self.pace.cost.batch.add(((self.job.clock)() - started) / batches as f64);
+        }
+        Ok(measured)
     }
 
     async fn sample(&mut self, step: u32) -> Result<()> {
+        let started = (self.job.clock)();
         if let Some(text) = self.samples.take(&self.job).await? {
+            self.pace.cost.sample.add((self.job.clock)() - started);
             self.losses.last_sample = step;
             self.log.report(Event::Sample { step, prompt: self.job.settings.prompt.clone(), text });
         }

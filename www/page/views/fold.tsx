@@ -5,13 +5,12 @@ import "./fold.css";
 
 interface Props {
   title: ComponentChildren;
-  open?: boolean;
   children: ComponentChildren;
 }
 
-export function Fold({ title, open = false, children }: Props) {
+export function Fold({ title, children }: Props) {
   return (
-    <details open={open} onKeyDown={closeOnEscape}>
+    <details onKeyDown={closeOnEscape}>
       <summary>{title}</summary>
       <div class="folded">{children}</div>
     </details>

@@ -1,7 +1,11 @@
 /** The settings a visitor may change: what each does, when to change it, and a button to reset it. */
 
-import { change, changes, type Knob, knobs, reset, settings } from "../settings";
+import type { TargetedEvent } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { type Knob, knobs } from "../knobs";
+import { boxOf, change, reset, settings } from "../settings";
 import { training } from "../state";
+import { goal } from "../trouble";
 import "./knobs.css";
 
 export function Knobs() {
@@ -16,9 +20,15 @@ export function Knobs() {
 
 function KnobRow({ knob }: { knob: Knob }) {
   const { key, label, unit, what, when } = knob;
+  const { changed, refused } = boxOf(key);
   const help = `${key}-help`;
+  const row = useRef<HTMLDivElement>(null);
+  const isGoal = goal.value === key;
+  useEffect(() => {
+    if (isGoal && row.current) goTo(row.current);
+  }, [isGoal]);
   return (
-    <div class="knob">
+    <div class="knob" ref={row}>
       <label for={key}>
         {label} {unit && <span class="quiet">({unit})</span>}
       </label>
@@ -27,13 +37,18 @@ function KnobRow({ knob }: { knob: Knob }) {
         <button
           type="button"
           class="small"
-          disabled={changes.value[key] === undefined || training.value}
+          disabled={!changed || training.value}
           aria-label={`Reset ${label}`}
           onClick={() => reset(key)}
         >
           Reset
         </button>
       </div>
+      {refused && (
+        <p id={`${key}-refused`} class="refused" role="alert">
+          {refused}
+        </p>
+      )}
       <p id={help} class="quiet">
         {what} <em>{when}</em>
       </p>
@@ -41,30 +56,49 @@ function KnobRow({ knob }: { knob: Knob }) {
   );
 }
 
+/** Unfolds what holds a setting, and focuses its box once the card that opened for it has focused its title. */
+function goTo(row: HTMLElement) {
+  goal.value = null;
+  row.closest("details")?.setAttribute("open", "");
+  queueMicrotask(() => row.querySelector<HTMLElement>("input, select")?.focus());
+}
+
+/** Judged when it is left, and once it was refused, with every key. */
 function NumberBox({ knob, help }: { knob: Knob; help: string }) {
+  const { key } = knob;
+  const { written, refused, limit } = boxOf(key);
+  const take = (event: TargetedEvent<HTMLInputElement>) => change(key, event.currentTarget.value);
   return (
     <input
-      id={knob.key}
+      id={key}
       type="number"
-      step={knob.step}
-      aria-describedby={help}
+      min={limit?.from ?? limit?.above}
+      max={limit?.to ?? limit?.below}
+      step={limit?.whole ? 1 : "any"}
+      aria-invalid={refused !== undefined}
+      aria-describedby={refused === undefined ? help : `${key}-refused ${help}`}
       disabled={training.value}
-      value={String(settings.value?.[knob.key] ?? "")}
-      onChange={(event) => change(knob.key, event.currentTarget.valueAsNumber)}
+      value={written}
+      onChange={take}
+      onInput={(event) => refused !== undefined && take(event)}
     />
   );
 }
 
 function Choice({ knob, help }: { knob: Knob; help: string }) {
+  const now = String(settings.value?.[knob.key]);
+  const choices = knob.choices ?? [];
+  // Names of single layers, from the address.
+  const named = choices.some(({ value }) => value === now) ? [] : [{ value: now, label: now }];
   return (
     <select
       id={knob.key}
       aria-describedby={help}
       disabled={training.value}
-      value={String(settings.value?.[knob.key])}
+      value={now}
       onChange={(event) => change(knob.key, event.currentTarget.value)}
     >
-      {knob.choices?.map((choice) => (
+      {[...choices, ...named].map((choice) => (
         <option key={choice.value} value={choice.value}>
           {choice.label}
         </option>

@@ -1,21 +1,20 @@
 /** Card 2: the model and the settings. */
 
-import { useState } from "preact/hooks";
 import { adapterSize } from "../adapter_size";
 import { arrival } from "../arrival";
 import { backToBuiltIn, returning } from "../pick";
 import { changing, model } from "../state";
-import { troubles } from "../trouble";
 import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
 import { Knobs } from "./knobs";
 import { Notices } from "./notices";
 import { Picker } from "./picker";
+import { SetBack } from "./set_back";
 
 export function ModelCard() {
   return (
-    <CardFrame card="model" number={2} title="The model" waiting={<Waiting />} done={<DoneLine />}>
+    <CardFrame card="model" number={2} title="The model" waiting={<Waiting />} done={<DoneLine />} always={<SetBack />}>
       {model.value.state === "ready" && <About />}
     </CardFrame>
   );
@@ -39,8 +38,6 @@ function DoneLine() {
 }
 
 function About() {
-  // Read only once, so that the fold does not close while the visitor corrects the setting.
-  const [refused] = useState(() => troubles.peek().model !== undefined || troubles.peek().train?.code === "non_finite");
   if (model.value.state !== "ready") return null;
   const { info, builtIn } = model.value;
   return (
@@ -58,7 +55,7 @@ function About() {
         {bytes(info.weightBytes)} of weights, running{" "}
         {info.device.software ? "in software" : `on ${info.device.name || "your graphics card"}`}.
       </p>
-      <Fold title="Advanced" open={refused}>
+      <Fold title="Advanced">
         <Knobs />
       </Fold>
       {!builtIn && (

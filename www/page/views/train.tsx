@@ -5,7 +5,7 @@ import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { train } from "../run";
-import { settings } from "../settings";
+import { refusals, settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { reading } from "../text";
 import { count, counted, duration, exactDuration, loss, percent } from "../words";
@@ -17,6 +17,7 @@ import { Notices } from "./notices";
 import { Cancelled, RunButtons } from "./run_buttons";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
+import { Unusable } from "./unusable";
 import "./train.css";
 
 export function TrainCard() {
@@ -53,6 +54,8 @@ function DoneLine() {
 function Start({ again }: { again: boolean }) {
   const measured = estimate.value;
   const time = measured && measured !== "measuring" ? `, about ${duration(measured.etaMs)}` : "";
+  const unusable = Object.keys(refusals.value).length > 0;
+  const primary = !adapter.value || startFrom.value !== null;
   const verb = startFrom.value ? "Continue from this adapter" : again ? "Train again" : "Train";
   return (
     <>
@@ -66,11 +69,12 @@ function Start({ again }: { again: boolean }) {
       <SoftwareNote />
       <Replaces />
       <OtherTab />
+      <Unusable primary={primary} />
       <div class="buttons">
         <button
           type="button"
-          class={adapter.value && !startFrom.value ? "" : "primary"}
-          disabled={otherTabTrains.value || changingModel.value || reading.value !== null}
+          class={primary && !unusable ? "primary" : ""}
+          disabled={unusable || otherTabTrains.value || changingModel.value || reading.value !== null}
           onClick={() => {
             changing.value = null;
             train();

@@ -101,7 +101,7 @@ impl Outputs {
     }
 
     /// Reports how the run ended. Errors: what could not be written.
-    pub fn finish(self, Outcome { reason, kept }: Outcome, peak_bytes: u64) -> Result<ExitCode> {
+    pub fn finish(self, Outcome { reason, kept, .. }: Outcome, peak_bytes: u64) -> Result<ExitCode> {
         self.screen.close();
         eprintln!("device memory at its peak: {peak_bytes} bytes");
         let Failed { kept: not_kept, run_state, log } = self.failed.take();

@@ -1,0 +1,117 @@
+/** The one table of settings: what a visitor may change, in which words. */
+
+import type { Settings } from "../api/types";
+
+/** What can be in the page's address. */
+export interface Named {
+  key: keyof Settings | "theme";
+  label: string;
+  /** Absent: a number. */
+  choices?: { value: string; label: string }[];
+}
+
+export interface Knob extends Named {
+  key: keyof Settings;
+  unit?: string;
+  what: string;
+  when: string;
+}
+
+export const knobs: Knob[] = [
+  {
+    key: "steps",
+    label: "Steps",
+    what: "How many times the model reads a batch of your rows and adjusts the adapter.",
+    when: "More for a long text. You can stop early and keep the best so far.",
+  },
+  {
+    key: "lr",
+    label: "Learning rate",
+    what: "How large each adjustment is.",
+    when: "Lower it if the loss jumps about or climbs; raise it if hardly anything changes.",
+  },
+  {
+    key: "batch",
+    label: "Batch",
+    unit: "rows per step",
+    what: "How many rows the model reads before each adjustment.",
+    when: "Fewer for a slow graphics card or little memory.",
+  },
+  {
+    key: "seqLen",
+    label: "Length of a row",
+    unit: "tokens",
+    what: "How much text the model sees in one go. A token is a piece of a word.",
+    when: "Longer for texts whose thoughts run over pages; shorter for a short text.",
+  },
+  {
+    key: "rank",
+    label: "Rank",
+    what: "How many directions of change each layer may learn. The adapter grows with it.",
+    when: "8 suits most texts; try 16 or 32 for a long or varied one.",
+  },
+  {
+    key: "alpha",
+    label: "Alpha",
+    what: "How strongly the adapter acts: what it adds is multiplied by alpha ÷ rank.",
+    when: "Leave it at twice the rank unless you follow a recipe.",
+  },
+  {
+    key: "targets",
+    label: "Layers that learn",
+    choices: [
+      { value: "all-linear", label: "all of them" },
+      { value: "attention", label: "attention only" },
+    ],
+    what: "Which matrices of the model get an adapter.",
+    when: "Attention only makes a smaller adapter that learns a little less.",
+  },
+];
+
+/** These can be in the address too. The sample prompt cannot, because it can be a visitor's own words. */
+const addressOnly: Named[] = [
+  { key: "accumulate", label: "Batches per step" },
+  {
+    key: "schedule",
+    label: "Course of the learning rate",
+    choices: [
+      { value: "linear", label: "falling evenly" },
+      { value: "cosine", label: "falling in a curve" },
+      { value: "constant", label: "staying the same" },
+    ],
+  },
+  { key: "warmup", label: "Part of the run for warming up" },
+  { key: "clip", label: "Largest gradient" },
+  { key: "weightDecay", label: "Weight decay" },
+  { key: "dropout", label: "Dropout" },
+  { key: "holdout", label: "Part of the rows held out" },
+  { key: "evalEvery", label: "Steps between tests on the held-out rows" },
+  { key: "patience", label: "Tests without progress that end the run" },
+  { key: "sampleEvery", label: "Steps between samples" },
+  { key: "seed", label: "Seed" },
+  {
+    key: "shuffle",
+    label: "Rows in mixed order",
+    choices: [
+      { value: "true", label: "yes" },
+      { value: "false", label: "no" },
+    ],
+  },
+  { key: "maxTokens", label: "Longest sample, in tokens" },
+  {
+    key: "theme",
+    label: "Colours",
+    choices: [
+      { value: "auto", label: "same as the system" },
+      { value: "light", label: "light" },
+      { value: "dark", label: "dark" },
+    ],
+  },
+];
+
+const named = new Map<string, Named>([...addressOnly, ...knobs].map((each) => [each.key, each]));
+
+/** Undefined for what is no setting of this page. */
+export const nameOf = (key: string): Named | undefined => named.get(key);
+
+export const isKnob = (key: string): key is Knob["key"] => knobs.some((knob) => knob.key === key);

@@ -1,0 +1,31 @@
+/** Shows an error of the engine in the card where the visitor can do something about it. */
+
+import type { LoraError, RefusedSetting } from "../api/errors";
+import { isLost } from "./engine";
+import { isKnob, nameOf } from "./knobs";
+import { reset } from "./settings";
+import { complain, forgive, toSetting } from "./trouble";
+
+/** Codes of errors in texts that hold conversations. */
+const aboutChats = ["no_chat_template", "conversation", "chat_template"];
+
+export function complainWhereItHelps(error: LoraError) {
+  const { code } = error;
+  if (isLost(error)) return;
+  if (code.startsWith("text_") || code.startsWith("data_") || aboutChats.includes(code)) return complain("text", error);
+  if (error.setting) return refuseSetting(error, error.setting);
+  if (code.startsWith("gpu_")) return complain("model", error, toSetting("batch"));
+  complain("train", error);
+}
+
+/** Names the setting as the page does. One without a box can only be set back. */
+function refuseSetting(error: LoraError, { name, value, expected }: RefusedSetting) {
+  const label = nameOf(name)?.label ?? name;
+  const what = { ...error, message: `${label} cannot be ${value}. It must be ${expected}` };
+  if (isKnob(name)) return complain("model", what, toSetting(name));
+  const setBack = () => {
+    reset(name);
+    forgive("model");
+  };
+  complain("model", what, { label: "Use the default instead", press: setBack });
+}
