@@ -24,6 +24,7 @@ const files = [
   "unmeasured",
   "bad_input",
   "keyboard",
+  "prompt",
   "no_webgpu",
 ];
 const only = process.env.ONLY?.split(",") ?? files;
