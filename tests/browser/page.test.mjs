@@ -24,6 +24,7 @@ const files = [
   "unmeasured",
   "bad_input",
   "keyboard",
+  "in_sight",
   "prompt",
   "no_webgpu",
 ];

@@ -11,7 +11,8 @@ import { bytes, counted } from "../words";
 import { CardFrame } from "./card";
 import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
-import { Preview } from "./preview";
+import { lookAt } from "./look_at";
+import { Preview, Rows } from "./preview";
 import "./text.css";
 
 /** Longer pastes are read at once: a browser takes seconds to lay out a large text box. */
@@ -118,10 +119,12 @@ function takePasted(words: string) {
 function Chosen() {
   const title = useRef<HTMLHeadingElement>(null);
   const documents = text.value?.documents;
-  useEffect(() => title.current?.focus(), [documents]);
+  useEffect(() => {
+    if (title.current) lookAt(title.current);
+  }, [documents]);
   return (
-    <div class="chosen">
-      <h3 ref={title} tabIndex={-1}>
+    <section class="chosen" aria-labelledby="chosen-title">
+      <h3 id="chosen-title" ref={title} tabIndex={-1}>
         {text.value?.dataset ? "What the model will read" : "Your text"}
       </h3>
       <Preview />
@@ -130,7 +133,8 @@ function Chosen() {
           Use this text
         </button>
       )}
-    </div>
+      <Rows />
+    </section>
   );
 }
 
