@@ -26,6 +26,7 @@ const files = [
   "keyboard",
   "in_sight",
   "prompt",
+  "away",
   "no_webgpu",
 ];
 const only = process.env.ONLY?.split(",") ?? files;

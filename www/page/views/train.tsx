@@ -2,16 +2,18 @@
 
 import { estimate } from "../estimate";
 import { otherTabTrains } from "../lock";
+import { ending } from "../outcome";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { pause, resume, stop, train } from "../run";
 import { settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
-import { count, counted, duration, exactDuration, loss, percent } from "../words";
+import { count, counted, duration, exactDuration, loss } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Notices } from "./notices";
+import { Tell } from "./tell";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
 import "./train.css";
@@ -25,7 +27,7 @@ export function TrainCard() {
       number={3}
       title="Train"
       waiting={waiting}
-      done={<DoneLine />}
+      done={now && ending(now)}
       change="Show"
       always={text.value && <Offer />}
     >
@@ -33,16 +35,6 @@ export function TrainCard() {
       {!training.value && <Start again={now !== null} />}
     </CardFrame>
   );
-}
-
-function DoneLine() {
-  const now = run.value;
-  if (!now?.outcome) return null;
-  const { baseLoss, bestLoss } = now.outcome;
-  const gain = baseLoss && bestLoss ? (baseLoss - bestLoss) / baseLoss : 0;
-  const words =
-    baseLoss === null ? "; no held-out loss" : gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
-  return <>{`${counted(now.step, "step")} in ${exactDuration(now.ms)}${words}`}</>;
 }
 
 function Start({ again }: { again: boolean }) {
@@ -155,6 +147,7 @@ function Progress(now: Run) {
           </button>
         </div>
       )}
+      {running && <Tell run={now} />}
       {now.outcome?.reason === "early_stop" && (
         <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
