@@ -27,6 +27,7 @@ const files = [
   "in_sight",
   "prompt",
   "away",
+  "contrast_and_paper",
   "no_webgpu",
 ];
 const only = process.env.ONLY?.split(",") ?? files;

@@ -5,6 +5,7 @@ import { type Theme, theme } from "../settings";
 import { spoken, text } from "../state";
 import { KeepCard } from "./keep";
 import { ModelCard } from "./model";
+import { Sheet } from "./sheet";
 import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
 import { TrainCard } from "./train";
@@ -14,6 +15,7 @@ import "./app.css";
 export function App() {
   return (
     <>
+      <Sheet />
       <header class="page-head">
         <p class="brand">tabtune</p>
         <ThemeChoice />
