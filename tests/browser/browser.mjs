@@ -16,6 +16,8 @@ export const { unzipSync } = installed("fflate");
 export const artefacts = fileURLToPath(new URL("../../artefacts", import.meta.url));
 const screens = join(artefacts, "screens");
 mkdirSync(screens, { recursive: true });
+/** Where a picture of this name is kept. */
+export const screen = (name) => join(screens, `${name}.png`);
 
 /** A page that takes longer over something feels stuck. */
 export const LONGEST_TASK_MS = 50;
@@ -110,31 +112,51 @@ export async function heldOutLosses(page) {
   return cells.map((cell) => Number.parseFloat(cell));
 }
 
-const sizes = [
+export const sizes = [
   { width: 1280, height: 800 },
   { width: 360, height: 740 },
 ];
 
-/** Takes four pictures, wide and narrow, light and dark: no axe violation in light or dark, no sideways scrolling. */
+const palettes = {
+  light: { colorScheme: "light" },
+  dark: { colorScheme: "dark" },
+  forced: { forcedColors: "active" },
+};
+const USUAL = { colorScheme: "light", forcedColors: "none" };
+
+/**
+ * Takes six pictures, wide and narrow, in light, dark and forced colours: no axe violation in light or dark, no
+ * sideways scrolling, nothing to press that is too small for a finger.
+ */
 export async function inspect(page, name) {
   for (const size of sizes)
-    for (const colorScheme of ["light", "dark"]) {
+    for (const [palette, media] of Object.entries(palettes)) {
       await page.setViewportSize(size);
-      await page.emulateMedia({ colorScheme });
-      const where = `${name}-${size.width}-${colorScheme}`;
-      await page.screenshot({
-        path: join(screens, `${where}.png`),
-        fullPage: true,
-      });
+      await page.emulateMedia({ ...USUAL, ...media });
+      const where = `${name}-${size.width}-${palette}`;
+      await page.screenshot({ path: screen(where), fullPage: true });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${where}: the page is ${wide} px too wide`);
-      if (size !== sizes[0]) continue;
+      assert.deepEqual(await page.evaluate(smallTargets, LEAST_TARGET_PX), [], where);
+      if (size !== sizes[0] || palette === "forced") continue;
       const { violations } = await new AxeBuilder({ page }).analyze();
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
       assert.deepEqual(found, [], where);
     }
   await page.setViewportSize(sizes[0]);
-  await page.emulateMedia({ colorScheme: "light" });
+  await page.emulateMedia(USUAL);
+}
+
+/** WCAG 2.2, success criterion 2.5.8, which exempts links in a sentence. */
+const LEAST_TARGET_PX = 24;
+
+function smallTargets(least) {
+  const targets = [...document.querySelectorAll("button, summary, select, textarea, input, a[href]")];
+  return targets
+    .filter((target) => target.checkVisibility() && getComputedStyle(target).display !== "inline")
+    .map((target) => [target, (target.closest("label") ?? target).getBoundingClientRect()])
+    .filter(([, { width, height }]) => width < least || height < least)
+    .map(([target, { width, height }]) => `${target.outerHTML.slice(0, 80)}: ${width} × ${height} px`);
 }
 
 /**

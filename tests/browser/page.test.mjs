@@ -33,6 +33,10 @@ const files = [
   "settings",
   "estimate",
   "keyboard",
+  "in_sight",
+  "prompt",
+  "away",
+  "contrast_and_paper",
   "no_webgpu",
 ];
 const only = process.env.ONLY?.split(",") ?? files;

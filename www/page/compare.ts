@@ -9,11 +9,14 @@ import { complain, forgive } from "./trouble";
 
 export interface Column {
   /** Null before anything was asked. */
-  asked: { prompt: string; asMessage: boolean } | null;
+  asked: Asked | null;
   text: string;
-  writing: boolean;
-  /** The model had nothing to say: it ended before the first word. */
-  mute?: boolean;
+  state: "empty" | "writing" | "written" | "failed";
+}
+
+interface Asked {
+  prompt: string;
+  asMessage: boolean;
 }
 
 /** What the visitor typed; null: nothing yet. */
@@ -37,7 +40,7 @@ export const asMessage = computed(() => {
 
 export const seed = signal(1);
 export const strength = signal(1);
-const EMPTY: Column = { asked: null, text: "", writing: false };
+const EMPTY: Column = { asked: null, text: "", state: "empty" };
 export const before = signal(EMPTY);
 export const after = signal(EMPTY);
 
@@ -49,13 +52,35 @@ let turn = 0;
 export async function compare(which: "both" | "tuned" = "both") {
   const mine = ++turn;
   const engine = await session();
-  if (!engine || !settings.value) return;
-  if (before.value.writing || after.value.writing) engine.stop(true);
+  const wanted = settings.value;
+  if (mine !== turn || !engine || !wanted) return;
+  const asked = { prompt: prompt.value, asMessage: asMessage.value };
+  const columns = which === "tuned" && answers(before.value, asked) ? [after] : [before, after];
+  if (before.value.state === "writing" || after.value.state === "writing") engine.stop(true);
   forgive("keep");
+  // Both at once: what stands side by side is always about the same prompt.
+  for (const column of columns) column.value = { asked, text: "", state: "writing" };
   try {
-    if (which === "both" || before.value.writing || !isAskedNow(before.value)) await write(before, 0, mine);
-    await write(after, strength.value, mine);
+    for (const column of columns) {
+      const tuned = column === after;
+      const options = {
+        ...SAMPLING,
+        prompt: asked.asMessage ? [{ role: "user", content: asked.prompt }] : asked.prompt,
+        adapter: tuned,
+        strength: tuned ? strength.value : 0,
+        seed: seed.value,
+        maxTokens: 2 * wanted.maxTokens,
+      };
+      await engine.generate(options, (piece) => {
+        if (mine === turn) column.value = { ...column.value, text: column.value.text + piece };
+      });
+      if (mine !== turn) return;
+      column.value = { ...column.value, state: "written" };
+    }
   } catch (error) {
+    if (mine !== turn) return;
+    for (const column of columns)
+      if (column.value.state === "writing") column.value = { ...column.value, state: "failed" };
     if (!isLost(error as LoraError)) complain("keep", error);
   }
 }
@@ -77,34 +102,6 @@ export function keepComparing() {
   });
 }
 
-/** What stands side by side answers the same, also if the prompt has changed since. */
-function isAskedNow({ asked }: Column): boolean {
-  return asked?.prompt === prompt.value && asked.asMessage === asMessage.value;
-}
-
-async function write(column: typeof before, adapterStrength: number, mine: number) {
-  const engine = await session();
-  const wanted = settings.value;
-  if (mine !== turn || !engine || !wanted) return;
-  const asked = { prompt: prompt.value, asMessage: asMessage.value };
-  column.value = { asked, text: "", writing: true };
-  const options = {
-    prompt: asked.asMessage ? [{ role: "user", content: asked.prompt }] : asked.prompt,
-    adapter: column === after,
-    strength: adapterStrength,
-    seed: seed.value,
-    maxTokens: 2 * wanted.maxTokens,
-    ...SAMPLING,
-  };
-  let text = "";
-  let ended = false;
-  try {
-    await engine.generate(options, (piece) => {
-      text += piece;
-      if (mine === turn) column.value = { asked, text, writing: true };
-    });
-    ended = true;
-  } finally {
-    if (mine === turn) column.value = { asked, text, writing: false, mute: ended && text === "" };
-  }
+function answers({ asked, state }: Column, { prompt, asMessage }: Asked): boolean {
+  return state === "written" && asked?.prompt === prompt && asked.asMessage === asMessage;
 }

@@ -47,6 +47,12 @@ export function exactDuration(ms: number): string {
 
 export const percent = (part: number): string => `${Math.round(100 * part)} %`;
 
+/** The beginning of a text that may be long. */
+export function shortened(text: string, most = 100): string {
+  const characters = [...text];
+  return characters.length > most ? `${characters.slice(0, most).join("")}…` : text;
+}
+
 /** An error's message as a sentence. A name such as config.json at its start stays as it is. */
 export function sentence(message: string): string {
   const start = /^\w+\.\w/.test(message) ? message : message.charAt(0).toUpperCase() + message.slice(1);

@@ -8,6 +8,7 @@ import { Banner } from "./banner";
 import { KeepCard } from "./keep";
 import { KeptOffer } from "./kept";
 import { ModelCard } from "./model";
+import { Sheet } from "./sheet";
 import { Strip } from "./strip";
 import { DropHint, TextCard } from "./text";
 import { TrainCard } from "./train";
@@ -17,6 +18,7 @@ import "./app.css";
 export function App() {
   return (
     <>
+      <Sheet />
       <header class="page-head">
         <p class="brand">tabtune</p>
         <ThemeChoice />

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { type Card, cards, changing, training } from "../state";
 import { Banner } from "./banner";
+import { lookAt } from "./look_at";
 import "./card.css";
 
 interface Props {
@@ -26,7 +27,7 @@ export function CardFrame({ card, number, title, waiting, done, change = "Change
   const heading = useRef<HTMLHeadingElement>(null);
   const before = useRef(state);
   useEffect(() => {
-    if (state === "open" && before.current !== "open") heading.current?.focus();
+    if (state === "open" && before.current !== "open" && heading.current) lookAt(heading.current);
     before.current = state;
   }, [state]);
   return (

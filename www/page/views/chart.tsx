@@ -1,6 +1,6 @@
 /** Draws the losses with uPlot: three lines, the level before training, and the best point. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Run } from "../progress";
@@ -19,7 +19,8 @@ export function Chart({ run }: { run: Run }) {
   const latest = useRef(run);
   latest.current = run;
   const shade = theme.value;
-  useEffect(() => {
+  // Before the next picture, because a page that is printed gets no other one.
+  useLayoutEffect(() => {
     const element = place.current;
     if (!element) return;
     const draw = () => {
@@ -27,13 +28,15 @@ export function Chart({ run }: { run: Run }) {
       plot.current = new uPlot(options(element, latest), columns(latest.current), element);
     };
     const watch = new ResizeObserver(() => plot.current?.setSize(size(element)));
-    const system = matchMedia("(prefers-color-scheme: dark)");
+    const palettes = ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"].map((query) =>
+      matchMedia(query),
+    );
     draw();
     watch.observe(element);
-    system.addEventListener("change", draw);
+    for (const palette of palettes) palette.addEventListener("change", draw);
     return () => {
       watch.disconnect();
-      system.removeEventListener("change", draw);
+      for (const palette of palettes) palette.removeEventListener("change", draw);
       plot.current?.destroy();
     };
   }, [shade]);

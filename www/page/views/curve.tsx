@@ -19,26 +19,7 @@ export function Curve({ run }: { run: Run }) {
         How surprised the model is by your text <span class="quiet">(loss, nats per token); lower is better</span>
       </figcaption>
       <Chart run={run} />
-      <ul class="legend lines">
-        <li>
-          <Swatch class="training" /> training rows, averaged
-        </li>
-        <li>
-          <Swatch class="single" /> each step
-        </li>
-        {run.unmeasured ? (
-          <li>no held-out loss</li>
-        ) : (
-          <>
-            <li>
-              <Swatch class="held-out" /> held-out rows
-            </li>
-            <li>
-              <Swatch class="base" /> before training
-            </li>
-          </>
-        )}
-      </ul>
+      <Lines run={run} />
       <button
         type="button"
         class="small"
@@ -51,9 +32,34 @@ export function Curve({ run }: { run: Run }) {
         {shown.value ? "Hide the table" : "The same numbers as a table"}
       </button>
       <div id={table} class={shown.value ? "" : "visually-hidden"}>
-        <Numbers run={run} />
+        <LossTable run={run} />
       </div>
     </figure>
+  );
+}
+
+export function Lines({ run }: { run: Run }) {
+  return (
+    <ul class="legend lines">
+      <li>
+        <Swatch class="training" /> training rows, averaged
+      </li>
+      <li>
+        <Swatch class="single" /> each step
+      </li>
+      {run.unmeasured ? (
+        <li>no held-out loss</li>
+      ) : (
+        <>
+          <li>
+            <Swatch class="held-out" /> held-out rows
+          </li>
+          <li>
+            <Swatch class="base" /> before training
+          </li>
+        </>
+      )}
+    </ul>
   );
 }
 
@@ -66,7 +72,7 @@ function Swatch({ class: name }: { class: string }) {
   );
 }
 
-function Numbers({ run }: { run: Run }) {
+export function LossTable({ run }: { run: Run }) {
   const best = bestOf(run);
   return (
     <table>

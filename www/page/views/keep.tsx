@@ -2,11 +2,8 @@
 
 import { LEAK, python } from "../adapter_zip";
 import {
-  after,
   askAsMessage,
   asMessage,
-  before,
-  type Column,
   compare,
   learntChat,
   mayChat,
@@ -20,11 +17,11 @@ import { downloadAdapter, downloadIsNext, isStored, shownBase } from "../kept";
 import { continueFrom, openAdapter } from "../opened";
 import { adapter, downloaded, model, openedFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
-import { Asked } from "./asked";
 import { CardFrame } from "./card";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
 import { Notices } from "./notices";
+import { SideBySide } from "./side_by_side";
 import "./keep.css";
 
 export function KeepCard() {
@@ -44,10 +41,7 @@ export function KeepCard() {
     >
       {openedFrom.value && <Notices notices={adapter.value?.warnings ?? []} />}
       <Prompt />
-      <div class="columns">
-        <Written title="Before" quiet="the model as it was" column={before.value} />
-        <Written title="After" quiet={`with your adapter at ${percent(strength.value)}`} column={after.value} />
-      </div>
+      <SideBySide />
       <Strength />
       <Download />
       {!downloaded.value && !isStored.value && (
@@ -116,23 +110,6 @@ function AsMessage() {
         <p class="quiet">Your adapter learnt conversations; the prompt is taken as it is, without the chat template.</p>
       )}
     </>
-  );
-}
-
-function Written({ title, quiet, column }: { title: string; quiet: string; column: Column }) {
-  return (
-    <section class="column" aria-busy={column.writing} aria-label={title}>
-      <h3>
-        {title} <span class="quiet">{quiet}</span>
-      </h3>
-      {column.asked?.asMessage && <Asked message={column.asked.prompt} />}
-      <p class="written">
-        {!column.asked?.asMessage && <span class="quiet">{column.asked?.prompt}</span>}
-        {column.text}
-        {column.writing && <span class="caret" aria-hidden="true" />}
-      </p>
-      {column.mute && <p class="quiet">It ended here, without a word of its own.</p>}
-    </section>
   );
 }
 

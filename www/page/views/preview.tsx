@@ -1,10 +1,11 @@
-/** The counts of a text, and five of its rows as the model reads them. */
+/** The counts of a text, and its first rows as the model reads them: one, and the others on request. */
 
 import type { Dataset } from "../../api/types";
 import { isWebPage, looksLikeRecords, takeAsRecords, takeWebText } from "../reread";
 import { settings } from "../settings";
 import { type Text, text, training } from "../state";
 import { bytes, count, counted } from "../words";
+import { Fold } from "./fold";
 import { Notices } from "./notices";
 import "./preview.css";
 
@@ -38,15 +39,30 @@ function Read({ chosen, dataset, isOld }: { chosen: Text; dataset: Dataset; isOl
           Read only its text
         </button>
       )}
-      <ol class="rows" aria-label="The first rows, token by token">
-        {dataset.preview.map((row, index) => (
-          <Row key={`row ${index}`} tokens={row.tokens} />
-        ))}
+    </>
+  );
+}
+
+export function Rows() {
+  const dataset = text.value?.dataset;
+  if (!dataset) return null;
+  const [first, ...more] = dataset.preview.map((row, index) => <Row key={`row ${index}`} tokens={row.tokens} />);
+  return (
+    <>
+      <ol class="rows" aria-label="The first row, token by token">
+        {first}
       </ol>
       <p class="legend">
         <span class="chip">learnt from</span> <span class="chip untrained">only read, or padding</span>
         {hasParts(dataset) && " A small number says how many tokens one character takes."}
       </p>
+      {more.length > 0 && (
+        <Fold title={counted(more.length, "more row")}>
+          <ol class="rows" start={2} aria-label="More rows, token by token">
+            {more}
+          </ol>
+        </Fold>
+      )}
     </>
   );
 }

@@ -16,7 +16,8 @@ import { Banner } from "./banner";
 import { CardFrame } from "./card";
 import { ColumnPicker } from "./column_picker";
 import { FileButton } from "./file_button";
-import { Preview } from "./preview";
+import { lookAt } from "./look_at";
+import { Preview, Rows } from "./preview";
 import { Quoted } from "./quoted";
 import { Reading } from "./reading";
 import { WayOn } from "./way_on";
@@ -147,12 +148,14 @@ function PasteBox() {
 function Chosen() {
   const title = useRef<HTMLHeadingElement>(null);
   const documents = text.value?.documents;
-  useEffect(() => title.current?.focus(), [documents]);
+  useEffect(() => {
+    if (title.current) lookAt(title.current);
+  }, [documents]);
   const isOld = reading.value !== null || unread.value;
   const heading = isOld ? "The text from before" : text.value?.dataset ? "What the model will read" : "Your text";
   return (
-    <div class={isOld ? "chosen old" : "chosen"}>
-      <h3 ref={title} tabIndex={-1}>
+    <section class={isOld ? "chosen old" : "chosen"} aria-labelledby="chosen-title">
+      <h3 id="chosen-title" ref={title} tabIndex={-1}>
         {heading}
       </h3>
       {unread.value && (
@@ -172,7 +175,8 @@ function Chosen() {
           Use this text
         </button>
       )}
-    </div>
+      <Rows />
+    </section>
   );
 }
 

@@ -2,19 +2,21 @@
 
 import { estimate } from "../estimate";
 import { otherTabTrains } from "../lock";
+import { ending } from "../outcome";
 import { changingModel } from "../pick";
 import type { Run } from "../progress";
 import { train } from "../run";
 import { refusals, settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { reading } from "../text";
-import { count, counted, duration, exactDuration, loss, percent } from "../words";
+import { count, counted, duration, exactDuration, loss } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
 import { Replaces } from "./kept";
 import { Notices } from "./notices";
 import { Cancelled, RunButtons } from "./run_buttons";
+import { Tell } from "./tell";
 import { Timeline } from "./timeline";
 import { Offer, OtherTab } from "./unfinished";
 import { Unusable } from "./unusable";
@@ -29,7 +31,7 @@ export function TrainCard() {
       number={3}
       title="Train"
       waiting={waiting}
-      done={<DoneLine />}
+      done={now && ending(now)}
       change="Show"
       always={text.value && <Offer />}
     >
@@ -40,16 +42,6 @@ export function TrainCard() {
 }
 
 const isCancelled = ({ state, outcome }: Run) => state === "ended" && outcome?.reason === "cancelled";
-
-function DoneLine() {
-  const now = run.value;
-  if (!now?.outcome) return null;
-  const { baseLoss, bestLoss } = now.outcome;
-  const gain = baseLoss && bestLoss ? (baseLoss - bestLoss) / baseLoss : 0;
-  const words =
-    baseLoss === null ? "; no held-out loss" : gain > 0 ? `; ${percent(gain)} less surprised by your text` : "";
-  return <>{`${counted(now.step, "step")} in ${exactDuration(now.ms)}${words}`}</>;
-}
 
 function Start({ again }: { again: boolean }) {
   const measured = estimate.value;
@@ -147,6 +139,7 @@ function Progress(now: Run) {
       )}
       <Numbers {...now} />
       {running && <RunButtons run={now} />}
+      {running && <Tell run={now} />}
       {now.outcome?.reason === "early_stop" && (
         <p class="quiet">It ended early, because the loss on the held-out rows no longer fell.</p>
       )}
