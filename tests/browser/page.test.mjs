@@ -17,6 +17,7 @@ const files = [
   "unfinished",
   "two_tabs",
   "adapter_files",
+  "foreign_adapter",
   "own_model",
   "own_text",
   "columns",

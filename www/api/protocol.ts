@@ -10,6 +10,7 @@ import type {
   Generated,
   GenerateOptions,
   Loaded,
+  NotedBase,
   Probe,
   Settings,
   Stats,
@@ -41,6 +42,7 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   modelSize: { input: Blob; output: number };
   logits: { input: number[]; output: Float32Array };

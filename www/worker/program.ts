@@ -9,6 +9,7 @@ import type {
   Generated,
   GenerateOptions,
   ModelInfo,
+  NotedBase,
   Probe,
   Settings,
   Stats,
@@ -56,6 +57,7 @@ export interface Engine {
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
+  notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;
