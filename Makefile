@@ -168,7 +168,7 @@ release: setup-build
 	$(BINDGEN) $(TARGET)/wasm32-unknown-unknown/web-release/tabtune.wasm
 	npm exec --yes --package=binaryen@132.0.0 -- \
 		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
-	npm --prefix www run build
+	npm --prefix www run release
 .PHONY: release
 
 lint: ## check format and style

@@ -44,7 +44,9 @@ export async function fetchModel(
 export async function fetchBlob(url: string, onBytes?: (done: number, total: number) => void): Promise<Blob> {
   const response = await fetch(url);
   if (!response.ok || !response.body) throw new Error(`${url}: the server replied with status ${response.status}`);
-  const total = Number(response.headers.get("content-length") ?? 0);
+  // The length of a compressed body says nothing about how much comes out of it.
+  const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
+  const total = Number(length ?? 0);
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let done = 0;
   const reader = response.body.getReader();
