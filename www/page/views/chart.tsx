@@ -1,6 +1,6 @@
 /** Draws the losses: three lines, the level before training, and the best point. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Run } from "../progress";
 import { theme } from "../settings";
 import { loss } from "../words";
@@ -14,18 +14,21 @@ export function Chart({ run }: { run: Run }) {
   const latest = useRef(run);
   latest.current = run;
   const shade = theme.value;
-  useEffect(() => {
+  // Before the next picture, because a page that is printed gets no other one.
+  useLayoutEffect(() => {
     const draw = () => canvas.current && drawRun(canvas.current, latest.current);
     const watch = new ResizeObserver(draw);
-    const system = matchMedia("(prefers-color-scheme: dark)");
+    const palettes = ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"].map((query) =>
+      matchMedia(query),
+    );
     if (canvas.current) watch.observe(canvas.current);
-    system.addEventListener("change", draw);
+    for (const palette of palettes) palette.addEventListener("change", draw);
     return () => {
       watch.disconnect();
-      system.removeEventListener("change", draw);
+      for (const palette of palettes) palette.removeEventListener("change", draw);
     };
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (canvas.current) drawRun(canvas.current, run);
   }, [run, shade]);
   return (
