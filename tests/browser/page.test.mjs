@@ -6,6 +6,7 @@
 import { sharedBrowser } from "./browser.mjs";
 
 const files = [
+  "compressed",
   "first_visit",
   "engine",
   "main_job",
