@@ -169,6 +169,7 @@ release: setup-build
 	npm exec --yes --package=binaryen@132.0.0 -- \
 		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
 	npm --prefix www run release
+	RELEASE=1 npm --prefix www run test:sizes
 .PHONY: release
 
 lint: ## check format and style
