@@ -169,7 +169,8 @@ release: setup-build
 	$(BINDGEN) $(TARGET)/wasm32-unknown-unknown/web-release/tabtune.wasm
 	npm exec --yes --package=binaryen@132.0.0 -- \
 		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
-	npm --prefix www run build
+	npm --prefix www run release
+	RELEASE=1 npm --prefix www run test:sizes
 .PHONY: release
 
 lint: ## check format and style

@@ -229,6 +229,16 @@ impl Engine {
         }
     }
 
+    /// What an adapter's files note about their base, beside this one. Loads nothing; files that do not fit this base
+    /// are errors.
+    #[wasm_bindgen(js_name = notedBase)]
+    pub fn noted_base(&self, text: String, weights: Vec<u8>) -> Js<JsValue> {
+        let base = &self.0.base;
+        let given = AdapterFiles { config: text, weights };
+        given.spec(&base.model.config).map_err(js_error)?;
+        Ok(to_js(&given.noted_base(&base.name, &base.sha256).map_err(js_error)?))
+    }
+
     /// Loads an adapter from PEFT's two files, or from MLX's; `adapter` then returns PEFT's, and the warnings about it.
     #[wasm_bindgen(js_name = setAdapter)]
     pub fn set_adapter(&self, text: String, weights: Vec<u8>) -> Js<()> {

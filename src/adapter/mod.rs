@@ -31,7 +31,7 @@ pub use check::{ExportCheck, ExportCheckDraft};
 pub use flat::Params;
 pub use full::Full;
 pub use lora::Adapter;
-pub use origin::Origin;
+pub use origin::{NotedBase, Origin};
 pub use pair::{HostMatrix, Pair};
 pub use peft::AdapterFiles;
 pub use spec::{AdapterSpec, SiteSpec};

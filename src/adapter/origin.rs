@@ -23,6 +23,18 @@ pub struct Origin {
     pub is_chat: bool,
 }
 
+/// What files note about their base, compared with a base that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotedBase {
+    /// Empty if the files name none.
+    pub name: String,
+    /// Names are compared by what follows the last slash, since a base may lie anywhere.
+    pub same_name: bool,
+    /// Whether the hashes of the weights are equal; `None` where none is noted.
+    pub same_weights: Option<bool>,
+}
+
 impl Origin {
     pub(super) fn metadata(&self) -> impl Iterator<Item = (String, String)> {
         let sha256 = self.base_sha256.clone().map(|sha256| (BASE_SHA256.to_string(), sha256));
@@ -46,20 +58,26 @@ impl AdapterFiles {
         })
     }
 
-    /// Says so if the files note another base than this one. Without a hash, names are compared by what follows the
-    /// last slash, since a base may lie anywhere. Errors: as `origin`.
-    pub fn other_base(&self, base: &str, base_sha256: &str) -> Result<Option<Warning>> {
-        let origin = self.origin()?;
+    /// The base that the files note, beside the one that is loaded. Errors: as `origin`.
+    pub fn noted_base(&self, base: &str, base_sha256: &str) -> Result<NotedBase> {
+        let Origin { base: name, base_sha256: noted, .. } = self.origin()?;
         let last = |name: &str| name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().map(str::to_lowercase);
-        let is_other = match &origin.base_sha256 {
-            Some(noted) => noted != base_sha256,
-            None => !origin.base.is_empty() && last(&origin.base) != last(base),
-        };
+        Ok(NotedBase {
+            same_name: name.is_empty() || last(&name) == last(base),
+            same_weights: noted.map(|noted| noted == base_sha256),
+            name,
+        })
+    }
+
+    /// Says so if the files note another base than this one. Errors: as `origin`.
+    pub fn other_base(&self, base: &str, base_sha256: &str) -> Result<Option<Warning>> {
+        let noted = self.noted_base(base, base_sha256)?;
+        let is_other = !noted.same_weights.unwrap_or(noted.same_name);
         let message = format!(
             "the adapter says that its base is `{}`{}, and this is `{base}`: unless they are the same model, what it \
              writes is poor",
-            origin.base,
-            if origin.base_sha256.is_some() { " with other weights" } else { "" }
+            noted.name,
+            if noted.same_weights.is_some() { " with other weights" } else { "" }
         );
         Ok(is_other.then_some(Warning { code: "other_base", message }))
     }

@@ -4,6 +4,7 @@
 mod cut;
 mod json;
 mod parts;
+mod steps;
 
 use std::ops::Range;
 

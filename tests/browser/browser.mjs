@@ -11,7 +11,7 @@ import { serve } from "../../www/demo/serve.mjs";
 
 const installed = createRequire(new URL("../../www/package.json", import.meta.url));
 const { AxeBuilder } = installed("@axe-core/playwright");
-export const { unzipSync } = installed("fflate");
+export const { unzipSync, zipSync } = installed("fflate");
 
 export const artefacts = fileURLToPath(new URL("../../artefacts", import.meta.url));
 const screens = join(artefacts, "screens");

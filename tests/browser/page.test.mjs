@@ -6,6 +6,7 @@
 import { sharedBrowser } from "./browser.mjs";
 
 const files = [
+  "compressed",
   "first_visit",
   "start",
   "fetching",
@@ -21,6 +22,7 @@ const files = [
   "cancel",
   "two_tabs",
   "adapter_files",
+  "foreign_adapter",
   "own_model",
   "own_text",
   "choices",

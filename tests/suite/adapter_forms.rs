@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, Origin};
+use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec, NotedBase, Origin};
 use tabtune::device::Shape;
 use tabtune::error::Error;
 use tabtune::files::safetensors::write;
@@ -278,6 +278,9 @@ crate::device_tests! {
         let mut noted = Origin { base_sha256: Some("ab".to_string()), ..origin("base") };
         let hashed = AdapterFiles::new(&adapter, &flat, &noted);
         assert_eq!(hashed.other_base("renamed", "ab"), Ok(None));
+        let name = "base".to_string();
+        let renamed = NotedBase { name, same_name: false, same_weights: Some(true) };
+        assert_eq!(hashed.noted_base("renamed", "ab"), Ok(renamed));
         let warning = hashed.other_base("base", "cd").expect("an adapter").expect("a warning");
         assert!(warning.code == "other_base" && warning.message.contains("with other weights"), "{warning:?}");
         noted.is_chat = true;

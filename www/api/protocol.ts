@@ -11,6 +11,7 @@ import type {
   Generated,
   GenerateOptions,
   Loaded,
+  NotedBase,
   Probe,
   Settings,
   Stats,
@@ -42,6 +43,7 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   modelSize: { input: Pick<ModelFiles, "config" | "weights">; output: number };
   logits: { input: number[]; output: Float32Array };

@@ -5,7 +5,7 @@ import { LoraError, loraError, type PlainError } from "./errors";
 import { type Count, fetchThing, persist, unfetched } from "./fetching";
 import type { KeptAdapter } from "./kept_store";
 import type { Call, Calls, FromWorker, Note, ToWorker, Training } from "./protocol";
-import type { AdapterFiles, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
+import type { AdapterFiles, AdapterInput, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
 import type { ModelFiles } from "./weights";
 
 interface Pending {
@@ -127,6 +127,11 @@ export class Session {
 
   setAdapter(config: string, weights: Uint8Array<ArrayBuffer>) {
     return this.#call("setAdapter", { config, weights });
+  }
+
+  /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */
+  notedBase(adapter: AdapterInput) {
+    return this.#call("notedBase", adapter);
   }
 
   /** How many parameters an adapter of this model has. */

@@ -161,6 +161,15 @@ export interface AdapterInput {
   weights: Uint8Array<ArrayBuffer>;
 }
 
+/** What an adapter's files note about their base, compared with the model that is loaded. */
+export interface NotedBase {
+  /** Empty if they name none. */
+  name: string;
+  sameName: boolean;
+  /** By their hash; null where none is noted. */
+  sameWeights: boolean | null;
+}
+
 /** An adapter, and what the page says about it. */
 export interface AdapterFiles extends AdapterInput {
   rank: number;

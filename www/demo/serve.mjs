@@ -41,6 +41,19 @@ function headers(path) {
   };
 }
 
+/** The endings of the copies that `npm run build` leaves beside the files, best first. */
+const copies = { br: ".br", gzip: ".gz" };
+
+/** The file itself, or the best copy of it that the browser takes. */
+async function bestOf(file, { "accept-encoding": accepted = "" }) {
+  const taken = accepted.split(",").map((each) => each.trim());
+  for (const [encoding, ending] of Object.entries(copies)) {
+    const found = taken.includes(encoding) && (await stat(file + ending).catch(() => null));
+    if (found) return { path: file + ending, size: found.size, encoding };
+  }
+  return { path: file, size: (await stat(file)).size };
+}
+
 async function respond(request, response) {
   const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname)).replace(
     /\/$/,
@@ -49,8 +62,14 @@ async function respond(request, response) {
   const file = join(dist, path);
   const found = file.startsWith(dist) ? await stat(file).catch(() => null) : null;
   if (!found?.isFile()) return response.writeHead(404).end();
-  response.writeHead(200, { ...headers(path), "Content-Length": found.size });
-  createReadStream(file).pipe(response);
+  const sent = await bestOf(file, request.headers);
+  response.writeHead(200, {
+    ...headers(path),
+    "Content-Length": sent.size,
+    Vary: "Accept-Encoding",
+    ...(sent.encoding && { "Content-Encoding": sent.encoding }),
+  });
+  createReadStream(sent.path).pipe(response);
 }
 
 /** Resolves to the address once the server listens; port 0 takes a free port. */

@@ -1,10 +1,10 @@
 /** The zip a visitor takes home: PEFT's two files under their fixed names, and a README that says how to use them. */
 
-import { strToU8, zipSync } from "fflate";
 import type { BaseFacts } from "../api/kept_store";
 import type { AdapterFiles } from "../api/types";
 import { MESSAGE } from "./settings";
 import { loss, parameters } from "./words";
+import { zip } from "./zip";
 
 export const LEAK =
   "An adapter can contain phrases of the text it learnt from: share it as you would share the text itself.";
@@ -30,20 +30,13 @@ words = model.generate(**prompt, max_new_tokens=80, do_sample=True, temperature=
 print(tokenizer.decode(words[0], skip_special_tokens=True))
 `;
 
-/** A fixed date, so that the same adapter always gives the same bytes; the oldest that a zip can have. */
-const MADE_AT = new Date(1980, 0, 1);
-
-/** Stored, not compressed: trained numbers hardly shrink, and compressing them would block the page. */
 export function adapterZip(adapter: AdapterFiles, info: BaseFacts, opened: boolean): Blob {
-  const zip = zipSync(
-    {
-      "adapter_config.json": strToU8(adapter.config),
-      "adapter_model.safetensors": adapter.weights,
-      "README.md": strToU8(readme(adapter, info, opened)),
-    },
-    { level: 0, mtime: MADE_AT },
-  );
-  return new Blob([zip], { type: "application/zip" });
+  const encoder = new TextEncoder();
+  return zip({
+    "adapter_config.json": encoder.encode(adapter.config),
+    "adapter_model.safetensors": adapter.weights,
+    "README.md": encoder.encode(readme(adapter, info, opened)),
+  });
 }
 
 function readme(adapter: AdapterFiles, info: BaseFacts, opened: boolean): string {

@@ -10,6 +10,7 @@ import type {
   GenerateOptions,
   Limits,
   ModelInfo,
+  NotedBase,
   Probe,
   Settings,
   Stats,
@@ -59,6 +60,7 @@ export interface Engine {
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
+  notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;

@@ -81,6 +81,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.adapter();
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
+    case "notedBase":
+      return engine.notedBase(request.input.config, request.input.weights);
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "modelSize":

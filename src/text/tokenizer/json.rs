@@ -15,6 +15,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::cut::Cut;
 use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
+use super::steps::Inner;
 use crate::files::json::{message, plain};
 
 /// The maximum size of tokenizer.json, in bytes.
@@ -29,7 +30,7 @@ const MOST_SPECIALS: usize = 8;
 
 /// What is built from a `tokenizer.json`.
 pub struct Parts {
-    pub inner: tokenizers::Tokenizer,
+    pub inner: Inner,
     /// The special ids to put before and after a text.
     pub before: Vec<u32>,
     pub after: Vec<u32>,
@@ -135,7 +136,7 @@ impl File {
             return Err(format!("its template adds more than {MOST_SPECIALS} tokens, or one that does not exist"));
         }
 
-        let mut inner = tokenizers::Tokenizer::new(self.model.build()?);
+        let mut inner = Inner::new(self.model.build()?);
         let normalizer = self.normalizer.map(Normalizer::build).transpose()?;
         inner.with_normalizer(normalizer).map_err(|e| e.to_string())?;
         inner.with_pre_tokenizer(self.pre_tokenizer.map(PreTokenizer::build).transpose()?);
@@ -157,7 +158,7 @@ impl File {
 }
 
 /// Adds the tokens outside the model. The crate numbers them itself, and its ids must equal those of the file.
-fn add(inner: &mut tokenizers::Tokenizer, tokens: Vec<Added>) -> Result<(), String> {
+fn add(inner: &mut Inner, tokens: Vec<Added>) -> Result<(), String> {
     if tokens.iter().map(|t| t.content.len()).fold(0, usize::saturating_add) > MOST_ADDED {
         return Err(format!("its added tokens have more than {MOST_ADDED} bytes in total"));
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tokenizers::{DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper};
 use tokenizers::{decoders as d, normalizers as n, pre_tokenizers as p};
 
 use super::cut::Cut;
+use super::steps::{Decoders, Normalizers, PreTokenizers, Steps};
 
 /// How Llama 3 and Qwen split text, except for digits: in place of `#`, Llama 3 has `\p{N}{1,3}` and Qwen `\p{N}`.
 const CL100K: &str =
@@ -99,22 +99,22 @@ impl Pattern {
 }
 
 impl Normalizer {
-    pub fn build(self) -> Result<NormalizerWrapper, String> {
-        Ok(match self {
-            Normalizer::Nfc => n::NFC.into(),
-            Normalizer::Prepend { prepend } if prepend.chars().count() == 1 => n::Prepend::new(prepend).into(),
+    pub fn build(self) -> Result<Normalizers, String> {
+        Ok(Steps(vec![match self {
+            Normalizer::Nfc => Box::new(n::NFC),
+            Normalizer::Prepend { prepend } if prepend.chars().count() == 1 => Box::new(n::Prepend::new(prepend)),
             Normalizer::Prepend { prepend } => {
                 return Err(format!("it puts `{prepend}` before a text; only one character is supported"));
             }
-            Normalizer::Replace { pattern, content } => pattern.replaced_by(content)?.into(),
+            Normalizer::Replace { pattern, content } => Box::new(pattern.replaced_by(content)?),
             Normalizer::Sequence { normalizers } => {
                 check_sequence(
                     normalizers.len(),
                     normalizers.iter().any(|n| matches!(n, Normalizer::Sequence { .. })),
                 )?;
-                n::Sequence::new(normalizers.into_iter().map(Normalizer::build).collect::<Result<_, _>>()?).into()
+                return one_after_another(normalizers.into_iter().map(Normalizer::build));
             }
-        })
+        }]))
     }
 }
 
@@ -127,24 +127,30 @@ fn check_sequence(parts: usize, nested: bool) -> Result<(), String> {
     Ok(())
 }
 
+fn one_after_another<Part: ?Sized>(
+    parts: impl Iterator<Item = Result<Steps<Part>, String>>,
+) -> Result<Steps<Part>, String> {
+    let parts: Vec<Steps<Part>> = parts.collect::<Result<_, _>>()?;
+    Ok(Steps(parts.into_iter().flat_map(|part| part.0).collect()))
+}
+
 impl PreTokenizer {
-    pub fn build(self) -> Result<PreTokenizerWrapper, String> {
-        Ok(match self {
+    pub fn build(self) -> Result<PreTokenizers, String> {
+        Ok(Steps(vec![match self {
             PreTokenizer::ByteLevel { add_prefix_space, use_regex } => {
-                p::byte_level::ByteLevel::new(add_prefix_space, false, use_regex.unwrap_or(true)).into()
+                Box::new(p::byte_level::ByteLevel::new(add_prefix_space, false, use_regex.unwrap_or(true)))
             }
-            PreTokenizer::Digits { individual_digits } => p::digits::Digits::new(individual_digits).into(),
+            PreTokenizer::Digits { individual_digits } => Box::new(p::digits::Digits::new(individual_digits)),
             PreTokenizer::Metaspace { replacement, prepend_scheme, split } => {
                 let scheme = prepend_scheme.unwrap_or(p::metaspace::PrependScheme::Always);
-                p::metaspace::Metaspace::new(replacement, scheme, split.unwrap_or(true)).into()
+                Box::new(p::metaspace::Metaspace::new(replacement, scheme, split.unwrap_or(true)))
             }
             PreTokenizer::Split { pattern: Pattern::Regex(regex), behavior, invert: false }
                 if behavior == "Isolated" && is_cl100k(&regex) =>
             {
                 let pattern = p::split::SplitPattern::Regex(regex);
-                p::split::Split::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false)
-                    .map_err(|e| e.to_string())?
-                    .into()
+                let isolated = tokenizers::SplitDelimiterBehavior::Isolated;
+                Box::new(p::split::Split::new(pattern, isolated, false).map_err(|e| e.to_string())?)
             }
             PreTokenizer::Split { pattern: Pattern::String(text) | Pattern::Regex(text), .. } => {
                 return Err(format!("it splits text by a pattern that is not supported: `{text}`"));
@@ -154,10 +160,9 @@ impl PreTokenizer {
                     pretokenizers.len(),
                     pretokenizers.iter().any(|p| matches!(p, PreTokenizer::Sequence { .. })),
                 )?;
-                let parts = pretokenizers.into_iter().map(PreTokenizer::build).collect::<Result<_, _>>()?;
-                p::sequence::Sequence::new(parts).into()
+                return one_after_another(pretokenizers.into_iter().map(PreTokenizer::build));
             }
-        })
+        }]))
     }
 
     pub fn cut(&self) -> Option<Cut> {
@@ -224,25 +229,25 @@ impl PostProcessor {
 impl Decoder {
     /// The decoder, and whether it is byte-level. It must be one of the two kinds whose text only grows at the end as
     /// tokens are added.
-    pub fn build(self) -> Result<(DecoderWrapper, bool), String> {
+    pub fn build(self) -> Result<(Decoders, bool), String> {
         let parts = match self {
-            Decoder::ByteLevel {} => return Ok((p::byte_level::ByteLevel::default().into(), true)),
+            Decoder::ByteLevel {} => return Ok((Steps(vec![Box::new(p::byte_level::ByteLevel::default())]), true)),
             Decoder::Sequence { decoders } => decoders,
             _ => return Err("its decoder is not supported".to_owned()),
         };
-        let mut built: Vec<DecoderWrapper> = Vec::with_capacity(parts.len());
+        let mut built: Decoders = Steps(Vec::with_capacity(parts.len()));
         for part in parts {
-            built.push(match (built.len(), part) {
-                (0, Decoder::Replace { pattern, content }) => pattern.replaced_by(content)?.into(),
-                (1, Decoder::ByteFallback {}) => d::byte_fallback::ByteFallback::new().into(),
-                (2, Decoder::Fuse {}) => d::fuse::Fuse::new().into(),
-                (3, Decoder::Strip { content, start, stop: 0 }) => d::strip::Strip::new(content, start, 0).into(),
+            built.0.push(match (built.0.len(), part) {
+                (0, Decoder::Replace { pattern, content }) => Box::new(pattern.replaced_by(content)?),
+                (1, Decoder::ByteFallback {}) => Box::new(d::byte_fallback::ByteFallback::new()),
+                (2, Decoder::Fuse {}) => Box::new(d::fuse::Fuse::new()),
+                (3, Decoder::Strip { content, start, stop: 0 }) => Box::new(d::strip::Strip::new(content, start, 0)),
                 _ => return Err("its decoder is a sequence that is not supported".to_owned()),
             });
         }
-        if built.len() < 3 {
+        if built.0.len() < 3 {
             return Err("its decoder is a sequence that is not supported".to_owned());
         }
-        Ok((d::sequence::Sequence::new(built).into(), false))
+        Ok((built, false))
     }
 }

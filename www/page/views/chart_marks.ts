@@ -1,12 +1,12 @@
 /** What is drawn over the chart: the level before training, the best point, the names of the lines. */
 
-import type uPlot from "uplot";
 import type { Run } from "../progress";
 import { loss } from "../words";
 import type { Colours } from "./chart";
 import { bestOf } from "./curve";
+import type { Plot } from "./plot";
 
-export function annotate(plot: uPlot, run: Run, colour: Colours) {
+export function annotate(plot: Plot, run: Run, colour: Colours) {
   const [base] = run.evals;
   const best = bestOf(run);
   plot.ctx.save();
@@ -17,9 +17,9 @@ export function annotate(plot: uPlot, run: Run, colour: Colours) {
   plot.ctx.restore();
 }
 
-function drawBase(plot: uPlot, level: number, colour: Colours) {
+function drawBase(plot: Plot, level: number, colour: Colours) {
   const { ctx, bbox } = plot;
-  const y = plot.valToPos(level, "y", true);
+  const y = plot.valToPos(level, "y");
   ctx.strokeStyle = colour.ink;
   ctx.lineWidth = 1.5 * devicePixelRatio;
   ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
@@ -40,11 +40,11 @@ function drawBase(plot: uPlot, level: number, colour: Colours) {
 }
 
 /** The label goes to the side away from the name of the training line. */
-function drawBest(plot: uPlot, best: { step: number; loss: number }, below: boolean, colour: Colours) {
+function drawBest(plot: Plot, best: { step: number; loss: number }, below: boolean, colour: Colours) {
   const { ctx, bbox } = plot;
   const words = `best ${loss(best.loss)}`;
-  const x = plot.valToPos(best.step, "x", true);
-  const y = plot.valToPos(best.loss, "y", true);
+  const x = plot.valToPos(best.step, "x");
+  const y = plot.valToPos(best.loss, "y");
   ctx.strokeStyle = colour.warm;
   ctx.lineWidth = 1.5 * devicePixelRatio;
   ctx.beginPath();
@@ -62,7 +62,7 @@ function drawBest(plot: uPlot, best: { step: number; loss: number }, below: bool
 }
 
 /** Each line has its name at its end; names that would touch are pushed apart. */
-function nameEnds(plot: uPlot, run: Run, colour: Colours) {
+function nameEnds(plot: Plot, run: Run, colour: Colours) {
   const trained = run.smooth.at(-1);
   const heldOut = run.evals.at(-1);
   const gap = 8 * devicePixelRatio;
@@ -70,9 +70,7 @@ function nameEnds(plot: uPlot, run: Run, colour: Colours) {
     { name: "training", step: run.step, at: trained, ink: colour.accent },
     { name: "held-out", step: heldOut?.step ?? 0, at: heldOut?.loss, ink: colour.warm },
   ].flatMap(({ at, step, ...end }) =>
-    at === undefined || step === 0
-      ? []
-      : [{ ...end, x: plot.valToPos(step, "x", true), y: plot.valToPos(at, "y", true) }],
+    at === undefined || step === 0 ? [] : [{ ...end, x: plot.valToPos(step, "x"), y: plot.valToPos(at, "y") }],
   );
   const [first, second] = ends.sort((a, b) => a.y - b.y);
   if (first && second && second.y - first.y < 2 * gap) {
@@ -85,7 +83,7 @@ function nameEnds(plot: uPlot, run: Run, colour: Colours) {
 
 /** Words with an outline in the card's colour, so that a line behind them does not cross them out. */
 function write(
-  { ctx }: uPlot,
+  { ctx }: Plot,
   words: string,
   x: number,
   y: number,

@@ -18,6 +18,7 @@ import { continueFrom, openAdapter } from "../opened";
 import { adapter, downloaded, model, openedFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
 import { CardFrame } from "./card";
+import { Doubt } from "./doubtful";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
 import { Notices } from "./notices";
@@ -37,7 +38,12 @@ export function KeepCard() {
       title="Try it and keep it"
       waiting={waiting}
       done=""
-      always={mayOpen && !adapter.value && <Open />}
+      always={
+        <>
+          <Doubt />
+          {mayOpen && !adapter.value && <Open />}
+        </>
+      }
     >
       {openedFrom.value && <Notices notices={adapter.value?.warnings ?? []} />}
       <Prompt />
