@@ -91,6 +91,7 @@ function DoneLine() {
 }
 
 function Samples() {
+  if (samples.value.length === 0) return null;
   return (
     <ul class="samples">
       {samples.value.map((sample) => (
