@@ -167,7 +167,7 @@ describe("an address with settings that cannot be used", () => {
     await page.getByText(/network requests? since the page was ready/).waitFor();
     await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByText("Advanced").click();
-    assert.equal(await page.getByLabel("Layers that learn").inputValue(), "q_proj,v_proj");
+    assert.equal(await page.getByLabel("Layers that learn", { exact: true }).inputValue(), "q_proj,v_proj");
     assert.equal(await page.getByLabel("Rank", { exact: true }).inputValue(), "4");
     assert.equal(await page.locator("#model .set-back").count(), 0);
     const kept = "#targets=q_proj%2Cv_proj&rank=4&lr=0.001&schedule=cosine&shuffle=false&theme=dark";

@@ -7,7 +7,7 @@ export type Value = number | string | boolean;
 
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
 /** Larger and smaller numbers are written with an exponent. */
-const LARGE = 1e9;
+const LARGE = 1e16;
 const SMALL = 1e-6;
 
 const MOST_WHY: Record<string, string> = {
