@@ -48,6 +48,9 @@ export function sharedBrowser() {
 
 export const address = () => server.address;
 
+/** An empty page, for which the browser fetches no icon either. */
+const NO_ICON = '<link rel="icon" href="data:,">';
+
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it.
@@ -62,7 +65,7 @@ export async function open({ hash = "", from = browser, beside, blank = false } 
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
-  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: "" }));
+  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
   await page.goto(server.address + hash);
   return page;
 }
