@@ -113,8 +113,9 @@ parity-interrupts:
 		--kills $(or $(KILLS),3)
 .PHONY: parity-interrupts
 
-test-slow: ## run the tests that take half an hour: SmolLM2-135M beside PEFT and in Chromium, kills, a whole run, Firefox
-test-slow: setup-build setup-browser setup-firefox setup-vulkan setup-python setup-models $(SMOLLM2)/model.safetensors wasm page
+test-slow: ## run the tests that take half an hour: SmolLM2-135M beside PEFT and in Chromium, kills, whole runs, Firefox
+test-slow: setup-build setup-browser setup-firefox setup-vulkan setup-python setup-models
+test-slow: $(SMOLLM2)/model.safetensors wasm page
 	npm --prefix www run test:firefox
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release

@@ -156,7 +156,8 @@ crate::device_tests! {
             // The interval may end in the middle of a step, and the steps in flight are finished first.
             let late = (1.0 + under_way) * STEP_MS;
             for every in [0.0, 25.0, 1e9] {
-                let observed = observe(base, &data, &settings, Some(SaveWhen::EveryMs(every)), |_| None).await.expect("a run");
+                let when = Some(SaveWhen::EveryMs(every));
+                let observed = observe(base, &data, &settings, when, |_| None).await.expect("a run");
                 for (_, bytes) in &observed.states {
                     let RunState { losses, events, .. } = RunState::from_bytes(bytes).expect("a state");
                     let evals = events.iter().filter_map(|event| match event {
