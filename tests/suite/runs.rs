@@ -284,7 +284,8 @@ crate::device_tests! {
             Event::Phase { phase: Phase::Paused, .. } => Some(Wish::Stop),
             _ => None,
         };
-        let observed = observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), wish).await.expect("a run");
+        let data = tiny_data(&base, &settings);
+        let observed = observe(&base, &data, &settings, Some(SaveWhen::EveryMs(0.0)), wish).await.expect("a run");
         assert!(observed.states.is_empty() && observed.kept.is_none());
         assert!(
             observed.events.iter().any(|event| matches!(event, Event::Phase { phase: Phase::Paused, done: 0, .. }))
@@ -338,7 +339,8 @@ crate::device_tests! {
         ] {
             let data = tiny_data(&base, &settings);
             assert_eq!(data.held_out.is_empty(), evaluations.is_empty());
-            let observed = observe(&base, &data, &settings, Some(SaveWhen::EveryMs(0.0)), |_| None).await.expect("a run");
+            let when = Some(SaveWhen::EveryMs(0.0));
+            let observed = observe(&base, &data, &settings, when, |_| None).await.expect("a run");
             let (last, Observed { events, kept, .. }) = (observed.last_state(), observed);
             assert_eq!(steps_of(&events, evaluated), evaluations);
             let mut losses =
@@ -589,7 +591,9 @@ crate::device_tests! {
         let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let observed =
-            observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), |_| None).await.expect("a run");
+            observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), |_| None)
+                .await
+                .expect("a run");
         let mut state = observed.last_state();
         let reported = |step: u32| Event::Step {
             step,
