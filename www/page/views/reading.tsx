@@ -7,15 +7,16 @@ import { reading } from "../text";
 export function Reading() {
   const name = reading.value;
   const waits = arrival.value !== null;
-  const before = name !== null && text.value && ` It will take the place of ${text.value.name}.`;
+  const before = text.value && ` It will take the place of ${text.value.name}.`;
   return (
-    <p class="quiet reading">
-      <span aria-live="polite">
-        {name !== null && (waits ? `${name} waits for the model` : `Reading ${name}…`)}
-        {!waits && before}
-      </span>
-      {name !== null && waits && `: ${arrival.value}.`}
-      {waits && before}
+    <p class="quiet reading" aria-live="polite">
+      {name !== null && (
+        <>
+          {waits ? `${name} waits for the model` : `Reading ${name}…`}
+          {waits && <span aria-live="off">: {arrival.value}.</span>}
+          {before}
+        </>
+      )}
     </p>
   );
 }
