@@ -10,7 +10,7 @@ const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8").slice(0, 1500
 /** The first rows as one text: a row begins with the last token of the row before. */
 const learnt = (page) =>
   page
-    .locator(".rows > li:first-child .chip, .rows > li:not(:first-child) .chip:not(:first-child)")
+    .locator(".rows:not([start]) .chip, .rows[start] .chip:not(:first-child)")
     .allTextContents()
     .then((tokens) => tokens.join(""));
 
