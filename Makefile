@@ -93,7 +93,10 @@ parity-page:
 # Built as `cargo test` builds it, so that nothing is compiled twice.
 parity-run:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_run.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) --out artefacts/parity
+	for device in gpu cpu; do \
+		$(PYTHON) tests/parity/check_run.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) \
+			--out artefacts/parity --device $$device; \
+	done
 .PHONY: parity-run
 
 parity-full:

@@ -1,6 +1,6 @@
 //! Links every (kernel, shape, features) of `src/device/kernel_table.rs` from WESL to plain WGSL in OUT_DIR, where it
 //! can be inspected. Also writes the table that `device::kernel` includes: name, features, the access of each binding,
-//! the `override` constants, and the text.
+//! the `override` constants, and the text; and for each kernel its twin, `src/cpu/NAME.rs`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -105,6 +105,10 @@ fn main() {
             )
             .expect("writing to a string");
         }
+    }
+    table.push_str("];\n\npub static TWINS: &[(&str, crate::cpu::Twin)] = &[\n");
+    for Kernel { name, .. } in KERNELS {
+        writeln!(table, "    ({name:?}, crate::cpu::{name}::twin),").expect("writing to a string");
     }
     table.push_str("];\n");
     std::fs::write(out.join("modules.rs"), table).expect("OUT_DIR is writable");

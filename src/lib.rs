@@ -59,7 +59,8 @@
 //! | [`error`], [`warning`], [`random`] | every way to fail, with a hint; warnings; the one random generator |
 //! | [`files`] | where a file's bytes come from; safetensors, read and written; JSON as Python writes it |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
-//! | [`device`] | limits, buffers, the pool, stored weights, the kernel table, pipelines, read-back |
+//! | `cpu` | the twin of each kernel in Rust, on slices |
+//! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
 //! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
@@ -70,6 +71,9 @@
 //! | `web`, the binary | JavaScript and the command line, which only forward |
 //!
 //! Rooms name only those above them (CONTRIBUTING.md, `tests/suite/house.rs`).
+//!
+//! A plan does not know what executes it. `device` resolves each of its dispatches once: on a card to a pipeline and
+//! buffers, on the CPU to the kernel's twin and slices.
 //!
 //! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every shape and feature set of
 //! `src/device/kernel_table.rs`, which also says how each is launched. Most kernels that matter come in two shapes:
@@ -89,9 +93,9 @@
 //! 6. A backward closure owns exactly what it reads; dropping it frees its activations. That ownership is the memory
 //!    planner.
 //! 7. What the host reads or writes is never in the pool.
-//! 8. Each kernel has a namesake in `ops` and in `tests/suite/reference/`.
-//! 9. Only `web` knows JavaScript, and one file of `device`, which lets a browser compile pipelines side by side; only
-//!    `device` knows the platform.
+//! 8. Each kernel has a namesake in `cpu`, in `ops` and in `tests/suite/reference/`.
+//! 9. Only `web` knows JavaScript, and two files of `device`, which let a browser compile pipelines side by side and
+//!    take turns with the CPU; only `device` knows the platform.
 //! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost. What only a
 //!     bug can reach is an assertion that names the thing, or `Error::Internal`: never a default value, never skipped.
 //! 11. No atomics on floats and no order that depends on scheduling: the same seed on the same device gives the same
@@ -104,6 +108,7 @@ pub mod warning;
 pub mod files;
 pub mod text;
 
+mod cpu;
 pub mod device;
 pub mod plan;
 

@@ -160,31 +160,46 @@ impl Trainer {
     }
 
     pub async fn result(&self, ticket: Ticket) -> Result<StepResult> {
-        let bytes = self.device.finish_read(ticket).await?;
+        self.result_unless(ticket, &|| false).await?.ok_or_else(not_stopped)
+    }
+
+    /// The result of a step, or `None` if the CPU gave it up because `stop` said so. Then call `abandon`.
+    pub async fn result_unless(&self, ticket: Ticket, stop: &dyn Fn() -> bool) -> Result<Option<StepResult>> {
+        let Some(bytes) = self.device.finish_read_unless(ticket, stop).await? else { return Ok(None) };
         let [sum, labels, norm, broken] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
             return Err(Error::Internal { what: format!("the result of a step has {} bytes", bytes.len()) });
         };
         if labels.is_nan() || labels < 1.0 {
             return Err(Error::Internal { what: format!("the result of a step counts {labels} labels") });
         }
-        Ok(StepResult {
+        Ok(Some(StepResult {
             loss: f64::from(sum) / f64::from(labels),
             labels: labels as u32,
             grad_norm: f64::from(norm),
             finite: broken == 0.0,
-        })
+        }))
+    }
+
+    /// Forgets `steps` submitted steps that were given up: the parameters are those from before, and the gradients that
+    /// were summed so far are zeroed.
+    pub fn abandon(&mut self, steps: u32) {
+        self.step -= steps;
+        self.zero();
+    }
+
+    fn zero(&self) {
+        self.buffers.g.upload(&self.device, &vec![0.0; self.buffers.g.cols]);
+        self.buffers.totals.upload(&self.device, &[0.0; 4]);
     }
 
     /// The gradient of one micro-batch in the adapter's layout, without an update. For tests.
     pub async fn gradient(&mut self, micro: &MicroBatch) -> Result<Vec<f32>> {
         assert!(micro.labelled > 0, "a micro-batch without labels has no gradient");
-        let zero = vec![0.0f32; self.buffers.g.cols];
-        self.buffers.g.upload(&self.device, &zero);
+        self.zero();
         self.write(micro, &Step { step: self.step, inv_labels: 1.0 / micro.labelled as f32, ..Step::default() });
         self.micro.submit(&self.device, 1);
         let gradient = self.buffers.g.download(&self.device).await?;
-        self.buffers.g.upload(&self.device, &zero);
-        self.buffers.totals.upload(&self.device, &[0.0; 4]);
+        self.zero();
         Ok(gradient)
     }
 
@@ -232,6 +247,10 @@ fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
 fn lists(micro: &MicroBatch) -> Lists<'_> {
     let MicroBatch { tokens, labels, rows, slot_of_row, .. } = micro;
     Lists { tokens, labels, rows, slot_of_row }
+}
+
+fn not_stopped() -> Error {
+    Error::Internal { what: "a result was given up, but nobody asked for that".to_string() }
 }
 
 /// Starts to read the four numbers that a plan leaves. Errors: `Internal` if more than four results are unread.
@@ -309,11 +328,16 @@ impl Evaluator {
 
     /// (Σ -log p, labels) of a micro-batch.
     pub async fn result(&self, ticket: Ticket) -> Result<(f64, u32)> {
-        let bytes = self.device.finish_read(ticket).await?;
+        self.result_unless(ticket, &|| false).await?.ok_or_else(not_stopped)
+    }
+
+    /// The result, or `None` if the CPU gave it up because `stop` said so.
+    pub async fn result_unless(&self, ticket: Ticket, stop: &dyn Fn() -> bool) -> Result<Option<(f64, u32)>> {
+        let Some(bytes) = self.device.finish_read_unless(ticket, stop).await? else { return Ok(None) };
         let [sum, labels, ..] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
             return Err(Error::Internal { what: format!("the result of an evaluation has {} bytes", bytes.len()) });
         };
-        Ok((f64::from(sum), labels as u32))
+        Ok(Some((f64::from(sum), labels as u32)))
     }
 
     pub fn plan(&self) -> &Plan {

@@ -19,7 +19,7 @@ use convert::{Js, adapter_object, bytes_of, call, from_js, js_error, needed, pro
 pub use dataset::Dataset;
 
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
-use crate::device::{Device, DeviceOptions};
+use crate::device::{Choice, Device, DeviceOptions, Shape};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
@@ -91,8 +91,8 @@ struct Parts {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device and loads a checkpoint. `on_event` gets the progress of loading.
-    pub async fn create(files: JsValue, on_event: Function) -> Js<Engine> {
+    /// Opens a device ("auto", "gpu" or "cpu") and loads a checkpoint. `on_event` gets the progress of loading.
+    pub async fn create(files: JsValue, on_event: Function, device: &str) -> Js<Engine> {
         std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
         let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
         let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
@@ -108,7 +108,9 @@ impl Engine {
             config: &config,
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
-        let device = Device::new(DeviceOptions::default()).await.map_err(js_error)?;
+        let choice = Choice::parse(device).map_err(js_error)?;
+        let options = DeviceOptions { choice, ..DeviceOptions::default() };
+        let device = Device::new(options).await.map_err(js_error)?;
         let base = Base::load(&device, &name, &base_files, &weights, Storage::default(), &mut progress)
             .await
             .map_err(js_error)?;
@@ -133,7 +135,12 @@ impl Engine {
             "weightBytes": base.model.weight_bytes(),
             "chatTemplate": base.tokenizer.has_chat_template(),
             "warnings": base.model.warnings,
-            "device": { "software": device.software, "name": device.name, "maxBindingBytes": device.max_binding },
+            "device": {
+                "kind": if device.shape == Shape::Cpu { "cpu" } else { "gpu" },
+                "software": device.software,
+                "name": device.name,
+                "maxBindingBytes": device.max_binding,
+            },
         }))
     }
 

@@ -1,18 +1,32 @@
-//! The device that computes, reached through wgpu, which no other room names. This room knows buffers, kernels and
-//! submissions, but not what tensors mean or what a plan is.
+//! What computes: a graphics card, reached through wgpu, which no other room names, or the CPU. This room knows
+//! buffers, kernels and submissions, but not what tensors mean or what a plan is.
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;
+mod buffer;
 mod card;
+#[allow(clippy::module_inception)]
+mod device;
 pub mod kernel;
 pub mod kernel_table;
+mod pipeline;
+#[cfg_attr(target_arch = "wasm32", path = "platform_web.rs")]
+mod platform;
+mod queue;
 pub mod readback;
+mod ready;
 pub mod stored;
 pub mod tensor;
 
-pub use card::{Buffer, Device, DeviceOptions, Shape, Usage};
+pub use buffer::{Buffer, Usage};
+pub use device::{Choice, Device, DeviceOptions, Shape};
 pub use kernel::{Access, Constant, Constants, Extents, KernelKey};
 pub use kernel_table::Geometry;
 pub use readback::{Ring, Ticket};
+pub use ready::Ready;
 pub use stored::{Format, Stored};
 pub use tensor::{Pool, Tensor};
+
+pub use crate::cpu::Step;
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::cpu::set_threads;

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::card::{Buffer, Device, Usage};
+use super::buffer::{Buffer, Usage};
+use super::device::{Device, Executor};
 use crate::error::{Error, Result};
 
 type Answer = std::result::Result<(), wgpu::BufferAsyncError>;
@@ -44,65 +45,127 @@ impl Future for Signal {
 
 /// A read in flight.
 pub struct Ticket {
-    signal: Signal,
     staging: Rc<Buffer>,
     bytes: u64,
-    submission: wgpu::SubmissionIndex,
+    arrival: Arrival,
     busy: Option<Rc<Cell<bool>>>,
+}
+
+/// When a read has its bytes.
+enum Arrival {
+    Mapped {
+        signal: Signal,
+        submission: wgpu::SubmissionIndex,
+    },
+    /// After so many commands of the CPU's queue.
+    Queued(u64),
+    Never,
+}
+
+impl Ticket {
+    fn free(&self) {
+        if let Some(busy) = &self.busy {
+            busy.set(false);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    /// The staging buffer of a card stays mapped until the read is finished; the CPU's can be used again at once.
+    fn drop(&mut self) {
+        if matches!(self.arrival, Arrival::Queued(_)) {
+            self.free();
+        }
+    }
 }
 
 impl Device {
     /// Copies a range into `staging`, which must be unmapped, and starts to map it. Does not wait.
     pub fn start_read(&self, buffer: &Buffer, offset: u64, staging: &Rc<Buffer>, bytes: u64) -> Ticket {
-        let mut encoder = self.raw.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, Some(bytes));
-        let submission = self.queue.submit([encoder.finish()]);
-        let signal = Signal::default();
-        let sender = signal.clone();
-        staging.raw.map_async(wgpu::MapMode::Read, 0..bytes, move |answer| sender.send(answer));
-        Ticket { signal, staging: staging.clone(), bytes, submission, busy: None }
+        let arrival = match &self.executor {
+            Executor::Card(card) => {
+                let submission = card.copy(buffer, offset, staging, 0, bytes);
+                let signal = Signal::default();
+                let sender = signal.clone();
+                staging.raw().map_async(wgpu::MapMode::Read, 0..bytes, move |answer| sender.send(answer));
+                Arrival::Mapped { signal, submission }
+            }
+            Executor::Cpu(queue) => {
+                queue.copy(buffer.words(), offset, staging.words(), 0, bytes);
+                Arrival::Queued(queue.queued())
+            }
+            Executor::Dry => Arrival::Never,
+        };
+        Ticket { staging: staging.clone(), bytes, arrival, busy: None }
     }
 
     /// Waits for a read and returns its bytes. Errors: `DeviceLost`.
     pub async fn finish_read(&self, ticket: Ticket) -> Result<Vec<u8>> {
+        let never = || Error::Internal { what: "a wait that nobody ended was given up".to_string() };
+        self.finish_read_unless(ticket, &|| false).await?.ok_or_else(never)
+    }
+
+    /// Like [`finish_read`](Self::finish_read), but on the CPU the wait ends early when `stop` says so: then all that
+    /// is queued is discarded, and there are no bytes. What a card has been given is always finished.
+    pub async fn finish_read_unless(&self, mut ticket: Ticket, stop: &dyn Fn() -> bool) -> Result<Option<Vec<u8>>> {
         let lost = || Error::DeviceLost { reason: "a read was dropped".to_string() };
-        #[cfg(not(target_arch = "wasm32"))]
-        self.raw
-            .poll(wgpu::PollType::Wait { submission_index: Some(ticket.submission.clone()), timeout: None })
-            .map_err(|_| lost())?;
-        let _ = &ticket.submission;
-        let answer = ticket.signal.await;
-        self.alive()?;
-        if answer.is_err() {
-            return Err(lost());
-        }
-        let bytes = match ticket.staging.raw.get_mapped_range(0..ticket.bytes) {
-            Ok(view) => view.to_vec(),
-            Err(_) => return Err(lost()),
+        let bytes = match (&self.executor, &mut ticket.arrival) {
+            (Executor::Card(card), Arrival::Mapped { signal, submission }) => {
+                #[cfg(not(target_arch = "wasm32"))]
+                card.raw
+                    .poll(wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None })
+                    .map_err(|_| lost())?;
+                #[cfg(target_arch = "wasm32")]
+                let _ = submission;
+                let answer = (&mut *signal).await;
+                card.alive()?;
+                if answer.is_err() {
+                    return Err(lost());
+                }
+                let bytes = match ticket.staging.raw().get_mapped_range(0..ticket.bytes) {
+                    Ok(view) => view.to_vec(),
+                    Err(_) => return Err(lost()),
+                };
+                ticket.staging.raw().unmap();
+                bytes
+            }
+            (Executor::Cpu(queue), Arrival::Queued(count)) => {
+                if !queue.drain_unless(*count, stop).await? {
+                    return Ok(None);
+                }
+                let words = ticket.staging.words().borrow();
+                bytemuck::cast_slice(&words[..(ticket.bytes / 4) as usize]).to_vec()
+            }
+            _ => return Err(Error::Internal { what: "a result of a device that computes nothing".to_string() }),
         };
-        ticket.staging.raw.unmap();
-        if let Some(busy) = ticket.busy {
-            busy.set(false);
-        }
-        Ok(bytes)
+        ticket.free();
+        Ok(Some(bytes))
     }
 
     /// Waits until everything submitted so far has run.
     pub async fn finished(&self) -> Result<()> {
-        let signal = Signal::default();
-        let sender = signal.clone();
-        self.queue.on_submitted_work_done(move || sender.send(Ok(())));
-        #[cfg(not(target_arch = "wasm32"))]
-        self.raw
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
-        let _ = signal.await;
-        self.alive()
+        match &self.executor {
+            Executor::Card(card) => {
+                let signal = Signal::default();
+                let sender = signal.clone();
+                card.queue.on_submitted_work_done(move || sender.send(Ok(())));
+                #[cfg(not(target_arch = "wasm32"))]
+                card.raw
+                    .poll(wgpu::PollType::wait_indefinitely())
+                    .map_err(|_| Error::DeviceLost { reason: "waiting failed".to_string() })?;
+                let _ = signal.await;
+                card.alive()
+            }
+            Executor::Cpu(queue) => queue.drain(queue.queued()).await,
+            Executor::Dry => Ok(()),
+        }
     }
 
     /// Submits queued writes and waits for them, so that the host's copies are freed.
     pub async fn flush(&self) -> Result<()> {
-        self.queue.submit([]);
+        if let Executor::Card(card) = &self.executor {
+            card.queue.submit([]);
+        }
         self.finished().await
     }
 

@@ -3,7 +3,8 @@
 
 use half::f16;
 
-use super::card::{Device, Usage};
+use super::buffer::Usage;
+use super::device::Device;
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 

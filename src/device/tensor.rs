@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::card::{Buffer, Device, Usage};
+use super::buffer::{Buffer, Usage};
+use super::device::Device;
 use crate::error::Result;
 
 /// Activation memory shared by all plans of one model. A slot is free again when its last tensor is dropped, which

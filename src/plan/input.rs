@@ -3,32 +3,8 @@
 
 use std::rc::Rc;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::device::{Buffer, Device, Tensor, Usage};
+use crate::device::{Buffer, Device, Step, Tensor, Usage};
 use crate::error::Result;
-
-/// The uniform of `shaders/shared/step.wesl`, field by field.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
-pub struct Step {
-    pub rows: u32,
-    pub labelled: u32,
-    pub batch: u32,
-    pub time: u32,
-    pub position: u32,
-    pub step: u32,
-    pub micro: u32,
-    pub seed: u32,
-    pub inv_labels: f32,
-    pub strength: f32,
-    pub learning_rate: f32,
-    pub weight_decay: f32,
-    pub clip: f32,
-    pub bias_1: f32,
-    pub bias_2: f32,
-    pub dropout: f32,
-}
 
 /// Bytes reserved for `Step`: the alignment that every device accepts.
 const STEP_BYTES: u64 = 256;

@@ -6,6 +6,8 @@ pub mod input;
 mod plan;
 pub mod recorder;
 
-pub use input::{Input, Lists, Step};
+pub use input::{Input, Lists};
 pub use plan::{Dispatch, Operand, Plan, Progress};
 pub use recorder::{Grad, Recorder, Var};
+
+pub use crate::device::Step;

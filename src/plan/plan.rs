@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
-use super::input::{Input, Step};
-use crate::device::kernel::Ready;
+use super::input::Input;
 use crate::device::kernel_table::MOST_GROUPS;
-use crate::device::{Buffer, Device, KernelKey, Pool};
+use crate::device::{Buffer, Device, KernelKey, Pool, Ready, Step};
 use crate::error::{Error, Result};
 
 /// Where a dispatch reads or writes.
@@ -41,7 +40,7 @@ impl Progress<'_> {
 
 /// A complete list of dispatches. Submitting it allocates, binds and compiles nothing.
 pub struct Plan {
-    ready: Vec<Ready>,
+    ready: Rc<[Ready]>,
     /// Positions between dispatches where a submission may end: the block boundaries.
     cuts: Vec<usize>,
     listing: String,
@@ -58,9 +57,9 @@ impl Plan {
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
         check_groups(dispatches)?;
-        let resolve = || -> Result<Vec<Ready>> {
+        let resolve = || -> Result<Rc<[Ready]>> {
             pool.allocate(device)?;
-            Ok(dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect())
+            dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect()
         };
         let ready = device.checked(resolve).await?;
         let plan = Plan { ready, cuts, listing: listing(dispatches), input };
@@ -73,15 +72,17 @@ impl Plan {
     async fn warm_up(&self, device: &Device, progress: &mut Progress<'_>) -> Result<()> {
         self.input.write_step(device, &Step::default());
         let mut seen = HashSet::new();
-        let mut new: Vec<&Ready> = self.ready.iter().filter(|ready| !ready.pipeline.is_compiled()).collect();
-        new.retain(|ready| seen.insert(&ready.pipeline.key));
-        let start = || Ok(new.iter().map(|ready| device.start_compiling(&ready.pipeline)).collect::<Vec<_>>());
-        for (ready, mut compiling) in new.iter().zip(device.checked(start).await?) {
+        let mut new: Vec<&Ready> = self.ready.iter().filter(|ready| !ready.is_compiled()).collect();
+        new.retain(|ready| seen.insert(&ready.key));
+        let start = || {
+            let started = new.iter().filter_map(|&ready| Some((ready, device.start_compiling(ready)?)));
+            Ok(started.collect::<Vec<_>>())
+        };
+        for (ready, mut compiling) in device.checked(start).await? {
             compiling.wait().await;
             device
                 .checked(|| {
-                    device.finish_compiling(compiling);
-                    device.submit_one_group(ready);
+                    device.finish_compiling(ready, compiling);
                     Ok(())
                 })
                 .await?;
@@ -97,11 +98,11 @@ impl Plan {
         let every = (self.cuts.len() + 1).div_ceil(pieces.max(1));
         let mut from = 0;
         for cut in self.cuts.iter().skip(every - 1).step_by(every) {
-            device.submit(&self.ready[from..*cut]);
+            device.submit(&self.ready, from..*cut);
             from = *cut;
         }
         if from < self.ready.len() {
-            device.submit(&self.ready[from..]);
+            device.submit(&self.ready, from..self.ready.len());
         }
     }
 
@@ -110,7 +111,7 @@ impl Plan {
     }
 
     pub fn kernels(&self) -> Vec<&KernelKey> {
-        self.ready.iter().map(|ready| &ready.pipeline.key).collect()
+        self.ready.iter().map(|ready| &ready.key).collect()
     }
 }
 
@@ -134,9 +135,8 @@ fn check_groups(dispatches: &[Dispatch]) -> Result<()> {
     Ok(())
 }
 
-fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Ready {
-    let pipeline = device.pipeline(&dispatch.key);
-    let operands: Vec<(Rc<Buffer>, u64, u64)> = dispatch
+fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {
+    let ranges: Vec<(Rc<Buffer>, u64, u64)> = dispatch
         .operands
         .iter()
         .map(|operand| match operand {
@@ -144,7 +144,7 @@ fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Ready {
             Operand::Fixed { buffer, offset, bytes } => (buffer.clone(), *offset, *bytes),
         })
         .collect();
-    Ready { group: device.bind(&pipeline, &operands), pipeline, groups: dispatch.groups }
+    device.resolve(&dispatch.key, dispatch.groups, &ranges)
 }
 
 /// One line per dispatch: kernel, constants, groups, slots.

@@ -29,21 +29,22 @@ pub async fn evaluate(
     control: &Control,
 ) -> Result<Option<Measured>> {
     let (mut sum, mut labels) = (0.0, 0);
+    let stop = || control.wish() != Wish::GoOn;
     let mut waiting = None;
     for rows in rows.chunks(evaluator.batch) {
-        if control.wish() != Wish::GoOn {
+        if stop() {
             return Ok(None);
         }
         let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), evaluator.batch, evaluator.seq_len);
         let ticket = evaluator.submit(&micro, strength, 1)?;
         if let Some(before) = waiting.replace(ticket) {
-            let (loss, count) = evaluator.result(before).await?;
+            let Some((loss, count)) = evaluator.result_unless(before, &stop).await? else { return Ok(None) };
             sum += loss;
             labels += count;
         }
     }
     if let Some(last) = waiting {
-        let (loss, count) = evaluator.result(last).await?;
+        let Some((loss, count)) = evaluator.result_unless(last, &stop).await? else { return Ok(None) };
         sum += loss;
         labels += count;
     }

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::control::Clock;
+use super::control::{Clock, Control};
 use super::cost::Cost;
 use super::event::Event;
 use super::settings::Settings;
-use crate::device::Ticket;
+use crate::device::{Device, Shape, Ticket};
 use crate::error::Result;
 use crate::train::Trainer;
 
@@ -26,24 +26,32 @@ pub(super) struct Pace<'a> {
     settings: &'a Settings,
     /// The number of held-out rows.
     held_out: usize,
-    /// Whether the device computes on the CPU, where steps wait for each other.
-    software: bool,
+    /// How many steps may be in flight at most while the next one is prepared.
+    most: usize,
     pending: VecDeque<Pending>,
     pub cost: Cost,
     last_result_at: f64,
     /// The first step whose loss or gradient was not finite. That step and all later ones have changed nothing.
     pub broken: Option<u32>,
+    /// How many submitted steps the CPU gave up, because the run is to end.
+    pub given_up: u32,
 }
 
 impl<'a> Pace<'a> {
-    pub fn new(clock: Clock, settings: &'a Settings, held_out: usize, software: bool) -> Pace<'a> {
+    pub fn new(clock: Clock, settings: &'a Settings, held_out: usize, device: &Device) -> Pace<'a> {
         let (pending, cost) = (VecDeque::new(), Cost::default());
-        Pace { clock, settings, held_out, software, pending, cost, last_result_at: 0.0, broken: None }
+        // On a CPU, steps wait for each other; what Rust computes begins only when it is waited for.
+        let most = match (device.shape, device.software) {
+            (Shape::Cpu, _) => 0,
+            (_, true) => 1,
+            (_, false) => 2,
+        };
+        Pace { clock, settings, held_out, most, pending, cost, last_result_at: 0.0, broken: None, given_up: 0 }
     }
 
     /// How many steps may be in flight while the next one is prepared.
     pub fn ahead(&self) -> usize {
-        if self.cost.step.0 > LONG_STEP_MS || self.software { 1 } else { 2 }
+        if self.cost.step.0 > LONG_STEP_MS { self.most.min(1) } else { self.most }
     }
 
     /// How many submissions a micro-batch is cut into, so that none of them blocks the device for long.
@@ -60,11 +68,15 @@ impl<'a> Pace<'a> {
         self.last_result_at = (self.clock)();
     }
 
-    /// Reads the next finite result if more than `ahead` steps are unread.
-    pub async fn next(&mut self, trainer: &Trainer, ahead: usize) -> Result<Option<Event>> {
+    /// Reads the next finite result if more than `ahead` steps are unread. If the run is to end and the CPU has not
+    /// finished a step, that step and all later ones are given up.
+    pub async fn next(&mut self, trainer: &Trainer, ahead: usize, control: &Control) -> Result<Option<Event>> {
         while self.pending.len() > ahead {
             let Some(Pending { step, ticket, tokens, lr }) = self.pending.pop_front() else { break };
-            let result = trainer.result(ticket).await?;
+            let Some(result) = trainer.result_unless(ticket, &|| control.ends()).await? else {
+                self.given_up = 1 + self.pending.drain(..).len() as u32;
+                break;
+            };
             let now = (self.clock)();
             let elapsed = (now - self.last_result_at).max(0.01);
             self.last_result_at = now;

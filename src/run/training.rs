@@ -77,7 +77,7 @@ pub async fn train<'a>(
     let (trainer, evaluator) = compile(&job, &learner, &mut log).await?;
     let mut run = Run {
         snapshots: Snapshots::new(&base.model.device, &learner.params())?,
-        pace: Pace::new(clock.clone(), settings, data.held_out.len(), base.model.device.software),
+        pace: Pace::new(clock.clone(), settings, data.held_out.len(), &base.model.device),
         keeper: Keeper::new(hooks.keep),
         saver: Saver::new(hooks.save, clock()),
         samples: Samples::default(),
@@ -188,8 +188,14 @@ impl Run<'_> {
 
     /// Reads results until at most `ahead` steps are unread.
     async fn drain(&mut self, ahead: usize) -> Result<()> {
-        while let Some(event) = self.pace.next(&self.trainer, ahead).await? {
+        while let Some(event) = self.pace.next(&self.trainer, ahead, self.job.control).await? {
             self.log.report(event);
+        }
+        // The run ends with the last step that was finished.
+        let given_up = std::mem::take(&mut self.pace.given_up);
+        if given_up > 0 {
+            self.trainer.abandon(given_up);
+            self.step -= given_up;
         }
         Ok(())
     }

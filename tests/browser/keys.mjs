@@ -74,7 +74,7 @@ export const modelInfo = {
 };
 
 /** @type {Keys<api.ModelInfo["device"]>} */
-export const device = { name: true, software: true, maxBindingBytes: true };
+export const device = { kind: true, name: true, software: true, maxBindingBytes: true };
 
 /** @type {Keys<api.DatasetSummary>} */
 export const datasetSummary = {

@@ -9,10 +9,10 @@ import { brotliCompressSync, constants } from "node:zlib";
 
 const assets = fileURLToPath(new URL("../../www/dist/assets", import.meta.url));
 
-/** In bytes, compressed with brotli as far as it goes. The released wasm should come down to 900,000. */
+/** In bytes, compressed with brotli as far as it goes. Without the CPU's products the released wasm had 934,000. */
 const limits = [
   { ending: ".js", most: 50_000 },
-  { ending: ".wasm", most: process.env.RELEASE ? 962_000 : 1_212_000 },
+  { ending: ".wasm", most: process.env.RELEASE ? 1_002_000 : 1_255_000 },
 ];
 
 for (const { ending, most } of limits)

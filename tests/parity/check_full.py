@@ -67,6 +67,8 @@ def main():
     tabtune(
         options.tabtune,
         "train",
+        "--device",
+        "gpu",
         "--method",
         "full",
         "--model",

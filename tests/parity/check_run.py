@@ -2,7 +2,7 @@
 """Runs the command line and PEFT side by side, from one adapter over the same rows, and compares number for number.
 
     cargo build && python tests/parity/check_run.py --tabtune target/debug/tabtune --base www/public/base \\
-        --data www/public/samples/captain.txt --out artefacts/parity
+        --data www/public/samples/captain.txt --out artefacts/parity --device cpu
 
 Twice: on a small random model, where float32 leaves room for nothing but the order of additions, and on the base that
 the page ships. That one has sharp attention and large activations: two float32 implementations of PyTorch's own (eager
@@ -95,7 +95,7 @@ def relative(found, expected):
     return abs(found - expected) / abs(expected)
 
 
-def compare(checks, label, program, base, text, out, steps, every, tolerance, config=ALL_LINEAR):
+def compare(checks, label, program, device, base, text, out, steps, every, tolerance, config=ALL_LINEAR):
     first, kept, log = (os.path.join(out, label, name) for name in ("first", "kept", "run.jsonl"))
     shutil.rmtree(os.path.join(out, label), ignore_errors=True)
     model = first_adapter(load_base(base), config)
@@ -109,6 +109,8 @@ def compare(checks, label, program, base, text, out, steps, every, tolerance, co
     tabtune(
         program,
         "train",
+        "--device",
+        device,
         "--model",
         base,
         "--data",
@@ -174,7 +176,7 @@ def compare(checks, label, program, base, text, out, steps, every, tolerance, co
         f"PyTorch {best}, the engine {done.get('bestStep')}",
     )
 
-    check_kept(checks, label, program, base, text, kept, (inputs, targets), held_out[best], tolerance)
+    check_kept(checks, label, program, device, base, text, kept, (inputs, targets), held_out[best], tolerance)
     if config != ALL_LINEAR:
         return
     begun, found, expected = (
@@ -193,7 +195,7 @@ def flat(adapter):
     return torch.cat([adapter[key].flatten() for key in sorted(adapter)])
 
 
-def check_kept(checks, label, program, base, text, kept, rows, best_loss, tolerance):
+def check_kept(checks, label, program, device, base, text, kept, rows, best_loss, tolerance):
     """PEFT loads the adapter on disk whole, and both evaluate it alike."""
     model = PeftModel.from_pretrained(load_base(base), kept).eval()
     check_tensors(checks, model, kept)
@@ -209,6 +211,8 @@ def check_kept(checks, label, program, base, text, kept, rows, best_loss, tolera
             tabtune(
                 program,
                 "eval",
+                "--device",
+                device,
                 "--model",
                 base,
                 "--data",
@@ -253,6 +257,7 @@ def main():
     parser.add_argument("--base", required=True, help="directory of the checkpoint the page ships")
     parser.add_argument("--data", required=True, help=f"plain text file; its first {CHARACTERS} characters are used")
     parser.add_argument("--out", required=True, help="directory for what both sides write")
+    parser.add_argument("--device", required=True, choices=["gpu", "cpu"], help="what computes")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -268,8 +273,9 @@ def main():
     checks = Checks()
     compare(
         checks,
-        "small",
+        f"small on the {options.device}",
         options.tabtune,
+        options.device,
         small,
         text,
         options.out,
@@ -279,8 +285,9 @@ def main():
     )
     compare(
         checks,
-        "patterns",
+        f"patterns on the {options.device}",
         options.tabtune,
+        options.device,
         small,
         text,
         options.out,
@@ -291,8 +298,9 @@ def main():
     )
     compare(
         checks,
-        "base",
+        f"base on the {options.device}",
         options.tabtune,
+        options.device,
         options.base,
         text,
         options.out,

@@ -145,6 +145,15 @@ fn refusal(files: &AdapterFiles) -> Error {
     spec(files).expect_err(&files.config)
 }
 
+/// Bit for bit on a card. On the CPU, products of other widths are summed in another order: a rank that is padded with
+/// zeros gives the same numbers, rounded differently.
+fn same(shape: Shape, what: &str, found: &[f32], expected: &[f32]) {
+    match shape {
+        Shape::Cpu => close(what, found, expected, 2e-5),
+        Shape::Tiled | Shape::Direct => same_bits(&format!("{what}, {shape:?}"), found, expected),
+    }
+}
+
 crate::device_tests! {
     async fn an_adapter_of_one_rank_and_scale_keeps_every_tensor_on_the_way_through() {
         let device = device(Shape::Direct).await;
@@ -285,13 +294,10 @@ crate::device_tests! {
                 let found = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
                 let next = generator.feed(&sequence[..1], 0, 1.0).await.expect("logits");
                 let (_, fresh) = attached(&device, &base, files).await;
-                same_bits(&format!("{shape:?}, adapter {n}"), &found, &logits(&fresh, &sequence, 2, 1.0).await);
+                same(shape, &format!("adapter {n}"), &found, &logits(&fresh, &sequence, 2, 1.0).await);
                 let fresh = Generator::new(&fresh).await.expect("plans");
-                same_bits(
-                    &format!("{shape:?}, adapter {n}, decoding"),
-                    &next,
-                    &fresh.feed(&sequence[..1], 0, 1.0).await.expect("logits"),
-                );
+                let expected = fresh.feed(&sequence[..1], 0, 1.0).await.expect("logits");
+                same(shape, &format!("adapter {n}, decoding"), &next, &expected);
             }
             let before = plan.run(&sequence, &all, 0, 1.0).await.expect("logits");
             let nan = {

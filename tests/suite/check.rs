@@ -6,11 +6,14 @@ use std::rc::Rc;
 use tabtune::adapter::Origin;
 use tabtune::device::{Device, DeviceOptions, Shape};
 
-pub const SHAPES: [Shape; 2] = [Shape::Tiled, Shape::Direct];
+pub const SHAPES: [Shape; 3] = [Shape::Tiled, Shape::Direct, Shape::Cpu];
+
+/// The shapes in which an op is tested whose one shader serves all cards.
+pub const ONE_FORM: [Shape; 2] = [Shape::Direct, Shape::Cpu];
 
 /// The shapes in which whole models are tested. A browser's software device needs seconds for each kernel with
-/// work-group memory, so there whole models run only in the other shape; the tests of the ops run both.
-pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct] } else { &SHAPES };
+/// work-group memory, so there whole models run only in the others; the tests of the ops run all.
+pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct, Shape::Cpu] } else { &SHAPES };
 
 /// Of adapters that name only their base.
 pub fn origin(base: &str) -> Origin {
@@ -30,7 +33,7 @@ pub async fn device(shape: Shape) -> Rc<Device> {
     if let Some(device) = known {
         return device;
     }
-    let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await.expect("a device");
+    let device = Device::new(DeviceOptions { shape: Some(shape), ..DeviceOptions::default() }).await.expect("a device");
     if cfg!(target_arch = "wasm32") {
         DEVICES.with_borrow_mut(|devices| devices.push(device.clone()));
     }

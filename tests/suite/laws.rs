@@ -21,14 +21,15 @@ use crate::tiny::tiny_base;
 
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
-const STEP: StepSettings = StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
+pub const STEP: StepSettings =
+    StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
 /// A model from the fixtures with one of its PEFT adapters attached.
-struct Tuned {
-    device: Rc<Device>,
+pub struct Tuned {
+    pub device: Rc<Device>,
     base: Transformer,
-    model: Transformer,
-    adapter: Adapter,
+    pub model: Transformer,
+    pub adapter: Adapter,
     flat: Vec<f32>,
 }
 
@@ -36,7 +37,7 @@ pub fn case(name: &str) -> &'static Case {
     CASES.iter().find(|case| case.name == name).expect("a case of the fixtures")
 }
 
-async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
+pub async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
     let base = case(name).model(&device).await;
     let (adapter, flat) = case(name).files().load(&device, &base.config).expect("an adapter");
     adapter.write(&device, &flat);
@@ -45,7 +46,7 @@ async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
 }
 
 impl Tuned {
-    async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
+    pub async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
         let draft = Trainer::record(&self.model, &self.adapter.params(), batch, seq_len, false).expect("plans");
         draft.finish(&mut Progress::silent()).await.expect("plans")
     }
@@ -371,7 +372,9 @@ crate::device_tests! {
             let facts = case(name).facts();
             let mut outcomes = Vec::new();
             for max_binding in [None, Some(5000)] {
-                let device = Device::new(DeviceOptions { shape: Some(shape), max_binding }).await.expect("an adapter");
+                let device = Device::new(DeviceOptions { shape: Some(shape), max_binding, ..DeviceOptions::default() })
+                    .await
+                    .expect("an adapter");
                 let t = tuned(name, device).await;
                 assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");

@@ -7,6 +7,7 @@ mod bad_input;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod checkpoints;
+mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use tabtune::device::Shape;
 use tabtune::run::{
     self, Base, Clock, Control, DoneReason, Event, Hooks, Outcome, Phase, RunState, SaveHook, SaveWhen, Settings,
     Start, Wish,
 };
 
-use crate::check::{MODEL_SHAPES, device};
+use crate::check::{MODEL_SHAPES, close, device};
 use crate::laws::{case, same_bits};
 use crate::tiny::{tiny_base, tiny_data, tiny_settings, whole_run};
 
@@ -55,6 +56,28 @@ crate::device_tests! {
             assert!(files == files_again, "{shape:?}: the adapters differ");
             let (_, other) = whole_run(&base, &Settings { seed: 8, ..settings }, None).await;
             assert!(other.kept.expect("an adapter").files != files, "another seed gives another adapter");
+        }
+    }
+
+    /// A plan does not know what executes it, and a run state does not know what will go on with it.
+    async fn a_run_begun_on_one_device_goes_on_on_another() {
+        let [card, cpu] = [Shape::Direct, Shape::Cpu].map(async |shape| tiny_base(&device(shape).await).await);
+        let (card, cpu) = (card.await, cpu.await);
+        let losses = |events: &[Event]| -> Vec<f32> {
+            let loss = |event: &Event| match event {
+                Event::Step { loss, .. } | Event::Eval { loss: Some(loss), .. } => Some(*loss as f32),
+                _ => None,
+            };
+            events.iter().filter_map(loss).collect()
+        };
+        for (first, second) in [(&card, &cpu), (&cpu, &card)] {
+            let settings = tiny_settings(first);
+            let (whole, _) = whole_run(first, &settings, None).await;
+            let (_, saved, _) = interrupted_run(first, &settings, Start::Fresh, 2, Wish::Stop).await;
+            let state = RunState::from_bytes(&saved.expect("a state")).expect("a state");
+            let start = Start::Resume(Box::new(state));
+            let (events, ..) = interrupted_run(second, &settings, start, u32::MAX, Wish::GoOn).await;
+            close("losses", &losses(&events), &losses(&whole), 1e-5);
         }
     }
 

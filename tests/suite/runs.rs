@@ -227,8 +227,9 @@ crate::device_tests! {
     /// "12 of 34" is exact: every kernel that is compiled was counted beforehand, and is compiled once.
     async fn compiling_is_reported_kernel_by_kernel_up_to_its_total() {
         // A new device, which has not compiled anything yet.
-        let device =
-            Device::new(DeviceOptions { shape: Some(Shape::Direct), max_binding: None }).await.expect("an adapter");
+        let device = Device::new(DeviceOptions { shape: Some(Shape::Direct), ..DeviceOptions::default() })
+            .await
+            .expect("an adapter");
         let base = tiny_base(&device).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let mut reported = Vec::new();

@@ -55,7 +55,7 @@ pub async fn base_of(device: &Rc<Device>, config: &[u8], model: &[u8]) -> Base {
 /// a graphics card, where there are two.
 pub async fn tiny_bases() -> [Base; 2] {
     let base = async |software| {
-        let options = DeviceOptions { shape: Some(Shape::Direct), max_binding: None };
+        let options = DeviceOptions { shape: Some(Shape::Direct), ..DeviceOptions::default() };
         let mut device = Device::new(options).await.expect("a device");
         Rc::get_mut(&mut device).expect("a device that nobody else has yet").software = software;
         tiny_base(&device).await

@@ -100,7 +100,7 @@ export interface ModelInfo {
   chatTemplate: boolean;
   /** What there is to say about the checkpoint although it can be used. */
   warnings: Notice[];
-  device: { name: string; software: boolean; maxBindingBytes: number };
+  device: { kind: "gpu" | "cpu"; name: string; software: boolean; maxBindingBytes: number };
 }
 
 export interface Loaded {

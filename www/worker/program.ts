@@ -71,5 +71,7 @@ export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
-  Engine: { create(files: EngineFiles, onEvent: (event: Event) => void): Promise<Engine> };
+  Engine: {
+    create(files: EngineFiles, onEvent: (event: Event) => void, device: "auto" | "gpu" | "cpu"): Promise<Engine>;
+  };
 }

@@ -121,7 +121,7 @@ async function begin(engine: Engine, training: Calls["train"]["input"], tell: (n
 
 async function load({ program: module, files }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
-  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }));
+  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), "gpu");
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 

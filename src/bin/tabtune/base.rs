@@ -1,8 +1,9 @@
 //! The base: a checkpoint's folder, or the model that the binary carries, as the page does.
 
 use std::path::Path;
+use std::rc::Rc;
 
-use tabtune::device::{Device, DeviceOptions};
+use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::{Source, json};
 use tabtune::model::Storage;
@@ -30,10 +31,9 @@ pub const COPIED: [&str; 10] = [
 ];
 
 /// Loads a checkpoint's folder, or the embedded base.
-pub async fn load(model: Option<&Path>, storage: Storage) -> Result<Base> {
-    let device = Device::new(DeviceOptions::default()).await?;
+pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -> Result<Base> {
     if let Some(dir) = model {
-        return Base::open(&device, dir, storage).await;
+        return Base::open(device, dir, storage).await;
     }
     let files = BaseFiles {
         tokenizer: TOKENIZER,
@@ -43,7 +43,7 @@ pub async fn load(model: Option<&Path>, storage: Storage) -> Result<Base> {
         config: CONFIG,
     };
     let weights = Source::memory("model.safetensors", WEIGHTS.to_vec());
-    Base::load(&device, "tabtune/story-2m", &files, &weights, storage, &mut |_, _| {}).await
+    Base::load(device, "tabtune/story-2m", &files, &weights, storage, &mut |_, _| {}).await
 }
 
 /// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.

@@ -1,10 +1,11 @@
-//! `tabtune bench`: the device's multiply-adds in registers, the matmul in both forms against them, and a training
+//! `tabtune bench`: the device's multiply-adds in registers, the matmul in every form against them, and a training
 //! step, in one run.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use tabtune::adapter::{Adapter, AdapterFiles};
-use tabtune::device::{Device, DeviceOptions, Pool, Shape, Stored, Tensor};
+use tabtune::device::{Choice, Device, DeviceOptions, Pool, Shape, Stored, Tensor};
 use tabtune::error::Result;
 use tabtune::generate::Generator;
 use tabtune::model::Storage;
@@ -13,6 +14,8 @@ use tabtune::plan::{Input, Plan, Progress, Recorder, Step, Var};
 use tabtune::run::Settings;
 use tabtune::text::{MicroBatch, Row};
 use tabtune::train::{StepSettings, Trainer};
+
+use crate::cli::DeviceArgs;
 
 const LOOPS: usize = 2048;
 const PROBE_INVOCATIONS: usize = 4096;
@@ -52,12 +55,18 @@ async fn seconds(device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
     Ok(best)
 }
 
-pub async fn bench() -> Result<()> {
-    for shape in [Shape::Direct, Shape::Tiled] {
-        let device = Device::new(DeviceOptions { shape: Some(shape), max_binding: None }).await?;
+pub async fn bench(args: &DeviceArgs) -> Result<()> {
+    let shapes: &[Shape] = match args.choice()? {
+        Choice::Auto => &[Shape::Cpu, Shape::Direct, Shape::Tiled],
+        Choice::Gpu => &[Shape::Direct, Shape::Tiled],
+        Choice::Cpu => &[Shape::Cpu],
+    };
+    let chosen = args.open().await?;
+    for &shape in shapes {
+        let device = Device::new(DeviceOptions { shape: Some(shape), ..DeviceOptions::default() }).await?;
         let pool = Pool::default();
         let mut progress = Progress::silent();
-        println!("{} kernels on {}", shape.feature(), device.name);
+        println!("{} kernels on {}", shape.name(), device.name);
 
         let input = Input::new(&device, 16)?;
         let mut rec = Recorder::new(&device, &pool, &input, false);
@@ -77,15 +86,15 @@ pub async fn bench() -> Result<()> {
             }
         }
     }
-    step().await?;
-    swap().await
+    step(&chosen).await?;
+    swap(&chosen).await
 }
 
 /// Another adapter of the embedded base: in the place of the one that is attached, and with new plans for it. Parsing
 /// the files is part of both.
-async fn swap() -> Result<()> {
-    let base = crate::base::load(None, Storage::default()).await?;
-    let (device, config) = (&base.model.device, &base.model.config);
+async fn swap(device: &Rc<Device>) -> Result<()> {
+    let base = crate::base::load(device, None, Storage::default()).await?;
+    let config = &base.model.config;
     let adapter = Adapter::new(device, config, Settings::defaults(config, device.software).check(config)?)?;
     let files: Vec<AdapterFiles> =
         (0..2).map(|seed| AdapterFiles::new(&adapter, &adapter.initial(seed), &base.origin(false))).collect();
@@ -113,9 +122,9 @@ async fn swap() -> Result<()> {
 
 /// A training step of the embedded base with its default settings: what it launches, what it costs the host, how fast
 /// it is.
-async fn step() -> Result<()> {
-    let base = crate::base::load(None, Storage::default()).await?;
-    let (device, config) = (&base.model.device, &base.model.config);
+async fn step(device: &Rc<Device>) -> Result<()> {
+    let base = crate::base::load(device, None, Storage::default()).await?;
+    let config = &base.model.config;
     let settings = Settings::defaults(config, device.software);
     let adapter = Adapter::new(device, config, settings.check(config)?)?;
     adapter.write(device, &adapter.initial(0));
@@ -143,7 +152,7 @@ async fn step() -> Result<()> {
     let dispatches = trainer.micro_plan().dispatches() + trainer.update_plan().dispatches();
     println!(
         "a step of the embedded model, {batch} x {seq_len} tokens, {} kernels, on {}",
-        device.shape.feature(),
+        device.shape.name(),
         device.name
     );
     println!(
@@ -160,12 +169,7 @@ async fn step() -> Result<()> {
     Ok(())
 }
 
-async fn matmul_seconds(
-    device: &std::rc::Rc<Device>,
-    pool: &Pool,
-    (m, n, k): (usize, usize, usize),
-    back: bool,
-) -> Result<f64> {
+async fn matmul_seconds(device: &Rc<Device>, pool: &Pool, (m, n, k): (usize, usize, usize), back: bool) -> Result<f64> {
     let mut progress = Progress::silent();
     let input = Input::new(device, m)?;
     let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect::<Vec<f32>>();
@@ -174,11 +178,8 @@ async fn matmul_seconds(
         tensor.upload(device, &numbers(rows * cols));
         Ok(tensor)
     };
-    let w = Weight {
-        rows: n,
-        cols: k,
-        slabs: std::rc::Rc::new(vec![Slab { first: 0, stored: Stored::f32(tensor("w", n, k)?) }]),
-    };
+    let w =
+        Weight { rows: n, cols: k, slabs: Rc::new(vec![Slab { first: 0, stored: Stored::f32(tensor("w", n, k)?) }]) };
     let x = Var::new(tensor("x", m, k)?, back);
     let mut rec = Recorder::new(device, pool, &input, back);
     let y = project(&mut rec, None, &x, Matrix::Frozen(&w), None);

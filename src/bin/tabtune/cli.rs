@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 use tabtune::adapter::AdapterFiles;
+use tabtune::device::{Choice, Device, DeviceOptions, set_threads};
 use tabtune::error::{Error, Result};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::Base;
@@ -51,7 +53,7 @@ enum Command {
     /// Describe a model, an adapter or a text.
     Info(InfoArgs),
     /// Measure the device: multiply-adds in registers, the matmul beside them, and a training step.
-    Bench,
+    Bench(DeviceArgs),
 }
 
 #[derive(Args)]
@@ -62,6 +64,31 @@ pub struct ModelArgs {
     /// How the frozen weights are stored: f32, f16 (half the memory), or auto (f16 if the file is f16) [default: auto]
     #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
     weights: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Args)]
+pub struct DeviceArgs {
+    /// What computes: gpu, cpu, or auto (a graphics card if there is a real one, else the CPU) [default: auto]
+    #[arg(long, value_parser = ["auto", "gpu", "cpu"], hide_possible_values = true, value_name = "DEVICE")]
+    device: Option<String>,
+    /// How many threads the CPU uses [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl DeviceArgs {
+    pub async fn open(&self) -> Result<Rc<Device>> {
+        if let Some(count) = self.threads {
+            set_threads(count.into());
+        }
+        Device::new(DeviceOptions { choice: self.choice()?, ..DeviceOptions::default() }).await
+    }
+
+    pub fn choice(&self) -> Result<Choice> {
+        self.device.as_deref().map_or(Ok(Choice::Auto), Choice::parse)
+    }
 }
 
 impl ModelArgs {
@@ -75,7 +102,7 @@ impl ModelArgs {
     /// Loads the model with its weights stored as `usual`, unless a flag says otherwise. A run reports its warnings.
     pub async fn load_stored(&self, usual: Storage) -> Result<Base> {
         let storage = self.weights.as_deref().map_or(Ok(usual), Storage::parse)?;
-        base::load(self.model.as_deref(), storage).await
+        base::load(&self.device.open().await?, self.model.as_deref(), storage).await
     }
 }
 
@@ -135,7 +162,7 @@ pub fn run() -> ExitCode {
             Command::Generate(args) => generate(args).await.map(done),
             Command::Merge(args) => merge(&args).await.map(done),
             Command::Info(args) => info(args).await.map(done),
-            Command::Bench => bench::bench().await.map(done),
+            Command::Bench(args) => bench::bench(&args).await.map(done),
         }
     });
     ended.unwrap_or_else(|error| {

@@ -1,29 +1,30 @@
 //! `add`, and the gradients that it shares instead of copying.
 
-use tabtune::device::Shape;
 use tabtune::ops::{Matrix, add, project, rms_norm};
 
 use super::{Bed, ROWS, sum, times};
-use crate::check::{SHAPES, device};
+use crate::check::{ONE_FORM, SHAPES, device};
 use crate::reference::*;
 
 crate::device_tests! {
-    /// One kernel serves both shapes.
+    /// One shader serves both shapes.
     async fn add_equals_its_reference() {
-        let device = device(Shape::Direct).await;
-        for c in [4, 12, 68] {
-            for rows in ROWS {
-                let mut bed = Bed::new(&device, &format!("add of {c}"), rows);
-                let ((x, x_values), (y, y_values)) = (bed.var(c), bed.var(c));
-                let z = add(&mut bed.rec, &x, &y);
-                let (dz, values) = bed.seed(&z);
-                bed.writes("z", &z.data, add_forward(&x_values, &y_values));
-                let (dx, dy) = add_backward(&values);
-                bed.changes("dz", &dz, values);
-                // Both gradients are dz itself, so nothing is written.
-                bed.keeps_grad("dx", &x, dx);
-                bed.keeps_grad("dy", &y, dy);
-                bed.check().await;
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for c in [4, 12, 68] {
+                for rows in ROWS {
+                    let mut bed = Bed::new(&device, &format!("add of {c}"), rows);
+                    let ((x, x_values), (y, y_values)) = (bed.var(c), bed.var(c));
+                    let z = add(&mut bed.rec, &x, &y);
+                    let (dz, values) = bed.seed(&z);
+                    bed.writes("z", &z.data, add_forward(&x_values, &y_values));
+                    let (dx, dy) = add_backward(&values);
+                    bed.changes("dz", &dz, values);
+                    // Both gradients are dz itself, so nothing is written.
+                    bed.keeps_grad("dx", &x, dx);
+                    bed.keeps_grad("dy", &y, dy);
+                    bed.check().await;
+                }
             }
         }
     }
@@ -31,18 +32,20 @@ crate::device_tests! {
     /// v = (x + y) + x: when the second gradient of x arrives, the first is shared with dv and dz, so the sum needs new
     /// memory.
     async fn add_twice_doubles_one_gradient_and_keeps_the_other() {
-        let device = device(Shape::Direct).await;
-        for rows in ROWS {
-            let mut bed = Bed::new(&device, "add twice", rows);
-            let ((x, x_values), (y, y_values)) = (bed.var(12), bed.var(12));
-            let z = add(&mut bed.rec, &x, &y);
-            let v = add(&mut bed.rec, &z, &x);
-            let (dv, values) = bed.seed(&v);
-            bed.writes("v", &v.data, sum(&times(2.0, &x_values), &y_values));
-            bed.writes_grad("dx", &x, times(2.0, &values));
-            bed.keeps_grad("dy", &y, values.clone());
-            bed.changes("dv", &dv, values);
-            bed.check().await;
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for rows in ROWS {
+                let mut bed = Bed::new(&device, "add twice", rows);
+                let ((x, x_values), (y, y_values)) = (bed.var(12), bed.var(12));
+                let z = add(&mut bed.rec, &x, &y);
+                let v = add(&mut bed.rec, &z, &x);
+                let (dv, values) = bed.seed(&v);
+                bed.writes("v", &v.data, sum(&times(2.0, &x_values), &y_values));
+                bed.writes_grad("dx", &x, times(2.0, &values));
+                bed.keeps_grad("dy", &y, values.clone());
+                bed.changes("dv", &dv, values);
+                bed.check().await;
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Shape, Tensor, Usage};
+use tabtune::device::{Device, Tensor, Usage};
 use tabtune::ops::dropout;
 
 use super::{Bed, ROWS, sum};
-use crate::check::device;
+use crate::check::{ONE_FORM, device};
 use crate::reference::*;
 
 fn site(device: &Rc<Device>, number: u32) -> Tensor {
@@ -20,23 +20,25 @@ fn masked(values: &[f64], factors: &[f64]) -> Vec<f64> {
 }
 
 crate::device_tests! {
-    /// One kernel serves both shapes. Two sites read the same x, as q and k do, so the second adds to the gradient of
+    /// One shader serves both shapes. Two sites read the same x, as q and k do, so the second adds to the gradient of
     /// the first.
     async fn dropout_equals_its_reference() {
-        let device = device(Shape::Direct).await;
-        for c in [4, 12, 68] {
-            for rows in ROWS {
-                let mut bed = Bed::new(&device, &format!("dropout of {c}"), rows);
-                bed.step = tabtune::plan::Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
-                let (x, x_values) = bed.var(c);
-                let of = |site| MaskOf { seed: 77, step: 5, micro: 1, site };
-                let factors = [3, 4].map(|site| dropout_factors(of(site), 0.3, x_values.len()));
-                let [y, z] = [3, 4].map(|number| dropout(&mut bed.rec, &x, &site(&device, number)));
-                let ((_, dy), (_, dz)) = (bed.seed(&y), bed.seed(&z));
-                bed.writes("y", &y.data, masked(&x_values, &factors[0]));
-                bed.writes("z", &z.data, masked(&x_values, &factors[1]));
-                bed.writes_grad("dx", &x, sum(&masked(&dy, &factors[0]), &masked(&dz, &factors[1])));
-                bed.check().await;
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for c in [4, 12, 68] {
+                for rows in ROWS {
+                    let mut bed = Bed::new(&device, &format!("dropout of {c}"), rows);
+                    bed.step = tabtune::plan::Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
+                    let (x, x_values) = bed.var(c);
+                    let of = |site| MaskOf { seed: 77, step: 5, micro: 1, site };
+                    let factors = [3, 4].map(|site| dropout_factors(of(site), 0.3, x_values.len()));
+                    let [y, z] = [3, 4].map(|number| dropout(&mut bed.rec, &x, &site(&device, number)));
+                    let ((_, dy), (_, dz)) = (bed.seed(&y), bed.seed(&z));
+                    bed.writes("y", &y.data, masked(&x_values, &factors[0]));
+                    bed.writes("z", &z.data, masked(&x_values, &factors[1]));
+                    bed.writes_grad("dx", &x, sum(&masked(&dy, &factors[0]), &masked(&dz, &factors[1])));
+                    bed.check().await;
+                }
             }
         }
     }

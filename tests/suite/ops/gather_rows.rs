@@ -1,10 +1,9 @@
 //! `gather_rows` packs the labelled rows together, and gives every original row its gradient or zero.
 
-use tabtune::device::Shape;
 use tabtune::ops::gather_rows;
 
 use super::{Bed, ROWS};
-use crate::check::device;
+use crate::check::{ONE_FORM, device};
 use crate::reference::*;
 
 /// Which rows have a label.
@@ -41,21 +40,23 @@ pub fn label(bed: &mut Bed, labels: Labels, v: usize) -> Vec<Option<usize>> {
 }
 
 crate::device_tests! {
-    /// One kernel serves both shapes.
+    /// One shader serves both shapes.
     async fn gather_rows_equals_its_reference() {
-        let device = device(Shape::Direct).await;
-        for c in [4, 12, 68] {
-            for rows in ROWS {
-                for labels in LABELS {
-                    let mut bed = Bed::new(&device, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
-                    label(&mut bed, labels, 1);
-                    let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
-                    let (x, x_values) = bed.var(c);
-                    let y = gather_rows(&mut bed.rec, &x);
-                    let (_, dy) = bed.seed(&y);
-                    bed.writes("y", &y.data, gather_rows_forward(&x_values, &list, c));
-                    bed.writes_grad("dx", &x, gather_rows_backward(&dy, &list, rows.1, c));
-                    bed.check().await;
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for c in [4, 12, 68] {
+                for rows in ROWS {
+                    for labels in LABELS {
+                        let mut bed = Bed::new(&device, &format!("gather_rows of {c}, {labels:?} labelled"), rows);
+                        label(&mut bed, labels, 1);
+                        let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
+                        let (x, x_values) = bed.var(c);
+                        let y = gather_rows(&mut bed.rec, &x);
+                        let (_, dy) = bed.seed(&y);
+                        bed.writes("y", &y.data, gather_rows_forward(&x_values, &list, c));
+                        bed.writes_grad("dx", &x, gather_rows_backward(&dy, &list, rows.1, c));
+                        bed.check().await;
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@ use tabtune::device::{Device, Shape};
 use tabtune::ops::{Heads, RopeTables, rope};
 
 use super::Bed;
-use crate::check::{close64, device};
+use crate::check::{ONE_FORM, close64, device};
 use crate::reference::*;
 
 struct Case {
@@ -56,13 +56,15 @@ async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
 }
 
 crate::device_tests! {
-    /// One kernel serves both shapes.
+    /// One shader serves both shapes.
     async fn rope_rotates_and_rotates_back() {
-        let device = device(Shape::Direct).await;
-        for case in &CASES {
-            turns(&device, case, false).await;
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for case in &CASES {
+                turns(&device, case, false).await;
+            }
+            turns(&device, &CASES[3], true).await;
         }
-        turns(&device, &CASES[3], true).await;
     }
 
     /// Angles are rounded as in transformers, up to a context of 2,048. With powers kept in f64 they would differ by up

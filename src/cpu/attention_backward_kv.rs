@@ -1,0 +1,58 @@
+//! For one key, summed over the queries that see it and the heads that share it:
+//! dv = Σ p do, dk = Σ p (do · v - delta) q / sqrt(D)
+
+use super::binding::all;
+use super::heads::{BLOCK, Heads, probabilities, score_gradients, scores};
+use super::parallel::each_task;
+use super::product::{Matrix, Threads, product};
+use super::{Constants, Run};
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let heads = Heads::of(constants);
+    Box::new(move |bound| {
+        let [step, q, k, v, dout, lse, delta, dk, dv] = all(bound);
+        let step = step.step();
+        let (rows, time) = (step.rows as usize, step.time as usize);
+        let (q, k, v, dout) = (q.numbers(), k.numbers(), v.numbers(), dout.numbers());
+        let (lse, delta) = (lse.numbers(), delta.numbers());
+        let shared_by = heads.query / heads.key;
+        let done = each_task(rows.div_ceil(time.max(1)) * heads.key, |task| {
+            let (start, key_head) = (task / heads.key * time, task % heads.key);
+            let count = time.min(rows - start);
+            let mut sum_k = vec![0.0; count * heads.size];
+            let mut sum_v = sum_k.clone();
+            let mut p = vec![0.0; BLOCK.min(count) * count];
+            let mut dp = p.clone();
+            for head in key_head * shared_by..(key_head + 1) * shared_by {
+                for first in (0..count).step_by(BLOCK) {
+                    let queries = BLOCK.min(count - first);
+                    let keys = first + queries;
+                    let (p, dp) = (&mut p[..queries * keys], &mut dp[..queries * keys]);
+                    let of = |numbers: &'_ [f32]| -> Vec<f32> {
+                        (first..keys).map(|row| numbers[(start + row) * heads.query + head]).collect()
+                    };
+                    let q = heads.queries(q, start + first, queries, head);
+                    scores(p, q, heads.keys(k, start, keys, key_head), heads.scale);
+                    probabilities(p, keys, first + 1, of(lse).into_iter());
+                    let dout = heads.queries(dout, start + first, queries, head);
+                    let block = Matrix::new(p, queries, keys, keys);
+                    product(&mut sum_v, heads.size, block.transposed(), dout, 1.0, true, Threads::One);
+                    scores(dp, dout, heads.keys(v, start, keys, key_head), 1.0);
+                    score_gradients(p, dp, keys, heads.scale, of(delta).into_iter());
+                    let block = Matrix::new(p, queries, keys, keys);
+                    product(&mut sum_k, heads.size, block.transposed(), q, 1.0, true, Threads::One);
+                }
+            }
+            (sum_k, sum_v)
+        });
+        let (dk, dv) = (dk.numbers_mut(), dv.numbers_mut());
+        for (task, (sum_k, sum_v)) in done.into_iter().enumerate() {
+            let (start, key_head) = (task / heads.key * time, task % heads.key);
+            for (i, (row_k, row_v)) in sum_k.chunks(heads.size).zip(sum_v.chunks(heads.size)).enumerate() {
+                let at = ((start + i) * heads.key + key_head) * heads.size;
+                dk[at..at + heads.size].copy_from_slice(row_k);
+                dv[at..at + heads.size].copy_from_slice(row_v);
+            }
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! With p = exp(q·k / sqrt(D) - lse), delta = Σ_keys p (do · v), which is do · o:
+//! dq = Σ_keys p (do · v - delta) k / sqrt(D). Also stores delta for attention_backward_kv.
+
+use super::binding::all;
+use super::heads::{BLOCK, Heads, dot, probabilities, score_gradients, scores};
+use super::parallel::each_task;
+use super::product::{Matrix, Threads, product};
+use super::{Constants, Run};
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let heads = Heads::of(constants);
+    Box::new(move |bound| {
+        let [step, q, k, v, _, dout, lse, dq, delta] = all(bound);
+        let step = step.step();
+        let (rows, time) = (step.rows as usize, step.time as usize);
+        let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
+        let (dout, lse) = (dout.numbers(), lse.numbers());
+        let done = each_task(rows.div_ceil(time.max(1)) * heads.query, |task| {
+            let (start, head) = (task / heads.query * time, task % heads.query);
+            let count = time.min(rows - start);
+            let at = |row: usize| (start + row) * heads.query + head;
+            let mut deltas = Vec::with_capacity(count);
+            let mut out = vec![0.0; count * heads.size];
+            let mut p = vec![0.0; BLOCK.min(count) * count];
+            let mut dp = p.clone();
+            for first in (0..count).step_by(BLOCK) {
+                let queries = BLOCK.min(count - first);
+                let keys = first + queries;
+                let (p, dp) = (&mut p[..queries * keys], &mut dp[..queries * keys]);
+                let key_head = heads.key_of(head);
+                let k = heads.keys(k, start, keys, key_head);
+                scores(p, heads.queries(q, start + first, queries, head), k, heads.scale);
+                probabilities(p, keys, first + 1, (first..first + queries).map(|row| lse[at(row)]));
+                let v = heads.keys(v, start, keys, key_head);
+                scores(dp, heads.queries(dout, start + first, queries, head), v, 1.0);
+                // From the same products that it is subtracted from, so that a row that sees one key has no gradient.
+                deltas.extend(p.chunks(keys).zip(dp.chunks(keys)).map(|(p, dp)| dot(p, dp)));
+                score_gradients(p, dp, keys, heads.scale, deltas[first..].iter().copied());
+                let ds = Matrix::new(p, queries, keys, keys);
+                product(&mut out[first * heads.size..], heads.size, ds, k, 1.0, false, Threads::One);
+            }
+            (out, deltas)
+        });
+        let (dq, delta) = (dq.numbers_mut(), delta.numbers_mut());
+        for (task, (out, deltas)) in done.into_iter().enumerate() {
+            let (start, head) = (task / heads.query * time, task % heads.query);
+            for (i, (out, d)) in out.chunks(heads.size).zip(deltas).enumerate() {
+                let at = (start + i) * heads.query + head;
+                dq[at * heads.size..][..heads.size].copy_from_slice(out);
+                delta[at] = d;
+            }
+        }
+    })
+}

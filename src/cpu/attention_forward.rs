@@ -1,0 +1,55 @@
+//! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). Query t of a sequence sees keys
+//! 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
+
+use super::binding::all;
+use super::exp::exp_all;
+use super::heads::{BLOCK, Heads, scores};
+use super::parallel::each_task;
+use super::product::{Matrix, Threads, product};
+use super::{Constants, Run};
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let heads = Heads::of(constants);
+    Box::new(move |bound| {
+        let [step, q, k, v, o, lse] = all(bound);
+        let step = step.step();
+        let (rows, time, position) = (step.rows as usize, step.time as usize, step.position as usize);
+        let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
+        let done = each_task(rows.div_ceil(time.max(1)) * heads.query, |task| {
+            let (start, head) = (task / heads.query * time, task % heads.query);
+            let count = time.min(rows - start);
+            let mut out = vec![0.0; count * heads.size];
+            let mut sums = vec![0.0; count];
+            let mut block = vec![0.0; BLOCK.min(count) * (position + count)];
+            for first in (0..count).step_by(BLOCK) {
+                let queries = BLOCK.min(count - first);
+                let keys = position + first + queries;
+                let block = &mut block[..queries * keys];
+                let key_head = heads.key_of(head);
+                let k = heads.keys(k, start, keys, key_head);
+                scores(block, heads.queries(q, start + first, queries, head), k, heads.scale);
+                for (i, row) in block.chunks_mut(keys).enumerate() {
+                    let (visible, hidden) = row.split_at_mut(position + first + i + 1);
+                    let top = visible.iter().copied().fold(f32::MIN, f32::max);
+                    let total = exp_all(visible, top);
+                    hidden.fill(0.0);
+                    visible.iter_mut().for_each(|p| *p /= total);
+                    sums[first + i] = top + total.ln();
+                }
+                let p = Matrix::new(block, queries, keys, keys);
+                let out = &mut out[first * heads.size..];
+                product(out, heads.size, p, heads.keys(v, start, keys, key_head), 1.0, false, Threads::One);
+            }
+            (out, sums)
+        });
+        let (o, lse) = (o.numbers_mut(), lse.numbers_mut());
+        for (task, (out, sums)) in done.into_iter().enumerate() {
+            let (start, head) = (task / heads.query * time, task % heads.query);
+            for (i, (out, sum)) in out.chunks(heads.size).zip(sums).enumerate() {
+                let at = (start + i) * heads.query + head;
+                o[at * heads.size..][..heads.size].copy_from_slice(out);
+                lse[at] = sum;
+            }
+        }
+    })
+}

@@ -1,0 +1,22 @@
+//! y[row] = w[token[row]]: one row of the table per token. A slab holds rows FIRST … FIRST + COUNT - 1 of the table.
+
+use super::binding::all;
+use super::parallel::each_row;
+use super::weight::Format;
+use super::{Constants, Run};
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let (cols, first, count) = (constants.size("C"), constants.size_or_zero("FIRST"), constants.size("COUNT"));
+    let format = Format::of(constants);
+    Box::new(move |bound| {
+        let [step, tokens, w, y] = all(bound);
+        let rows = step.step().rows as usize;
+        let (tokens, w) = (&tokens.words()[..rows], w.words());
+        each_row(&mut y.numbers_mut()[..rows * cols], cols, |row, y| {
+            let token = tokens[row] as usize;
+            if (first..first + count).contains(&token) {
+                format.copy_row(w, token - first, y);
+            }
+        });
+    })
+}

@@ -1,0 +1,51 @@
+//! y[N] (+)= s · w[N,K] · a[K]: one row, for decoding. The numbers of y up to the next multiple of 4 become zero.
+
+use super::binding::{Slice, all};
+use super::heads::dot;
+use super::parallel::each_task;
+use super::weight::Format;
+use super::{Constants, Run};
+
+/// How many rows of w one task multiplies.
+const ROWS: usize = 128;
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let (rows, depth) = (constants.size("N"), constants.size("K"));
+    let (offset, accumulate) = (constants.size_or_zero("Y_OFFSET"), constants.flag("ACCUMULATE"));
+    let format = Format::of(constants);
+    let run = move |scale: f32, a: &Slice<'_>, w: &Slice<'_>, y: &mut Slice<'_>| {
+        let (a, w) = (&a.numbers()[..depth], w.words());
+        let parts = each_task(rows.div_ceil(ROWS), |task| {
+            let first = task * ROWS;
+            let count = ROWS.min(rows - first);
+            let mut dots = Vec::with_capacity(count);
+            format.rows(w, first, count, depth, |row| dots.push(dot(row, a)));
+            dots
+        });
+        let y = &mut y.numbers_mut()[offset..];
+        for (y, dot) in y.iter_mut().zip(parts.into_iter().flatten()) {
+            *y = if accumulate { *y + scale * dot } else { scale * dot };
+        }
+        if !accumulate {
+            y[rows..rows.next_multiple_of(4)].fill(0.0);
+        }
+    };
+    if constants.has("site") {
+        Box::new(move |bound| {
+            let [step, a, w, y, site] = all(bound);
+            let step = step.step();
+            let scale = site.site().scale * step.strength;
+            // Strength zero leaves y as it is, whatever the adapter holds.
+            if step.rows > 0 && (scale != 0.0 || !accumulate) {
+                run(scale, a, w, y);
+            }
+        })
+    } else {
+        Box::new(move |bound| {
+            let [step, a, w, y] = all(bound);
+            if step.step().rows > 0 {
+                run(1.0, a, w, y);
+            }
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! y = x · rstd · w, rstd = 1 / sqrt(mean(x²) + EPS)
+
+use super::binding::all;
+use super::heads::dot;
+use super::parallel::each_row_of_two;
+use super::{Constants, Run};
+
+pub fn twin(constants: &Constants<'_>) -> Run {
+    let (cols, eps) = (constants.size("C"), constants.number("EPS"));
+    Box::new(move |bound| {
+        let [step, x, w, y, rstd] = all(bound);
+        let rows = step.step().rows as usize;
+        let (x, w) = (x.numbers(), &w.numbers()[..cols]);
+        let y = (&mut y.numbers_mut()[..rows * cols], cols);
+        each_row_of_two(y, (&mut rstd.numbers_mut()[..rows], 1), |row, y, rstd| {
+            let x = &x[row * cols..][..cols];
+            let r = 1.0 / (dot(x, x) / cols as f32 + eps).sqrt();
+            for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+                *y = x * r * w;
+            }
+            rstd[0] = r;
+        });
+    })
+}

@@ -1,0 +1,49 @@
+//! What the platform offers, in a browser or in Node: a clock, turns of the event loop, and perhaps WebGPU.
+
+use js_sys::{Function, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+/// Milliseconds since some fixed moment.
+pub(super) fn now() -> f64 {
+    js_sys::Date::now()
+}
+
+/// Returns in a later turn of the event loop, so that messages that have come meanwhile are handled first. A promise
+/// that is already resolved would come before them, and `setTimeout` waits for milliseconds after a few turns.
+pub(super) async fn let_others_run() {
+    let _ = JsFuture::from(Promise::new(&mut |resolve, _| {
+        if post(&resolve).is_none() {
+            let _ = resolve.call0(&JsValue::UNDEFINED);
+        }
+    }))
+    .await;
+}
+
+/// Calls `resolve` when a message to ourselves has arrived.
+fn post(resolve: &Function) -> Option<()> {
+    let global = js_sys::global();
+    let channel: Function = Reflect::get(&global, &"MessageChannel".into()).ok()?.dyn_into().ok()?;
+    let channel = Reflect::construct(&channel, &js_sys::Array::new()).ok()?;
+    let port = |name: &str| Reflect::get(&channel, &name.into()).ok();
+    let (here, there) = (port("port1")?, port("port2")?);
+    let arrived = Closure::once_into_js({
+        let (here, resolve) = (here.clone(), resolve.clone());
+        move || {
+            let close = Reflect::get(&here, &"close".into()).ok().and_then(|close| close.dyn_into::<Function>().ok());
+            // An open port keeps Node alive.
+            let _ = close.map(|close| close.call0(&here));
+            let _ = resolve.call0(&JsValue::UNDEFINED);
+        }
+    });
+    Reflect::set(&here, &"onmessage".into(), &arrived).ok()?;
+    let send: Function = Reflect::get(&there, &"postMessage".into()).ok()?.dyn_into().ok()?;
+    send.call1(&there, &JsValue::NULL).ok()?;
+    Some(())
+}
+
+/// Whether wgpu can be asked for a card: without `navigator.gpu`, it panics.
+pub(super) fn has_webgpu() -> bool {
+    let found = Reflect::get(&js_sys::global(), &"navigator".into()).and_then(|it| Reflect::get(&it, &"gpu".into()));
+    found.is_ok_and(|gpu| !gpu.is_undefined() && !gpu.is_null())
+}
