@@ -66,7 +66,7 @@ describe("without WebGPU", () => {
   test("nothing on the page promises a graphics card, and card 4 says where adapters work", async () => {
     assert.doesNotMatch(await page.locator("body").textContent(), /your own graphics card|in this tab/);
     assert.match(await page.locator("#keep").textContent(), /works in browsers with WebGPU, and in Python/);
-    await drop(page, { "adapter.zip": "PK" });
+    await drop(page, { "adapter.zip": "PK, and in its list: adapter_config.json" });
     await banner(page, "keep").getByText("works only together with the model").waitFor();
     assert.deepEqual(page.faults, []);
   });

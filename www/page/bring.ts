@@ -1,10 +1,9 @@
 /** Finds out what files are for, wherever they were dropped or chosen: an adapter to open, or a text to learn from. */
 
 import { signal } from "@preact/signals";
-import { session } from "./engine";
 import { type Brought, type Found, isText, type Listing, picked } from "./folders";
 import { isAdapter, openAdapter } from "./opened";
-import { busy, isArchive, isModel, listOf, noEngine, noText } from "./refused";
+import { busy, isArchive, isModel, listOf, noText } from "./refused";
 import { type Source, training } from "./state";
 import { take } from "./text";
 import { complain, troubles } from "./trouble";
@@ -37,7 +36,6 @@ async function textIn(all: Listing): Promise<Source | null> {
   const parts = partsOfAdapter(all);
   const [zip] = parts.filter(isZip);
   if (zip && !IN_ADAPTER.test(await zip.file.slice(-ZIP_END).text())) throw isArchive(zip.path);
-  if (!(await session())) throw noEngine(zip?.path ?? all.name);
   // It may have to wait for the engine. The text stays what it is.
   openBeside(all, parts);
   return null;

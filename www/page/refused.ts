@@ -63,14 +63,6 @@ export function isModel(name: string): LoraError {
   );
 }
 
-export function noEngine(name: string): LoraError {
-  return new LoraError(
-    "no_gpu",
-    `\`${name}\` is an adapter, and there is no engine here to open it with`,
-    "Why there is none is said at the top of the page and in card 2.",
-  );
-}
-
 export function isLink(): LoraError {
   return new LoraError(
     "link",
