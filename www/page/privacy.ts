@@ -13,8 +13,11 @@ export function lock() {
   policy.content = "connect-src 'none'";
   document.head.append(policy);
   const since = performance.now();
+  // Browsers fetch the icon of a page when they have time for it, perhaps only now.
+  const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]")?.href;
+  const counts = (entry: PerformanceEntry) => entry.startTime >= since && !fromCache(entry) && entry.name !== icon;
   const watch = new PerformanceObserver((list) => {
-    const sent = list.getEntries().filter((entry) => entry.startTime >= since && !fromCache(entry));
+    const sent = list.getEntries().filter(counts);
     requests.value += sent.length;
   });
   watch.observe({ type: "resource" });
