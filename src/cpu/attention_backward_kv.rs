@@ -2,7 +2,7 @@
 //! dv = Σ p do, dk = Σ p (do · v - delta) q / sqrt(D)
 
 use super::binding::all;
-use super::heads::{BLOCK, Heads, probabilities, score_gradients, scores};
+use super::heads::{BLOCK, Heads, Part, probabilities, score_gradients, scores};
 use super::parallel::each_task;
 use super::product::{Matrix, Threads, product};
 use super::{Constants, Run};
@@ -11,14 +11,12 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let heads = Heads::of(constants);
     Box::new(move |bound| {
         let [step, q, k, v, dout, lse, delta, dk, dv] = all(bound);
-        let step = step.step();
-        let (rows, time) = (step.rows as usize, step.time as usize);
         let (q, k, v, dout) = (q.numbers(), k.numbers(), v.numbers(), dout.numbers());
         let (lse, delta) = (lse.numbers(), delta.numbers());
         let shared_by = heads.query / heads.key;
-        let done = each_task(rows.div_ceil(time.max(1)) * heads.key, |task| {
-            let (start, key_head) = (task / heads.key * time, task % heads.key);
-            let count = time.min(rows - start);
+        let parts = Part::all(&step.step(), heads.key);
+        let done = each_task(parts.len(), |task| {
+            let Part { start, count, head: key_head } = parts[task];
             let mut sum_k = vec![0.0; count * heads.size];
             let mut sum_v = sum_k.clone();
             let mut p = vec![0.0; BLOCK.min(count) * count];
@@ -46,13 +44,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             (sum_k, sum_v)
         });
         let (dk, dv) = (dk.numbers_mut(), dv.numbers_mut());
-        for (task, (sum_k, sum_v)) in done.into_iter().enumerate() {
-            let (start, key_head) = (task / heads.key * time, task % heads.key);
-            for (i, (row_k, row_v)) in sum_k.chunks(heads.size).zip(sum_v.chunks(heads.size)).enumerate() {
-                let at = ((start + i) * heads.key + key_head) * heads.size;
-                dk[at..at + heads.size].copy_from_slice(row_k);
-                dv[at..at + heads.size].copy_from_slice(row_v);
-            }
+        for (part, (sum_k, sum_v)) in parts.iter().zip(done) {
+            part.put(heads.key, heads.size, &sum_k, dk);
+            part.put(heads.key, heads.size, &sum_v, dv);
         }
     })
 }

@@ -2,7 +2,8 @@
 //! dq = Σ_keys p (do · v - delta) k / sqrt(D). Also stores delta for attention_backward_kv.
 
 use super::binding::all;
-use super::heads::{BLOCK, Heads, dot, probabilities, score_gradients, scores};
+use super::dot::dot;
+use super::heads::{BLOCK, Heads, Part, probabilities, score_gradients, scores};
 use super::parallel::each_task;
 use super::product::{Matrix, Threads, product};
 use super::{Constants, Run};
@@ -11,13 +12,11 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let heads = Heads::of(constants);
     Box::new(move |bound| {
         let [step, q, k, v, _, dout, lse, dq, delta] = all(bound);
-        let step = step.step();
-        let (rows, time) = (step.rows as usize, step.time as usize);
         let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
         let (dout, lse) = (dout.numbers(), lse.numbers());
-        let done = each_task(rows.div_ceil(time.max(1)) * heads.query, |task| {
-            let (start, head) = (task / heads.query * time, task % heads.query);
-            let count = time.min(rows - start);
+        let parts = Part::all(&step.step(), heads.query);
+        let done = each_task(parts.len(), |task| {
+            let Part { start, count, head } = parts[task];
             let at = |row: usize| (start + row) * heads.query + head;
             let mut deltas = Vec::with_capacity(count);
             let mut out = vec![0.0; count * heads.size];
@@ -42,13 +41,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             (out, deltas)
         });
         let (dq, delta) = (dq.numbers_mut(), delta.numbers_mut());
-        for (task, (out, deltas)) in done.into_iter().enumerate() {
-            let (start, head) = (task / heads.query * time, task % heads.query);
-            for (i, (out, d)) in out.chunks(heads.size).zip(deltas).enumerate() {
-                let at = (start + i) * heads.query + head;
-                dq[at * heads.size..][..heads.size].copy_from_slice(out);
-                delta[at] = d;
-            }
+        for (part, (out, deltas)) in parts.iter().zip(done) {
+            part.put(heads.query, heads.size, &out, dq);
+            part.put(heads.query, 1, &deltas, delta);
         }
     })
 }

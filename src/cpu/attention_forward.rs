@@ -3,7 +3,7 @@
 
 use super::binding::all;
 use super::exp::exp_all;
-use super::heads::{BLOCK, Heads, scores};
+use super::heads::{BLOCK, Heads, Part, scores};
 use super::parallel::each_task;
 use super::product::{Matrix, Threads, product};
 use super::{Constants, Run};
@@ -13,11 +13,11 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     Box::new(move |bound| {
         let [step, q, k, v, o, lse] = all(bound);
         let step = step.step();
-        let (rows, time, position) = (step.rows as usize, step.time as usize, step.position as usize);
+        let position = step.position as usize;
         let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
-        let done = each_task(rows.div_ceil(time.max(1)) * heads.query, |task| {
-            let (start, head) = (task / heads.query * time, task % heads.query);
-            let count = time.min(rows - start);
+        let parts = Part::all(&step, heads.query);
+        let done = each_task(parts.len(), |task| {
+            let Part { start, count, head } = parts[task];
             let mut out = vec![0.0; count * heads.size];
             let mut sums = vec![0.0; count];
             let mut block = vec![0.0; BLOCK.min(count) * (position + count)];
@@ -43,13 +43,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             (out, sums)
         });
         let (o, lse) = (o.numbers_mut(), lse.numbers_mut());
-        for (task, (out, sums)) in done.into_iter().enumerate() {
-            let (start, head) = (task / heads.query * time, task % heads.query);
-            for (i, (out, sum)) in out.chunks(heads.size).zip(sums).enumerate() {
-                let at = (start + i) * heads.query + head;
-                o[at * heads.size..][..heads.size].copy_from_slice(out);
-                lse[at] = sum;
-            }
+        for (part, (out, sums)) in parts.iter().zip(done) {
+            part.put(heads.query, heads.size, &out, o);
+            part.put(heads.query, 1, &sums, lse);
         }
     })
 }

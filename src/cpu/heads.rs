@@ -4,6 +4,7 @@
 use super::Constants;
 use super::exp::exp;
 use super::product::{Matrix, Threads, product};
+use super::step::Step;
 
 /// Queries per block.
 pub(super) const BLOCK: usize = 64;
@@ -14,6 +15,33 @@ pub(super) struct Heads {
     pub key: usize,
     pub size: usize,
     pub scale: f32,
+}
+
+/// One head of one sequence: `count` rows from row `start` on.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub start: usize,
+    pub count: usize,
+    pub head: usize,
+}
+
+impl Part {
+    /// The parts of a micro-batch, in order of rows.
+    pub fn all(step: &Step, heads: usize) -> Vec<Part> {
+        let (rows, time) = (step.rows as usize, step.time as usize);
+        let starts = (0..rows).step_by(time.max(1));
+        starts
+            .flat_map(|start| (0..heads).map(move |head| Part { start, count: time.min(rows - start), head }))
+            .collect()
+    }
+
+    /// Copies the part's rows of `width` numbers into data [rows, heads, width].
+    pub fn put(&self, heads: usize, width: usize, from: &[f32], to: &mut [f32]) {
+        for (i, row) in from.chunks(width).enumerate() {
+            let at = ((self.start + i) * heads + self.head) * width;
+            to[at..at + width].copy_from_slice(row);
+        }
+    }
 }
 
 impl Heads {
@@ -64,17 +92,4 @@ pub(super) fn score_gradients(p: &mut [f32], dp: &[f32], keys: usize, scale: f32
             *p *= (dp - delta) * scale;
         }
     }
-}
-
-/// Σ a b in eight sums, which the compiler turns into SIMD.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 8];
-    let (a_lanes, b_lanes) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_lanes.zip(b_lanes) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }

@@ -1,7 +1,7 @@
 //! y[N] (+)= s · w[N,K] · a[K]: one row, for decoding. The numbers of y up to the next multiple of 4 become zero.
 
 use super::binding::{Slice, all};
-use super::heads::dot;
+use super::dot::dot;
 use super::parallel::each_task;
 use super::weight::Format;
 use super::{Constants, Run};

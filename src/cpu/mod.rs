@@ -4,6 +4,7 @@
 
 mod binding;
 mod constants;
+mod dot;
 mod exp;
 mod heads;
 mod parallel;

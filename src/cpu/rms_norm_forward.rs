@@ -1,7 +1,7 @@
 //! y = x · rstd · w, rstd = 1 / sqrt(mean(x²) + EPS)
 
 use super::binding::all;
-use super::heads::dot;
+use super::dot::dot;
 use super::parallel::each_row_of_two;
 use super::{Constants, Run};
 

@@ -1,4 +1,4 @@
-//! Laws: what holds for any numbers. Each runs in both kernel shapes, natively and in a browser.
+//! Laws: what holds for any numbers. Each runs in every kernel shape, natively and in a browser.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Every op of `src/ops`, forward and backward, against the f64 references, in both kernel shapes and with edge shapes.
+//! Every op of `src/ops`, forward and backward, against the f64 references, in every kernel shape and with edge shapes.
 
 mod adamw;
 mod add;
