@@ -7,6 +7,7 @@ import type {
   AdapterFiles,
   AdapterInput,
   DatasetSummary,
+  DeviceChoice,
   Event,
   Generated,
   GenerateOptions,
@@ -32,7 +33,7 @@ export interface Training {
 
 /** Every call that the worker serves. `load` comes first; calls are served one after the other. */
 export interface Calls {
-  load: { input: { program: WebAssembly.Module; files: ModelFiles }; output: Loaded };
+  load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
   /** The worker keeps the dataset under the given id until it is released. */
   dataset: { input: { id: number; documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
   /** The names to choose columns from; none for running text. */

@@ -5,13 +5,29 @@ import { LoraError, loraError, type PlainError } from "./errors";
 import { type Count, fetchThing, persist, unfetched } from "./fetching";
 import type { KeptAdapter } from "./kept_store";
 import type { Call, Calls, FromWorker, Note, ToWorker, Training } from "./protocol";
-import type { AdapterFiles, AdapterInput, Dataset, Event, GenerateOptions, Settings, TextDocument } from "./types";
+import type {
+  AdapterFiles,
+  AdapterInput,
+  Dataset,
+  DeviceChoice,
+  Event,
+  GenerateOptions,
+  Loaded,
+  Settings,
+  TextDocument,
+} from "./types";
 import type { ModelFiles } from "./weights";
 
 interface Pending {
   resolve(value: unknown): void;
   reject(error: LoraError): void;
   onNote(note: Note): void;
+}
+
+export interface LoadOptions {
+  device?: DeviceChoice;
+  /** Gets the progress of loading. */
+  onEvent?(event: Event): void;
 }
 
 export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
@@ -70,8 +86,12 @@ export class Session {
     this.#worker.onerror = (event) => this.#die(trapped(event.message));
   }
 
-  load(program: WebAssembly.Module, files: ModelFiles, onEvent: (event: Event) => void = () => {}) {
-    return this.#call("load", { program, files }, (note) => {
+  load(
+    program: WebAssembly.Module,
+    files: ModelFiles,
+    { device = "auto", onEvent = () => {} }: LoadOptions = {},
+  ): Promise<Loaded> {
+    return this.#call("load", { program, files, device }, (note) => {
       if (note.type === "event") onEvent(note.event);
     });
   }

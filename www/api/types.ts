@@ -85,6 +85,9 @@ export interface Limits extends Record<LimitedSetting, Limit> {
   ranks: Record<string, number>;
 }
 
+/** What computes. "auto" takes a graphics card if there is a real one, and the processor otherwise. */
+export type DeviceChoice = "auto" | "gpu" | "cpu";
+
 export interface ModelInfo {
   name: string;
   modelType: string;

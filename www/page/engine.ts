@@ -65,7 +65,7 @@ async function openWith(
 ): Promise<Session> {
   const fresh = await Session.start();
   try {
-    const loaded = await fresh.load(program, files, onEvent);
+    const loaded = await fresh.load(program, files, onEvent ? { onEvent } : {});
     await prepare(fresh);
     fresh.lost.then((error) => replace(fresh, error));
     current = Promise.resolve(fresh);

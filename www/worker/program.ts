@@ -5,6 +5,7 @@ import type {
   AdapterInput,
   Columns,
   DatasetSummary,
+  DeviceChoice,
   Event,
   Generated,
   GenerateOptions,
@@ -72,6 +73,6 @@ export interface Program {
   modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Engine: {
-    create(files: EngineFiles, onEvent: (event: Event) => void, device: "auto" | "gpu" | "cpu"): Promise<Engine>;
+    create(files: EngineFiles, onEvent: (event: Event) => void, device: DeviceChoice): Promise<Engine>;
   };
 }

@@ -119,9 +119,9 @@ async function begin(engine: Engine, training: Calls["train"]["input"], tell: (n
   return train(engine, held(training.dataset), training, tell, begun);
 }
 
-async function load({ program: module, files }: Calls["load"]["input"], tell: (note: Note) => void) {
+async function load({ program: module, files, device }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
-  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), "gpu");
+  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), device);
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 
