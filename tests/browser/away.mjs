@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { atStep, banner, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
+import { atStep, banner, chooseSample, close, inspect, open, SMALL, startButton, trap } from "./browser.mjs";
 
-const LONG = `#${SMALL}&steps=2000&evalEvery=1000&sampleEvery=2000`;
+const LONG = `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000`;
 const tellMe = (page) => page.getByRole("checkbox", { name: "Tell me when it is done" });
 
 describe("the title of the tab", () => {
@@ -33,11 +33,7 @@ describe("the title of the tab", () => {
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 1);
-    await page.workers()[0].evaluate(() => {
-      GPUQueue.prototype.submit = () => {
-        throw new WebAssembly.RuntimeError("unreachable executed");
-      };
-    });
+    await trap(page);
     await banner(page, "train").waitFor();
     await titled(page, /^Stopped by an error · tabtune$/);
     await close(page);

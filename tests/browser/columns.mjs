@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { atStep, banner, chosen, close, drop, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
+import { atStep, banner, chosen, close, drop, inspect, open, SMALL, startButton, trained, trap } from "./browser.mjs";
 
 const ROWS = 12;
 const numbered = (write) => Array.from({ length: ROWS }, (_, index) => write(index + 1)).join("\n");
@@ -149,11 +149,7 @@ describe("chosen columns", () => {
 
     await startButton(page).click();
     await atStep(page, 2);
-    await page.workers()[0].evaluate(() => {
-      GPUQueue.prototype.submit = () => {
-        throw new WebAssembly.RuntimeError("unreachable executed");
-      };
-    });
+    await trap(page);
     await banner(page, "train").waitFor();
     await page.getByRole("button", { name: /^Train again/ }).click();
     await banner(page, "train").waitFor({ state: "detached" });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
+  address,
   atStep,
   chooseSample,
   close,
@@ -70,11 +71,11 @@ describe("an adapter that was not downloaded", () => {
     await page.waitForEvent("crash");
     await beside.unrouteAll();
     await beside.addInitScript(() => delete Navigator.prototype.gpu);
-    await beside.goto(beside.url());
+    await beside.goto(`${address()}?device=gpu`);
     await offer(beside).waitFor();
-    await beside.getByText("This browser cannot train").waitFor();
+    await beside.getByText("asks for a graphics card, and there is none to use").waitFor();
     assert.ok(await offered(beside, "Try it").isDisabled());
-    await inspect(beside, "kept-adapter-no-webgpu");
+    await inspect(beside, "kept-adapter-no-engine");
     const files = unzipSync(await download(beside, offered(beside, /^Download adapter/)));
     assert.equal(JSON.parse(Buffer.from(files["adapter_config.json"])).peft_type, "LORA");
     await nothingStored(beside);
@@ -128,7 +129,7 @@ describe("an adapter that was not downloaded", () => {
 
   test("is kept beside its run, if that was stopped and can go on", async () => {
     const page = await open({
-      hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=600`,
+      hash: `#${SMALL}&steps=60000&evalEvery=4&sampleEvery=60000`,
     });
     await chooseSample(page);
     await startButton(page).click();

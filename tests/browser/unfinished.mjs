@@ -109,7 +109,7 @@ describe("a run under way", () => {
   });
 
   test("is saved when the page is hidden", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600` });
+    const page = await open({ hash: `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 3);
