@@ -94,7 +94,7 @@ export function drop(page, files) {
 /** Waits until the text of this name has been read. */
 export const chosen = (page, name) => page.locator(".counts strong", { hasText: name }).waitFor();
 
-export const startButton = (page) => page.getByRole("button", { name: /^Train, about \d+ (s|min|hours)$/ });
+export const startButton = (page) => page.getByRole("button", { name: /^Train, about [\d.,]+ (s|min|hours)$/ });
 export const downloadButton = (page) => page.getByRole("button", { name: /^Download adapter/ });
 export const trained = (page) => downloadButton(page).waitFor({ timeout: TRAINING_MS });
 export const banner = (page, card) => page.locator(`#${card} .banner`);

@@ -129,7 +129,7 @@ describe("an adapter that was not downloaded", () => {
 
   test("is kept beside its run, if that was stopped and can go on", async () => {
     const page = await open({
-      hash: `#${SMALL}&steps=60000&evalEvery=4&sampleEvery=60000`,
+      hash: `#${SMALL}&steps=6000&evalEvery=4&sampleEvery=60000`,
     });
     await chooseSample(page);
     await startButton(page).click();
