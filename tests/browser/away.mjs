@@ -9,7 +9,7 @@ const tellMe = (page) => page.getByRole("checkbox", { name: "Tell me when it is 
 
 describe("the title of the tab", () => {
   test("shows how far the run is, a pause, and the end", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=16&lr=0.002&evalEvery=8&sampleEvery=16` });
+    const page = await open({ hash: `#${SMALL}&steps=200&lr=0.002&evalEvery=100&sampleEvery=200` });
     const usual = await page.title();
     await chooseSample(page);
     assert.equal(await page.title(), usual);
@@ -77,7 +77,7 @@ describe("a notification", () => {
   });
 
   test("is not offered for a run that is over in a moment", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=12&evalEvery=12&sampleEvery=12` });
+    const page = await open({ hash: `#${SMALL}&steps=200&evalEvery=200&sampleEvery=200` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 2);

@@ -130,7 +130,7 @@ describe("columns that nobody knows", () => {
 
 describe("chosen columns", () => {
   test("outlive other rows, an engine that stops, and a tab that is closed", async () => {
-    const hash = `#${SMALL}&steps=400&evalEvery=200&sampleEvery=400`;
+    const hash = `#${SMALL}&steps=4000&evalEvery=2000&sampleEvery=4000`;
     const page = await open({ hash });
     await drop(page, { "fragen.csv": german });
     await picker(page).getByRole("button", { name: "Read this column" }).click();

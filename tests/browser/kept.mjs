@@ -19,6 +19,8 @@ import {
 } from "./browser.mjs";
 
 const HASH = `#${SMALL}&steps=12&evalEvery=6&sampleEvery=12`;
+/** Long enough to be cancelled. */
+const LONGER = `#${SMALL}&steps=200&evalEvery=100&sampleEvery=200`;
 const offer = (page) => page.getByRole("region", { name: "An adapter of yours" });
 const offered = (page, name) => offer(page).getByRole("button", { name });
 
@@ -83,7 +85,7 @@ describe("an adapter that was not downloaded", () => {
   });
 
   test("makes room for the one of a later run only when that is over, and goes once it is forgotten", async () => {
-    const page = await open({ hash: HASH });
+    const page = await open({ hash: LONGER });
     await trainOn(page);
     const [first] = await stored(page);
     await page.getByRole("button", { name: "Show: Train" }).click();
@@ -113,7 +115,7 @@ describe("an adapter that was not downloaded", () => {
   });
 
   test("does not come back once it was downloaded, also after a run that was cancelled", async () => {
-    const page = await open({ hash: HASH });
+    const page = await open({ hash: LONGER });
     await trainOn(page);
     await download(page, downloadButton(page));
     await page.getByRole("button", { name: "Show: Train" }).click();

@@ -1,4 +1,4 @@
-/** The page where shaders compute, with WebGPU in software. `ONLY` is that of page.test.mjs, which may run beside it. */
+/** The page where shaders compute, with WebGPU in software. `ONLY` is that of page.test.mjs, which runs beside it. */
 
 import { sharedBrowser } from "./browser.mjs";
 import { files } from "./shaders.mjs";
