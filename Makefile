@@ -24,12 +24,13 @@ help: ## list these commands
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 .PHONY: help
 
-demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir]: train on a text in a headless Chromium
+demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir] [DEVICE=gpu|cpu]: train on a text in a headless Chromium
 demo: $(if $(HEADLESS),demo-text) setup-build $(if $(HEADLESS),setup-browser) wasm page
 ifdef HEADLESS
 	@mkdir -p "$(or $(OUT),artefacts/demo)"
 	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); \
-	$(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out"
+	$(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out" \
+		--device "$(or $(DEVICE),auto)"
 else
 	@npm --prefix www run demo
 endif
@@ -37,7 +38,7 @@ endif
 
 demo-text:
 	@[ -f "$(TEXT)" ] || { \
-		echo "make demo HEADLESS=1 TEXT=file [OUT=dir]: TEXT must name a text file, found \`$(TEXT)\`" >&2; \
+		echo "make demo HEADLESS=1 TEXT=file [OUT=dir] [DEVICE=gpu|cpu]: TEXT must name a text file, found \`$(TEXT)\`" >&2; \
 		exit 2; \
 	}
 .PHONY: demo-text
@@ -66,9 +67,10 @@ test-wasm:
 		cargo test --profile web $(WEB) --test suite
 .PHONY: test-wasm
 
-# These tests leave the adapter they downloaded in artefacts/, and logits that the page computed with it.
+# For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page computed
+# with it.
 test-page: wasm page
-	rm -f artefacts/tabtune-adapter.zip artefacts/probe.json
+	rm -rf artefacts/main_job
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
@@ -86,8 +88,10 @@ parity-fixtures:
 .PHONY: parity-fixtures
 
 parity-page:
-	$(PYTHON) tests/parity/check_adapter.py --base $(BASE) \
-		--adapter artefacts/tabtune-adapter.zip --probe artefacts/probe.json
+	for device in gpu cpu; do \
+		$(PYTHON) tests/parity/check_adapter.py --base $(BASE) \
+			--adapter artefacts/main_job/$$device/tabtune-adapter.zip --probe artefacts/main_job/$$device/probe.json; \
+	done
 .PHONY: parity-page
 
 # Built as `cargo test` builds it, so that nothing is compiled twice.
@@ -124,7 +128,7 @@ test-slow: $(SMOLLM2)/model.safetensors wasm page
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
 		--data $(TEXT_SAMPLE) --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
-	$(WITH_BROWSER) STEPS=150 ONLY=main_job npm --prefix www test
+	$(WITH_BROWSER) STEPS=150 ONLY=main_job,main_job_gpu npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
 

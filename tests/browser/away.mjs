@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { atStep, banner, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
+import { atStep, banner, chooseSample, close, inspect, open, SMALL, startButton, trap } from "./browser.mjs";
 
-const LONG = `#${SMALL}&steps=2000&evalEvery=1000&sampleEvery=2000`;
+const LONG = `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000`;
 const tellMe = (page) => page.getByRole("checkbox", { name: "Tell me when it is done" });
 
 describe("the title of the tab", () => {
   test("shows how far the run is, a pause, and the end", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=16&lr=0.002&evalEvery=8&sampleEvery=16` });
+    const page = await open({ hash: `#${SMALL}&steps=200&lr=0.002&evalEvery=100&sampleEvery=200` });
     const usual = await page.title();
     await chooseSample(page);
     assert.equal(await page.title(), usual);
@@ -33,11 +33,7 @@ describe("the title of the tab", () => {
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 1);
-    await page.workers()[0].evaluate(() => {
-      GPUQueue.prototype.submit = () => {
-        throw new WebAssembly.RuntimeError("unreachable executed");
-      };
-    });
+    await trap(page);
     await banner(page, "train").waitFor();
     await titled(page, /^Stopped by an error · tabtune$/);
     await close(page);
@@ -81,7 +77,7 @@ describe("a notification", () => {
   });
 
   test("is not offered for a run that is over in a moment", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=12&evalEvery=12&sampleEvery=12` });
+    const page = await open({ hash: `#${SMALL}&steps=200&evalEvery=200&sampleEvery=200` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 2);

@@ -318,7 +318,7 @@ describe("what is dragged and is no file", () => {
 
 describe("a drop during training", () => {
   test("says why nothing comes of it, before and after", async () => {
-    const page = await ready("&steps=4000&evalEvery=2000&sampleEvery=4000");
+    const page = await ready("&steps=60000&evalEvery=60000&sampleEvery=60000");
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 1);

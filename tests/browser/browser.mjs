@@ -53,9 +53,10 @@ const NO_ICON = '<link rel="icon" href="data:,">';
 
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
- * violations of its policy. A `blank` one has the address of the page and nothing in it.
+ * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
+ * processor computes, because the browser's only card is software.
  */
-export async function open({ hash = "", from = browser, beside, blank = false } = {}) {
+export async function open({ hash = "", device, from = browser, beside, blank = false } = {}) {
   const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -66,7 +67,7 @@ export async function open({ hash = "", from = browser, beside, blank = false } 
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
   if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  await page.goto(server.address + hash);
+  await page.goto(server.address + (device ? `?device=${device}` : "") + hash);
   return page;
 }
 
@@ -93,7 +94,7 @@ export function drop(page, files) {
 /** Waits until the text of this name has been read. */
 export const chosen = (page, name) => page.locator(".counts strong", { hasText: name }).waitFor();
 
-export const startButton = (page) => page.getByRole("button", { name: /^Train, about \d+ (s|min|hours)$/ });
+export const startButton = (page) => page.getByRole("button", { name: /^Train, about [\d.,]+ (s|min|hours)$/ });
 export const downloadButton = (page) => page.getByRole("button", { name: /^Download adapter/ });
 export const trained = (page) => downloadButton(page).waitFor({ timeout: TRAINING_MS });
 export const banner = (page, card) => page.locator(`#${card} .banner`);
@@ -177,6 +178,15 @@ export async function longestTask(page, act) {
   const tasks = traceEvents.filter((event) => isTask(event) && event.tdur !== undefined);
   assert.ok(tasks.length > 20, "the trace holds no tasks");
   return Math.max(...tasks.map((task) => task.tdur)) / 1000;
+}
+
+/** The engine of `page` traps as soon as the processor computes again. */
+export function trap(page) {
+  return page.workers()[0].evaluate(() => {
+    Date.now = () => {
+      throw new WebAssembly.RuntimeError("unreachable executed");
+    };
+  });
 }
 
 /** From here on, the worker of `page` records every event of a run. Returns a function that reads them. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { atStep, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
 
-const HASH = `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600`;
+const HASH = `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000`;
 const question = (page) => page.getByRole("alertdialog", { name: "Throw this run away?" });
 const cancel = (page) => page.getByRole("button", { name: "Cancel", exact: true });
 const focused = (page) => page.evaluate(() => document.activeElement.textContent);

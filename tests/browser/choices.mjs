@@ -163,7 +163,7 @@ describe("while a text is being read", () => {
   let page;
   let letGo;
   before(async () => {
-    page = await open({ hash: `#${SMALL}` });
+    page = await open({ hash: `#${SMALL}`, device: "gpu" });
     await page.getByText("0 network requests since the page was ready").waitFor();
   });
   after(() => close(page));

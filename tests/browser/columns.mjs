@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { atStep, banner, chosen, close, drop, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
+import { atStep, banner, chosen, close, drop, inspect, open, SMALL, startButton, trained, trap } from "./browser.mjs";
 
 const ROWS = 12;
 const numbered = (write) => Array.from({ length: ROWS }, (_, index) => write(index + 1)).join("\n");
@@ -130,7 +130,7 @@ describe("columns that nobody knows", () => {
 
 describe("chosen columns", () => {
   test("outlive other rows, an engine that stops, and a tab that is closed", async () => {
-    const hash = `#${SMALL}&steps=400&evalEvery=200&sampleEvery=400`;
+    const hash = `#${SMALL}&steps=4000&evalEvery=2000&sampleEvery=4000`;
     const page = await open({ hash });
     await drop(page, { "fragen.csv": german });
     await picker(page).getByRole("button", { name: "Read this column" }).click();
@@ -149,11 +149,7 @@ describe("chosen columns", () => {
 
     await startButton(page).click();
     await atStep(page, 2);
-    await page.workers()[0].evaluate(() => {
-      GPUQueue.prototype.submit = () => {
-        throw new WebAssembly.RuntimeError("unreachable executed");
-      };
-    });
+    await trap(page);
     await banner(page, "train").waitFor();
     await page.getByRole("button", { name: /^Train again/ }).click();
     await banner(page, "train").waitFor({ state: "detached" });

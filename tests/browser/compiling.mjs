@@ -27,7 +27,7 @@ describe("pipelines", () => {
 
 /** A page that has compiled what it needs to train, and how. The browser refuses pipeline number `refused`. */
 async function compiled(refused) {
-  const page = await open({ hash: `#${SMALL}` });
+  const page = await open({ hash: `#${SMALL}`, device: "gpu" });
   await page.getByText("0 network requests since the page was ready").waitFor();
   const [worker] = page.workers();
   await worker.evaluate(watch, refused);

@@ -7,12 +7,12 @@ import { chooseSample, close, listen, open, startButton, trained } from "./brows
 const SHORT = "batch=1&seqLen=32&maxTokens=12&steps=6";
 
 describe("the estimate", () => {
-  for (const [every, evaluations, samples] of [
-    ["holdout=0.02&evalEvery=6&sampleEvery=0", 1, 0],
-    ["holdout=0.05&evalEvery=1&sampleEvery=2", 6, 3],
+  for (const [device, every, evaluations, samples] of [
+    ["gpu", "holdout=0.02&evalEvery=6&sampleEvery=0", 1, 0],
+    ["cpu", "holdout=0.05&evalEvery=1&sampleEvery=2", 6, 3],
   ])
-    test(`counts steps, evaluations, adapters and samples (${every})`, async () => {
-      const page = await open({ hash: `#${SHORT}&${every}` });
+    test(`counts steps, evaluations, adapters and samples (${device}, ${every})`, async () => {
+      const page = await open({ hash: `#${SHORT}&${every}`, device });
       await page.getByText(/network requests? since the page was ready/).waitFor();
       const [worker] = page.workers();
       await worker.evaluate(watch);

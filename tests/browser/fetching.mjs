@@ -32,7 +32,7 @@ const things = {
   },
 };
 
-describe("what cannot be fetched", () => {
+describe("what cannot be fetched", { concurrency: 3 }, () => {
   for (const [name, { path, card, says }] of Object.entries(things)) {
     test(`${name}: three tries, then its name, and a button that tries again`, async () => {
       const page = await open({ blank: true });

@@ -11,6 +11,7 @@ describe("a training step", () => {
     // Small rows, so that a step is short; no evaluation in between, because that waits for its own loss.
     const page = await open({
       hash: `#${SMALL}&steps=${STEPS}&evalEvery=${STEPS}&sampleEvery=${STEPS}`,
+      device: "gpu",
     });
     await chooseSample(page);
     const [worker] = page.workers();

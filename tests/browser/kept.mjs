@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
+  address,
   atStep,
   chooseSample,
   close,
@@ -18,6 +19,8 @@ import {
 } from "./browser.mjs";
 
 const HASH = `#${SMALL}&steps=12&evalEvery=6&sampleEvery=12`;
+/** Long enough to be cancelled. */
+const LONGER = `#${SMALL}&steps=200&evalEvery=100&sampleEvery=200`;
 const offer = (page) => page.getByRole("region", { name: "An adapter of yours" });
 const offered = (page, name) => offer(page).getByRole("button", { name });
 
@@ -70,11 +73,11 @@ describe("an adapter that was not downloaded", () => {
     await page.waitForEvent("crash");
     await beside.unrouteAll();
     await beside.addInitScript(() => delete Navigator.prototype.gpu);
-    await beside.goto(beside.url());
+    await beside.goto(`${address()}?device=gpu`);
     await offer(beside).waitFor();
-    await beside.getByText("This browser cannot train").waitFor();
+    await beside.getByText("asks for a graphics card, and there is none to use").waitFor();
     assert.ok(await offered(beside, "Try it").isDisabled());
-    await inspect(beside, "kept-adapter-no-webgpu");
+    await inspect(beside, "kept-adapter-no-engine");
     const files = unzipSync(await download(beside, offered(beside, /^Download adapter/)));
     assert.equal(JSON.parse(Buffer.from(files["adapter_config.json"])).peft_type, "LORA");
     await nothingStored(beside);
@@ -82,7 +85,7 @@ describe("an adapter that was not downloaded", () => {
   });
 
   test("makes room for the one of a later run only when that is over, and goes once it is forgotten", async () => {
-    const page = await open({ hash: HASH });
+    const page = await open({ hash: LONGER });
     await trainOn(page);
     const [first] = await stored(page);
     await page.getByRole("button", { name: "Show: Train" }).click();
@@ -112,7 +115,7 @@ describe("an adapter that was not downloaded", () => {
   });
 
   test("does not come back once it was downloaded, also after a run that was cancelled", async () => {
-    const page = await open({ hash: HASH });
+    const page = await open({ hash: LONGER });
     await trainOn(page);
     await download(page, downloadButton(page));
     await page.getByRole("button", { name: "Show: Train" }).click();
@@ -128,7 +131,7 @@ describe("an adapter that was not downloaded", () => {
 
   test("is kept beside its run, if that was stopped and can go on", async () => {
     const page = await open({
-      hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=600`,
+      hash: `#${SMALL}&steps=6000&evalEvery=4&sampleEvery=60000`,
     });
     await chooseSample(page);
     await startButton(page).click();

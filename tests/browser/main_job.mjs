@@ -1,139 +1,16 @@
-/**
- * The main job: a sample text, a run, before beside after, an adapter on disk. The parity tests read what it leaves in
- * artefacts/. With `STEPS=150` it is as long as the page makes it by default, which takes minutes in software.
- */
+/** The main job on the processor, and what can be done in the middle of a run. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
-import {
-  artefacts,
-  askWorker,
-  atStep,
-  chooseSample,
-  close,
-  downloadButton,
-  heldOutLosses,
-  inspect,
-  keep,
-  LONGEST_TASK_MS,
-  longestTask,
-  open,
-  SMALL,
-  startButton,
-  trained,
-  unzipSync,
-} from "./browser.mjs";
+import { describe, test } from "node:test";
+import { atStep, chooseSample, close, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
+import { job } from "./job.mjs";
 
-const STEPS = Number(process.env.STEPS ?? 50);
-/** In nats per token, on the rows the model never learns from. */
-const LEAST_GAIN = 0.35;
-const PROBE_IDS = Array.from({ length: 24 }, (_, index) => 10 + 37 * index);
-
-describe("the main job", () => {
-  let page;
-  let requestsWhenReady;
-  before(async () => {
-    page = await open({ hash: `#steps=${STEPS}` });
-    await page.getByText("0 network requests since the page was ready").waitFor();
-    requestsWhenReady = page.requests.length;
-  });
-  after(() => close(page));
-
-  test("a sample shows its counts and five real rows, and the button says how long", async () => {
-    await page.getByRole("button", { name: "A captain's log" }).click();
-    await page.getByRole("heading", { name: "What the model will read" }).waitFor();
-    assert.match(await page.locator(".counts").textContent(), /[\d,]+ characters in [\d,]+ tokens/);
-    assert.equal(await page.locator(".rows > li").count(), 5);
-    await inspect(page, "text-chosen");
-    await page.getByRole("button", { name: "Use this text" }).click();
-    await startButton(page).waitFor();
-    await inspect(page, "ready-to-train");
-  });
-
-  test("the steps go by, and near the end, when the chart is fullest, no task blocks the page", async (t) => {
-    const pressed = performance.now();
-    await startButton(page).click();
-    await atStep(page, 1);
-    t.diagnostic(`first step ${Math.round(performance.now() - pressed)} ms after the button`);
-    await atStep(page, STEPS - 15);
-    const longest = await longestTask(page, () => trained(page));
-    assert.ok(longest <= LONGEST_TASK_MS, `a task took ${longest} ms`);
-    const line = await page.locator("#train .done-line").textContent();
-    assert.match(line, new RegExp(`^${STEPS} steps in .*; \\d+ % less surprised`));
-  });
-
-  test("a picture of the finished run is taken: docs/screenshot.png is one, of 150 steps", async () => {
-    await written(page);
-    await page.screenshot({ path: join(artefacts, "screenshot.png"), fullPage: true });
-  });
-
-  test("the held-out loss falls clearly below the base's", async () => {
-    await page.getByRole("button", { name: "Show: Train" }).click();
-    const [base, ...later] = await heldOutLosses(page);
-    const best = Math.min(...later);
-    assert.ok(later.length >= 10, `${later.length} evaluations`);
-    assert.ok(base - best >= LEAST_GAIN, `${base} became ${best}`);
-    assert.ok((await page.locator(".timeline li").count()) >= 3);
-    for (const more of ["The same numbers as a table", "Look inside", "Use it elsewhere"])
-      await page.getByText(more).click();
-    await inspect(page, "everything-open");
-    await page.keyboard.press("Escape");
-  });
-
-  test("before and after are shown side by side, and strength 0 is the base", async () => {
-    await written(page);
-    const [base, tuned] = await columns(page);
-    assert.ok(base.length > 20 && tuned.length > 20);
-    assert.notEqual(base, tuned);
-    await inspect(page, "before-and-after");
-    await page.getByLabel(/^Strength/).fill("0");
-    await written(page);
-    assert.deepEqual(await columns(page), [base, base]);
-    await page.getByLabel(/^Strength/).fill("1");
-    await written(page);
-    assert.deepEqual(await columns(page), [base, tuned]);
-    await page.getByRole("button", { name: "New seed" }).click();
-    await written(page);
-    assert.notDeepEqual(await columns(page), [base, tuned]);
-  });
-
-  test("the download holds the two PEFT files and a README", async () => {
-    const coming = page.waitForEvent("download");
-    await downloadButton(page).click();
-    const download = await coming;
-    assert.equal(download.suggestedFilename(), "tabtune-adapter.zip");
-    await download.saveAs(join(artefacts, "tabtune-adapter.zip"));
-    const files = unzipSync(readFileSync(join(artefacts, "tabtune-adapter.zip")));
-    assert.deepEqual(Object.keys(files).sort(), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);
-    for (const [name, content] of Object.entries(files)) keep(join("adapter", name), content);
-    const config = JSON.parse(Buffer.from(files["adapter_config.json"]));
-    assert.equal(config.peft_type, "LORA");
-    const readme = Buffer.from(files["README.md"]).toString();
-    assert.match(readme, /PeftModel\.from_pretrained/);
-    assert.match(readme, /can contain phrases of the text it learnt from/);
-  });
-
-  test("the engine's own logits are kept for the comparison with PEFT", async () => {
-    const logits = Array.from(await askWorker(page.workers()[0], "logits", PROBE_IDS));
-    assert.equal(logits.length % PROBE_IDS.length, 0);
-    const width = logits.length / PROBE_IDS.length;
-    const rows = PROBE_IDS.map((_, row) => logits.slice(row * width, (row + 1) * width));
-    keep("probe.json", JSON.stringify({ ids: PROBE_IDS, logits: rows }));
-  });
-
-  test("nothing was sent anywhere", async () => {
-    assert.deepEqual(page.requests.slice(requestsWhenReady), []);
-    await page.getByText("0 network requests since the page was ready").waitFor();
-    assert.deepEqual(page.faults, []);
-  });
-});
+job({ device: "cpu", steps: 50, gain: 0.35 });
 
 describe("a run in the middle", () => {
   test("shows chart, numbers and samples; stop keeps the best so far, cancel leaves it alone", async () => {
     const page = await open({
-      hash: `#${SMALL}&steps=600&evalEvery=4&sampleEvery=8`,
+      hash: `#${SMALL}&steps=6000&evalEvery=4&sampleEvery=8`,
     });
     await chooseSample(page);
     await startButton(page).click();
@@ -153,12 +30,3 @@ describe("a run in the middle", () => {
     await close(page);
   });
 });
-
-async function written(page) {
-  await page
-    .waitForFunction(() => document.querySelectorAll(".column[aria-busy=true]").length > 0, null, { timeout: 2000 })
-    .catch(() => {});
-  await page.waitForFunction(() => document.querySelectorAll(".column[aria-busy=false]").length === 2);
-}
-
-const columns = (page) => page.locator(".column .written").allTextContents();

@@ -1,9 +1,24 @@
-/** Without WebGPU the page says so, says what to do, and the text card still works. */
+/** Without WebGPU the processor trains. Where nothing can, the page says so, says what to do, and shows the text. */
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
-import { address, banner, drop, inspect, open } from "./browser.mjs";
+import {
+  address,
+  atStep,
+  banner,
+  chooseSample,
+  close,
+  download,
+  downloadButton,
+  drop,
+  inspect,
+  open,
+  startButton,
+  trained,
+  unzipSync,
+  written,
+} from "./browser.mjs";
 
 const linux = "X11; Linux x86_64";
 const mac = "Macintosh; Intel Mac OS X 10_15_7";
@@ -36,21 +51,36 @@ const agents = {
 
 describe("without WebGPU", () => {
   let browser;
-  let page;
   before(async () => {
     browser = await launch({ webgpu: false });
-    page = await open({ from: browser });
   });
   after(() => browser.close());
 
-  test("the strip says why, and what to do in this browser", async () => {
-    const strip = page.getByRole("alert");
-    await strip.waitFor();
-    assert.match(await strip.textContent(), /This browser cannot train/);
-    assert.match(await strip.textContent(), /chrome:\/\/flags|Update/);
+  test("the processor trains to the end, and the page says so, and what would be faster", async () => {
+    const page = await open({ hash: "#steps=200", from: browser });
+    await chooseSample(page);
+    const strip = await page.locator(".strip").textContent();
+    assert.match(strip, /No graphics card is used: your processor does it, about [\d,]+ tokens a second\./);
+    assert.match(strip, /A graphics card would be faster\..*(chrome:\/\/flags|Update)/);
+    await startButton(page).click();
+    await atStep(page, 60);
+    await inspect(page, "no-webgpu-training");
+    await trained(page);
+    assert.match(await page.locator("#train .done-line").textContent(), /^200 steps in .*; \d+ % less surprised/);
+    await written(page);
+    await inspect(page, "no-webgpu-done");
+    const files = unzipSync(await download(page, downloadButton(page)));
+    assert.equal(JSON.parse(Buffer.from(files["adapter_config.json"])).peft_type, "LORA");
+    assert.doesNotMatch(await page.locator("main").textContent(), /on your graphics card|in software/);
+    assert.deepEqual(page.faults, []);
+    await close(page);
   });
 
-  test("a text can still be chosen and looked at, and nothing breaks", async () => {
+  test("who asks for a graphics card reads why there is none, and can still look at a text", async () => {
+    const page = await open({ device: "gpu", from: browser });
+    const strip = page.getByRole("alert");
+    await strip.waitFor();
+    assert.match(await strip.textContent(), /asks for a graphics card, and there is none to use\..*What to do: /);
     await page.getByRole("button", { name: "A fool at supper" }).click();
     await page.getByText("It begins:").waitFor();
     assert.ok((await page.locator("blockquote p").count()) >= 3);
@@ -59,16 +89,15 @@ describe("without WebGPU", () => {
     await page.getByRole("button", { name: "Copy the address" }).click();
     await page.getByRole("button", { name: "Copied" }).waitFor();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), page.url());
-    await inspect(page, "no-webgpu");
-    assert.deepEqual(page.faults, []);
-  });
-
-  test("nothing on the page promises a graphics card, and card 4 says where adapters work", async () => {
     assert.doesNotMatch(await page.locator("body").textContent(), /your own graphics card|in this tab/);
-    assert.match(await page.locator("#keep").textContent(), /works in browsers with WebGPU, and in Python/);
+    await inspect(page, "no-card");
     await drop(page, { "adapter.zip": "PK, and in its list: adapter_config.json" });
     await banner(page, "keep").getByText("works only together with the model").waitFor();
+    await page.getByRole("button", { name: "Use the processor" }).click();
+    await page.getByText("No graphics card is used: your processor does it.").waitFor();
+    assert.match(page.url(), /#device=cpu$/);
     assert.deepEqual(page.faults, []);
+    await close(page);
   });
 
   test("over plain http it says so, and nothing breaks where the browser offers less", async () => {
@@ -82,7 +111,7 @@ describe("without WebGPU", () => {
     const faults = [];
     visitor.on("pageerror", (error) => faults.push(error.message));
     await visitor.goto(plain);
-    assert.match(await visitor.getByRole("alert").textContent(), /plain http.*Open it with https/);
+    assert.match(await visitor.getByRole("alert").textContent(), /cannot train.*plain http.*Open it with https/);
     await visitor.getByRole("button", { name: "A fool at supper" }).click();
     await visitor.getByText("To go on, open this page as the top of it says").waitFor();
     assert.equal(await visitor.getByRole("button", { name: "Copy the address" }).count(), 0);
@@ -95,10 +124,25 @@ describe("without WebGPU", () => {
       const context = await browser.newContext({ userAgent: `Mozilla/5.0 ${agent}` });
       const visitor = await context.newPage();
       await visitor.addInitScript(() => delete Navigator.prototype.gpu);
-      await visitor.goto(address());
+      await visitor.goto(`${address()}?device=gpu`);
       await visitor.getByText("What to do:").waitFor();
       assert.match(await visitor.getByRole("alert").textContent(), advice);
       await context.close();
     });
   }
+});
+
+test("without SIMD in WebAssembly, the page says which versions of browsers have it", async () => {
+  const browser = await launch({ simd: false });
+  const page = await open({ from: browser });
+  const strip = page.getByRole("alert");
+  await strip.waitFor();
+  assert.match(
+    await strip.textContent(),
+    /cannot train.*no SIMD.*from version 91 on, Firefox from 89, Safari from 16\.4/,
+  );
+  assert.equal(await page.getByRole("button", { name: "Use the processor" }).count(), 0);
+  await page.getByText("A small story model comes with the page. It cannot learn here.").waitFor();
+  assert.deepEqual(page.faults, []);
+  await browser.close();
 });

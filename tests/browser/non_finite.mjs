@@ -20,7 +20,7 @@ import {
 
 describe("a gradient that is not finite", () => {
   test("stops the run, keeps the last finite adapter, and says what to try", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600` });
+    const page = await open({ hash: `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600`, device: "gpu" });
     await chooseSample(page);
     const events = await listen(page);
     await startButton(page).click();

@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
-  atStep,
   banner,
   chooseSample,
   close,
@@ -108,7 +107,6 @@ describe("a model of one's own", () => {
 
   test("it trains, and the way back leads to the built-in one", async () => {
     await startButton(page).click();
-    await atStep(page, 2);
     await trained(page);
     await written(page);
     await page.getByText("Use it elsewhere").click();

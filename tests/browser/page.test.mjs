@@ -1,9 +1,10 @@
 /**
- * The page end to end, in a real Chromium with WebGPU in software. One browser, one test after the other.
+ * The page end to end, in a real Chromium, where the processor computes. One browser, one test after the other.
  * `ONLY=pause,own_text` runs only the files of these names.
  */
 
 import { sharedBrowser } from "./browser.mjs";
+import { files as shaders } from "./shaders.mjs";
 
 const files = [
   "compressed",
@@ -12,10 +13,6 @@ const files = [
   "fetching",
   "engine",
   "main_job",
-  "compiling",
-  "hot_path",
-  "recovery",
-  "non_finite",
   "pause",
   "unfinished",
   "kept",
@@ -41,7 +38,7 @@ const files = [
   "contrast_and_paper",
   "no_webgpu",
 ];
-const only = process.env.ONLY?.split(",") ?? files;
+const only = process.env.ONLY?.split(",").filter((name) => !shaders.includes(name)) ?? files;
 
-sharedBrowser();
+if (only.length > 0) sharedBrowser();
 for (const name of only) await import(`./${name}.mjs`);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { banner, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
+import { address, banner, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
 
 const STEPS = "a whole number from 1 to 1,000,000";
 const typed = [
@@ -114,6 +114,7 @@ describe("an address with settings that cannot be used", () => {
     holdout: ["2", /^Part of the rows held out was “2”.* less than 1\. It is back at 0\.1\.$/],
     shuffle: ["perhaps", /^Rows in mixed order was “perhaps”.* It is back at yes\.$/],
     patience: ["", /^Tests without progress that end the run was empty.* There is no number here\./],
+    device: ["quantum", /^What computes was “quantum”.* auto, gpu or cpu\. .* a graphics card if there is one\.$/],
     theme: ["purple", /^Colours was “purple”.* It is back at same as the system\.$/],
     foo: ["1", /^foo was “1”.* This page knows no such setting\. It is ignored\.$/],
   };
@@ -145,6 +146,23 @@ describe("an address with settings that cannot be used", () => {
     await chooseSample(page);
     assert.match(await page.locator("#model .done-line").textContent(), /adapter 0\.\d+ M|adapter \d+ k/);
     assert.equal(await banner(page, "text").count(), 0);
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
+  test("can name the device before the settings, and keeps it after a reload", async () => {
+    const page = await open({ hash: "#rank=4", device: "cpu" });
+    await page.waitForFunction(() => location.hash === "#rank=4&device=cpu" && location.search === "");
+    await page.getByText("No graphics card is used: your processor does it.").waitFor();
+    await page.reload();
+    await page.getByText("No graphics card is used: your processor does it.").waitFor();
+    assert.equal(await page.evaluate(() => location.hash), "#rank=4&device=cpu");
+    await page.goto(`${address()}?device=both`);
+    await page
+      .locator("#model .set-back")
+      .getByText(/^What computes was both/)
+      .waitFor();
+    assert.equal(await page.evaluate(() => location.search + location.hash), "");
     assert.deepEqual(page.faults, []);
     await close(page);
   });

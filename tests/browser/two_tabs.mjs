@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { atStep, chooseSample, close, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
 
-const LONG = `#${SMALL}&steps=600&evalEvery=600&sampleEvery=600`;
+const LONG = `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000`;
 const SENTENCE = "Another tab of this page is training. You can start here when that one is done.";
 
 describe("two tabs", () => {

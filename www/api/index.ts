@@ -1,6 +1,6 @@
 /** What the package exports. */
 
-export { type Availability, availability } from "./availability";
+export { type Advice, type Availability, availability } from "./availability";
 export { LoraError } from "./errors";
 export { fetchProgram } from "./program";
 export { type LoadOptions, Session, type TrainOptions } from "./session";

@@ -14,8 +14,15 @@ const places = [
 
 const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
-export function launch({ webgpu = true } = {}) {
+/** Without these instructions of the processor, V8 has no SIMD in WebAssembly. */
+const withoutSimd = ["--js-flags=--no-enable-sse4-1 --no-enable-ssse3"];
+
+export function launch({ webgpu = true, simd = true } = {}) {
   const executablePath = places.find((place) => place && existsSync(place));
   if (!executablePath) throw new Error("no Chromium found: install it, or name it in the variable CHROMIUM");
-  return chromium.launch({ executablePath, headless: true, args: webgpu ? software : [] });
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    args: [...(webgpu ? software : []), ...(simd ? [] : withoutSimd)],
+  });
 }

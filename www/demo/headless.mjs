@@ -1,6 +1,7 @@
 /**
- * `npm run demo:headless -- --text FILE --out DIR`: does the whole job on the real page, as a person would, without a
- * display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit status is 1 if a step fails.
+ * `npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu]`: does the whole job on the real page, as a
+ * person would, without a display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit
+ * status is 1 if a step fails.
  */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -14,17 +15,20 @@ import { serve } from "./serve.mjs";
 const here = process.env.INIT_CWD ?? process.cwd();
 const HOUR = 3_600_000;
 
-const { values } = parseArgs({ options: { text: { type: "string" }, out: { type: "string" } } });
-if (!values.text || !values.out) {
-  console.error("usage: npm run demo:headless -- --text FILE --out DIR");
+const DEVICES = ["auto", "gpu", "cpu"];
+
+const text = { type: "string" };
+const { values } = parseArgs({ options: { text, out: text, device: { type: "string", default: "auto" } } });
+if (!values.text || !values.out || !DEVICES.includes(values.device)) {
+  console.error("usage: npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu]");
   process.exit(2);
 }
-await run(resolve(here, values.text), resolve(here, values.out)).catch((error) => {
+await run(resolve(here, values.text), resolve(here, values.out), values.device).catch((error) => {
   console.error(`demo: ${error.message}`);
   process.exitCode = 1;
 });
 
-async function run(text, out) {
+async function run(text, out, device) {
   await readFile(text);
   await mkdir(out, { recursive: true });
   const server = await serve();
@@ -33,7 +37,7 @@ async function run(text, out) {
     const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.setDefaultTimeout(HOUR);
     const broken = new Promise((_, reject) => page.on("pageerror", reject));
-    await Promise.race([broken, complaint(page), drive(page, server.address, text, out)]);
+    await Promise.race([broken, complaint(page), drive(page, `${server.address}?device=${device}`, text, out)]);
     await page.screenshot({ path: join(out, "page.png"), fullPage: true });
     console.log(`the adapter is in ${out}`);
   } finally {
@@ -51,10 +55,16 @@ async function drive(page, address, text, out) {
   console.log(`text: ${await page.locator("#text .done-line").textContent()}`);
   const start = page.getByRole("button", { name: /^Train, about/ });
   await start.waitFor();
+  console.log(`model: ${await page.locator("#model .done-line").textContent()}`);
   console.log(`button: ${await start.textContent()}`);
   await start.click();
+  const pressed = performance.now();
+  const since = () => `${((performance.now() - pressed) / 1000).toFixed(1)} s`;
+  await page.locator("#train .numbers dd", { hasText: /^[1-9]\d* of/ }).waitFor();
+  console.log(`first step: ${since()} after the button was pressed`);
   const download = page.getByRole("button", { name: /^Download adapter/ });
   await follow(page, download);
+  console.log(`run: ${since()} from the button to the adapter`);
   console.log(`result: ${await page.locator("#train .done-line").textContent()}`);
   const coming = page.waitForEvent("download");
   await download.click();

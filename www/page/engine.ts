@@ -4,10 +4,11 @@ import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
 import { fetchProgram } from "../api/program";
 import { Session } from "../api/session";
-import type { Event } from "../api/types";
+import type { DeviceChoice, Event } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
 import { count } from "./arrival";
-import { adapter, model } from "./state";
+import { device } from "./settings";
+import { adapter, faster, model } from "./state";
 import { complain, forgive } from "./trouble";
 
 interface Parts {
@@ -32,10 +33,25 @@ export function start(onLost: (error: LoraError) => void) {
 }
 
 async function openIfAvailable(): Promise<Session | null> {
-  const available = await availability();
-  if (available.state === "available") return open().catch(giveUp);
-  model.value = { ...available, state: "absent" };
+  const found = await availability(device.value);
+  if (found.state === "available") {
+    faster.value = found.faster ?? null;
+    return open().catch(giveUp);
+  }
+  const { code, reason, advice } = found;
+  model.value = { state: "absent", noCard: code === "no_gpu", reason, advice };
   return null;
+}
+
+/** Starts the model again, on this device. The adapter stays. */
+export async function computeOn(wanted: DeviceChoice) {
+  device.value = wanted;
+  const before = current;
+  current = before
+    .then((old) => old?.close())
+    .then(open)
+    .catch(giveUp);
+  await current;
 }
 
 async function open(): Promise<Session> {
@@ -66,7 +82,7 @@ async function openWith(
 ): Promise<Session> {
   const fresh = await Session.start();
   try {
-    const loaded = await fresh.load(program, files, onEvent ? { onEvent } : {});
+    const loaded = await fresh.load(program, files, { device: device.value, ...(onEvent ? { onEvent } : {}) });
     await prepare(fresh);
     fresh.lost.then((error) => replace(fresh, error));
     current = Promise.resolve(fresh);

@@ -1,11 +1,11 @@
 /** How long a run would take: a short one is timed when there is a text, and again whenever a setting changes. */
 
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { LoraError } from "../api/errors";
 import type { Probe } from "../api/types";
 import { session } from "./engine";
 import { settings } from "./settings";
-import { model, text, training } from "./state";
+import { model, run, text, training } from "./state";
 import { show } from "./text";
 import { forgive } from "./trouble";
 import { complainWhereItHelps } from "./where_it_helps";
@@ -14,6 +14,13 @@ import { complainWhereItHelps } from "./where_it_helps";
 const QUIET_MS = 500;
 
 export const estimate = signal<Probe | "measuring" | null>(null);
+
+/** In tokens per second: what a run under way does, else what was measured. Null until there is either. */
+export const speed = computed<number | null>(() => {
+  const measured = estimate.value === "measuring" ? null : estimate.value;
+  const running = training.value ? run.value : null;
+  return running?.tokensPerSecond || measured?.tokensPerSecond || run.value?.tokensPerSecond || null;
+});
 
 let measured = "";
 let timer = 0;

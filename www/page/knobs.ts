@@ -4,7 +4,7 @@ import type { Settings } from "../api/types";
 
 /** What can be in the page's address. */
 export interface Named {
-  key: keyof Settings | "theme";
+  key: keyof Settings | "theme" | "device";
   label: string;
   /** Absent: a number. */
   choices?: { value: string; label: string }[];
@@ -35,7 +35,7 @@ export const knobs: Knob[] = [
     label: "Batch",
     unit: "rows per step",
     what: "How many rows the model reads before each adjustment.",
-    when: "Fewer for a slow graphics card or little memory.",
+    when: "Fewer for a slow machine or little memory.",
   },
   {
     key: "seqLen",
@@ -98,6 +98,15 @@ const addressOnly: Named[] = [
     ],
   },
   { key: "maxTokens", label: "Longest sample, in tokens" },
+  {
+    key: "device",
+    label: "What computes",
+    choices: [
+      { value: "auto", label: "a graphics card if there is one" },
+      { value: "gpu", label: "a graphics card" },
+      { value: "cpu", label: "the processor" },
+    ],
+  },
   {
     key: "theme",
     label: "Colours",

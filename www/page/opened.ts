@@ -69,7 +69,7 @@ export async function answer(wanted: boolean) {
 const needsModel = new LoraError(
   "no_model",
   "a saved adapter works only together with the model, which is not loaded here",
-  "Your file is as it was: open it once the model is loaded, in a browser with WebGPU, or in Python with PEFT.",
+  "Your file is as it was: open it where the model is loaded, here or in another browser, or in Python with PEFT.",
 );
 
 async function put(name: string, { config, weights }: AdapterInput) {

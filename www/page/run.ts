@@ -6,7 +6,7 @@ import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
 import type { AdapterFiles, Settings } from "../api/types";
-import { isLost, session } from "./engine";
+import { computeOn, isLost, session } from "./engine";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
 import { addEvent, begin, end, hold, type Run, ranFor, redraw } from "./progress";
@@ -24,7 +24,7 @@ import {
   training,
 } from "./state";
 import { show } from "./text";
-import { complain, forgive } from "./trouble";
+import { complain, forgive, type Trouble } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
 import { complainWhereItHelps } from "./where_it_helps";
 
@@ -101,16 +101,32 @@ export async function saveSoon() {
 
 /** The worker died or the graphics card was lost. Only the steps since the kept adapter was made are gone. */
 export async function explainLoss(error: LoraError) {
+  const lostCard = error.code === "device_lost" && usesCard();
   if (training.peek()) await lookForUnfinished();
   const kept = adapter.peek();
-  const cause =
-    error.code === "device_lost" ? "The graphics card stopped responding" : "The program behind the page stopped";
+  const cause = lostCard ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
     ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
   const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
   const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
-  complain("train", { code: error.code, message: what, hint });
+  complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard() : undefined);
+}
+
+function usesCard(): boolean {
+  const now = model.peek();
+  return now.state === "ready" && now.info.device.kind === "gpu";
+}
+
+/** A button that goes on with what was lost together with the graphics card. */
+function withoutCard(): Trouble["button"] {
+  const [verb, act] = unfinished.peek() ? (["Continue", continueRun] as const) : (["Train", train] as const);
+  const press = async () => {
+    forgive("train");
+    await computeOn("cpu");
+    await act();
+  };
+  return { label: `${verb} on the processor`, press };
 }
 
 async function whenFree(act: (engine: Session) => Promise<void>) {

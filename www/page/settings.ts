@@ -1,7 +1,7 @@
 /** What visitors have changed of the settings, and its mirror in the page's address. */
 
 import { batch, computed, effect, signal } from "@preact/signals";
-import type { Settings } from "../api/types";
+import type { DeviceChoice, Settings } from "../api/types";
 import { type Knob, nameOf } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";
 import { model, text } from "./state";
@@ -17,13 +17,14 @@ const SAMPLES = 6;
 type Written = Record<string, string>;
 
 /** What the address asks for, and what was typed since then and can be used. */
-const changes = signal<Written>(readAddress());
+const changes = signal<Written>(withoutChoices(readAddress()));
 /** What stands in a box although it could not be used when it was typed. */
 const typed = signal<Written>({});
 
 export type Theme = "auto" | "light" | "dark";
-const asked = new URLSearchParams(location.hash.slice(1)).get("theme");
-export const theme = signal<Theme>(asked === "light" || asked === "dark" ? asked : "auto");
+export const theme = signal<Theme>(chosen("theme"));
+/** What shall compute. */
+export const device = signal<DeviceChoice>(chosen("device"));
 
 /** What can be used of all that was written, and why the rest cannot. Null until the model is ready. */
 const verdict = computed(() => {
@@ -106,17 +107,29 @@ export function mirrorInAddress() {
     const mirrored = {
       ...(verdict.value?.good ?? changes.value),
       ...(theme.value === "auto" ? {} : { theme: theme.value }),
+      ...(device.value === "auto" ? {} : { device: device.value }),
     };
     const mirror = new URLSearchParams(mirrored).toString();
-    if (mirror !== location.hash.slice(1)) history.replaceState(null, "", mirror ? `#${mirror}` : location.pathname);
+    if (mirror !== location.hash.slice(1)) history.replaceState(null, "", location.pathname + (mirror && `#${mirror}`));
   });
 }
 
-/** What is there twice is no number and no choice, so it is refused. */
+/** What is there twice is no number and no choice, so it is refused. `?device=cpu` is a device, too. */
 function readAddress(): Written {
   const all = new URLSearchParams(location.hash.slice(1));
-  const pairs = [...all.keys()].map((key) => [key, all.getAll(key).join(" and ")] as const);
-  return Object.fromEntries(pairs.filter(([key, written]) => key !== "theme" || !isChoice(key, written)));
+  for (const written of new URLSearchParams(location.search).getAll("device")) all.append("device", written);
+  return Object.fromEntries([...all.keys()].map((key) => [key, all.getAll(key).join(" and ")]));
+}
+
+/** What the address says about one of the choices that are the page's, not the run's. */
+function chosen<T extends string>(key: "theme" | "device"): T | "auto" {
+  const { [key]: written = "" } = readAddress();
+  return isChoice(key, written) ? (written as T) : "auto";
+}
+
+function withoutChoices(written: Written): Written {
+  const isOther = ([key, words]: [string, string]) => !["theme", "device"].includes(key) || !isChoice(key, words);
+  return Object.fromEntries(Object.entries(written).filter(isOther));
 }
 
 function without(written: Written, ...keys: string[]): Written {

@@ -1,6 +1,7 @@
 /** Everything the page knows while it is open, except the settings. Views read it, the modules beside it write it. */
 
 import { computed, signal } from "@preact/signals";
+import type { Advice } from "../api/availability";
 import type { AdapterFiles, Dataset, Loaded, Notice, TextDocument } from "../api/types";
 import type { Run } from "./progress";
 
@@ -19,7 +20,7 @@ export interface Source {
 
 export interface Text extends Source {
   bytes: number;
-  /** The text as rows; null while it is being read, and always without WebGPU. */
+  /** The text as rows; null while it is being read, and always without an engine. */
   dataset: Dataset | null;
   /** Shown instead of tokens if there is no engine to cut the text into them. */
   plain?: { characters: number; lines: string[] };
@@ -28,13 +29,15 @@ export interface Text extends Source {
 export type Model =
   | { state: "loading" }
   | ({ state: "ready"; builtIn: boolean } & Loaded)
-  | { state: "absent"; reason: string; advice: string }
+  | ({ state: "absent"; noCard: boolean } & Advice)
   | { state: "failed" };
 
 export const text = signal<Text | null>(null);
 /** The visitor has looked at the text and said yes. */
 export const accepted = signal(false);
 export const model = signal<Model>({ state: "loading" });
+/** What would get this browser a graphics card, where the processor has to do without. */
+export const faster = signal<Advice | null>(null);
 export const run = signal<Run | null>(null);
 export const adapter = signal<AdapterFiles | null>(null);
 /** The file that it was opened from; null if it was trained here. */

@@ -28,6 +28,9 @@ export function thin(n: number): string {
 /** "2.2 M", "104 k". */
 export const parameters = (n: number): string => (n < 1e5 ? short.format(n).replace("K", " k") : `${thin(n / 1e6)} M`);
 
+/** "1,200": a number that changes all the time. */
+export const roughly = (n: number): string => count(Number(n.toPrecision(2)));
+
 export const loss = (n: number): string => n.toFixed(2);
 
 /** "38 s", "4 min": rounded the way people say it. */

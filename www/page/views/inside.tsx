@@ -1,4 +1,4 @@
-/** "Look inside": what the run used of the graphics card, and its log. */
+/** "Look inside": what the run used of the machine, and its log. */
 
 import type { Stats } from "../../api/types";
 import { saveLog } from "../log";
@@ -26,13 +26,13 @@ export function Inside({ run }: { run: Run }) {
 function Used({ stats }: { stats: Stats }) {
   return (
     <dl class="stats">
-      <dt>Programs on the graphics card (pipelines)</dt>
+      <dt>Programs that compute (kernels)</dt>
       <dd>{count(stats.pipelines)}</dd>
-      <dt>Pieces of memory in use there (buffers)</dt>
+      <dt>Pieces of memory that they use (buffers)</dt>
       <dd>{count(stats.buffers)}</dd>
-      <dt>Memory in use there now</dt>
+      <dt>Memory in use now</dt>
       <dd>{bytes(stats.deviceBytes)}</dd>
-      <dt>Most memory in use there so far</dt>
+      <dt>Most memory in use so far</dt>
       <dd>{bytes(stats.devicePeakBytes)}</dd>
     </dl>
   );

@@ -28,7 +28,7 @@ import "./keep.css";
 export function KeepCard() {
   const waiting =
     model.value.state === "absent"
-      ? "This needs WebGPU, too. An adapter that you have already works in browsers with WebGPU, and in Python."
+      ? "This needs the model, too. An adapter that you have already works wherever this page does, and in Python."
       : "See the model before and after, side by side, and download your adapter.";
   const mayOpen = model.value.state === "ready" && !training.value;
   return (

@@ -1,5 +1,6 @@
 /** Card 2: the model and the settings. */
 
+import type { ModelInfo } from "../../api/types";
 import { adapterSize } from "../adapter_size";
 import { arrival } from "../arrival";
 import { backToBuiltIn, returning } from "../pick";
@@ -22,7 +23,7 @@ export function ModelCard() {
 
 function Waiting() {
   const now = model.value;
-  if (now.state === "absent") return <>A small story model comes with the page. It needs WebGPU to learn.</>;
+  if (now.state === "absent") return <>A small story model comes with the page. It cannot learn here.</>;
   return <>The built-in story model is being loaded: {arrival}.</>;
 }
 
@@ -31,7 +32,7 @@ function DoneLine() {
   const { info } = model.value;
   return (
     <>
-      {info.name}, {parameters(info.parameters)} parameters
+      {info.name}, {parameters(info.parameters)} parameters, {whereItRuns(info.device)}
       {adapterSize.value !== null && `; adapter ${parameters(adapterSize.value)}`}
     </>
   );
@@ -52,8 +53,7 @@ function About() {
         (LoRA, low-rank adaptation), which are yours to keep.
       </p>
       <p class="quiet">
-        {bytes(info.weightBytes)} of weights, running{" "}
-        {info.device.software ? "in software" : `on ${info.device.name || "your graphics card"}`}.
+        {bytes(info.weightBytes)} of weights, running {whereItRuns(info.device)}.
       </p>
       <Fold title="Advanced">
         <Knobs />
@@ -76,6 +76,11 @@ function About() {
       </button>
     </>
   );
+}
+
+function whereItRuns({ kind, software, name }: ModelInfo["device"]): string {
+  if (kind === "cpu") return "on your processor";
+  return software ? "in software that stands in for a graphics card" : `on ${name || "your graphics card"}`;
 }
 
 function Story() {

@@ -58,23 +58,33 @@ function Chosen({ files, parameters: size }: Picked) {
   );
 }
 
-/** The most bytes that a parameter takes on the graphics card. */
+/** The most bytes that a parameter takes. */
 const WIDEST = 4;
+/** What a program in a tab can address. */
+const TAB = 4e9;
 
-/** No browser says how much memory of a graphics card is free, so this goes by what cards usually have. */
 function Fit({ size }: { size: number }) {
+  if (model.value.state !== "ready") return null;
   const need = size * WIDEST;
-  const fit =
-    need < 5e8
-      ? "that fits almost every graphics card"
-      : need < 2e9
-        ? "that fits most graphics cards, with room for training"
-        : `that needs a graphics card with about ${thin((2 * need) / 1e9)} GB`;
+  const isCard = model.value.info.device.kind === "gpu";
   return (
     <>
-      Its weights need up to {bytes(need)} of graphics memory; {fit}. <Pace size={size} />
+      Its weights need up to {bytes(need)} of {isCard ? "graphics memory" : "memory"};{" "}
+      {isCard ? fitOnCard(need) : fitInTab(need)}. <Pace size={size} />
     </>
   );
+}
+
+/** No browser says how much memory of a graphics card is free, so this goes by what cards usually have. */
+function fitOnCard(need: number): string {
+  if (need < 5e8) return "that fits almost every graphics card";
+  if (need < 2e9) return "that fits most graphics cards, with room for training";
+  return `that needs a graphics card with about ${thin((2 * need) / 1e9)} GB`;
+}
+
+function fitInTab(need: number): string {
+  if (need < TAB / 4) return "a tab has room for that, and for training";
+  return need < TAB ? "a tab may be too small for that and for training" : "no tab has room for that";
 }
 
 /** The time of a step is roughly proportional to the number of parameters. */
@@ -86,7 +96,7 @@ function Pace({ size }: { size: number }) {
   return (
     <>
       A step will take about {thin(times)} times as long as with {builtIn ? "the built-in model" : info.name}
-      {info.device.software && ", and this browser works in software, which is slow already"}.
+      {info.device.software && ", and there is no graphics card to help"}.
     </>
   );
 }

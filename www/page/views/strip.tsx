@@ -1,9 +1,12 @@
-/** The promise under the title, with its count; or, without WebGPU, the reason and what to do. */
+/** The promise under the title, with its count, and what computes; or why nothing can, and what to do. */
 
+import type { Advice } from "../../api/availability";
+import { speed } from "../estimate";
 import { locked, requests } from "../privacy";
-import { model } from "../state";
+import { device } from "../settings";
+import { faster, model } from "../state";
 import { troubles } from "../trouble";
-import { counted } from "../words";
+import { counted, roughly } from "../words";
 import { Fold } from "./fold";
 import "./strip.css";
 
@@ -39,6 +42,7 @@ function Promised() {
           finish another run. Private windows and clearing the data of this page delete all of it.
         </p>
       </Fold>
+      <Processor />
     </div>
   );
 }
@@ -48,19 +52,57 @@ function Unlocked() {
   return <>{failed ? "The page locks itself as soon as everything has been fetched." : "Getting ready…"}</>;
 }
 
-function Absent({ reason, advice }: { reason: string; advice: string }) {
+/** Says who does the work where there is no graphics card, how fast, and what would make it faster. */
+function Processor() {
+  if (model.value.state !== "ready" || model.value.info.device.kind !== "cpu") return null;
+  const rate = speed.value === null ? "" : `, about ${roughly(speed.value)} tokens a second`;
+  return (
+    <p>
+      No graphics card is used: your processor does it{rate}.{" "}
+      {faster.value && (
+        <span class="quiet">
+          A graphics card would be faster. {faster.value.reason} {faster.value.advice}
+        </span>
+      )}
+    </p>
+  );
+}
+
+interface Missing extends Advice {
+  noCard: boolean;
+}
+
+function Absent({ noCard, reason, advice }: Missing) {
   return (
     <div class="strip warning" role="alert">
       <p>
-        <strong>This browser cannot train.</strong> {reason}
+        <strong>
+          {noCard
+            ? "The address of this page asks for a graphics card, and there is none to use."
+            : "This browser cannot train."}
+        </strong>{" "}
+        {reason}
       </p>
       <p>
-        <strong>What to do:</strong> {advice}
+        <strong>What to do:</strong> {advice} {noCard && "Your processor can do it, too, only not as fast."}
       </p>
+      {noCard && (
+        <div class="buttons">
+          <button type="button" onClick={reopenOnProcessor}>
+            Use the processor
+          </button>
+        </div>
+      )}
       <p class="quiet">
         What still works: you can choose a text and look at it here. The same training also runs without a browser, with
         the command <code>tabtune train</code>.
       </p>
     </div>
   );
+}
+
+/** The page has locked itself: only after a reload can it fetch the model. */
+function reopenOnProcessor() {
+  device.value = "cpu";
+  location.reload();
 }

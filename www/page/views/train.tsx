@@ -1,6 +1,6 @@
 /** Card 3: one button, then the progress of the run. */
 
-import { estimate } from "../estimate";
+import { estimate, speed } from "../estimate";
 import { otherTabTrains } from "../lock";
 import { ending } from "../outcome";
 import { changingModel } from "../pick";
@@ -9,7 +9,7 @@ import { train } from "../run";
 import { refusals, settings } from "../settings";
 import { adapter, changing, model, openedFrom, run, startFrom, text, training } from "../state";
 import { reading } from "../text";
-import { count, counted, duration, exactDuration, loss } from "../words";
+import { count, counted, duration, exactDuration, loss, roughly } from "../words";
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
@@ -113,16 +113,17 @@ function From() {
   );
 }
 
-/** Says that the model runs in software, and how fast. */
+const standsIn = () =>
+  model.value.state === "ready" && model.value.info.device.kind === "gpu" && model.value.info.device.software;
+
+/** Says that a program stands in for the graphics card that was asked for, and how fast it is. */
 function SoftwareNote() {
-  if (model.value.state !== "ready" || !model.value.info.device.software || !settings.value) return null;
-  const { batch, seqLen } = settings.value;
-  const measured = estimate.value;
-  const speed = measured && measured !== "measuring" ? `, at ${count(measured.tokensPerSecond)} tokens/s` : "";
+  if (!standsIn()) return null;
+  const rate = speed.value === null ? "" : `, at ${roughly(speed.value)} tokens a second`;
   return (
     <p class="note">
-      This browser has no graphics card to work with, so the model runs in software{speed}. That is slow, so a step is
-      small: {counted(batch, "row")} of {seqLen} tokens.
+      The address of this page asks for a graphics card, and this browser has only software that stands in for one
+      {rate}. Without “device=gpu” in the address, your processor does the same, and faster.
     </p>
   );
 }
@@ -154,8 +155,7 @@ function Progress(now: Run) {
 
 function phaseWords({ phase }: Run): string {
   if (phase?.phase === "compiling") {
-    const software = model.value.state === "ready" && model.value.info.device.software;
-    const device = software ? "software that stands in for a graphics card" : "graphics card";
+    const device = standsIn() ? "software that stands in for a graphics card" : "graphics card";
     return `Getting the ${device} ready: ${phase.done} of ${counted(phase.total, "program")}.`;
   }
   return phase ? "Testing the untouched model on the held-out rows." : "Getting ready.";
