@@ -65,8 +65,8 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for a model and a kind of device. The learning rate of models under 10 M parameters was measured on
-    /// the embedded one (`tests/parity/sweep.py`; the numbers are in www/public/base/README.md). On the CPU a step is four
-    /// times smaller, so that 150 of them take about half a minute.
+    /// the embedded one (`tests/parity/sweep.py`; the numbers are in www/public/base/README.md). On the CPU a step is
+    /// four times smaller, so that 150 of them take about half a minute.
     pub fn defaults(config: &Config, software: bool) -> Settings {
         let small = config.parameters() < 10_000_000;
         let (batch, seq_len) = match (software, small) {
