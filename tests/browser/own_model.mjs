@@ -90,7 +90,7 @@ describe("a model of one's own", () => {
       flipLastBit(at("model.safetensors"));
     });
     await pickFolder(other);
-    await page.getByText("2.2 M parameters, 4.4 MB on the disk.").waitFor();
+    await page.getByText("5.4 M parameters, 11 MB on the disk.").waitFor();
     await inspect(page, "model-picked");
     const fresh = page.waitForEvent("worker");
     await page.getByRole("button", { name: "Load my-model" }).click();
@@ -113,7 +113,7 @@ describe("a model of one's own", () => {
     assert.equal(await page.locator("#keep a[href^='./base/']").count(), 0);
     await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByRole("button", { name: "Back to the built-in model" }).click();
-    await page.getByText("It learnt the English of old children's stories").waitFor();
+    await page.getByText("It learnt the English of children's stories").waitFor();
     await page.getByRole("button", { name: "Close" }).click();
     await startButton(page).waitFor();
     assert.equal(await page.locator(".download").count(), 0);

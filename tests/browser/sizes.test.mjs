@@ -1,13 +1,14 @@
 /** How much a first visit has to fetch: as `make page` builds it or, with `RELEASE=1`, as `make release` does. */
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 
-const assets = fileURLToPath(new URL("../../www/dist/assets", import.meta.url));
+const dist = fileURLToPath(new URL("../../www/dist", import.meta.url));
+const assets = join(dist, "assets");
 
 /** In bytes, compressed with brotli as far as it goes. Without the CPU's products the released wasm had 934,000. */
 const limits = [
@@ -23,6 +24,13 @@ for (const { ending, most } of limits)
     t.diagnostic(sizes.map(([name, size]) => `${name} ${(size / 1000).toFixed(1)} kB`).join(", "));
     assert.ok(sum > 0 && sum <= most, `they have ${sum} bytes`);
   });
+
+test("the built-in model has at most 12 MB", (t) => {
+  const names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+  const sum = names.reduce((sum, name) => sum + statSync(join(dist, "base", name)).size, 0);
+  t.diagnostic(`${(sum / 1e6).toFixed(1)} MB`);
+  assert.ok(sum <= 12e6, `it has ${sum} bytes`);
+});
 
 function packed(content) {
   return brotliCompressSync(content, {

@@ -39,6 +39,8 @@ mod runs;
 #[cfg(not(target_arch = "wasm32"))]
 mod safetensors;
 #[cfg(not(target_arch = "wasm32"))]
+mod samples;
+#[cfg(not(target_arch = "wasm32"))]
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod settings;

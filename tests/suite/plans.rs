@@ -189,11 +189,12 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 crate::device_tests! {
     async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
-            (Shape::Tiled, 8, 128, [42, 51, 360, 3, 152, 149, 149]),
-            (Shape::Direct, 4, 64, [42, 51, 352, 3, 148, 149, 149]),
+            (Shape::Tiled, 8, 128, [47, 58, 429, 3, 180, 178, 178]),
+            (Shape::Direct, 4, 64, [47, 58, 421, 3, 176, 178, 178]),
         ] {
             let found = counts(shape, batch, seq_len).await;
-            assert!(found[0] <= 45 && found[1] <= 60, "{shape:?}: {found:?}");
+            // Five more to train than with a key-value head for each head: the shapes of k and v are their own.
+            assert!(found[0] <= 50 && found[1] <= 60, "{shape:?}: {found:?}");
             assert_eq!(found, expected, "{shape:?}");
         }
     }

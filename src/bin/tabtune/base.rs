@@ -43,7 +43,7 @@ pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -
         config: CONFIG,
     };
     let weights = Source::memory("model.safetensors", WEIGHTS.to_vec());
-    Base::load(device, "tabtune/story-2m", &files, &weights, storage, &mut |_, _| {}).await
+    Base::load(device, "tabtune/story-5m", &files, &weights, storage, &mut |_, _| {}).await
 }
 
 /// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.

@@ -76,7 +76,7 @@ pub async fn bench(args: &DeviceArgs) -> Result<()> {
         let probe = 2.0 * (PROBE_INVOCATIONS * 64 * LOOPS) as f64 / seconds(&device, &plan, 1).await? / 1e9;
         println!("  multiply-adds in registers          {probe:8.1} GFLOP/s");
 
-        for (m, n, k) in [(256, 160, 160), (256, 432, 160), (512, 576, 576)] {
+        for (m, n, k) in [(256, 256, 256), (256, 688, 256), (512, 576, 576)] {
             for (form, back) in [("x Wᵀ", false), ("dy W", true)] {
                 let rate = 2.0 * (m * n * k) as f64 / matmul_seconds(&device, &pool, (m, n, k), back).await? / 1e9;
                 println!(

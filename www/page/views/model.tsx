@@ -86,7 +86,8 @@ function whereItRuns({ kind, software, name }: ModelInfo["device"]): string {
 function Story() {
   return (
     <>
-      It learnt the English of old children's stories and nothing else: sentences hold together, stories do not.{" "}
+      It learnt the English of children's stories, old and new, and nothing else: paragraphs hold together, plots often
+      do not.{" "}
       <a href="./base/README.md" target="_blank" rel="noopener">
         How it was made
       </a>
