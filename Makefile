@@ -16,12 +16,13 @@ BASE := www/public/base
 TEXT_SAMPLE := www/public/samples/captain.txt
 DEBUG := $(TARGET)/debug/tabtune
 WITH_BROWSER = CHROMIUM="$$(tools/setup.sh browser-path)"
+BENCH = node tests/bench/bench.mjs --python $(PYTHON) --tabtune $(TARGET)/release/tabtune
 WEB := --target wasm32-unknown-unknown
 export PYTHONDONTWRITEBYTECODE := 1
 export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
 
 help: ## list these commands
-	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 .PHONY: help
 
 demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir] [DEVICE=gpu|cpu]: train on a text in a headless Chromium
@@ -171,6 +172,23 @@ bench: setup-vulkan
 	cargo run --release --bin tabtune -- bench
 .PHONY: bench
 
+bench-peers: ## measure a training step beside PyTorch, and in headless Chromium beside jax-js and TensorFlow.js
+bench-peers: setup-build setup-browser setup-python setup-models wasm
+bench-peers: $(SMOLLM2)/model.safetensors tests/bench/node_modules/.package-lock.json
+	cargo build --release --bin tabtune
+	cargo build --profile web $(WEB) --package products
+	wasm-bindgen --target web --out-dir artefacts/bench/products --out-name products \
+		$(TARGET)/wasm32-unknown-unknown/web/products.wasm
+	$(PYTHON) tests/bench/reference.py make artefacts/bench/config-s
+	$(PYTHON) tests/bench/reference.py make artefacts/bench/smollm2 --model $(SMOLLM2) --text $(TEXT_SAMPLE) \
+		--batch 1 --seq-len 256 --steps 6
+	$(WITH_BROWSER) $(BENCH) artefacts/bench/config-s
+	$(WITH_BROWSER) $(BENCH) artefacts/bench/smollm2 --only tabtune-native
+.PHONY: bench-peers
+
+tests/bench/node_modules/.package-lock.json: tests/bench/package-lock.json
+	npm --prefix tests/bench ci --no-audit --no-fund
+
 release: ## build the page with the smallest wasm
 release: setup-build
 	cargo build --profile web-release $(WEB) --lib
@@ -185,7 +203,7 @@ lint: ## check format and style
 lint: setup-build setup-lint
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy $(WEB) --all-targets -- -D warnings
+	cargo clippy $(WEB) --workspace --all-targets -- -D warnings
 	npm --prefix www run lint
 .PHONY: lint
 

@@ -13,7 +13,7 @@ const assets = join(dist, "assets");
 /** In bytes, compressed with brotli as far as it goes. Without the CPU's products the released wasm had 934,000. */
 const limits = [
   { ending: ".js", most: 52_000 },
-  { ending: ".wasm", most: process.env.RELEASE ? 1_002_000 : 1_255_000 },
+  { ending: ".wasm", most: process.env.RELEASE ? 1_002_000 : 1_300_000 },
 ];
 
 for (const { ending, most } of limits)

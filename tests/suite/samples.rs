@@ -31,7 +31,7 @@ fn each_sample_is_learnt_within_fifteen_steps_of_the_default_settings() {
                     losses.push(loss.expect("a held-out loss"));
                 }
             };
-            let hooks = Hooks { emit, keep: &mut |_| {}, save: None };
+            let hooks = Hooks { emit, keep: &mut |_| {}, save: None, helpers: &[] };
             let start = Instant::now();
             let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1e3);
             train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await.expect("a run");
