@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let data = base.dataset(&[text], None, &settings, NATIVE_LIMIT)?;
 
         let emit = &mut |event: Event| println!("{}", serde_json::json!(event));
-        let hooks = Hooks { emit, keep: &mut |_: &Kept| {}, save: None };
+        let hooks = Hooks { emit, keep: &mut |_: &Kept| {}, save: None, helpers: &[] };
         let start = Instant::now();
         let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1e3);
         let outcome = train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await?;

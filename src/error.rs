@@ -94,7 +94,7 @@ pub enum Error {
     GpuLimit { what: String, needed: u64, limit: u64 },
     #[error("the graphics card refused a plan: {reason}")]
     GpuRefused { reason: String },
-    #[error("the graphics card was lost: {reason}")]
+    #[error("the device was lost: {reason}")]
     DeviceLost { reason: String },
     #[error("step {step}: the loss or the gradient is not a finite number")]
     NonFinite { step: u32 },

@@ -36,7 +36,7 @@
 //! let document = Document::new("notes.txt", text);
 //! let data = base.dataset(&[document], None, &settings, NATIVE_LIMIT)?;
 //!
-//! let hooks = Hooks { emit: &mut |event| println!("{event:?}"), keep: &mut |_| {}, save: None };
+//! let hooks = Hooks { emit: &mut |event| println!("{event:?}"), keep: &mut |_| {}, save: None, helpers: &[] };
 //! let (control, clock) = (Control::default(), Rc::new(|| 0.0) as _);
 //! let outcome = train(&base, &data, &settings, Start::Fresh, &control, &clock, hooks).await?;
 //!

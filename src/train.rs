@@ -1,15 +1,18 @@
-//! Training: the `micro` and `update` plans, evaluation, the learning rate. This file knows steps, but not runs or
+//! Training: the `micro` and `update` plans, evaluation, the learning rate. This room knows steps, but not runs or
 //! events.
+
+mod evaluator;
 
 use std::rc::Rc;
 
 use crate::adapter::Params;
-use crate::device::{Buffer, Device, Ring, Tensor, Ticket};
+use crate::device::{Buffer, Device, Ring, Tensor, Ticket, Usage};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
+pub use evaluator::{Evaluator, EvaluatorDraft};
 
 /// How the learning rate changes over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,6 +63,15 @@ pub struct StepResult {
     pub finite: bool,
 }
 
+/// What micro-batches add up to before an update: Σ -log p over their labels, how many those are, and the gradient in the
+/// adapter's layout, which is empty where none was asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sums {
+    pub loss: f32,
+    pub labels: u32,
+    pub gradient: Vec<f32>,
+}
+
 /// The recorded plans of a trainer, not finished yet, so that the kernels of several plans can be counted first.
 pub struct TrainerDraft {
     micro: Recorder,
@@ -78,6 +90,8 @@ pub struct Trainer {
     /// The shape that the plans were recorded for.
     batch: usize,
     seq_len: usize,
+    /// Where gradients are read, once somebody asks for them.
+    staging: Option<Rc<Buffer>>,
     /// Optimizer steps submitted so far.
     pub step: u32,
 }
@@ -92,7 +106,8 @@ impl TrainerDraft {
         let device = micro.device.clone();
         let micro = micro.finish(progress).await?;
         let update = update.finish(progress).await?;
-        Ok(Trainer { ring: Ring::new(&device, 16)?, device, micro, update, buffers, batch, seq_len, step: 0 })
+        let ring = Ring::new(&device, 16)?;
+        Ok(Trainer { ring, device, micro, update, buffers, batch, seq_len, staging: None, step: 0 })
     }
 }
 
@@ -136,10 +151,20 @@ impl Trainer {
     /// If the shape of a micro-batch differs from that of the plans, or if there are no labels, because then there is
     /// no mean loss.
     pub fn submit(&mut self, micros: &[MicroBatch], settings: StepSettings, pieces: usize) -> Result<Ticket> {
+        let step = self.begin(micros.iter().map(|micro| micro.labelled).sum(), settings);
+        self.accumulate(micros, &step, pieces);
+        self.update()
+    }
+
+    /// Begins a step over so many labels, and returns what all its micro-batches share.
+    ///
+    /// # Panics
+    ///
+    /// If there are no labels, because then there is no mean loss.
+    pub fn begin(&mut self, labels: u32, settings: StepSettings) -> Step {
+        assert!(labels > 0, "a step without labels");
         self.step += 1;
-        let labels: u32 = micros.iter().map(|micro| micro.labelled).sum();
-        assert!(labels > 0, "a step of {} micro-batches has no labels", micros.len());
-        let step = Step {
+        Step {
             learning_rate: settings.learning_rate as f32,
             weight_decay: settings.weight_decay as f32,
             clip: settings.clip as f32,
@@ -150,13 +175,61 @@ impl Trainer {
             step: self.step,
             inv_labels: 1.0 / labels as f32,
             ..Step::default()
-        };
+        }
+    }
+
+    /// Submits the micro-batches of a step, each cut into about `pieces` submissions. Their sums are added to those
+    /// since the last update.
+    pub fn accumulate(&self, micros: &[MicroBatch], step: &Step, pieces: usize) {
         for (i, micro) in micros.iter().enumerate() {
-            self.write(micro, &Step { micro: i as u32, ..step });
+            self.write(micro, &Step { micro: i as u32, ..*step });
             self.micro.submit(&self.device, pieces);
         }
+    }
+
+    /// Submits the update with what was accumulated. Errors: those of `submit`.
+    pub fn update(&mut self) -> Result<Ticket> {
         self.update.submit(&self.device, 1);
         start_read(&mut self.ring, &self.device, &self.buffers.result)
+    }
+
+    /// What was accumulated since the last update, or `None` if the CPU gave it up because `stop` said so. In either
+    /// case nothing of it is left.
+    pub async fn take_sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
+        let sums = self.sums(stop).await?;
+        self.zero();
+        Ok(sums)
+    }
+
+    /// Adds the sums of others to what was accumulated, in their order. Returns false if the CPU gave up because `stop`
+    /// said so: then call `abandon`.
+    pub async fn add(&mut self, others: &[Sums], stop: &dyn Fn() -> bool) -> Result<bool> {
+        let Some(mut all) = self.sums(stop).await? else { return Ok(false) };
+        for other in others {
+            assert_eq!(other.gradient.len(), all.gradient.len(), "the gradient of a helper");
+            all.loss += other.loss;
+            all.labels += other.labels;
+            all.gradient.iter_mut().zip(&other.gradient).for_each(|(sum, more)| *sum += more);
+        }
+        self.buffers.g.upload(&self.device, &all.gradient);
+        self.buffers.totals.upload(&self.device, &[all.loss, all.labels as f32, 0.0, 0.0]);
+        Ok(true)
+    }
+
+    async fn sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
+        let bytes = self.buffers.g.cols as u64 * 4;
+        let staging = match &self.staging {
+            Some(staging) => staging.clone(),
+            None => self.staging.insert(self.device.buffer("gradient staging", bytes, Usage::Staging)?).clone(),
+        };
+        let totals = start_read(&mut self.ring, &self.device, &self.buffers.totals)?;
+        let gradient = self.device.start_read(&self.buffers.g.buffer(), 0, &staging, bytes);
+        let Some(totals) = self.device.finish_read_unless(totals, stop).await? else { return Ok(None) };
+        let Some(gradient) = self.device.finish_read_unless(gradient, stop).await? else { return Ok(None) };
+        let [loss, labels, ..] = *bytemuck::pod_collect_to_vec::<u8, f32>(&totals) else {
+            return Err(Error::Internal { what: format!("the totals of a step have {} bytes", totals.len()) });
+        };
+        Ok(Some(Sums { loss, labels: labels as u32, gradient: bytemuck::pod_collect_to_vec(&gradient) }))
     }
 
     pub async fn result(&self, ticket: Ticket) -> Result<StepResult> {
@@ -274,73 +347,4 @@ fn record_loss(
     let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary)?;
     cross_entropy(rec, &labelled, model.head(), &chunks, totals, accumulate);
     Ok(())
-}
-
-/// The recorded plan of an evaluator, not finished yet.
-pub struct EvaluatorDraft {
-    rec: Recorder,
-    totals: Tensor,
-    batch: usize,
-    seq_len: usize,
-}
-
-/// Sums the loss of micro-batches without changing anything.
-pub struct Evaluator {
-    device: Rc<Device>,
-    plan: Plan,
-    ring: Ring,
-    totals: Tensor,
-    /// What the plan was recorded for.
-    pub batch: usize,
-    pub seq_len: usize,
-}
-
-impl EvaluatorDraft {
-    pub fn recorders(&self) -> [&Recorder; 1] {
-        [&self.rec]
-    }
-
-    pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Evaluator> {
-        let EvaluatorDraft { rec, totals, batch, seq_len } = self;
-        let device = rec.device.clone();
-        let plan = rec.finish(progress).await?;
-        Ok(Evaluator { ring: Ring::new(&device, 16)?, device, plan, totals, batch, seq_len })
-    }
-}
-
-impl Evaluator {
-    /// Records the loss of micro-batches of `batch` rows of `seq_len` tokens.
-    pub fn record(model: &Transformer, batch: usize, seq_len: usize) -> Result<EvaluatorDraft> {
-        let input = Input::new(&model.device, batch * seq_len)?;
-        let totals = Tensor::owned(&model.device, "evaluation totals", 1, 2)?;
-        let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
-        record_loss(&mut rec, model, batch, seq_len, &totals, false)?;
-        Ok(EvaluatorDraft { rec, totals, batch, seq_len })
-    }
-
-    /// Starts to evaluate one micro-batch, which must have the shape of the plan.
-    pub fn submit(&mut self, micro: &MicroBatch, strength: f32, pieces: usize) -> Result<Ticket> {
-        let step = shaped(micro, (self.batch, self.seq_len), &Step { strength, ..Step::default() });
-        self.plan.input.write(&self.device, &step, &lists(micro));
-        self.plan.submit(&self.device, pieces);
-        start_read(&mut self.ring, &self.device, &self.totals)
-    }
-
-    /// (Σ -log p, labels) of a micro-batch.
-    pub async fn result(&self, ticket: Ticket) -> Result<(f64, u32)> {
-        self.result_unless(ticket, &|| false).await?.ok_or_else(not_stopped)
-    }
-
-    /// The result, or `None` if the CPU gave it up because `stop` said so.
-    pub async fn result_unless(&self, ticket: Ticket, stop: &dyn Fn() -> bool) -> Result<Option<(f64, u32)>> {
-        let Some(bytes) = self.device.finish_read_unless(ticket, stop).await? else { return Ok(None) };
-        let [sum, labels, ..] = *bytemuck::pod_collect_to_vec::<u8, f32>(&bytes) else {
-            return Err(Error::Internal { what: format!("the result of an evaluation has {} bytes", bytes.len()) });
-        };
-        Ok(Some((f64::from(sum), labels as u32)))
-    }
-
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
 }

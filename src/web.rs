@@ -6,6 +6,7 @@
 
 mod convert;
 mod dataset;
+mod helper;
 mod training;
 
 use std::cell::RefCell;
@@ -17,6 +18,8 @@ use wasm_bindgen::prelude::*;
 
 use convert::{Js, adapter_object, bytes_of, call, from_js, js_error, needed, promise, source, to_js};
 pub use dataset::Dataset;
+use helper::Remote;
+pub use helper::WebAssistant;
 
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::device::{Choice, Device, DeviceOptions, Shape};
@@ -24,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, BaseFiles, Control, Event, Files, Kept, Limits, Phase, Settings, Wish};
+use crate::run::{Base, BaseFiles, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
 /// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }`, only the header is read: what does
@@ -41,6 +44,10 @@ pub async fn model_size(config: Vec<u8>, weights: JsValue) -> Js<f64> {
 #[wasm_bindgen(js_name = columnNames)]
 pub fn column_names(name: &str, bytes: Vec<u8>) -> Js<JsValue> {
     Ok(to_js(&Document::new(name, bytes).column_names().map_err(js_error)?))
+}
+
+fn log_panics() {
+    std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
 }
 
 /// A `usize` of wasm ends at four billion.
@@ -87,13 +94,15 @@ struct Parts {
     generator: RefCell<Option<Rc<Generator>>>,
     /// Of the run or the generation that was started last.
     control: RefCell<Control>,
+    /// Share the micro-batches of every run.
+    helpers: RefCell<Rc<[Box<dyn Helper>]>>,
 }
 
 #[wasm_bindgen]
 impl Engine {
     /// Opens a device ("auto", "gpu" or "cpu") and loads a checkpoint. `on_event` gets the progress of loading.
     pub async fn create(files: JsValue, on_event: Function, device: &str) -> Js<Engine> {
-        std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
+        log_panics();
         let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
         let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
         let (tokenizer_config, generation_config) =
@@ -114,8 +123,20 @@ impl Engine {
         let base = Base::load(&device, &name, &base_files, &weights, Storage::default(), &mut progress)
             .await
             .map_err(js_error)?;
-        let (loaded, generator, control) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Ok(Engine(Rc::new(Parts { base, loaded, generator, control })))
+        Ok(Engine(Rc::new(Parts {
+            base,
+            loaded: RefCell::default(),
+            generator: RefCell::default(),
+            control: RefCell::default(),
+            helpers: RefCell::new(Rc::from([])),
+        })))
+    }
+
+    /// From here on, every run is shared with these helpers, each a function `(call, input, p) => Promise`.
+    #[wasm_bindgen(js_name = setHelpers)]
+    pub fn set_helpers(&self, helpers: &Array) -> Js<()> {
+        self.0.helpers.replace(Remote::all(helpers)?);
+        Ok(())
     }
 
     /// What the model and the device are.
@@ -140,6 +161,7 @@ impl Engine {
                 "software": device.software,
                 "name": device.name,
                 "maxBindingBytes": device.max_binding,
+                "workers": self.0.helpers.borrow().len() + 1,
             },
         }))
     }

@@ -15,9 +15,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
         let numbers = step.rows as usize * cols;
         let x = &x.numbers()[..numbers];
         each_row(&mut y.numbers_mut()[..numbers], cols, |row, y| {
-            let at = row * cols;
-            for (i, (y, x)) in y.iter_mut().zip(&x[at..]).enumerate() {
-                let dropped = unit(key, (at + i) as u32) < step.dropout;
+            let index = (step.first_row as usize + row) * cols;
+            for (i, (y, x)) in y.iter_mut().zip(&x[row * cols..]).enumerate() {
+                let dropped = unit(key, (index + i) as u32) < step.dropout;
                 let value = if dropped { 0.0 } else { x / (1.0 - step.dropout) };
                 *y = if accumulate { *y + value } else { value };
             }

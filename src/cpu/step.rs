@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// What depends on the batch, the step and the adapter's strength.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable, serde::Serialize, serde::Deserialize)]
 pub struct Step {
     pub rows: u32,
     pub labelled: u32,
@@ -22,6 +22,7 @@ pub struct Step {
     pub bias_1: f32,
     pub bias_2: f32,
     pub dropout: f32,
+    pub first_row: u32,
 }
 
 /// Scalars of one adapted linear.

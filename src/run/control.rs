@@ -2,10 +2,11 @@
 //! so the wish is shared, not borrowed.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Milliseconds since some fixed moment.
 pub type Clock = Rc<dyn Fn() -> f64>;
@@ -18,7 +19,7 @@ pub struct Control(Arc<Shared>);
 struct Shared {
     wish: AtomicU8,
     save: AtomicBool,
-    paused: Mutex<Option<Waker>>,
+    waiting: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,8 +37,8 @@ pub enum Wish {
 impl Control {
     pub fn set(&self, wish: Wish) {
         self.0.wish.store(wish as u8, Ordering::Release);
-        if let Ok(mut paused) = self.0.paused.lock()
-            && let Some(waker) = paused.take()
+        if let Ok(mut waiting) = self.0.waiting.lock()
+            && let Some(waker) = waiting.take()
         {
             waker.wake();
         }
@@ -70,12 +71,27 @@ impl Control {
     /// Waits while paused. Returns true if the run then continues.
     pub async fn proceed(&self) -> bool {
         let changed = poll_fn(|context| {
-            if let Ok(mut paused) = self.0.paused.lock() {
-                *paused = Some(context.waker().clone());
-            }
+            self.listen(context);
             if self.wish() == Wish::Pause { Poll::Pending } else { Poll::Ready(()) }
         });
         changed.await;
         !self.ends()
+    }
+
+    /// Waits for `work`. Returns `None` if the run is to end first.
+    pub async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let first = poll_fn(|context| {
+            self.listen(context);
+            if self.ends() { Poll::Ready(None) } else { work.as_mut().poll(context).map(Some) }
+        });
+        first.await
+    }
+
+    /// Has the next wish wake a task.
+    fn listen(&self, context: &Context<'_>) {
+        if let Ok(mut waiting) = self.0.waiting.lock() {
+            *waiting = Some(context.waker().clone());
+        }
     }
 }

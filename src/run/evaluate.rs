@@ -1,10 +1,10 @@
 //! The mean loss over rows.
 
-use super::control::{Control, Wish};
+use super::control::Control;
+use super::team::Team;
 use crate::error::Result;
 use crate::model::Transformer;
 use crate::plan::Progress;
-use crate::text::batches::MicroBatch;
 use crate::text::rows::Row;
 use crate::train::Evaluator;
 
@@ -28,26 +28,6 @@ pub async fn evaluate(
     strength: f32,
     control: &Control,
 ) -> Result<Option<Measured>> {
-    let (mut sum, mut labels) = (0.0, 0);
-    let stop = || control.wish() != Wish::GoOn;
-    let mut waiting = None;
-    for rows in rows.chunks(evaluator.batch) {
-        if stop() {
-            return Ok(None);
-        }
-        let micro = MicroBatch::assemble(&rows.iter().collect::<Vec<_>>(), evaluator.batch, evaluator.seq_len);
-        let ticket = evaluator.submit(&micro, strength, 1)?;
-        if let Some(before) = waiting.replace(ticket) {
-            let Some((loss, count)) = evaluator.result_unless(before, &stop).await? else { return Ok(None) };
-            sum += loss;
-            labels += count;
-        }
-    }
-    if let Some(last) = waiting {
-        let Some((loss, count)) = evaluator.result_unless(last, &stop).await? else { return Ok(None) };
-        sum += loss;
-        labels += count;
-    }
-    let loss = (labels > 0).then(|| sum / f64::from(labels));
-    Ok(Some(Measured { loss, labels }))
+    let team = Team::alone(evaluator.batch, evaluator.seq_len);
+    team.evaluate(evaluator, rows, strength, None, control).await
 }

@@ -25,6 +25,9 @@ pub enum Event {
         /// The name of the device. Older run states call it `adapter`.
         #[serde(alias = "adapter")]
         device: String,
+        /// How many engines share each micro-batch.
+        #[serde(default = "one")]
+        workers: usize,
         rows: usize,
         held_out: usize,
         parameters: usize,
@@ -72,6 +75,11 @@ pub enum Event {
         best_step: u32,
         reason: DoneReason,
     },
+}
+
+/// Of a run whose state does not say it.
+fn one() -> usize {
+    1
 }
 
 impl Event {

@@ -1,8 +1,9 @@
-//! Where the events, the best adapters and the run states of a run go.
+//! Where the events, the best adapters and the run states of a run go, and who helps.
 
 use super::event::Event;
 use super::keeper::Kept;
 use super::saver::SaveHook;
+use super::team::Helper;
 
 pub struct Hooks<'a> {
     pub emit: &'a mut dyn FnMut(Event),
@@ -10,6 +11,8 @@ pub struct Hooks<'a> {
     pub keep: &'a mut dyn FnMut(&Kept),
     /// Receives run states: as its `when` says, at a pause, at a stop and when somebody asks for one.
     pub save: Option<SaveHook<'a>>,
+    /// Engines that compute parts of each micro-batch.
+    pub helpers: &'a [Box<dyn Helper>],
 }
 
 /// The events of a run. If run states are saved, it remembers those that a resumed run reports again.

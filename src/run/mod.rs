@@ -2,8 +2,10 @@
 //! forward its events.
 //!
 //! [`train`] is the loop. It is made of parts with one job each: `pace` (what is in flight, and how fast), `keeper`
-//! (the best adapter and the check of its export), `saver` (run states), `samples`, [`Losses`].
+//! (the best adapter and the check of its export), `saver` (run states), `samples`, [`Losses`], [`Team`] (the engines
+//! that share the micro-batches).
 
+pub mod assistant;
 pub mod base;
 pub mod control;
 pub mod cost;
@@ -25,8 +27,10 @@ pub mod settings;
 mod snapshots;
 pub mod start;
 pub mod state;
+pub mod team;
 mod training;
 
+pub use assistant::Assistant;
 pub use base::{Base, BaseFiles};
 pub use control::{Clock, Control, Wish};
 pub use cost::Cost;
@@ -45,4 +49,5 @@ pub use saver::{SAVE_EVERY_MS, SaveHook, SaveWhen};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 pub use start::Start;
 pub use state::RunState;
+pub use team::{Answer, Helper, Task, Team};
 pub use training::{Outcome, train};

@@ -6,6 +6,7 @@ use super::cost::Cost;
 use super::hooks::Hooks;
 use super::settings::Settings;
 use super::start::Start;
+use super::team::Helper;
 use super::training::train;
 use crate::error::Result;
 use crate::text::{Dataset, Row};
@@ -16,7 +17,13 @@ const TOKENS: usize = 8;
 
 /// What the parts of a run will take, measured in a short run on a few of the rows, whose results are discarded. It
 /// also compiles every kernel that the long one needs.
-pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clock) -> Result<Cost> {
+pub async fn probe(
+    base: &Base,
+    data: &Dataset,
+    settings: &Settings,
+    clock: &Clock,
+    helpers: &[Box<dyn Helper>],
+) -> Result<Cost> {
     settings.check(&base.model.config)?;
     settings.check_rows(data)?;
     let short = Settings {
@@ -36,7 +43,7 @@ pub async fn probe(base: &Base, data: &Dataset, settings: &Settings, clock: &Clo
         counts: data.counts,
         warnings: Vec::new(),
     };
-    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None };
+    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None, helpers };
     let mut cost = train(base, &few, &short, Start::Fresh, &Control::default(), clock, hooks).await?.cost;
     cost.sample.0 *= (settings.max_tokens + 1) as f64 / (short.max_tokens + 1) as f64;
     Ok(cost)

@@ -73,6 +73,7 @@ impl Start<'_> {
             init_sha256,
             version: env!("CARGO_PKG_VERSION").to_string(),
             device: base.model.device.name.clone(),
+            workers: job.team.workers(),
             rows: data.rows.len(),
             held_out: data.held_out.len(),
             parameters: learner.parameters(),

@@ -10,7 +10,7 @@ use super::control::{Clock, Control, Wish};
 use super::event::{Event, Phase};
 use super::hooks::{Hooks, Log};
 use super::keeper::Keeper;
-use super::learner::Learner;
+use super::learner::{Learner, Method};
 use super::losses::Losses;
 use super::pace::{Pace, Pending};
 use super::samples::Samples;
@@ -19,9 +19,10 @@ use super::settings::Settings;
 use super::snapshots::Snapshots;
 use super::start::Start;
 use super::state::{Flat, RunState, fingerprint};
+use super::team::Team;
 use crate::device::KernelKey;
-use crate::error::Result;
-use crate::plan::{Progress, Recorder};
+use crate::error::{Error, Result};
+use crate::plan::{Progress, Recorder, Step};
 use crate::random::SplitMix64;
 use crate::text::batches::MicroBatch;
 use crate::text::{Dataset, Row};
@@ -35,6 +36,7 @@ pub(super) struct Job<'a> {
     pub settings: &'a Settings,
     pub control: &'a Control,
     pub clock: &'a Clock,
+    pub team: Team<'a>,
 }
 
 struct Run<'a> {
@@ -64,7 +66,11 @@ pub async fn train<'a>(
     clock: &'a Clock,
     hooks: Hooks<'a>,
 ) -> Result<Outcome> {
-    let job = Job { base, data, settings, control, clock };
+    if settings.method == Method::Full && !hooks.helpers.is_empty() {
+        return Err(Error::NotYet { what: "full fine-tuning with helpers".to_string() });
+    }
+    let team = Team::new(hooks.helpers, settings.batch, settings.seq_len);
+    let job = Job { base, data, settings, control, clock, team };
     let data_sha256 = fingerprint(data);
     let (learner, resumed) = start.learner(&job, &data_sha256).await?;
     settings.check_rows(data)?;
@@ -100,7 +106,9 @@ pub async fn train<'a>(
 
 /// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
 async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<(Trainer, Evaluator)> {
-    let Settings { batch, seq_len, dropout, .. } = *job.settings;
+    let Settings { seq_len, dropout, .. } = *job.settings;
+    let batch = job.team.leaders_batch();
+    job.team.prepare(&learner.spec(), dropout > 0.0).await?;
     let model = learner.attach(&job.base.model);
     let training = Trainer::record(&model, &learner.params(), batch, seq_len, dropout > 0.0)?;
     let evaluation = Evaluator::record(&model, batch, seq_len)?;
@@ -141,7 +149,7 @@ impl Run<'_> {
             if self.is_over() {
                 break;
             }
-            self.submit(step)?;
+            self.submit(step).await?;
             self.drain(if step == first { 0 } else { self.pace.ahead() }).await?;
             if step == first {
                 self.make_late_plans().await?;
@@ -162,13 +170,14 @@ impl Run<'_> {
 
     /// Submits a step. All its micro-batches are assembled before the first is submitted, so the number of labels is
     /// known.
-    fn submit(&mut self, step: u32) -> Result<()> {
+    async fn submit(&mut self, step: u32) -> Result<()> {
         let (settings, all) = (self.job.settings, &self.job.data.rows);
         self.step = step;
         let rows: Vec<&Row> = settings.batches(all.len()).indices(step - 1).into_iter().map(|i| &all[i]).collect();
-        let micro = |rows: &[&Row]| MicroBatch::assemble(rows, settings.batch, settings.seq_len);
-        let micros: Vec<MicroBatch> = rows.chunks(settings.batch).map(micro).collect();
-        if micros.iter().all(|micro| micro.labelled == 0) {
+        let parts = self.job.team.parts(&rows);
+        let micros = || parts.iter().flatten();
+        let labels = micros().map(|micro| micro.labelled).sum();
+        if labels == 0 {
             self.log.warn("no_labels", format!("step {step} has no labels to learn from and was skipped"));
             return Ok(());
         }
@@ -180,10 +189,38 @@ impl Run<'_> {
             dropout: settings.dropout,
             seed: SplitMix64(settings.seed).next_u64() as u32,
         };
-        let ticket = self.trainer.submit(&micros, options, self.pace.pieces())?;
-        let tokens = micros.iter().map(|micro| micro.real_tokens).sum();
+        let uniform = self.trainer.begin(labels, options);
+        let finished = self.accumulate(&uniform, &parts).await?;
+        if !finished {
+            self.give_up(1);
+            return Ok(());
+        }
+        let ticket = self.trainer.update()?;
+        let tokens = micros().map(|micro| micro.real_tokens).sum();
         self.pace.push(Pending { step, ticket, tokens, lr });
         Ok(())
+    }
+
+    /// Computes the micro-batches of a step, with whoever helps. Returns false if the run is to end first.
+    async fn accumulate(&mut self, step: &Step, parts: &[Vec<MicroBatch>]) -> Result<bool> {
+        let Job { team, control, .. } = &self.job;
+        let device = &self.job.base.model.device;
+        if team.workers() == 1 {
+            self.trainer.accumulate(&parts[0], step, self.pace.pieces());
+            return Ok(true);
+        }
+        let p = self.snapshots.read_from(device, &self.trainer.buffers().p).await?;
+        let answers = team.ask(true, step, parts, Some(&p));
+        self.trainer.accumulate(&parts[0], step, self.pace.pieces());
+        let Some(others) = answers.all(control).await? else { return Ok(false) };
+        self.trainer.add(&others, &|| control.ends()).await
+    }
+
+    /// Forgets the last `steps` steps that were begun: the run ends with the one before them.
+    fn give_up(&mut self, steps: u32) {
+        self.job.team.give_up();
+        self.trainer.abandon(steps);
+        self.step -= steps;
     }
 
     /// Reads results until at most `ahead` steps are unread.
@@ -191,11 +228,9 @@ impl Run<'_> {
         while let Some(event) = self.pace.next(&self.trainer, ahead, self.job.control).await? {
             self.log.report(event);
         }
-        // The run ends with the last step that was finished.
         let given_up = std::mem::take(&mut self.pace.given_up);
         if given_up > 0 {
-            self.trainer.abandon(given_up);
-            self.step -= given_up;
+            self.give_up(given_up);
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
 }
 
 /// What one micro-batch of B rows of T tokens sends to the device. Token t of row b has position b·T + t.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MicroBatch {
     /// B.
     pub batch: usize,

@@ -15,7 +15,8 @@ impl Parts {
         let settings: Settings = from_js("settings", settings)?;
         let rows = data.rows_for(self, &settings).map_err(js_error)?;
         let held_out = rows.held_out.len();
-        let cost = run::probe(&self.base, rows, &settings, &clock()).await.map_err(js_error)?;
+        let helpers = self.helpers.borrow().clone();
+        let cost = run::probe(&self.base, rows, &settings, &clock(), &helpers).await.map_err(js_error)?;
         let tokens = (settings.batch * settings.seq_len * settings.accumulate) as f64;
         Ok(to_js(&serde_json::json!({
             "msPerStep": cost.step.0,
@@ -64,7 +65,8 @@ impl Parts {
             }
         };
         let save = on_run_state.is_some().then_some(SaveHook { when: SaveWhen::Often, save: &mut save });
-        let hooks = Hooks { emit: &mut emit, keep: &mut keep, save };
+        let helpers = self.helpers.borrow().clone();
+        let hooks = Hooks { emit: &mut emit, keep: &mut keep, save, helpers: &helpers };
         let outcome = run::train(&self.base, rows, &settings, start, &control, &clock(), hooks).await;
         if let Some(kept) = outcome.map_err(js_error)?.kept {
             self.load(kept)?;

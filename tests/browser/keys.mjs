@@ -74,7 +74,7 @@ export const modelInfo = {
 };
 
 /** @type {Keys<api.ModelInfo["device"]>} */
-export const device = { kind: true, name: true, software: true, maxBindingBytes: true };
+export const device = { kind: true, name: true, software: true, maxBindingBytes: true, workers: true };
 
 /** @type {Keys<api.DatasetSummary>} */
 export const datasetSummary = {
@@ -140,6 +140,7 @@ export const events = {
     initSha256: true,
     version: true,
     device: true,
+    workers: true,
     rows: true,
     heldOut: true,
     parameters: true,

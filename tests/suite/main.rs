@@ -42,6 +42,7 @@ mod safetensors;
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod settings;
+mod teams;
 #[cfg(not(target_arch = "wasm32"))]
 mod text;
 mod tiny;

@@ -116,7 +116,7 @@ fn refusal(device: &Rc<Device>, constants: &[(&'static str, Constant)]) -> Strin
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn recording_refuses_unknown_and_missing_constants() {
-    let device = pollster::block_on(device(Shape::Direct));
+    let device = Device::dry(Shape::Direct);
     let (c, eps) = (("C", Constant::from(16)), ("EPS", Constant::from(1e-5)));
     for (constants, words) in [
         (&[c, eps, ("D", Constant::from(8))][..], "rms_norm_forward-direct has no constant D"),
@@ -162,7 +162,7 @@ fn work_groups_cover_a_problem_and_no_more() {
 /// Counts for the embedded base at a kernel shape's default batch: pipelines for training, pipelines in total, then the
 /// dispatches of the plans micro, update, evaluate, prefill and decode.
 async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
-    let base = zeros(&device(shape).await, EMBEDDED).await;
+    let base = zeros(&Device::dry(shape), EMBEDDED).await;
     let adapter = adapter(&base, 8, "all-linear");
     let model = adapter.attach(&base);
     let training = Trainer::record(&model, &adapter.params(), batch, seq_len, false).expect("plans");
@@ -199,7 +199,7 @@ crate::device_tests! {
     }
 
     async fn the_listing_of_a_plan_of_one_layer_is_unchanged() {
-        let base = zeros(&device(Shape::Direct).await, ONE_LAYER).await;
+        let base = zeros(&Device::dry(Shape::Direct), ONE_LAYER).await;
         let adapter = adapter(&base, 2, "q_proj");
         let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
         let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
@@ -209,7 +209,7 @@ crate::device_tests! {
 
     async fn without_an_adapter_nothing_is_recorded_for_backward() {
         for &shape in MODEL_SHAPES {
-            let base = CASES[0].model(&device(shape).await).await;
+            let base = CASES[0].model(&Device::dry(shape)).await;
             let forward = recorded(&base, 2, 24, false).dispatch_count();
             assert_eq!(recorded(&base, 2, 24, true).dispatch_count(), forward);
             let model = adapter(&base, 4, "all-linear").attach(&base);
@@ -226,7 +226,7 @@ crate::device_tests! {
             (&[Target::Q], &[Target::Q], [2, 4]),
         ];
         for &shape in MODEL_SHAPES {
-            let base = CASES[0].model(&device(shape).await).await;
+            let base = CASES[0].model(&Device::dry(shape)).await;
             let adapter = adapter(&base, 4, "all-linear");
             for (layer_0, layer_1, expected) in cases {
                 let mut model = adapter.attach(&base);

@@ -34,7 +34,7 @@ pub async fn interrupted_run(
         events.push(event);
     };
     let save = SaveHook { when: SaveWhen::EveryMs(f64::INFINITY), save: &mut |bytes| saved = Some(bytes) };
-    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: Some(save) };
+    let hooks = Hooks { emit: &mut emit, keep: &mut |_| {}, save: Some(save), helpers: &[] };
     let clock: Clock = Rc::new(|| 0.0);
     let data = tiny_data(base, settings);
     let outcome = run::train(base, &data, settings, start, &control, &clock, hooks).await.expect("a run");

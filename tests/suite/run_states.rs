@@ -57,7 +57,7 @@ async fn resumed(base: &Base, state: RunState) -> (Vec<(u32, f64, f64, f64)>, Ou
 /// The error message of resuming.
 async fn refused(base: &Base, state: RunState) -> String {
     let (settings, clock): (Settings, Clock) = (state.settings.clone(), Rc::new(|| 0.0));
-    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None };
+    let hooks = Hooks { emit: &mut |_| {}, keep: &mut |_| {}, save: None, helpers: &[] };
     let (data, start) = (tiny_data(base, &settings), Start::Resume(Box::new(state)));
     let result = run::train(base, &data, &settings, start, &Control::default(), &clock, hooks).await;
     match result.map(|outcome| outcome.reason) {
@@ -74,6 +74,7 @@ async fn state_after(base: &Base, settings: &Settings, step: u32) -> RunState {
         emit: &mut |_| {},
         keep: &mut |_| {},
         save: Some(SaveHook { when: SaveWhen::EveryMs(0.0), save: &mut save }),
+        helpers: &[],
     };
     let (data, clock): (_, Clock) = (tiny_data(base, settings), Rc::new(|| 0.0));
     let run = run::train(base, &data, settings, Start::Fresh, &Control::default(), &clock, hooks).await;

@@ -89,7 +89,7 @@ pub fn tiny_data(base: &Base, settings: &Settings) -> Dataset {
 /// A whole run on the tiny base: its events except for the phases, and how it ends.
 pub async fn whole_run(base: &Base, settings: &Settings, init: Option<&AdapterFiles>) -> (Vec<Event>, Outcome) {
     let mut events = Vec::new();
-    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, save: None };
+    let hooks = Hooks { emit: &mut |event| events.push(event), keep: &mut |_| {}, save: None, helpers: &[] };
     let start = init.map_or(Start::Fresh, Start::Adapter);
     let clock: Clock = Rc::new(|| 0.0);
     let data = tiny_data(base, settings);

@@ -12,6 +12,7 @@ import type {
   Generated,
   GenerateOptions,
   Loaded,
+  ModelInfo,
   NotedBase,
   Probe,
   Settings,
@@ -31,9 +32,16 @@ export interface Training {
   record?: RunRecord;
 }
 
-/** Every call that the worker serves. `load` comes first; calls are served one after the other. */
+/** Every call that a worker serves. `load` comes first; calls are served one after the other. */
 export interface Calls {
   load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
+  /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
+  assist: {
+    input: { program: WebAssembly.Module; config: Blob; weights: Blob; port: MessagePort };
+    output: undefined;
+  };
+  /** The workers at the other ends help. */
+  lead: { input: MessagePort[]; output: ModelInfo };
   /** The worker keeps the dataset under the given id until it is released. */
   dataset: { input: { id: number; documents: TextDocument[]; settings: Settings }; output: DatasetSummary };
   /** The names to choose columns from; none for running text. */
@@ -76,6 +84,21 @@ export type Note =
   /** The run is over, and its adapter was written to the browser's storage, or could not be. */
   | { type: "kept"; kept: KeptAdapter }
   | { type: "unkept"; error: PlainError };
+
+/** What a leader asks of a helper, through their port. A task that is given up has no sums. */
+export type ToHelper =
+  | { id: number; call: "prepare"; input: unknown }
+  | { id: number; call: "compute"; input: unknown; p: Float32Array<ArrayBuffer> | undefined }
+  | { call: "giveUp" };
+
+/** The sums of a task: Σ -log p, the number of labels, and the gradient. */
+export interface Sums {
+  loss: number;
+  labels: number;
+  gradient: Float32Array<ArrayBuffer>;
+}
+
+export type FromHelper = { id: number; value: Sums | undefined } | { id: number; error: PlainError };
 
 export type FromWorker =
   /** The worker's script runs; everything else answers a request. */

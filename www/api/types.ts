@@ -103,7 +103,14 @@ export interface ModelInfo {
   chatTemplate: boolean;
   /** What there is to say about the checkpoint although it can be used. */
   warnings: Notice[];
-  device: { kind: "gpu" | "cpu"; name: string; software: boolean; maxBindingBytes: number };
+  device: {
+    kind: "gpu" | "cpu";
+    name: string;
+    software: boolean;
+    maxBindingBytes: number;
+    /** How many share each micro-batch. */
+    workers: number;
+  };
 }
 
 export interface Loaded {
@@ -225,6 +232,8 @@ export type Event =
       initSha256: string | null;
       version: string;
       device: string;
+      /** How many share each micro-batch. */
+      workers: number;
       rows: number;
       heldOut: number;
       parameters: number;

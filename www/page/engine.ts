@@ -2,7 +2,8 @@
 
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
-import { fetchProgram, Session } from "../api/session";
+import { fetchProgram } from "../api/program";
+import { Session } from "../api/session";
 import type { DeviceChoice, Event } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
 import { count } from "./arrival";

@@ -1,5 +1,6 @@
 /** The JavaScript surface of the wasm, as src/web.rs exports it. */
 
+import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
   AdapterInput,
@@ -42,7 +43,23 @@ export interface Dataset {
   free(): void;
 }
 
+/** An engine that helps another. Shapes and tasks are made and read by the engines alone. */
+export interface Assistant {
+  prepare(shape: unknown): Promise<void>;
+  /** Undefined if it was given up. */
+  compute(task: unknown, p?: Float32Array): Promise<Sums | undefined>;
+  giveUp(): void;
+}
+
+/** How an engine reaches one that helps it. "giveUp" returns nothing. */
+export type Ask = (
+  call: "prepare" | "compute" | "giveUp",
+  input?: unknown,
+  p?: Float32Array<ArrayBuffer>,
+) => Promise<Sums | undefined> | undefined;
+
 export interface Engine {
+  setHelpers(helpers: Ask[]): void;
   info(): ModelInfo;
   defaults(): Settings;
   limits(): Limits;
@@ -72,6 +89,7 @@ export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
+  Assistant: { create(config: Uint8Array, weights: RangeSource): Promise<Assistant> };
   Engine: {
     create(files: EngineFiles, onEvent: (event: Event) => void, device: DeviceChoice): Promise<Engine>;
   };

@@ -4,6 +4,7 @@ import { LoraError, plainError } from "../api/errors";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
 import type { TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
+import { help, helperBehind } from "./helping";
 import type { Dataset, Engine, EngineFiles, Program } from "./program";
 import { train } from "./training";
 import * as wasm from "./wasm/tabtune.js";
@@ -63,8 +64,12 @@ async function serve(request: Request): Promise<void> {
 
 async function perform(request: Request, tell: (note: Note) => void): Promise<unknown> {
   if (request.call === "load") return load(request.input, tell);
+  if (request.call === "assist") return assist(request.input);
   if (!engine) throw new Error("the model is not loaded");
   switch (request.call) {
+    case "lead":
+      engine.setHelpers(request.input.map(helperBehind));
+      return engine.info();
     case "dataset":
       return make(engine, request.input);
     case "columnNames":
@@ -123,6 +128,12 @@ async function load({ program: module, files, device }: Calls["load"]["input"], 
   await program.default({ module_or_path: module });
   engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), device);
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
+}
+
+async function assist({ program: module, config, weights, port }: Calls["assist"]["input"]) {
+  await program.default({ module_or_path: module });
+  const assistant = await program.Assistant.create(await bytesOf(config), blobSource(weights));
+  help(assistant, port, (error) => die(error.message));
 }
 
 /** Reads the small files whole and, of the weights, only the ranges that the engine asks for. */

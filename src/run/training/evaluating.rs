@@ -1,9 +1,9 @@
 //! Evaluations during a run, the promotion of the best adapter, and samples.
 
-use super::Run;
+use super::{Job, Run};
 use crate::error::Result;
 use crate::run::control::Wish;
-use crate::run::evaluate::{Measured, evaluate};
+use crate::run::evaluate::Measured;
 use crate::run::event::Event;
 use crate::text::dataset::NOTHING_MEASURED;
 
@@ -105,9 +105,14 @@ impl Run<'_> {
             return Ok(None);
         }
         let started = (self.job.clock)();
-        let measured = evaluate(&mut self.evaluator, held_out, strength, self.job.control).await?;
+        let Job { base, team, control, settings, .. } = &self.job;
+        let p = match team.workers() {
+            1 => None,
+            _ => Some(self.snapshots.read_from(&base.model.device, &self.trainer.buffers().p).await?),
+        };
+        let measured = team.evaluate(&mut self.evaluator, held_out, strength, p.as_deref(), control).await?;
         if measured.is_some() {
-            let batches = held_out.len().div_ceil(self.evaluator.batch);
+            let batches = held_out.len().div_ceil(settings.batch);
             self.pace.cost.batch.add(((self.job.clock)() - started) / batches as f64);
         }
         Ok(measured)

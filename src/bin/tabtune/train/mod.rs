@@ -54,6 +54,7 @@ async fn run(
         emit: &mut |event| outputs.event(&event),
         keep: &mut |kept| outputs.keep(kept),
         save: Some(SaveHook { when: SaveWhen::EveryMs(every_ms), save: &mut |bytes| outputs.save(&bytes) }),
+        helpers: &[],
     };
     run::train(base, data, settings, start, &control, &clock, hooks).await
 }

@@ -1,0 +1,62 @@
+//! The engine behind a [`Helper`](super::Helper): a model, and plans for its part of the micro-batches of a run.
+
+use super::team::{Shape, Task};
+use crate::adapter::Adapter;
+use crate::error::{Error, Result};
+use crate::model::Transformer;
+use crate::plan::Progress;
+use crate::train::{Evaluator, Sums, Trainer};
+
+pub struct Assistant {
+    model: Transformer,
+    ready: Option<Ready>,
+}
+
+struct Ready {
+    adapter: Adapter,
+    trainer: Trainer,
+    evaluator: Evaluator,
+}
+
+impl Assistant {
+    pub fn new(model: Transformer) -> Assistant {
+        Assistant { model, ready: None }
+    }
+
+    /// Makes the plans of a run; those of the run before are dropped first.
+    pub async fn prepare(&mut self, shape: Shape) -> Result<()> {
+        let Shape { spec, batch, seq_len, dropout } = shape;
+        self.ready = None;
+        let adapter = Adapter::new(&self.model.device, &self.model.config, spec)?;
+        let model = adapter.attach(&self.model);
+        let trainer = Trainer::record(&model, &adapter.params(), batch, seq_len, dropout)?;
+        let evaluator = Evaluator::record(&model, batch, seq_len)?;
+        let trainer = trainer.finish(&mut Progress::silent()).await?;
+        let evaluator = evaluator.finish(&mut Progress::silent()).await?;
+        self.ready = Some(Ready { adapter, trainer, evaluator });
+        Ok(())
+    }
+
+    /// The sums of a task, or `None` if `stop` said to give it up.
+    pub async fn compute(&mut self, task: Task, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
+        let Task { backward, step, micros, p } = task;
+        let Some(Ready { adapter, trainer, evaluator }) = &mut self.ready else {
+            return Err(Error::Internal { what: "a helper was given a task before it had plans".to_string() });
+        };
+        if let Some(p) = p {
+            adapter.write(&self.model.device, &p);
+        }
+        if backward {
+            trainer.accumulate(&micros, &step, 1);
+            return trainer.take_sums(stop).await;
+        }
+        let mut sums = Sums::default();
+        for micro in &micros {
+            let ticket = evaluator.submit(micro, step.strength, 1)?;
+            let Some((loss, labels)) = evaluator.result_unless(ticket, stop).await? else { return Ok(None) };
+            sums.loss += loss as f32;
+            sums.labels += labels;
+        }
+        Ok(Some(sums))
+    }
+}

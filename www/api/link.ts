@@ -1,0 +1,121 @@
+/** One worker of this package, in promises: calls and what they report, wishes, and the worker's end. */
+
+import { workerUrl } from "./assets";
+import { LoraError, loraError } from "./errors";
+import { persist, unfetched } from "./fetching";
+import { PROGRAM } from "./program";
+import type { Call, Calls, FromWorker, Note, ToWorker } from "./protocol";
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: LoraError): void;
+  onNote(note: Note): void;
+}
+
+export class Link {
+  /** Resolves when the engine is gone: it trapped, or its device was lost. Every open call is rejected first. */
+  readonly lost: Promise<LoraError>;
+  #worker: Worker;
+  #pending = new Map<number, Pending>();
+  #calls = 0;
+  #gone: LoraError | undefined;
+  #reportLost: (error: LoraError) => void = () => {};
+
+  /** Starts a worker. */
+  static async start(): Promise<Link> {
+    return new Link(await persist(startWorker));
+  }
+
+  private constructor(worker: Worker) {
+    this.lost = new Promise((resolve) => {
+      this.#reportLost = resolve;
+    });
+    this.#worker = worker;
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
+    this.#worker.onerror = (event) => this.die(trapped(event.message));
+  }
+
+  call<C extends Call>(
+    call: C,
+    input: Calls[C]["input"],
+    onNote: (note: Note) => void = () => {},
+    transfer: Transferable[] = [],
+  ): Promise<Calls[C]["output"]> {
+    if (this.#gone) return Promise.reject(this.#gone);
+    const id = ++this.#calls;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, onNote });
+      this.send({ id, call, input } as ToWorker, transfer);
+    });
+  }
+
+  send(message: ToWorker, transfer: Transferable[] = []) {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** Ends the worker, which was not asked to. */
+  die(error: LoraError) {
+    if (this.#gone) return;
+    this.end(error);
+    this.#reportLost(error);
+  }
+
+  /** Ends the worker; every open call is rejected with this error. */
+  end(error: LoraError) {
+    this.#gone ??= error;
+    this.#worker.terminate();
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+
+  #receive(message: FromWorker) {
+    if (message.type === "started") return;
+    if (message.type === "dead") return this.die(trapped(message.message));
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    if (message.type === "note") return pending.onNote(message.note);
+    this.#pending.delete(message.id);
+    if (message.type === "result") return pending.resolve(message.value);
+    const error = loraError(message.error);
+    pending.reject(error);
+    if (error.code === "device_lost") this.die(error);
+  }
+}
+
+/** Resolves when the worker's script runs. */
+function startWorker(): Promise<Worker> {
+  const worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
+  return new Promise((resolve, reject) => {
+    const fail = (error: LoraError) => {
+      worker.terminate();
+      reject(error);
+    };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (data.type === "dead") fail(trapped(data.message));
+      else resolve(worker);
+    };
+    // A script that could not be fetched is an event without a message.
+    worker.onerror = ({ message }) => fail(message ? trapped(message) : unfetched(PROGRAM));
+  });
+}
+
+function trapped(message: string): LoraError {
+  return new LoraError(
+    "engine_lost",
+    `the engine stopped: ${message}`,
+    "Start again; the best adapter so far is kept.",
+  );
+}
+
+/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */
+const policy = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("tabtune-worker", {
+  createScriptURL: () => workerUrl,
+});
+
+interface TrustedTypes {
+  createPolicy(name: string, rules: { createScriptURL(): string }): { createScriptURL(input: string): unknown };
+}
+
+function trustedWorkerUrl(): string {
+  return (policy?.createScriptURL("") ?? workerUrl) as string;
+}
