@@ -56,7 +56,7 @@ const NO_ICON = '<link rel="icon" href="data:,">';
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
  * processor computes, because the browser's only card is software.
  */
-export async function open({ hash = "", device, from = browser, beside, blank = false } = {}) {
+export async function open({ hash = "", device, workers, from = browser, beside, blank = false } = {}) {
   const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -67,7 +67,9 @@ export async function open({ hash = "", device, from = browser, beside, blank = 
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
   if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  await page.goto(server.address + (device ? `?device=${device}` : "") + hash);
+  const choices = Object.entries({ device, workers }).filter(([, value]) => value !== undefined);
+  const query = String(new URLSearchParams(choices));
+  await page.goto(server.address + (query && `?${query}`) + hash);
   return page;
 }
 
@@ -180,9 +182,9 @@ export async function longestTask(page, act) {
   return Math.max(...tasks.map((task) => task.tdur)) / 1000;
 }
 
-/** The engine of `page` traps as soon as the processor computes again. */
-export function trap(page) {
-  return page.workers()[0].evaluate(() => {
+/** The engine in a worker of `page` traps as soon as the processor computes again. */
+export function trap(page, worker = 0) {
+  return page.workers()[worker].evaluate(() => {
     Date.now = () => {
       throw new WebAssembly.RuntimeError("unreachable executed");
     };

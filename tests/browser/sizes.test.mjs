@@ -11,7 +11,7 @@ const assets = fileURLToPath(new URL("../../www/dist/assets", import.meta.url));
 
 /** In bytes, compressed with brotli as far as it goes. Without the CPU's products the released wasm had 934,000. */
 const limits = [
-  { ending: ".js", most: 51_000 },
+  { ending: ".js", most: 52_000 },
   { ending: ".wasm", most: process.env.RELEASE ? 1_002_000 : 1_255_000 },
 ];
 

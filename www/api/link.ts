@@ -2,8 +2,8 @@
 
 import { workerUrl } from "./assets";
 import { LoraError, loraError } from "./errors";
+import { PROGRAM } from "./fetch_program";
 import { persist, unfetched } from "./fetching";
-import { PROGRAM } from "./program";
 import type { Call, Calls, FromWorker, Note, ToWorker } from "./protocol";
 
 interface Pending {

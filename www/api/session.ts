@@ -74,7 +74,8 @@ export class Session {
       for (const helper of helpers) helper.lost.then((error) => this.#leader.die(error));
       return { ...loaded, info };
     } catch (error) {
-      const message = `One worker computes alone, because the others could not be started: ${loraError(error).message}.`;
+      const reason = loraError(error).message;
+      const message = `One worker computes alone, because the others could not be started: ${reason}.`;
       return { ...loaded, info: { ...loaded.info, warnings: [...loaded.info.warnings, { code: "alone", message }] } };
     }
   }

@@ -21,7 +21,7 @@ export function workersFor({ device, weightBytes }: ModelInfo, asked: number | u
   return Math.max(1, Math.min(Math.floor(navigator.hardwareConcurrency / 2), MOST, fitting));
 }
 
-/** Starts workers that help the leader, each with a copy of the weights. An error ends all of them, but not the leader. */
+/** Starts workers that help the leader, each with a copy of the weights. An error ends them, but not the leader. */
 export async function gather(
   leader: Link,
   count: number,

@@ -2,12 +2,12 @@
 
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
-import { fetchProgram } from "../api/program";
+import { fetchProgram } from "../api/fetch_program";
 import { Session } from "../api/session";
 import type { DeviceChoice, Event } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
 import { count } from "./arrival";
-import { device } from "./settings";
+import { device, workers } from "./settings";
 import { adapter, faster, model } from "./state";
 import { complain, forgive } from "./trouble";
 
@@ -82,7 +82,11 @@ async function openWith(
 ): Promise<Session> {
   const fresh = await Session.start();
   try {
-    const loaded = await fresh.load(program, files, { device: device.value, ...(onEvent ? { onEvent } : {}) });
+    const loaded = await fresh.load(program, files, {
+      device: device.value,
+      ...(workers === "auto" ? {} : { workers: Number(workers) }),
+      ...(onEvent ? { onEvent } : {}),
+    });
     await prepare(fresh);
     fresh.lost.then((error) => replace(fresh, error));
     current = Promise.resolve(fresh);

@@ -2,9 +2,13 @@
 
 import type { Settings } from "../api/types";
 
+/** Choices that are the page's, not a run's. Each has "auto". */
+export const PAGE_CHOICES = ["device", "workers", "theme"] as const;
+export type PageChoice = (typeof PAGE_CHOICES)[number];
+
 /** What can be in the page's address. */
 export interface Named {
-  key: keyof Settings | "theme" | "device";
+  key: keyof Settings | PageChoice;
   label: string;
   /** Absent: a number. */
   choices?: { value: string; label: string }[];
@@ -108,6 +112,14 @@ const addressOnly: Named[] = [
     ],
   },
   {
+    key: "workers",
+    label: "How many workers compute on the processor",
+    choices: [
+      { value: "auto", label: "half as many as it has threads" },
+      ...Array.from({ length: 8 }, (_, i) => ({ value: String(i + 1), label: String(i + 1) })),
+    ],
+  },
+  {
     key: "theme",
     label: "Colours",
     choices: [
@@ -122,5 +134,7 @@ const named = new Map<string, Named>([...addressOnly, ...knobs].map((each) => [e
 
 /** Undefined for what is no setting of this page. */
 export const nameOf = (key: string): Named | undefined => named.get(key);
+
+export const isPageChoice = (key: string): key is PageChoice => (PAGE_CHOICES as readonly string[]).includes(key);
 
 export const isKnob = (key: string): key is Knob["key"] => knobs.some((knob) => knob.key === key);

@@ -2,7 +2,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 import type { DeviceChoice, Settings } from "../api/types";
-import { type Knob, nameOf } from "./knobs";
+import { isPageChoice, type Knob, nameOf, type PageChoice } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";
 import { model, text } from "./state";
 
@@ -25,6 +25,8 @@ export type Theme = "auto" | "light" | "dark";
 export const theme = signal<Theme>(chosen("theme"));
 /** What shall compute. */
 export const device = signal<DeviceChoice>(chosen("device"));
+/** How many workers shall share the work on the processor: "auto" or a number. */
+export const workers = chosen("workers");
 
 /** What can be used of all that was written, and why the rest cannot. Null until the model is ready. */
 const verdict = computed(() => {
@@ -108,27 +110,28 @@ export function mirrorInAddress() {
       ...(verdict.value?.good ?? changes.value),
       ...(theme.value === "auto" ? {} : { theme: theme.value }),
       ...(device.value === "auto" ? {} : { device: device.value }),
+      ...(workers === "auto" ? {} : { workers }),
     };
     const mirror = new URLSearchParams(mirrored).toString();
     if (mirror !== location.hash.slice(1)) history.replaceState(null, "", location.pathname + (mirror && `#${mirror}`));
   });
 }
 
-/** What is there twice is no number and no choice, so it is refused. `?device=cpu` is a device, too. */
+/** What is there twice is no number and no choice, so it is refused. `?device=cpu` is a choice, too. */
 function readAddress(): Written {
   const all = new URLSearchParams(location.hash.slice(1));
-  for (const written of new URLSearchParams(location.search).getAll("device")) all.append("device", written);
+  for (const [key, written] of new URLSearchParams(location.search)) if (isPageChoice(key)) all.append(key, written);
   return Object.fromEntries([...all.keys()].map((key) => [key, all.getAll(key).join(" and ")]));
 }
 
 /** What the address says about one of the choices that are the page's, not the run's. */
-function chosen<T extends string>(key: "theme" | "device"): T | "auto" {
+function chosen<T extends string>(key: PageChoice): T | "auto" {
   const { [key]: written = "" } = readAddress();
   return isChoice(key, written) ? (written as T) : "auto";
 }
 
 function withoutChoices(written: Written): Written {
-  const isOther = ([key, words]: [string, string]) => !["theme", "device"].includes(key) || !isChoice(key, words);
+  const isOther = ([key, words]: [string, string]) => !isPageChoice(key) || !isChoice(key, words);
   return Object.fromEntries(Object.entries(written).filter(isOther));
 }
 

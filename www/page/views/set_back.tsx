@@ -1,6 +1,6 @@
 /** Says which settings of the address cannot be used and were set back. */
 
-import { isKnob, nameOf } from "../knobs";
+import { isKnob, isPageChoice, nameOf } from "../knobs";
 import { reset, setBack, settings } from "../settings";
 import { toSetting } from "../trouble";
 import "./set_back.css";
@@ -48,6 +48,6 @@ const shortened = (words: string) => (words.length > SHOWN ? `${words.slice(0, S
 function standing(key: string): string {
   const named = nameOf(key);
   if (!named) return "It is ignored.";
-  const value = named.key === "theme" || named.key === "device" ? "auto" : String(settings.value?.[named.key]);
+  const value = isPageChoice(named.key) ? "auto" : String(settings.value?.[named.key]);
   return `It is back at ${named.choices?.find((choice) => choice.value === value)?.label ?? value}.`;
 }
