@@ -57,14 +57,16 @@ function Processor() {
   if (model.value.state !== "ready" || model.value.info.device.kind !== "cpu") return null;
   const rate = speed.value === null ? "" : `, about ${roughly(speed.value)} tokens a second`;
   return (
-    <p>
-      No graphics card is used: your processor does it{rate}.{" "}
+    <>
+      <p>No graphics card is used: your processor does it{rate}.</p>
       {faster.value && (
-        <span class="quiet">
-          A graphics card would be faster. {faster.value.reason} {faster.value.advice}
-        </span>
+        <Fold title="Could it be faster?">
+          <p>
+            A graphics card would be faster. {faster.value.reason} {faster.value.advice}
+          </p>
+        </Fold>
       )}
-    </p>
+    </>
   );
 }
 
