@@ -72,6 +72,15 @@ pub struct Sums {
     pub gradient: Vec<f32>,
 }
 
+impl Sums {
+    pub fn add(&mut self, other: &Sums) {
+        assert_eq!(self.gradient.len(), other.gradient.len(), "the gradients of one adapter");
+        self.loss += other.loss;
+        self.labels += other.labels;
+        self.gradient.iter_mut().zip(&other.gradient).for_each(|(sum, more)| *sum += more);
+    }
+}
+
 /// The recorded plans of a trainer, not finished yet, so that the kernels of several plans can be counted first.
 pub struct TrainerDraft {
     micro: Recorder,
@@ -193,30 +202,19 @@ impl Trainer {
         start_read(&mut self.ring, &self.device, &self.buffers.result)
     }
 
-    /// What was accumulated since the last update, or `None` if the CPU gave it up because `stop` said so. In either
-    /// case nothing of it is left.
-    pub async fn take_sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
-        let sums = self.sums(stop).await?;
-        self.zero();
-        Ok(sums)
+    /// Replaces what was accumulated since the last update.
+    pub fn set_sums(&self, sums: &Sums) {
+        self.buffers.g.upload(&self.device, &sums.gradient);
+        self.buffers.totals.upload(&self.device, &[sums.loss, sums.labels as f32, 0.0, 0.0]);
     }
 
-    /// Adds the sums of others to what was accumulated, in their order. Returns false if the CPU gave up because `stop`
-    /// said so: then call `abandon`.
-    pub async fn add(&mut self, others: &[Sums], stop: &dyn Fn() -> bool) -> Result<bool> {
-        let Some(mut all) = self.sums(stop).await? else { return Ok(false) };
-        for other in others {
-            assert_eq!(other.gradient.len(), all.gradient.len(), "the gradient of a helper");
-            all.loss += other.loss;
-            all.labels += other.labels;
-            all.gradient.iter_mut().zip(&other.gradient).for_each(|(sum, more)| *sum += more);
-        }
-        self.buffers.g.upload(&self.device, &all.gradient);
-        self.buffers.totals.upload(&self.device, &[all.loss, all.labels as f32, 0.0, 0.0]);
-        Ok(true)
+    pub fn forget_sums(&self) {
+        self.buffers.g.upload(&self.device, &vec![0.0; self.buffers.g.cols]);
+        self.buffers.totals.upload(&self.device, &[0.0; 4]);
     }
 
-    async fn sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
+    /// What was accumulated since the last update, or `None` if the CPU gave it up because `stop` said so.
+    pub async fn sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
         let bytes = self.buffers.g.cols as u64 * 4;
         let staging = match &self.staging {
             Some(staging) => staging.clone(),
@@ -257,22 +255,17 @@ impl Trainer {
     /// were summed so far are zeroed.
     pub fn abandon(&mut self, steps: u32) {
         self.step -= steps;
-        self.zero();
-    }
-
-    fn zero(&self) {
-        self.buffers.g.upload(&self.device, &vec![0.0; self.buffers.g.cols]);
-        self.buffers.totals.upload(&self.device, &[0.0; 4]);
+        self.forget_sums();
     }
 
     /// The gradient of one micro-batch in the adapter's layout, without an update. For tests.
     pub async fn gradient(&mut self, micro: &MicroBatch) -> Result<Vec<f32>> {
         assert!(micro.labelled > 0, "a micro-batch without labels has no gradient");
-        self.zero();
+        self.forget_sums();
         self.write(micro, &Step { step: self.step, inv_labels: 1.0 / micro.labelled as f32, ..Step::default() });
         self.micro.submit(&self.device, 1);
         let gradient = self.buffers.g.download(&self.device).await?;
-        self.zero();
+        self.forget_sums();
         Ok(gradient)
     }
 

@@ -48,7 +48,9 @@ impl Assistant {
         }
         if backward {
             trainer.accumulate(&micros, &step, 1);
-            return trainer.take_sums(stop).await;
+            let sums = trainer.sums(stop).await;
+            trainer.forget_sums();
+            return sums;
         }
         let mut sums = Sums::default();
         for micro in &micros {

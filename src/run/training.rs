@@ -212,8 +212,12 @@ impl Run<'_> {
         let p = self.snapshots.read_from(device, &self.trainer.buffers().p).await?;
         let answers = team.ask(true, step, parts, Some(&p));
         self.trainer.accumulate(&parts[0], step, self.pace.pieces());
+        // On the CPU, the leader's part is computed while it is waited for: before the others are.
+        let Some(mut sums) = self.trainer.sums(&|| control.ends()).await? else { return Ok(false) };
         let Some(others) = answers.all(control).await? else { return Ok(false) };
-        self.trainer.add(&others, &|| control.ends()).await
+        others.iter().for_each(|other| sums.add(other));
+        self.trainer.set_sums(&sums);
+        Ok(true)
     }
 
     /// Forgets the last `steps` steps that were begun: the run ends with the one before them.
