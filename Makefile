@@ -25,13 +25,13 @@ help: ## list these commands
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 .PHONY: help
 
-demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir] [DEVICE=gpu|cpu]: train on a text in a headless Chromium
+demo: ## open the page; with HEADLESS=1 TEXT=file [OUT=dir] [DEVICE=gpu|cpu] [WORKERS=n]: train in a headless Chromium
 demo: $(if $(HEADLESS),demo-text) setup-build $(if $(HEADLESS),setup-browser) wasm page
 ifdef HEADLESS
 	@mkdir -p "$(or $(OUT),artefacts/demo)"
 	@text=$$(realpath "$(TEXT)"); out=$$(realpath "$(or $(OUT),artefacts/demo)"); \
 	$(WITH_BROWSER) npm --prefix www run demo:headless -- --text "$$text" --out "$$out" \
-		--device "$(or $(DEVICE),auto)"
+		--device "$(or $(DEVICE),auto)" --workers "$(or $(WORKERS),auto)"
 else
 	@npm --prefix www run demo
 endif

@@ -90,7 +90,7 @@ pub enum Error {
 
     #[error("no graphics card can be used: {reason}")]
     NoGpu { reason: String },
-    #[error("{what} needs {needed} bytes, the graphics card allows {limit}")]
+    #[error("{what} needs {needed} bytes, the device allows {limit}")]
     GpuLimit { what: String, needed: u64, limit: u64 },
     #[error("the graphics card refused a plan: {reason}")]
     GpuRefused { reason: String },
@@ -247,8 +247,8 @@ impl Error {
             Error::Dataset { .. } => "Make the dataset again from the text.",
             Error::NotYet { .. } => "For now, leave this option out or use a model without this feature.",
             Error::NoGpu { .. } => {
-                "Use a browser with WebGPU; natively, install a Vulkan driver (Mesa's llvmpipe works without a \
-                 graphics card)."
+                "Let the processor compute (`--device cpu`, in a page `device: \"cpu\"`), or use a browser with WebGPU; \
+                 natively, install a Vulkan driver."
             }
             Error::GpuLimit { .. } => "Use a smaller batch, shorter rows or a smaller model.",
             Error::GpuRefused { .. } => "Use a smaller batch or shorter rows; if it persists, report it.",

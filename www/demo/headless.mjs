@@ -1,6 +1,6 @@
 /**
- * `npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu]`: does the whole job on the real page, as a
- * person would, without a display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit
+ * `npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu] [--workers N]`: does the whole job on the
+ * real page, as a person would, without a display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit
  * status is 1 if a step fails.
  */
 
@@ -18,17 +18,20 @@ const HOUR = 3_600_000;
 const DEVICES = ["auto", "gpu", "cpu"];
 
 const text = { type: "string" };
-const { values } = parseArgs({ options: { text, out: text, device: { type: "string", default: "auto" } } });
+const choice = { type: "string", default: "auto" };
+const { values } = parseArgs({ options: { text, out: text, device: choice, workers: choice } });
 if (!values.text || !values.out || !DEVICES.includes(values.device)) {
-  console.error("usage: npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu]");
+  console.error("usage: npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu] [--workers N]");
   process.exit(2);
 }
-await run(resolve(here, values.text), resolve(here, values.out), values.device).catch((error) => {
+const { device, workers } = values;
+const query = new URLSearchParams({ device, workers });
+await run(resolve(here, values.text), resolve(here, values.out), query).catch((error) => {
   console.error(`demo: ${error.message}`);
   process.exitCode = 1;
 });
 
-async function run(text, out, device) {
+async function run(text, out, query) {
   await readFile(text);
   await mkdir(out, { recursive: true });
   const server = await serve();
@@ -37,7 +40,7 @@ async function run(text, out, device) {
     const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.setDefaultTimeout(HOUR);
     const broken = new Promise((_, reject) => page.on("pageerror", reject));
-    await Promise.race([broken, complaint(page), drive(page, `${server.address}?device=${device}`, text, out)]);
+    await Promise.race([broken, complaint(page), drive(page, `${server.address}?${query}`, text, out)]);
     await page.screenshot({ path: join(out, "page.png"), fullPage: true });
     console.log(`the adapter is in ${out}`);
   } finally {
