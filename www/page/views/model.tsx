@@ -78,8 +78,8 @@ function About() {
   );
 }
 
-function whereItRuns({ kind, software, name }: ModelInfo["device"]): string {
-  if (kind === "cpu") return "on your processor";
+function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {
+  if (kind === "cpu") return `on your processor${workers > 1 ? `, in ${workers} workers` : ""}`;
   return software ? "in software that stands in for a graphics card" : `on ${name || "your graphics card"}`;
 }
 
