@@ -68,8 +68,8 @@ test-wasm:
 		cargo test --profile web $(WEB) --test suite
 .PHONY: test-wasm
 
-# For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page computed
-# with it.
+# For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page
+# computed with it.
 test-page: wasm page
 	rm -rf artefacts/main_job
 	$(WITH_BROWSER) npm --prefix www test

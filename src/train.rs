@@ -63,8 +63,8 @@ pub struct StepResult {
     pub finite: bool,
 }
 
-/// What micro-batches add up to before an update: Σ -log p over their labels, how many those are, and the gradient in the
-/// adapter's layout, which is empty where none was asked for.
+/// What micro-batches add up to before an update: Σ -log p over their labels, how many those are, and the gradient in
+/// the adapter's layout, which is empty where none was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
     pub loss: f32,

@@ -1,7 +1,7 @@
 /**
  * `npm run demo:headless -- --text FILE --out DIR [--device auto|gpu|cpu] [--workers N]`: does the whole job on the
- * real page, as a person would, without a display. Leaves the downloaded zip, its files and a picture of the page in DIR; the exit
- * status is 1 if a step fails.
+ * real page, as a person would, without a display. Leaves the downloaded zip, its files and a picture of the page in
+ * DIR; the exit status is 1 if a step fails.
  */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";

@@ -41,8 +41,9 @@ fn cpu_seconds() -> Option<f64> {
     Some(tasks.filter_map(|task| nanoseconds(task.ok()?)).sum::<f64>() / 1e9)
 }
 
-/// Seconds of a plan, the best of several measurements: of CPU time where a driver computes in software under Linux, else
-/// of wall clock. What has no card is measured over as many runs as take a while, because Linux counts CPU time in ticks.
+/// Seconds of a plan, the best of several measurements: of CPU time where a driver computes in software under Linux,
+/// else of wall clock. What has no card is measured over as many runs as take a while, because Linux counts CPU time in
+/// ticks.
 async fn seconds(device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
     plan.input.write_step(
         device,
