@@ -1,7 +1,10 @@
 //! e^x without a call into the C library, so that the compiler turns loops over it into SIMD.
 
-/// e^x, at most three units in the last place off. Below -87 and above 88 it stays at the smallest and the largest
-/// power that f32 holds; NaN stays NaN.
+/// Below it e^x stays at 9e-27. Beside the largest term of a softmax, which is 1, that changes nothing, but products of
+/// smaller numbers would leave the normal range of f32, where some processors compute a hundred times as slowly.
+const LOWEST: f32 = -60.0;
+
+/// e^x, at most three units in the last place off. Below [`LOWEST`] and above 88 it stays as it is there; NaN stays NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.
@@ -9,7 +12,7 @@ pub(super) fn exp(x: f32) -> f32 {
     /// ln 2 in two parts; the first has few enough bits that its product with an integer is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.0, 88.0);
+    let x = x.clamp(LOWEST, 88.0);
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = x - n * LN_2_HIGH - n * LN_2_LOW;
@@ -58,7 +61,7 @@ mod tests {
 
     #[test]
     fn is_within_three_units_in_the_last_place() {
-        for i in -86_000..88_000 {
+        for i in -60_000..88_000 {
             let x = i as f32 / 1000.0;
             let exact = f64::from(x).exp();
             let error = (f64::from(exp(x)) - exact).abs() / exact;
@@ -66,6 +69,6 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
-        assert!(exp(-1e30) < 1e-37 && exp(1e30).is_finite());
+        assert!(exp(-1e30) < 1e-26 && exp(1e30).is_finite());
     }
 }
