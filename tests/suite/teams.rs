@@ -19,11 +19,9 @@ use crate::tiny::{tiny_base, tiny_data, tiny_settings};
 /// An engine of its own in this process.
 struct Local(Rc<RefCell<Assistant>>);
 
-impl Local {
-    async fn new(shape: Shape) -> Box<dyn Helper> {
-        let base = tiny_base(&device(shape).await).await;
-        Box::new(Local(Rc::new(RefCell::new(Assistant::new(base.model)))))
-    }
+async fn local(shape: Shape) -> Box<dyn Helper> {
+    let base = tiny_base(&device(shape).await).await;
+    Box::new(Local(Rc::new(RefCell::new(Assistant::new(base.model)))))
 }
 
 // These engines work only while their answers are awaited, one after the other.
@@ -73,7 +71,7 @@ impl Helper for Failing {
 async fn helpers(shape: Shape, count: usize) -> Vec<Box<dyn Helper>> {
     let mut all = Vec::new();
     for _ in 0..count {
-        all.push(Local::new(shape).await);
+        all.push(local(shape).await);
     }
     all
 }
@@ -150,7 +148,7 @@ crate::device_tests! {
         let (control, given_up) = (Control::default(), Rc::new(Cell::new(false)));
         let asked = control.clone();
         let helper = Failing {
-            engine: Local::new(Shape::Cpu).await,
+            engine: local(Shape::Cpu).await,
             // The loss of the base takes one task for each batch of held-out rows.
             good: Cell::new(tiny_data(&base, &settings).held_out.len().div_ceil(settings.batch) as u32 + 2),
             then: Box::new(move || {
@@ -175,7 +173,7 @@ crate::device_tests! {
     async fn a_dead_helper_is_a_lost_device() {
         let base = tiny_base(&device(Shape::Cpu).await).await;
         let helper = Failing {
-            engine: Local::new(Shape::Cpu).await,
+            engine: local(Shape::Cpu).await,
             good: Cell::new(1),
             then: Box::new(|| {
                 Box::pin(async { Err(Error::DeviceLost { reason: "a worker that helps stopped".to_string() }) })
