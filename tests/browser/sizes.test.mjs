@@ -10,7 +10,10 @@ import { brotliCompressSync, constants } from "node:zlib";
 const dist = fileURLToPath(new URL("../../www/dist", import.meta.url));
 const assets = join(dist, "assets");
 
-/** In bytes, compressed with brotli as far as it goes. Without what computes on the CPU the released wasm had 934,000, with it 1,029,000. */
+/**
+ * In bytes, compressed with brotli as far as it goes. Without what computes on the CPU the released wasm had 934,000,
+ * with it 1,029,000.
+ */
 const limits = [
   { ending: ".js", most: 52_000 },
   { ending: ".wasm", most: process.env.RELEASE ? 1_050_000 : 1_300_000 },
