@@ -53,6 +53,13 @@ def seed_safetensors():
     seed("safetensors", "terabytes", struct.pack("<Q", 8 + len(text) + (1 << 41)) + text)
 
 
+def seed_shards():
+    places = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
+    seed("shards", "two", json.dumps({"metadata": {"total_size": 24}, "weight_map": places}, indent=2))
+    seed("shards", "one", json.dumps({"weight_map": {"z": "b.safetensors"}}))
+    seed("shards", "wrong-size", json.dumps({"weight_map": places, "metadata": {"total_size": 7.5}, "x": None}))
+
+
 def seed_config():
     for model in ["llama", "llama-odd", "llama-tied", "llama-wide-head"]:
         (HERE / "seeds/config").mkdir(parents=True, exist_ok=True)
@@ -341,6 +348,6 @@ def seed_run_state():
 
 if __name__ == "__main__":
     shutil.rmtree(HERE / "seeds", ignore_errors=True)
-    readers = [seed_safetensors, seed_config, seed_adapter, seed_documents, seed_template, seed_tokenizer]
+    readers = [seed_safetensors, seed_shards, seed_config, seed_adapter, seed_documents, seed_template, seed_tokenizer]
     for make in [*readers, seed_run_state]:
         make()

@@ -40,6 +40,8 @@ pub enum Error {
 
     #[error("`{file}` is not a usable safetensors file: {reason}")]
     Safetensors { file: String, reason: String },
+    #[error("the checkpoint of `{file}` cannot be used: {reason}")]
+    Shards { file: String, reason: String },
     #[error("`{file}` is {found}: {advice}")]
     NotSafetensors { file: String, found: String, advice: String },
     #[error("`{path}` {found}: {advice}")]
@@ -128,6 +130,7 @@ impl Error {
             Error::TemplateFails { .. } => "template_fails",
             Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
+            Error::Shards { .. } => "shards",
             Error::NotSafetensors { .. } => "not_safetensors",
             Error::Folder { .. } => "folder",
             Error::TensorShape { .. } => "tensor_shape",
@@ -205,6 +208,9 @@ impl Error {
                 "Use the chat template that came with the model, or write each line as \"prompt\" and \"completion\"."
             }
             Error::Safetensors { .. } => "Download or save the file again; it is damaged or cut short.",
+            Error::Shards { .. } => {
+                "Copy or download the folder again, with all files that the index names, each unchanged."
+            }
             Error::NotSafetensors { .. } => "Weights are read from safetensors files only.",
             Error::Folder { .. } => {
                 "A model's folder has config.json, tokenizer.json and model.safetensors; an adapter's has \

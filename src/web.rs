@@ -16,7 +16,7 @@ use js_sys::{Array, Float32Array, Function, Promise, Reflect};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 
-use convert::{Js, adapter_object, bytes_of, call, from_js, js_error, needed, promise, source, to_js};
+use convert::{Js, adapter_object, bytes_of, call, from_js, js_error, needed, promise, to_js, weights_of};
 pub use dataset::Dataset;
 use helper::Remote;
 pub use helper::WebAssistant;
@@ -30,13 +30,13 @@ use crate::plan::Progress;
 use crate::run::{Base, BaseFiles, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
-/// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }`, only the header is read: what does
-/// not fit config.json or is cut short is refused.
+/// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }` or as `{ index, files }`, only
+/// the headers are read: what does not fit config.json or is cut short is refused.
 #[wasm_bindgen(js_name = modelSize)]
 pub async fn model_size(config: Vec<u8>, weights: JsValue) -> Js<f64> {
     let config = Config::parse(&config).map_err(js_error)?;
     let size = parameters(&config);
-    Checkpoint::open(config, &source("model.safetensors", &weights)?).await.map_err(js_error)?;
+    Checkpoint::open(config, &weights_of(&weights).await?).await.map_err(js_error)?;
     Ok(size)
 }
 
@@ -108,7 +108,7 @@ impl Engine {
         let (tokenizer_config, generation_config) =
             (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
         let chat_template = bytes_of(&files, "chatTemplate");
-        let weights = source("model.safetensors", &Reflect::get(&files, &"weights".into())?)?;
+        let weights = weights_of(&Reflect::get(&files, &"weights".into())?).await?;
         let base_files = BaseFiles {
             tokenizer: &tokenizer,
             tokenizer_config: tokenizer_config.as_deref(),

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
-use tabtune::files::Source;
 use tabtune::files::safetensors::{self, Header};
+use tabtune::files::{Index, Source};
 use tabtune::model::Config;
 use tabtune::run::RunState;
 use tabtune::text::chat::{ChatConfig, ChatTemplate};
@@ -15,12 +15,13 @@ use tabtune::text::{Conversation, Document, Tokenizer, TokenizerFiles, rows};
 /// Reads one file. An error says that it was refused.
 pub type Target = fn(&[u8]) -> Result<()>;
 
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("adapter", adapter),
     ("run_state", run_state),
     ("config", config),
     ("documents", documents),
     ("safetensors", safetensors),
+    ("shards", shards),
     ("template", template),
     ("tokenizer", tokenizer),
 ];
@@ -51,6 +52,26 @@ fn check_header(header: &Header, begin: u64, end: u64) {
             entry.end - entry.begin
         );
     }
+}
+
+/// An index, beside two files: `a.safetensors` holds x and y, `b.safetensors` holds z.
+pub fn shards(bytes: &[u8]) -> Result<()> {
+    let tensor = |name: &str| (name.to_string(), vec![2], &[0.5, -0.5][..]);
+    let source = Index::parse(bytes, "index")?.join(|name| {
+        let tensors = match name {
+            "a.safetensors" => vec![tensor("x"), tensor("y")],
+            "b.safetensors" => vec![tensor("z")],
+            _ => return Ok(None),
+        };
+        Ok(Some(Source::memory(name, safetensors::write(&tensors, &[]))))
+    })?;
+    let header = pollster::block_on(source.header())?;
+    assert!(header.warnings.len() < 2);
+    for entry in &header.entries {
+        let bytes = pollster::block_on(source.read(entry.begin, entry.end - entry.begin))?;
+        assert_eq!(bytes, [0.5_f32, -0.5].map(f32::to_le_bytes).concat(), "{}", entry.name);
+    }
+    Ok(())
 }
 
 /// A config.json.

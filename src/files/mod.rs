@@ -5,8 +5,10 @@
 pub mod folder;
 pub mod json;
 pub mod safetensors;
+pub mod shards;
 pub mod source;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::Folder;
+pub use shards::Index;
 pub use source::Source;

@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 /// The maximum size of a header, in bytes.
 pub const LONGEST_HEADER: u64 = 16 << 20;
@@ -77,6 +78,7 @@ pub struct Header {
     pub others: Vec<Other>,
     /// In the order of the file.
     pub metadata: Vec<(String, String)>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Header {
@@ -136,7 +138,13 @@ impl Header {
         if let Some(key) = duplicate(keys.into_iter()) {
             return Err(refusal(file, format!("the metadata names `{key}` twice")));
         }
-        Ok(Header { entries, others, metadata: raw.metadata })
+        Ok(Header { entries, others, metadata: raw.metadata, warnings: Vec::new() })
+    }
+
+    /// The names of all tensors, whatever their types are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let entries = self.entries.iter().map(|entry| entry.name.as_str());
+        entries.chain(self.others.iter().map(|other| other.name.as_str()))
     }
 
     pub fn get(&self, name: &str) -> Option<&Entry> {

@@ -1,25 +1,39 @@
-//! Where a checkpoint's bytes come from: a file, memory, a blob or a server. Only ranges are read, so a whole model is
-//! never in host memory.
+//! Where a checkpoint's bytes come from: a file, several files, memory, a blob or a server. Only ranges are read, so a
+//! whole model is never in host memory.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use super::safetensors::Header;
+use super::shards::Shards;
 use crate::error::{Error, Result};
 
 type Read = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>>;
 
 pub struct Source {
-    /// The file's name, for messages.
+    /// The file's name, for messages. Of several files, that of their index.
     pub name: String,
     pub bytes: u64,
+    /// The files that it is made of, if there are several.
+    pub shards: Option<Rc<Shards>>,
     read: Read,
 }
 
 impl Source {
     /// `read(offset, length)` returns exactly `length` bytes or an error.
     pub fn new(name: &str, bytes: u64, read: Read) -> Source {
-        Source { name: name.to_string(), bytes, read }
+        Source { name: name.to_string(), bytes, shards: None, read }
+    }
+
+    /// Files one behind the other, which have so many bytes together.
+    pub(super) fn of_shards(shards: Rc<Shards>, bytes: u64) -> Source {
+        let (name, files) = (shards.name().to_string(), shards.clone());
+        let read = move |offset: u64, length: u64| {
+            let files = files.clone();
+            Box::pin(async move { files.read(offset, length).await }) as Pin<Box<dyn Future<Output = _>>>
+        };
+        Source { name, bytes, shards: Some(shards), read: Box::new(read) }
     }
 
     pub fn memory(name: &str, bytes: Vec<u8>) -> Source {
@@ -56,7 +70,7 @@ impl Source {
         Ok(Source::new(&name, bytes, Box::new(read)))
     }
 
-    /// The SHA-256 of all bytes, in hexadecimal.
+    /// The SHA-256 of all bytes, in hexadecimal. Several files are hashed as one, in the order of their names.
     pub async fn sha256(&self) -> Result<String> {
         use sha2::Digest;
         let mut hash = sha2::Sha256::new();
@@ -66,8 +80,16 @@ impl Source {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads the header of a safetensors file. Errors: `Safetensors`, `Io`.
+    /// Reads the header of a safetensors file, or those of all its files. Errors: `Safetensors`, `NotSafetensors`,
+    /// `Shards`, `Io`.
     pub async fn header(&self) -> Result<Header> {
+        match &self.shards {
+            Some(shards) => shards.header().await,
+            None => self.header_of_file().await,
+        }
+    }
+
+    pub(super) async fn header_of_file(&self) -> Result<Header> {
         let first8: [u8; 8] = self.read(0, 8.min(self.bytes)).await?.try_into().map_err(|_| Error::Safetensors {
             file: self.name.clone(),
             reason: "it is shorter than 8 bytes".to_string(),

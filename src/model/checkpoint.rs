@@ -64,10 +64,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Checks every name and shape against the config. Errors: `Safetensors`, `NotSafetensors`, `Quantised`, the errors
-    /// of tensors, `Io`.
+    /// Checks every name and shape against the config. Errors: `Safetensors`, `NotSafetensors`, `Shards`, `Quantised`,
+    /// the errors of tensors, `Io`.
     pub async fn open(config: Config, source: &Source) -> Result<Checkpoint> {
         let header = source.header().await?;
+        let warnings = header.warnings.clone();
         refuse_quantised(&header)?;
         let file = source.name.clone();
         let mut known: HashSet<String> = config.tensors().into_iter().map(|spec| spec.name).collect();
@@ -86,7 +87,7 @@ impl Checkpoint {
                 return Err(Error::TensorNames { first: first.name, second, file });
             }
         }
-        let mut checkpoint = Checkpoint { config, warnings: Vec::new(), entries };
+        let mut checkpoint = Checkpoint { config, warnings, entries };
         checkpoint.decide_head(source).await?;
         for spec in checkpoint.config.tensors() {
             checkpoint.check(&spec, &file)?;
@@ -174,8 +175,7 @@ fn is_buffer(name: &str) -> bool {
 }
 
 fn refuse_quantised(header: &Header) -> Result<()> {
-    let names = header.entries.iter().map(|entry| &entry.name).chain(header.others.iter().map(|other| &other.name));
-    let found = names.filter_map(|name| {
+    let found = header.names().filter_map(|name| {
         let last = name.rsplit('.').next()?;
         Some((name, QUANTISED.iter().find(|(part, _)| *part == last)?.1))
     });

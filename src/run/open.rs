@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Base, BaseFiles};
 use crate::device::Device;
 use crate::error::Result;
-use crate::files::{Folder, Source};
+use crate::files::{Folder, Index, Source};
 use crate::model::{Config, Storage};
 
 /// The most bytes that are read of a small file: one more than the largest tokenizer accepted, so that a larger one is
@@ -44,19 +44,22 @@ impl ModelFolder {
         Ok(ModelFolder { folder, json, config })
     }
 
-    /// The weights, of which nothing has been read yet. Errors: `Folder` if they are not in one file of safetensors.
+    /// The weights, of which nothing has been read yet: one file of safetensors or, where there is none, those of the
+    /// index. Errors: `Folder` for a folder without either, `Shards`, `Io`.
     pub fn weights(&self) -> Result<Source> {
         let folder = &self.folder;
         if folder.has(WEIGHTS) {
             return Source::file(&folder.path(WEIGHTS));
         }
-        let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors");
-        let shard = folder.find(|file| file == INDEX).or_else(|| folder.find(is_shard));
+        if folder.has(INDEX) {
+            let index = Index::parse(&folder.read(INDEX, MOST_READ)?, &folder.path(INDEX).display().to_string())?;
+            return index.join(|name| folder.has(name).then(|| Source::file(&folder.path(name))).transpose());
+        }
+        let shard = folder.find(|file| file.starts_with("model-") && file.ends_with(".safetensors"));
         Err(match (shard, folder.find(|file| file.ends_with(".safetensors") && !file.starts_with("adapter"))) {
             (Some(shard), _) => folder.refusal(
-                &format!("is a checkpoint in several files (`{shard}`), which cannot be loaded yet"),
-                "save it as one file in Python: `AutoModelForCausalLM.from_pretrained(folder, \
-                 dtype=\"auto\").save_pretrained(other, max_shard_size=\"100GB\")`, and copy the tokenizer's files",
+                &format!("has `{shard}`, a part of a checkpoint, but no {INDEX}, which says what is in which part"),
+                "download that file too",
             ),
             (None, _) if is_adapter(folder) => folder.refusal("holds an adapter, not a model", AS_ADAPTER),
             (None, Some(other)) => folder.refusal(
@@ -88,8 +91,8 @@ fn is_adapter(folder: &Folder) -> bool {
 }
 
 impl Base {
-    /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors, and, if present,
-    /// tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for a folder in another
+    /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors or the files of its index, and,
+    /// if present, tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for a folder in another
     /// form, `Io` for a file that cannot be read, and those of [`Base::load`].
     pub async fn open(device: &Rc<Device>, dir: &Path, storage: Storage) -> Result<Base> {
         let model = ModelFolder::open(dir)?;

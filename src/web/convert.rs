@@ -1,17 +1,19 @@
 //! Converts between JavaScript's values and the engine's.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use js_sys::{Function, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
-use crate::files::Source;
+use crate::files::shards::LONGEST_INDEX;
+use crate::files::{Index, Source};
 use crate::run::{Clock, Kept};
 
 pub(super) type Js<T> = std::result::Result<T, JsValue>;
@@ -76,8 +78,27 @@ pub(super) fn clock() -> Clock {
     Rc::new(move || now.call0(&performance).ok().and_then(|ms| ms.as_f64()).expect("performance.now gives a number"))
 }
 
+/// Weights in one file, or in the files that an index names: `{ index, files: { [name]: … } }`, all sources of ranges.
+pub(super) async fn weights_of(object: &JsValue) -> Js<Source> {
+    let index = Reflect::get(object, &"index".into())?;
+    if index.is_undefined() {
+        return source("model.safetensors", object);
+    }
+    let given: Object = Reflect::get(object, &"files".into())?.into();
+    let index = source("model.safetensors.index.json", &index)?;
+    // One byte more than an index may have, so that a longer one is refused.
+    let bytes = index.read(0, index.bytes.min(LONGEST_INDEX + 1)).await.map_err(js_error)?;
+    let mut files = HashMap::new();
+    for entry in Object::entries(&given).iter() {
+        let entry: Array = entry.into();
+        let name = entry.get(0).as_string().unwrap_or_default();
+        files.insert(name.clone(), source(&name, &entry.get(1))?);
+    }
+    Index::parse(&bytes, &index.name).and_then(|index| index.join(|name| Ok(files.remove(name)))).map_err(js_error)
+}
+
 /// A source of ranges over `{ bytes, read(offset, length): Promise<Uint8Array> }`.
-pub(super) fn source(name: &str, object: &JsValue) -> Js<Source> {
+fn source(name: &str, object: &JsValue) -> Js<Source> {
     let wrong = || js_error(Error::Io { path: name.to_string(), reason: "expected { bytes, read }".to_string() });
     let bytes = Reflect::get(object, &"bytes".into())?.as_f64().ok_or_else(wrong)?;
     let read: Function = Reflect::get(object, &"read".into())?.dyn_into().map_err(|_| wrong())?;

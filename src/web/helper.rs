@@ -7,7 +7,7 @@ use js_sys::{Array, Float32Array, Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert::{Js, from_js, js_error, promise, source, to_js};
+use super::convert::{Js, from_js, js_error, promise, to_js, weights_of};
 use super::log_panics;
 use crate::device::{Choice, Device, DeviceOptions};
 use crate::error::{Error, Result};
@@ -77,10 +77,10 @@ struct Parts {
 
 #[wasm_bindgen(js_class = Assistant)]
 impl WebAssistant {
-    /// Loads the weights, given as `{ bytes, read }`.
+    /// Loads the weights, given as `{ bytes, read }` or as `{ index, files }`.
     pub async fn create(config: Vec<u8>, weights: JsValue) -> Js<WebAssistant> {
         log_panics();
-        let weights = source("model.safetensors", &weights)?;
+        let weights = weights_of(&weights).await?;
         let model = load(&config, &weights).await.map_err(js_error)?;
         let (assistant, control) = (RefCell::new(Some(Assistant::new(model))), RefCell::default());
         Ok(WebAssistant(Rc::new(Parts { assistant, control })))

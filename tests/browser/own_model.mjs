@@ -1,7 +1,7 @@
 /** A checkpoint from the visitor's disk replaces the built-in model, unless it cannot be used. */
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -22,6 +22,7 @@ import {
 
 const base = fileURLToPath(new URL("../../www/public/base", import.meta.url));
 const untokenized = fileURLToPath(new URL("../fixtures/models/llama", import.meta.url));
+const INDEX = "model.safetensors.index.json";
 /** The largest piece that may be read of the weights at once. */
 const PIECE = 4 << 20;
 
@@ -79,6 +80,55 @@ describe("a model of one's own", () => {
       await banner(page, "model").getByRole("button", { name: "Close" }).click();
     });
 
+  test("of one in several files, what is missing or is where it should not be is said", async () => {
+    const without = variant("without-a-part", (at) => {
+      cut(at);
+      rmSync(at(part(2)));
+    });
+    await pickFolder(without);
+    await what().waitFor();
+    assert.match(
+      await what().textContent(),
+      /of its 3 files, 1 cannot be found, the first of them model-00002-of-00003/,
+    );
+    await pickFolder(
+      variant("another-place", (at) => {
+        cut(at);
+        edit(at(INDEX), ({ weight_map }) => ({ weight_map: { ...weight_map, "model.norm.weight": part(1) } }));
+      }),
+    );
+    await page.getByText("holds tensor model.norm.weight, which should be in model-00001-of-00003").waitFor();
+    await banner(page, "model").getByRole("button", { name: "Close" }).click();
+  });
+
+  test("one in several files is read piece by piece and has the same rows", async () => {
+    const before = await counts();
+    const decoy = (at) => {
+      // What lies further down, or under a name that the index does not know, is not the model.
+      mkdirSync(at("original"));
+      writeFileSync(at(`original/${part(1)}`), "");
+      writeFileSync(at("consolidated.safetensors"), "");
+      cut(at);
+    };
+    await pickFolder(variant("my-parts", decoy));
+    await page.getByText("5.4 M parameters, 11 MB on the disk.").waitFor();
+    await load("my-parts");
+    assert.equal(await counts(), before);
+  });
+
+  /** Loads what was picked, with every worker that it takes, in pieces. */
+  async function load(name) {
+    const fresh = page.waitForEvent("worker");
+    await page.getByRole("button", { name: `Load ${name}` }).click();
+    await (await fresh).evaluate(watchReads);
+    await page.getByText("It comes from your own disk.").waitFor();
+    const reads = await (await fresh).evaluate(() => self.reads);
+    assert.ok(reads.length > 0 && Math.max(...reads) <= PIECE, `pieces of ${reads}`);
+    await page.getByRole("button", { name: "Close" }).click();
+    await startButton(page).waitFor();
+    await page.waitForFunction(() => /rows/.test(document.querySelector("#text .done-line").textContent));
+  }
+
   test("a good one is measured before it is loaded, and read piece by piece", async () => {
     const before = await counts();
     const shorter = (tokenizer) => ({
@@ -92,15 +142,7 @@ describe("a model of one's own", () => {
     await pickFolder(other);
     await page.getByText("5.4 M parameters, 11 MB on the disk.").waitFor();
     await inspect(page, "model-picked");
-    const fresh = page.waitForEvent("worker");
-    await page.getByRole("button", { name: "Load my-model" }).click();
-    await (await fresh).evaluate(watchReads);
-    await page.getByText("It comes from your own disk.").waitFor();
-    const reads = await (await fresh).evaluate(() => self.reads);
-    assert.ok(reads.length > 0 && Math.max(...reads) <= PIECE, `pieces of ${reads}`);
-    await page.getByRole("button", { name: "Close" }).click();
-    await startButton(page).waitFor();
-    await page.waitForFunction(() => /rows/.test(document.querySelector("#text .done-line").textContent));
+    await load("my-model");
     assert.notEqual(await counts(), before);
     await inspect(page, "model-loaded");
   });
@@ -137,6 +179,33 @@ function flipLastBit(path) {
   const bytes = readFileSync(path);
   bytes[bytes.length - 1] ^= 1;
   writeFileSync(path, bytes);
+}
+
+const part = (number) => `model-0000${number}-of-00003.safetensors`;
+
+/** Cuts the weights into three files with an index, neighbours into different ones. */
+function cut(at) {
+  const whole = readFileSync(at("model.safetensors"));
+  const begin = 8 + Number(whole.readBigUInt64LE());
+  const { __metadata__, ...tensors } = JSON.parse(whole.subarray(8, begin).toString());
+  const files = [1, 2, 3].map((number) => ({ name: part(number), header: {}, data: [], bytes: 0 }));
+  const weightMap = {};
+  for (const [turn, [name, { data_offsets, ...facts }]] of Object.entries(tensors).entries()) {
+    const file = files[turn % files.length];
+    const data = whole.subarray(...data_offsets.map((offset) => begin + offset));
+    file.header[name] = { ...facts, data_offsets: [file.bytes, file.bytes + data.length] };
+    file.data.push(data);
+    file.bytes += data.length;
+    weightMap[name] = file.name;
+  }
+  for (const { name, header, data } of files) {
+    const json = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    writeFileSync(at(name), Buffer.concat([length, json, ...data]));
+  }
+  writeFileSync(at(INDEX), JSON.stringify({ metadata: {}, weight_map: weightMap }));
+  rmSync(at("model.safetensors"));
 }
 
 /** Runs in the worker, before it has read anything. */

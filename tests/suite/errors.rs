@@ -31,6 +31,10 @@ fn examples() -> Vec<Error> {
         },
         Error::ChatTemplate { reason: s("unknown filter") },
         Error::Safetensors { file: s("model.safetensors"), reason: s("its tensors end at byte 900, the file at 800") },
+        Error::Shards {
+            file: s("model.safetensors.index.json"),
+            reason: s("tensor `model.norm.weight` is missing from `model-00002-of-00002.safetensors`"),
+        },
         Error::NotSafetensors {
             file: s("model.safetensors"),
             found: s("a pointer of Git LFS"),

@@ -27,7 +27,7 @@ fn made(folder: &Folder, name: &str, from: &str, copied: &[&str], empty: &[&str]
 fn a_folder_that_is_no_model_is_called_what_it_is() {
     let folder = Folder::new("model-folders");
     let model = folder.model("whole");
-    let table: [(&[&str], &[&str], &[&str]); 17] = [
+    let table: [(&[&str], &[&str], &[&str]); 16] = [
         (&[], &[], &["is empty"]),
         (&[CONFIG, TOKENIZER], &["pytorch_model.bin"], &["pytorch_model.bin", "pickle", "save_pretrained"]),
         (&[CONFIG, TOKENIZER], &["consolidated.00.pth"], &["consolidated.00.pth", "pickle"]),
@@ -35,8 +35,11 @@ fn a_folder_that_is_no_model_is_called_what_it_is() {
         (&[CONFIG, TOKENIZER], &["training_args.bin", "optimizer.pt"], &["has no model.safetensors: give the whole"]),
         (&[CONFIG, TOKENIZER], &["tiny-Q4_K_M.GGUF"], &["tiny-Q4_K_M.GGUF", "llama.cpp"]),
         (&[], &["tiny.gguf"], &["tiny.gguf", "llama.cpp"]),
-        (&[CONFIG, TOKENIZER], &["model.safetensors.index.json"], &["model.safetensors.index.json", "max_shard_size"]),
-        (&[CONFIG, TOKENIZER], &["model-00001-of-00002.safetensors"], &["model-00001-of-00002", "several files"]),
+        (
+            &[CONFIG, TOKENIZER],
+            &["model-00001-of-00002.safetensors"],
+            &["model-00001-of-00002", "no model.safetensors.index.json"],
+        ),
         (&[CONFIG, TOKENIZER], &["weights.safetensors"], &["weights.safetensors", "rename"]),
         (&[CONFIG, TOKENIZER], &["tf_model.h5"], &["tf_model.h5", "TensorFlow"]),
         (&[CONFIG, WEIGHTS], &["tokenizer.model"], &["tokenizer.model", "AutoTokenizer.from_pretrained"]),

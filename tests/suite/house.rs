@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("random", &[]),
     ("warning", &[]),
-    ("files", &["error"]),
+    ("files", &["error", "warning"]),
     ("text", &["error", "random", "warning", "files"]),
     ("cpu", &[]),
     ("device", &["error", "cpu"]),

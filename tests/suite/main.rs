@@ -44,6 +44,8 @@ mod samples;
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod settings;
+#[cfg(not(target_arch = "wasm32"))]
+mod shards;
 mod teams;
 #[cfg(not(target_arch = "wasm32"))]
 mod text;

@@ -5,4 +5,4 @@ export { LoraError } from "./errors";
 export { fetchProgram } from "./fetch_program";
 export { type LoadOptions, Session, type TrainOptions } from "./session";
 export type * from "./types";
-export { fetchModel, type ModelFiles } from "./weights";
+export { fetchModel, type ModelFiles, type Sharded } from "./weights";

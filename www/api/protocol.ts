@@ -37,7 +37,7 @@ export interface Calls {
   load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
   /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
   assist: {
-    input: { program: WebAssembly.Module; config: Blob; weights: Blob; port: MessagePort };
+    input: Pick<ModelFiles, "config" | "weights"> & { program: WebAssembly.Module; port: MessagePort };
     output: undefined;
   };
   /** The workers at the other ends help. */

@@ -7,6 +7,12 @@ export interface RangeSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
+/** Weights in several files: the index says which tensor is in which of them. */
+export interface Sharded<Part> {
+  index: Part;
+  files: Record<string, Part>;
+}
+
 export interface ModelFiles {
   name: string;
   config: Blob;
@@ -14,7 +20,7 @@ export interface ModelFiles {
   tokenizerConfig?: Blob;
   generationConfig?: Blob;
   chatTemplate?: Blob;
-  weights: Blob;
+  weights: Blob | Sharded<Blob>;
 }
 
 export function blobSource(blob: Blob): RangeSource {
@@ -22,6 +28,18 @@ export function blobSource(blob: Blob): RangeSource {
     bytes: blob.size,
     read: async (offset, length) => bytesOf(blob.slice(offset, offset + length)),
   };
+}
+
+export function weightSource(weights: Blob | Sharded<Blob>): RangeSource | Sharded<RangeSource> {
+  if (weights instanceof Blob) return blobSource(weights);
+  const files = Object.entries(weights.files).map(([name, file]) => [name, blobSource(file)]);
+  return { index: blobSource(weights.index), files: Object.fromEntries(files) };
+}
+
+/** The bytes of the files that the weights are in. */
+export function weightBytes(weights: Blob | Sharded<Blob>): number {
+  if (weights instanceof Blob) return weights.size;
+  return Object.values(weights.files).reduce((sum, { size }) => sum + size, 0);
 }
 
 export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {

@@ -50,15 +50,15 @@ ${LEAK}
 | what | value |
 |---|---|
 | base model | ${info.name}, ${parameters(info.parameters)} parameters |
-| SHA-256 of the base's model.safetensors | ${info.sha256} |
+| SHA-256 of the base's weights | ${info.sha256} |
 | adapter | ${parameters(adapter.parameters)} parameters, rank ${adapter.rank}, alpha ${adapter.alpha} |
 | adapted layers | ${adapter.targets.join(", ")} |
 | kept from | ${origin} |
 
 ## Use it in Python
 
-Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (the page links those of
-the built-in model), and its chat_template.jinja if it has one, into a folder \`base\`, and the files of this zip into a
+Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (or its parts with their
+index; the page links those of the built-in model), and its chat_template.jinja if it has one, into a folder \`base\`, and the files of this zip into a
 folder \`adapter\`. Then
 
     pip install torch transformers peft

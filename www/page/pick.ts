@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
-import type { ModelFiles } from "../api/weights";
+import { type ModelFiles, type Sharded, weightBytes } from "../api/weights";
 import { change, session } from "./engine";
 import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
@@ -29,6 +29,8 @@ const NAMES = {
   weights: "model.safetensors",
 };
 const NEEDED = ["config", "tokenizer", "weights"] as const;
+/** Says which tensor is in which file, where the weights are in several. */
+const INDEX = "model.safetensors.index.json";
 
 /** Missing files, a config.json that cannot be used and weights that do not fit it are reported at once. */
 export async function pick(chosen: File[]) {
@@ -48,7 +50,7 @@ export async function load() {
   const wanted = picked.value;
   if (!wanted || wanted.loading || training.value) return;
   forgive("model");
-  picked.value = { ...wanted, loading: { done: 0, total: wanted.files.weights.size } };
+  picked.value = { ...wanted, loading: { done: 0, total: weightBytes(wanted.files.weights) } };
   try {
     await change(
       wanted.files,
@@ -88,25 +90,35 @@ function makeRoom() {
 function modelFiles(chosen: File[]): ModelFiles {
   const found = Object.fromEntries(
     Object.entries(NAMES).flatMap(([key, name]) => {
-      const [nearest] = chosen.filter((file) => file.name === name).sort((a, b) => depth(a) - depth(b));
-      return nearest ? [[key, nearest]] : [];
+      const file = nearest(chosen, name);
+      return file ? [[key, file]] : [];
     }),
   ) as Partial<Record<keyof typeof NAMES, File>>;
   const folder = chosen[0]?.webkitRelativePath.split("/")[0] || "Your model";
-  const missing = NEEDED.filter((key) => !found[key]).map((key) => NAMES[key]);
-  if (missing.length > 0) throw incomplete(folder, missing, chosen);
-  return { name: folder, ...(found as Record<(typeof NEEDED)[number], File>) };
+  const weights = found.weights ?? shards(chosen);
+  const missing = NEEDED.filter((key) => !found[key] && !(key === "weights" && weights)).map((key) => NAMES[key]);
+  if (missing.length > 0) throw incomplete(folder, missing);
+  return { ...(found as Record<(typeof NEEDED)[number], File>), name: folder, weights: weights as File };
 }
 
 /** The files of a checkpoint are higher up in its folder than copies in other formats. */
-const depth = (file: File) => file.webkitRelativePath.split("/").length;
+function nearest(chosen: File[], name: string): File | undefined {
+  const depth = (file: File) => file.webkitRelativePath.split("/").length;
+  return chosen.filter((file) => file.name === name).sort((a, b) => depth(a) - depth(b))[0];
+}
 
-function incomplete(folder: string, missing: string[], chosen: File[]): LoraError {
-  const parts = chosen.some(({ name }) => name === "model.safetensors.index.json");
-  const reason = parts
-    ? "its weights are in several files, and only a single model.safetensors can be read"
-    : `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
+/** The index and the files of tensors that lie beside it. The engine says what is missing. */
+function shards(chosen: File[]): Sharded<Blob> | undefined {
+  const index = nearest(chosen, INDEX);
+  if (!index) return;
+  const folder = (file: File) => file.webkitRelativePath.slice(0, -file.name.length);
+  const files = chosen.filter((file) => file.name.endsWith(".safetensors") && folder(file) === folder(index));
+  return { index, files: Object.fromEntries(files.map((file) => [file.name, file])) };
+}
+
+function incomplete(folder: string, missing: string[]): LoraError {
+  const reason = `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
   const hint =
-    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors belong together.";
+    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors (or its parts and their index) belong together.";
   return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
 }

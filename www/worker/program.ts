@@ -17,7 +17,9 @@ import type {
   Settings,
   Stats,
 } from "../api/types";
-import type { RangeSource } from "../api/weights";
+import type { RangeSource, Sharded } from "../api/weights";
+
+export type WeightSource = RangeSource | Sharded<RangeSource>;
 
 export interface EngineFiles {
   name: string;
@@ -26,7 +28,7 @@ export interface EngineFiles {
   tokenizerConfig?: Uint8Array;
   generationConfig?: Uint8Array;
   chatTemplate?: Uint8Array;
-  weights: RangeSource;
+  weights: WeightSource;
 }
 
 export interface TrainOptions {
@@ -87,9 +89,9 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(config: Uint8Array, weights: RangeSource): Promise<number>;
+  modelSize(config: Uint8Array, weights: WeightSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
-  Assistant: { create(config: Uint8Array, weights: RangeSource): Promise<Assistant> };
+  Assistant: { create(config: Uint8Array, weights: WeightSource): Promise<Assistant> };
   Engine: {
     create(files: EngineFiles, onEvent: (event: Event) => void, device: DeviceChoice): Promise<Engine>;
   };

@@ -3,7 +3,7 @@
 import { LoraError, plainError } from "../api/errors";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
 import type { TextDocument } from "../api/types";
-import { blobSource, bytesOf, type ModelFiles } from "../api/weights";
+import { bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
 import type { Dataset, Engine, EngineFiles, Program } from "./program";
 import { train } from "./training";
@@ -91,7 +91,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "modelSize":
-      return program.modelSize(await bytesOf(request.input.config), blobSource(request.input.weights));
+      return program.modelSize(await bytesOf(request.input.config), weightSource(request.input.weights));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
@@ -132,7 +132,7 @@ async function load({ program: module, files, device }: Calls["load"]["input"], 
 
 async function assist({ program: module, config, weights, port }: Calls["assist"]["input"]) {
   await program.default({ module_or_path: module });
-  const assistant = await program.Assistant.create(await bytesOf(config), blobSource(weights));
+  const assistant = await program.Assistant.create(await bytesOf(config), weightSource(weights));
   help(assistant, port, (error) => die(error.message));
 }
 
@@ -143,7 +143,7 @@ async function engineFiles({ name, config, tokenizer, weights, ...others }: Mode
     name,
     config: await bytesOf(config),
     tokenizer: await bytesOf(tokenizer),
-    weights: blobSource(weights),
+    weights: weightSource(weights),
     ...Object.fromEntries(await Promise.all(optional)),
   };
 }

@@ -1,5 +1,6 @@
 /** "Use another model": a checkpoint from the visitor's disk. Its size and fit are shown before it is loaded. */
 
+import { weightBytes } from "../../api/weights";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
 import { bytes, parameters, percent, thin } from "../words";
@@ -12,7 +13,8 @@ export function Picker() {
     <>
       <p>
         Any model of the Llama type that is on your disk in Hugging Face's format: a folder with config.json,
-        tokenizer.json and model.safetensors. It is read piece by piece and never leaves this machine.
+        tokenizer.json and model.safetensors, or its parts with their index. It is read piece by piece and never leaves
+        this machine.
       </p>
       <div class="buttons">
         <FileButton folder onFiles={pick}>
@@ -31,7 +33,7 @@ function Chosen({ files, parameters: size }: Picked) {
   return (
     <>
       <p>
-        <strong>{files.name}</strong>: {parameters(size)} parameters, {bytes(files.weights.size)} on the disk.{" "}
+        <strong>{files.name}</strong>: {parameters(size)} parameters, {bytes(weightBytes(files.weights))} on the disk.{" "}
         <Fit size={size} />
       </p>
       {adapter.value && !downloaded.value && (
