@@ -30,6 +30,8 @@ pub struct Transformer {
     pub device: Rc<Device>,
     /// Activation memory of every plan of this model.
     pub pool: Pool,
+    /// Whether plans that train keep only the input of each block, and compute the block again in the backward pass.
+    pub checkpointing: bool,
     pub blocks: Vec<Block>,
     pub(super) tables: Tables,
     rope: RopeTables,
@@ -40,8 +42,8 @@ impl Transformer {
         // One table serves all layers: a config that needs several is refused.
         let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
         let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
-        let (device, pool, warnings) = (device.clone(), Pool::default(), Vec::new());
-        Ok(Transformer { config, warnings, device, pool, blocks, tables, rope })
+        let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
+        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
     }
 
     pub fn head(&self) -> &Weight {
@@ -76,7 +78,10 @@ impl Transformer {
         let mut x = embed(rec, &self.tables.embedding, rows);
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
-            x = block.record(rec, &self.config, &self.rope, x, batch, caches.map(|caches| &caches[layer]));
+            let cache = caches.map(|caches| caches[layer].clone());
+            let (block, config, rope) = (block.clone(), self.config.clone(), self.rope.clone());
+            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &rope, x, batch, cache.as_ref());
+            x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
         rms_norm(rec, &x, &self.tables.norm, self.config.norm_eps)

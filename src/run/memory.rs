@@ -14,7 +14,7 @@ pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
     let device = &base.model.device;
     let adapter = Adapter::new(device, &base.model.config, settings.check(&base.model.config)?)?;
     let (params, model) = (adapter.params(), adapter.attach(&base.model));
-    let trainer = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
+    let trainer = Trainer::record(&model, &params, settings.trainer(settings.batch))?;
     let evaluator = Evaluator::record(&model, settings.batch, settings.seq_len)?;
     let snapshots = Snapshots::new(device, &params)?;
     let check = ExportCheck::record(&base.model, &adapter, &vec![0; PROBE_TOKENS.min(settings.seq_len)])?;
