@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::block::Block;
 use super::config::Config;
 use super::linear::{Linear, Target};
+use super::tensors::Role;
 use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
@@ -18,6 +19,12 @@ pub struct Tables {
     pub norm: Tensor,
     /// `None`: the embedding.
     pub head: Option<Weight>,
+}
+
+/// A tensor on the device.
+pub(super) enum OnDevice<'a> {
+    Matrix(&'a Weight),
+    Vector(&'a Tensor),
 }
 
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
@@ -48,6 +55,21 @@ impl Transformer {
 
     pub fn head(&self) -> &Weight {
         self.tables.head.as_ref().unwrap_or(&self.tables.embedding)
+    }
+
+    /// Where a tensor of the list is.
+    pub(super) fn on_device(&self, role: Role) -> OnDevice<'_> {
+        match role {
+            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
+            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
+            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
+            Role::Bias(layer, target) => match &self.linear(layer, target).bias {
+                Some(bias) => OnDevice::Vector(bias),
+                None => unreachable!("{target:?} of layer {layer} has no bias"),
+            },
+            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
+            Role::Head => OnDevice::Matrix(self.head()),
+        }
     }
 
     /// A linear of a block, which exists: adapters are checked against the config first.
