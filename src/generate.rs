@@ -71,7 +71,8 @@ impl GeneratorDraft {
 }
 
 impl Generator {
-    pub fn record(model: &Transformer) -> Result<GeneratorDraft> {
+    /// Room for the keys and values of a whole context, layer by layer.
+    pub fn caches(model: &Transformer) -> Result<Vec<Cache>> {
         let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
         let cache = |_| {
             Ok(Cache {
@@ -79,10 +80,14 @@ impl Generator {
                 v: Tensor::owned(&model.device, "values", context, cols)?,
             })
         };
-        let caches = (0..model.config.layers).map(cache).collect::<Result<Vec<_>>>()?;
+        (0..model.config.layers).map(cache).collect()
+    }
+
+    pub fn record(model: &Transformer) -> Result<GeneratorDraft> {
+        let caches = Generator::caches(model)?;
         let prefill = Logits::record(model, PREFILL, 1, 1, Some(&caches))?;
         let decode = Logits::record(model, 1, 1, 1, Some(&caches))?;
-        Ok(GeneratorDraft { prefill, decode, context })
+        Ok(GeneratorDraft { prefill, decode, context: model.config.context })
     }
 
     pub async fn new(model: &Transformer) -> Result<Generator> {

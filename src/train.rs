@@ -63,6 +63,25 @@ pub struct StepResult {
     pub finite: bool,
 }
 
+/// What the plans of a trainer are recorded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TrainerSettings {
+    /// Rows of a micro-batch.
+    pub batch: usize,
+    pub seq_len: usize,
+    /// Whether the input of A is masked.
+    pub dropout: bool,
+    /// Whether blocks are computed again in the backward pass, which takes less memory and more time.
+    pub checkpointing: bool,
+}
+
+impl TrainerSettings {
+    /// With neither dropout nor checkpointing.
+    pub fn new(batch: usize, seq_len: usize) -> TrainerSettings {
+        TrainerSettings { batch, seq_len, dropout: false, checkpointing: false }
+    }
+}
+
 /// What micro-batches add up to before an update: Σ -log p over their labels, how many those are, and the gradient in
 /// the adapter's layout, which is empty where none was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,8 +105,7 @@ pub struct TrainerDraft {
     micro: Recorder,
     update: Recorder,
     buffers: UpdateBuffers,
-    batch: usize,
-    seq_len: usize,
+    settings: TrainerSettings,
 }
 
 pub struct Trainer {
@@ -96,9 +114,7 @@ pub struct Trainer {
     update: Plan,
     ring: Ring,
     buffers: UpdateBuffers,
-    /// The shape that the plans were recorded for.
-    batch: usize,
-    seq_len: usize,
+    settings: TrainerSettings,
     /// Where gradients are read, once somebody asks for them.
     staging: Option<Rc<Buffer>>,
     /// Optimizer steps submitted so far.
@@ -111,25 +127,19 @@ impl TrainerDraft {
     }
 
     pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Trainer> {
-        let TrainerDraft { micro, update, buffers, batch, seq_len } = self;
+        let TrainerDraft { micro, update, buffers, settings } = self;
         let device = micro.device.clone();
         let micro = micro.finish(progress).await?;
         let update = update.finish(progress).await?;
         let ring = Ring::new(&device, 16)?;
-        Ok(Trainer { ring, device, micro, update, buffers, batch, seq_len, staging: None, step: 0 })
+        Ok(Trainer { ring, device, micro, update, buffers, settings, staging: None, step: 0 })
     }
 }
 
 impl Trainer {
-    /// Records the forward and backward pass for micro-batches of `batch` rows of `seq_len` tokens, and the update.
-    /// `model` reads the parameters. With `dropout`, the input of A is masked.
-    pub fn record(
-        model: &Transformer,
-        params: &Params,
-        batch: usize,
-        seq_len: usize,
-        dropout: bool,
-    ) -> Result<TrainerDraft> {
+    /// Records the forward and backward pass of a micro-batch, and the update. `model` reads the parameters.
+    pub fn record(model: &Transformer, params: &Params, settings: TrainerSettings) -> Result<TrainerDraft> {
+        let TrainerSettings { batch, seq_len, dropout, checkpointing } = settings;
         let device = &model.device;
         let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
         let buffers = UpdateBuffers {
@@ -143,12 +153,13 @@ impl Trainer {
         };
         let input = Input::new(device, batch * seq_len)?;
         let mut micro = Recorder::new(device, &model.pool, &input, true);
-        let model = if dropout { &model.with_dropout() } else { model };
-        record_loss(&mut micro, model, batch, seq_len, &buffers.totals, true)?;
+        let mut model = if dropout { model.with_dropout() } else { model.clone() };
+        model.checkpointing = checkpointing;
+        record_loss(&mut micro, &model, batch, seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
         adamw(&mut rec, &buffers);
-        Ok(TrainerDraft { micro, update: rec, buffers, batch, seq_len })
+        Ok(TrainerDraft { micro, update: rec, buffers, settings })
     }
 
     /// Submits a step: every micro-batch, then the update. It does not wait; the ticket gives the result later. Each
@@ -271,7 +282,7 @@ impl Trainer {
 
     /// Writes a micro-batch and the uniform, taking from `step` what all micro-batches of a step share.
     fn write(&self, micro: &MicroBatch, step: &Step) {
-        let step = Step { strength: 1.0, ..shaped(micro, (self.batch, self.seq_len), step) };
+        let step = Step { strength: 1.0, ..shaped(micro, (self.settings.batch, self.settings.seq_len), step) };
         self.micro.input.write(&self.device, &step, &lists(micro));
     }
 

@@ -142,6 +142,20 @@ impl Device {
         Device::without_card(Executor::Dry, shape, "dry".to_string(), &DeviceOptions::default())
     }
 
+    /// A dry device with the limits of this one.
+    pub fn dry_copy(&self) -> Rc<Device> {
+        Rc::new(Device {
+            executor: Executor::Dry,
+            shape: self.shape,
+            software: self.software,
+            name: "dry".to_string(),
+            max_binding: self.max_binding,
+            max_buffer: self.max_buffer,
+            ledger: Rc::default(),
+            twins: RefCell::default(),
+        })
+    }
+
     fn without_card(executor: Executor, shape: Shape, name: String, options: &DeviceOptions) -> Rc<Device> {
         let (max_binding, max_buffer) = (options.max_binding.unwrap_or(MAX_CPU_BUFFER), MAX_CPU_BUFFER);
         let (ledger, twins) = (Rc::default(), RefCell::default());

@@ -1,5 +1,5 @@
-//! Loading a checkpoint: every tensor of the list is checked before anything is allocated, then streamed to the device
-//! in pieces.
+//! Loading a checkpoint: every tensor of the list is checked, then all are allocated, then streamed to the device in
+//! pieces.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
 use super::tensors::{Role, TensorSpec};
-use super::transformer::{Tables, Transformer};
+use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
@@ -49,7 +49,8 @@ impl Storage {
         }
     }
 
-    fn format(self, dtype: Dtype) -> Format {
+    /// How a matrix is stored that the file holds as `dtype`.
+    pub fn format(self, dtype: Dtype) -> Format {
         match (self, dtype) {
             (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
             _ => Format::F32,
@@ -67,14 +68,30 @@ impl Transformer {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
         let checkpoint = Checkpoint::open(config, source).await?;
-        let (config, warnings) = (checkpoint.config.clone(), checkpoint.warnings.clone());
-        let specs = config.tensors();
-        let mut loader = Loader { device, source, checkpoint, storage, done: 0, queued: 0, progress };
+        let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
+        let mut model = Transformer::zeros(device, checkpoint.config.clone(), &format)?;
+        model.warnings = checkpoint.warnings.clone();
+        let mut loader = Loader { device, source, checkpoint, done: 0, queued: 0, progress };
+        for spec in model.config.tensors() {
+            match model.on_device(spec.role) {
+                OnDevice::Matrix(weight) => loader.stream(&spec, &weight.slabs).await?,
+                OnDevice::Vector(vector) => {
+                    loader.stream(&spec, &[Slab { first: 0, stored: Stored::f32(vector.clone()) }]).await?;
+                }
+            }
+        }
+        Ok(model)
+    }
+
+    /// A model whose numbers are all zero, with its matrices stored as `format` says. Errors: `GpuLimit`.
+    pub fn zeros(device: &Rc<Device>, config: Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Transformer> {
         let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
-        for spec in &specs {
+        for spec in config.tensors() {
             match *spec.shape {
-                [rows, cols] => drop(matrices.insert(spec.role, loader.matrix(spec, rows, cols).await?)),
-                [n] => drop(vectors.insert(spec.role, loader.vector(spec, n).await?)),
+                [rows, cols] => {
+                    drop(matrices.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?))
+                }
+                [n] => drop(vectors.insert(spec.role, Tensor::owned(device, &spec.name, 1, n)?)),
                 _ => unreachable!("`{}` of shape {:?} is neither a matrix nor a vector", spec.name, spec.shape),
             }
         }
@@ -98,10 +115,20 @@ impl Transformer {
             norm: vector(Role::FinalNorm),
             head: (!config.tied).then(|| matrix(Role::Head)),
         };
-        let mut model = Transformer::new(device, config, tables, blocks)?;
-        model.warnings = warnings;
-        Ok(model)
+        Transformer::new(device, config, tables, blocks)
     }
+}
+
+/// A matrix in slabs of rows, each within the device's binding limit.
+fn matrix(device: &Device, name: &str, rows: usize, cols: usize, format: Format) -> Result<Weight> {
+    let most = Format::rows_per_binding(device, name, cols)?;
+    let size = if most >= rows { rows } else { most / 4 * 4 };
+    let mut slabs = Vec::new();
+    for first in (0..rows).step_by(size) {
+        let stored = Stored::new(device, name, size.min(rows - first), cols, format)?;
+        slabs.push(Slab { first, stored });
+    }
+    Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
 }
 
 fn missing<T>(role: Role) -> T {
@@ -112,7 +139,6 @@ struct Loader<'a> {
     device: &'a Rc<Device>,
     source: &'a Source,
     checkpoint: Checkpoint,
-    storage: Storage,
     done: u64,
     /// Bytes since the last flush.
     queued: u64,
@@ -120,26 +146,6 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    async fn vector(&mut self, spec: &TensorSpec, n: usize) -> Result<Tensor> {
-        let tensor = Tensor::owned(self.device, &spec.name, 1, n)?;
-        self.stream(spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
-        Ok(tensor)
-    }
-
-    /// A matrix in slabs of rows, each within the device's binding limit.
-    async fn matrix(&mut self, spec: &TensorSpec, rows: usize, cols: usize) -> Result<Weight> {
-        let format = self.storage.format(self.checkpoint.entry(spec).dtype);
-        let most = Format::rows_per_binding(self.device, &spec.name, cols)?;
-        let size = if most >= rows { rows } else { most / 4 * 4 };
-        let mut slabs = Vec::new();
-        for first in (0..rows).step_by(size) {
-            let stored = Stored::new(self.device, &spec.name, size.min(rows - first), cols, format)?;
-            slabs.push(Slab { first, stored });
-        }
-        self.stream(spec, &slabs).await?;
-        Ok(Weight { rows, cols, slabs: Rc::new(slabs) })
-    }
-
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
         let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();

@@ -4,33 +4,11 @@ use std::collections::HashMap;
 
 use super::linear::Target;
 use super::tensors::Role;
-use super::transformer::Transformer;
-use crate::device::Tensor;
+use super::transformer::{OnDevice, Transformer};
 use crate::error::Result;
 use crate::files::safetensors::write;
-use crate::ops::Weight;
-
-/// A tensor on the device.
-enum OnDevice<'a> {
-    Matrix(&'a Weight),
-    Vector(&'a Tensor),
-}
 
 impl Transformer {
-    fn on_device(&self, role: Role) -> OnDevice<'_> {
-        match role {
-            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
-            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
-            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
-            Role::Bias(layer, target) => match &self.linear(layer, target).bias {
-                Some(bias) => OnDevice::Vector(bias),
-                None => unreachable!("{target:?} of layer {layer} has no bias"),
-            },
-            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
-            Role::Head => OnDevice::Matrix(self.head()),
-        }
-    }
-
     /// The bytes of a checkpoint in f32. `linears` replaces the numbers of some linears.
     pub async fn checkpoint(&self, linears: &HashMap<(usize, Target), &[f32]>) -> Result<Vec<u8>> {
         let specs = self.config.tensors();

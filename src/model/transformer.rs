@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::block::Block;
 use super::config::Config;
 use super::linear::{Linear, Target};
+use super::tensors::Role;
 use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
@@ -20,6 +21,12 @@ pub struct Tables {
     pub head: Option<Weight>,
 }
 
+/// A tensor on the device.
+pub(super) enum OnDevice<'a> {
+    Matrix(&'a Weight),
+    Vector(&'a Tensor),
+}
+
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
 #[derive(Clone)]
 pub struct Transformer {
@@ -30,6 +37,8 @@ pub struct Transformer {
     pub device: Rc<Device>,
     /// Activation memory of every plan of this model.
     pub pool: Pool,
+    /// Whether plans that train keep only the input of each block, and compute the block again in the backward pass.
+    pub checkpointing: bool,
     pub blocks: Vec<Block>,
     pub(super) tables: Tables,
     rope: RopeTables,
@@ -40,12 +49,27 @@ impl Transformer {
         // One table serves all layers: a config that needs several is refused.
         let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
         let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
-        let (device, pool, warnings) = (device.clone(), Pool::default(), Vec::new());
-        Ok(Transformer { config, warnings, device, pool, blocks, tables, rope })
+        let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
+        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
     }
 
     pub fn head(&self) -> &Weight {
         self.tables.head.as_ref().unwrap_or(&self.tables.embedding)
+    }
+
+    /// Where a tensor of the list is.
+    pub(super) fn on_device(&self, role: Role) -> OnDevice<'_> {
+        match role {
+            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
+            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
+            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
+            Role::Bias(layer, target) => match &self.linear(layer, target).bias {
+                Some(bias) => OnDevice::Vector(bias),
+                None => unreachable!("{target:?} of layer {layer} has no bias"),
+            },
+            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
+            Role::Head => OnDevice::Matrix(self.head()),
+        }
     }
 
     /// A linear of a block, which exists: adapters are checked against the config first.
@@ -76,7 +100,10 @@ impl Transformer {
         let mut x = embed(rec, &self.tables.embedding, rows);
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
-            x = block.record(rec, &self.config, &self.rope, x, batch, caches.map(|caches| &caches[layer]));
+            let cache = caches.map(|caches| caches[layer].clone());
+            let (block, config, rope) = (block.clone(), self.config.clone(), self.rope.clone());
+            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &rope, x, batch, cache.as_ref());
+            x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
         rms_norm(rec, &x, &self.tables.norm, self.config.norm_eps)

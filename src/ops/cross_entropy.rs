@@ -36,6 +36,12 @@ impl Chunks {
         Ok(Chunks { uniforms, rows: size })
     }
 
+    /// The bytes of the logits that exist at one time, for `rows` rows in all.
+    pub fn logits_bytes(&self, rows: usize, head: &Weight) -> u64 {
+        let widest = head.slabs.iter().map(|slab| slab.stored.rows).max().unwrap_or(0);
+        (self.rows.min(rows) * widest.next_multiple_of(4) * 4) as u64
+    }
+
     /// The first `rows` labelled rows as the only chunk.
     pub fn first(device: &Rc<Device>, rows: usize) -> Result<Tensor> {
         Ok(Chunks::of(device, rows, 1)?.uniforms.remove(0))

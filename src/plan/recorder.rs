@@ -154,6 +154,29 @@ impl Recorder {
         }
     }
 
+    /// Records `body`, of which the tape keeps only the input: when the tape is unwound, `body` is recorded again, and its
+    /// own backward pass right after it (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+    pub fn checkpoint(&mut self, x: Var, body: impl Fn(&mut Recorder, Var) -> Var + 'static) -> Var {
+        if !self.trains() {
+            return body(self, x);
+        }
+        let tape = self.tape.replace(Vec::new());
+        let y = body(self, x.clone());
+        // Replacing the body's own tape frees its activations.
+        self.tape = tape;
+        self.on_backward_of(&y.grad, move |rec, dy| {
+            let tape = rec.tape.replace(Vec::new());
+            match body(rec, x).grad {
+                Some(grad) => grad.replace(Some(dy)),
+                None => unreachable!("what is recorded again has a gradient, as it had the first time"),
+            };
+            rec.mark();
+            rec.unwind();
+            rec.tape = tape;
+        });
+        y
+    }
+
     /// Allows a submission to end here, in the forward pass and at the same place in the backward pass.
     pub fn cut(&mut self) {
         self.mark();

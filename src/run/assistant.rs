@@ -25,12 +25,12 @@ impl Assistant {
 
     /// Makes the plans of a run; those of the run before are dropped first.
     pub async fn prepare(&mut self, shape: Shape) -> Result<()> {
-        let Shape { spec, batch, seq_len, dropout } = shape;
+        let Shape { spec, trainer: settings } = shape;
         self.ready = None;
         let adapter = Adapter::new(&self.model.device, &self.model.config, spec)?;
         let model = adapter.attach(&self.model);
-        let trainer = Trainer::record(&model, &adapter.params(), batch, seq_len, dropout)?;
-        let evaluator = Evaluator::record(&model, batch, seq_len)?;
+        let trainer = Trainer::record(&model, &adapter.params(), settings)?;
+        let evaluator = Evaluator::record(&model, settings.batch, settings.seq_len)?;
         let trainer = trainer.finish(&mut Progress::silent()).await?;
         let evaluator = evaluator.finish(&mut Progress::silent()).await?;
         self.ready = Some(Ready { adapter, trainer, evaluator });

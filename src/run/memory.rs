@@ -1,24 +1,98 @@
-//! Estimates the memory of a run before it starts.
+//! The memory of a run, known before anything is loaded: everything that a run allocates is allocated on a device that
+//! has a ledger, but no memory.
 
-use super::base::Base;
+use serde::Serialize;
+
 use super::keeper::PROBE_TOKENS;
+use super::learner::{Learner, Method};
 use super::settings::Settings;
 use super::snapshots::Snapshots;
-use crate::adapter::{Adapter, ExportCheck};
+use crate::adapter::{Adapter, ExportCheck, Full};
+use crate::device::{Device, Format, Pool};
 use crate::error::Result;
+use crate::generate::Generator;
+use crate::model::{Config, TensorSpec, Transformer};
+use crate::ops::Chunks;
+use crate::plan::Progress;
 use crate::train::{Evaluator, Trainer};
 
-/// About how many bytes a LoRA run occupies on the device at its peak: weights, adapter, optimizer and activations. The
-/// plans are recorded but not finished. The result is right only for a model without any plans yet.
-pub fn memory(base: &Base, settings: &Settings) -> Result<u64> {
-    let device = &base.model.device;
-    let adapter = Adapter::new(device, &base.model.config, settings.check(&base.model.config)?)?;
-    let (params, model) = (adapter.params(), adapter.attach(&base.model));
-    let trainer = Trainer::record(&model, &params, settings.batch, settings.seq_len, settings.dropout > 0.0)?;
-    let evaluator = Evaluator::record(&model, settings.batch, settings.seq_len)?;
-    let snapshots = Snapshots::new(device, &params)?;
-    let check = ExportCheck::record(&base.model, &adapter, &vec![0; PROBE_TOKENS.min(settings.seq_len)])?;
-    let bytes = device.bytes().saturating_add(base.model.pool.bytes());
-    drop((trainer, evaluator, snapshots, check));
-    Ok(bytes)
+/// The bytes that a run holds on the device at its peak, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    pub weights: u64,
+    /// The tables of rotary positions, for the whole context.
+    pub rope: u64,
+    /// What is trained, with its gradient and the optimizer's moments.
+    pub adapter: u64,
+    /// The pool without the logits.
+    pub activations: u64,
+    pub logits: u64,
+    /// The keys and values of samples.
+    pub cache: u64,
+    /// Tokens, labels, results, and the copies of the adapter that are kept and checked.
+    pub other: u64,
+}
+
+impl Memory {
+    pub fn total(&self) -> u64 {
+        let Memory { weights, rope, adapter, activations, logits, cache, other } = self;
+        weights + rope + adapter + activations + logits + cache + other
+    }
+}
+
+/// A model that has not been loaded.
+pub struct Unloaded(Transformer);
+
+impl Unloaded {
+    /// A model for `device`, which is not touched, with its matrices stored as `format` says. Errors: `GpuLimit`.
+    pub fn new(device: &Device, config: &Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Unloaded> {
+        Ok(Unloaded(Transformer::zeros(&device.dry_copy(), config.clone(), format)?))
+    }
+
+    /// The memory of a run with these settings. Errors: `Setting`, `GpuLimit`.
+    pub async fn memory(&self, settings: &Settings) -> Result<Memory> {
+        let mut base = self.0.clone();
+        base.pool = Pool::default();
+        let (device, config) = (&base.device, &base.config);
+        let spec = settings.check(config)?;
+        let loaded = device.bytes();
+
+        let learner = match settings.method {
+            Method::Lora => Learner::Lora(Adapter::new(device, config, spec)?),
+            Method::Full => Learner::Full(Full::new(&base)?),
+        };
+        let learned = device.bytes() - loaded;
+        // In the order of a run, because its plans share the pool.
+        let (params, model) = (learner.params(), learner.attach(&base));
+        let (batch, seq_len) = (settings.batch, settings.seq_len);
+        let mut progress = Progress::silent();
+        let trainer = Trainer::record(&model, &params, settings.trainer(batch))?;
+        let evaluator = Evaluator::record(&model, batch, seq_len)?;
+        let trainer = trainer.finish(&mut progress).await?;
+        let _evaluator = evaluator.finish(&mut progress).await?;
+        let _snapshots = Snapshots::new(device, &params)?;
+        let _check = match &learner {
+            Learner::Lora(adapter) => {
+                let probe = vec![0; PROBE_TOKENS.min(seq_len)];
+                Some(ExportCheck::record(&base, adapter, &probe)?.finish(&mut progress).await?)
+            }
+            Learner::Full(_) => None,
+        };
+        let before = device.bytes();
+        let caches = if settings.sample_every > 0 { Generator::caches(&model)? } else { Vec::new() };
+        let cache = device.bytes() - before;
+        drop(caches);
+        let _generator = if settings.sample_every > 0 { Some(Generator::new(&model).await?) } else { None };
+        let total = device.bytes();
+
+        let weights = base.weight_bytes();
+        let rope = loaded - weights;
+        let adapter = learned + trainer.buffers().m.bytes() + trainer.buffers().v.bytes();
+        let rows = batch * seq_len;
+        let logits = Chunks::new(device, rows, config.vocabulary)?.logits_bytes(rows, base.head());
+        let activations = base.pool.bytes() - logits;
+        let other = total - loaded - adapter - activations - logits - cache;
+        Ok(Memory { weights, rope, adapter, activations, logits, cache, other })
+    }
 }

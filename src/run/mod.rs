@@ -41,7 +41,7 @@ pub use keeper::Kept;
 pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
-pub use memory::memory;
+pub use memory::{Memory, Unloaded};
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::text::batches::Batches;
 use crate::text::dataset::{Dataset, DatasetOptions};
-use crate::train::Schedule;
+use crate::train::{Schedule, TrainerSettings};
 
 /// The default hold-out: this fraction of the rows, but not more than [`MOST_HELD_OUT`].
 pub const HOLDOUT: f64 = 0.1;
@@ -43,6 +43,10 @@ pub struct Settings {
     /// The probability that an input of A is zeroed in training (PEFT's `lora_dropout`).
     #[serde(default)]
     pub dropout: f64,
+    /// Whether blocks are computed again in the backward pass, which takes less memory and more time. It changes no
+    /// number.
+    #[serde(default)]
+    pub checkpointing: bool,
     /// The fraction of the rows that is held out.
     pub holdout: f64,
     /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
@@ -89,6 +93,7 @@ impl Settings {
             clip: 1.0,
             weight_decay: 0.0,
             dropout: 0.0,
+            checkpointing: false,
             holdout: HOLDOUT,
             holdout_at_most: Some(MOST_HELD_OUT),
             eval_every: 0,
@@ -111,6 +116,11 @@ impl Settings {
     pub(super) fn dataset_options(&self, limit_bytes: u64) -> DatasetOptions {
         let holdout_at_most = self.holdout_at_most.filter(|_| self.holdout == HOLDOUT);
         DatasetOptions { seq_len: self.seq_len, holdout: self.holdout, holdout_at_most, limit_bytes }
+    }
+
+    /// What the plans of an engine are recorded for that computes `batch` rows of a micro-batch.
+    pub(super) fn trainer(&self, batch: usize) -> TrainerSettings {
+        TrainerSettings { batch, seq_len: self.seq_len, dropout: self.dropout > 0.0, checkpointing: self.checkpointing }
     }
 
     /// Which rows each step takes.

@@ -14,16 +14,14 @@ use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::text::batches::MicroBatch;
 use crate::text::rows::Row;
-use crate::train::{Evaluator, Sums};
+use crate::train::{Evaluator, Sums, TrainerSettings};
 
 /// What a helper makes its plans for: the adapter of a run, and its part of a micro-batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shape {
     pub spec: AdapterSpec,
-    /// Sequences in its part.
-    pub batch: usize,
-    pub seq_len: usize,
-    pub dropout: bool,
+    /// With the sequences in its part as the batch.
+    pub trainer: TrainerSettings,
 }
 
 /// A helper's part of each micro-batch of a step, or of one that is evaluated.
@@ -88,10 +86,12 @@ impl<'a> Team<'a> {
         self.bounds[1]
     }
 
-    /// Has every helper make its plans.
-    pub(super) async fn prepare(&self, spec: &AdapterSpec, dropout: bool) -> Result<()> {
-        let shape =
-            |part: &[usize]| Shape { spec: spec.clone(), batch: part[1] - part[0], seq_len: self.seq_len, dropout };
+    /// Has every helper make its plans, which differ from the leader's in their batch.
+    pub(super) async fn prepare(&self, spec: &AdapterSpec, leaders: TrainerSettings) -> Result<()> {
+        let shape = |part: &[usize]| Shape {
+            spec: spec.clone(),
+            trainer: TrainerSettings { batch: part[1] - part[0], ..leaders },
+        };
         let parts = self.bounds.windows(2).skip(1);
         let answers: Vec<Answer<()>> =
             self.helpers.iter().zip(parts).map(|(helper, part)| helper.prepare(&shape(part))).collect();

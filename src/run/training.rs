@@ -106,12 +106,11 @@ pub async fn train<'a>(
 
 /// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
 async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<(Trainer, Evaluator)> {
-    let Settings { seq_len, dropout, .. } = *job.settings;
-    let batch = job.team.leaders_batch();
-    job.team.prepare(&learner.spec(), dropout > 0.0).await?;
+    let settings = job.settings.trainer(job.team.leaders_batch());
+    job.team.prepare(&learner.spec(), settings).await?;
     let model = learner.attach(&job.base.model);
-    let training = Trainer::record(&model, &learner.params(), batch, seq_len, dropout > 0.0)?;
-    let evaluation = Evaluator::record(&model, batch, seq_len)?;
+    let training = Trainer::record(&model, &learner.params(), settings)?;
+    let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
     let recorders: [&[&Recorder]; 2] = [&training.recorders(), &evaluation.recorders()];
     let kernels: BTreeSet<KernelKey> = recorders.concat().iter().flat_map(|rec| rec.kernels()).collect();
     let total = kernels.iter().filter(|key| !model.device.is_compiled(key)).count();

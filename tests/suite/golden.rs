@@ -12,7 +12,7 @@ use tabtune::model::{Config, Logits, Storage, Transformer};
 use tabtune::plan::Progress;
 use tabtune::text::batches::MicroBatch;
 use tabtune::text::rows::Row;
-use tabtune::train::{StepSettings, Trainer};
+use tabtune::train::{StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{SHAPES, close, device};
 
@@ -144,7 +144,8 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
     let (adapter, flat) = case.files().load(device, &model.config).expect("an adapter");
     adapter.write(device, &flat);
     let draft =
-        Trainer::record(&adapter.attach(&model), &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
+        Trainer::record(&adapter.attach(&model), &adapter.params(), TrainerSettings::new(facts.batch, facts.seq_len))
+            .expect("plans");
     let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
 
     // Read the gradient after one micro-batch, because the update of a step clears it.

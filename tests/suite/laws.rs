@@ -13,7 +13,7 @@ use tabtune::plan::Progress;
 use tabtune::run::{self, Control, Measured};
 use tabtune::text::MicroBatch;
 use tabtune::text::rows::Row;
-use tabtune::train::{Schedule, StepResult, StepSettings, Trainer};
+use tabtune::train::{Schedule, StepResult, StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{MODEL_SHAPES, close, close64, device, origin};
 use crate::golden::{CASES, Case};
@@ -47,7 +47,8 @@ pub async fn tuned(name: &str, device: Rc<Device>) -> Tuned {
 
 impl Tuned {
     pub async fn trainer(&self, batch: usize, seq_len: usize) -> Trainer {
-        let draft = Trainer::record(&self.model, &self.adapter.params(), batch, seq_len, false).expect("plans");
+        let draft =
+            Trainer::record(&self.model, &self.adapter.params(), TrainerSettings::new(batch, seq_len)).expect("plans");
         draft.finish(&mut Progress::silent()).await.expect("plans")
     }
 }

@@ -22,6 +22,8 @@ mod json;
 mod laws;
 #[cfg(not(target_arch = "wasm32"))]
 mod limits;
+#[cfg(not(target_arch = "wasm32"))]
+mod memory;
 mod model;
 mod ops;
 mod plans;

@@ -7,14 +7,12 @@ use std::rc::Rc;
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
 use tabtune::device::kernel_table::{KERNELS, Kernel};
-use tabtune::device::{Access, Constant, Constants, Device, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
-use tabtune::files::Source;
-use tabtune::files::safetensors::write;
+use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::generate::Generator;
-use tabtune::model::{Config, Storage, Target, Transformer};
+use tabtune::model::{Config, Target, Transformer};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::{Input, Progress, Recorder};
-use tabtune::train::{Evaluator, StepSettings, Trainer};
+use tabtune::train::{Evaluator, StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{MODEL_SHAPES, SHAPES, device};
 use crate::golden::CASES;
@@ -25,16 +23,9 @@ const ONE_LAYER: &[u8] =
     "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true }"#;
 
 /// A model whose weights are all zero, because plans depend only on shapes.
-async fn zeros(device: &Rc<Device>, config: &[u8]) -> Transformer {
+fn zeros(device: &Rc<Device>, config: &[u8]) -> Transformer {
     let config = Config::parse(config).expect("a config");
-    let specs = config.tensors();
-    let numbers = |shape: &[usize]| shape.iter().product::<usize>();
-    let zeros = vec![0.0; specs.iter().map(|spec| numbers(&spec.shape)).max().unwrap_or(0)];
-    let tensors: Vec<_> =
-        specs.into_iter().map(|spec| (spec.name, spec.shape.clone(), &zeros[..numbers(&spec.shape)])).collect();
-    Transformer::load(device, config, &Source::memory("zeros", write(&tensors, &[])), Storage::F32, &mut |_, _| {})
-        .await
-        .expect("a model")
+    Transformer::zeros(device, config, &|_| Format::F32).expect("a model")
 }
 
 fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
@@ -162,10 +153,10 @@ fn work_groups_cover_a_problem_and_no_more() {
 /// Counts for the embedded base at a kernel shape's default batch: pipelines for training, pipelines in total, then the
 /// dispatches of the plans micro, update, evaluate, prefill and decode.
 async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
-    let base = zeros(&Device::dry(shape), EMBEDDED).await;
+    let base = zeros(&Device::dry(shape), EMBEDDED);
     let adapter = adapter(&base, 8, "all-linear");
     let model = adapter.attach(&base);
-    let training = Trainer::record(&model, &adapter.params(), batch, seq_len, false).expect("plans");
+    let training = Trainer::record(&model, &adapter.params(), TrainerSettings::new(batch, seq_len)).expect("plans");
     let [micro, update] = training.recorders();
     let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan");
     let [evaluation] = evaluation.recorders();
@@ -200,9 +191,10 @@ crate::device_tests! {
     }
 
     async fn the_listing_of_a_plan_of_one_layer_is_unchanged() {
-        let base = zeros(&Device::dry(Shape::Direct), ONE_LAYER).await;
+        let base = zeros(&Device::dry(Shape::Direct), ONE_LAYER);
         let adapter = adapter(&base, 2, "q_proj");
-        let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), 1, 8, false).expect("plans");
+        let draft =
+            Trainer::record(&adapter.attach(&base), &adapter.params(), TrainerSettings::new(1, 8)).expect("plans");
         let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
         let found = format!("micro\n{}\nupdate\n{}", trainer.micro_plan(), trainer.update_plan());
         assert!(found == include_str!("../fixtures/plan.txt"), "tests/fixtures/plan.txt should read\n{found}");
@@ -215,6 +207,33 @@ crate::device_tests! {
             assert_eq!(recorded(&base, 2, 24, true).dispatch_count(), forward);
             let model = adapter(&base, 4, "all-linear").attach(&base);
             assert!(recorded(&model, 2, 24, true).dispatch_count() > 2 * forward);
+        }
+    }
+
+    async fn with_checkpointing_a_block_keeps_only_its_input() {
+        let (batch, seq_len) = (2, 24);
+        let config: serde_json::Value = serde_json::from_slice(EMBEDDED).expect("a config");
+        // With and without checkpointing: the bytes of activations, and the dispatches.
+        let found = |shape: Shape, layers: usize, checkpointing: bool| {
+            let mut config = config.clone();
+            config["num_hidden_layers"] = layers.into();
+            let base = zeros(&Device::dry(shape), config.to_string().as_bytes());
+            let adapter = adapter(&base, 8, "all-linear");
+            let settings = TrainerSettings { checkpointing, ..TrainerSettings::new(batch, seq_len) };
+            let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), settings).expect("plans");
+            let input = (batch * seq_len * base.config.hidden * 4) as u64;
+            (base.pool.bytes(), draft.recorders()[0].dispatch_count(), input)
+        };
+        for &shape in MODEL_SHAPES {
+            let (two, few, input) = found(shape, 2, true);
+            let (five, more, _) = found(shape, 5, true);
+            assert_eq!(five - two, 3 * input, "{shape:?}");
+            let (kept_of_two, fewer, _) = found(shape, 2, false);
+            let (kept_of_five, many, _) = found(shape, 5, false);
+            assert!(kept_of_five - kept_of_two > 30 * input, "{shape:?}: {kept_of_two} {kept_of_five}");
+            // What is recorded again is a forward pass: less than a third of forward and backward.
+            let (again, once) = ((more - few) as f64, (many - fewer) as f64);
+            assert!((1.2..1.5).contains(&(again / once)), "{shape:?}: {again} instead of {once} dispatches");
         }
     }
 
@@ -238,7 +257,7 @@ crate::device_tests! {
                         .filter(|(target, _)| !kept.contains(target))
                         .for_each(|(_, linear)| linear.lora = None);
                 }
-                let draft = Trainer::record(&model, &adapter.params(), 2, 24, false).expect("plans");
+                let draft = Trainer::record(&model, &adapter.params(), TrainerSettings::new(2, 24)).expect("plans");
                 let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
                 let count =
                     |kernel: &str| trainer.micro_plan().kernels().iter().filter(|key| key.kernel == kernel).count();
@@ -258,7 +277,8 @@ crate::device_tests! {
             let adapter = adapter(&base, 4, "all-linear");
             let model = adapter.attach(&base);
             adapter.write(&device, &adapter.initial(1));
-            let draft = Trainer::record(&model, &adapter.params(), facts.batch, facts.seq_len, false).expect("plans");
+            let draft = Trainer::record(&model, &adapter.params(), TrainerSettings::new(facts.batch, facts.seq_len))
+                .expect("plans");
             let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
             let evaluation = Evaluator::record(&model, facts.batch, facts.seq_len).expect("a plan");
             let mut evaluator = evaluation.finish(&mut Progress::silent()).await.expect("a plan");

@@ -14,7 +14,7 @@ use tabtune::plan::Progress;
 use tabtune::random::SplitMix64;
 use tabtune::text::MicroBatch;
 use tabtune::text::rows::Row;
-use tabtune::train::{StepResult, StepSettings, Trainer};
+use tabtune::train::{StepResult, StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{MODEL_SHAPES, close, close64, device, origin};
 use crate::laws::{logits, same_bits};
@@ -176,10 +176,12 @@ struct Training {
 }
 
 impl Training {
-    async fn new(device: &Rc<Device>, twin: &Twin) -> Training {
+    /// With dropout.
+    async fn new(device: &Rc<Device>, twin: &Twin, checkpointing: bool) -> Training {
         let Batch { b, t, .. } = twin.batch;
         let engine = engine(device, twin).await;
-        let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, true).expect("plans");
+        let settings = TrainerSettings { dropout: true, checkpointing, ..TrainerSettings::new(b, t) };
+        let draft = Trainer::record(&engine.model, &engine.adapter.params(), settings).expect("plans");
         let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
         let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
         Training { device: device.clone(), engine, trainer, micro }
@@ -235,7 +237,7 @@ crate::device_tests! {
         for seed in 0..MODELS {
             let twin = twin(200 + seed);
             let (device, v) = (device(shape_of(seed)).await, twin.config.vocabulary as u32);
-            let mut training = Training::new(&device, &twin).await;
+            let mut training = Training::new(&device, &twin, false).await;
             let what = format!(
                 "{:?}, model {seed}, {:?}, {} x {}",
                 device.shape, twin.reference.config, twin.batch.b, twin.batch.t
@@ -284,6 +286,35 @@ crate::device_tests! {
         }
     }
 
+    async fn checkpointing_changes_no_bit() {
+        for seed in 0..MODELS {
+            let twin = twin(300 + seed);
+            let device = device(shape_of(seed)).await;
+            let what = format!("{:?}, model {seed}, {:?}", device.shape, twin.reference.config);
+            let mut outcomes = Vec::new();
+            for checkpointing in [false, true] {
+                let mut training = Training::new(&device, &twin, checkpointing).await;
+                let gradient = training.trainer.gradient(&training.micro).await.expect("a gradient");
+                let micros = [training.micro.clone(), unseen_changed(&training.micro, twin.config.vocabulary as u32)];
+                let mut results = Vec::new();
+                for _ in 0..5 {
+                    results.push(training.step(&micros, 1.0, 0.25).await);
+                }
+                outcomes.push((gradient, results, training.save().await, training.trainer.micro_plan().dispatches()));
+            }
+            let [(gradient, results, saved, fewer), (again, as_well, saved_too, more)] = &outcomes[..] else {
+                unreachable!("two outcomes")
+            };
+            assert!(more > fewer, "blocks are recorded again, {what}");
+            assert!(gradient.iter().any(|g| *g != 0.0), "there is a gradient, {what}");
+            same_bits(&format!("the gradient, {what}"), again, gradient);
+            assert_eq!(as_well, results, "{what}");
+            for (which, (found, expected)) in saved_too.iter().zip(saved).enumerate() {
+                same_bits(&format!("numbers {which} of a run state, {what}"), found, expected);
+            }
+        }
+    }
+
     async fn random_models_compute_what_the_reference_does() {
         for seed in 0..MODELS {
             let twin = twin(seed);
@@ -302,7 +333,8 @@ crate::device_tests! {
 
             let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
             assert_eq!(micro.labelled as usize, pass.labels);
-            let draft = Trainer::record(&engine.model, &engine.adapter.params(), b, t, false).expect("plans");
+            let draft =
+                Trainer::record(&engine.model, &engine.adapter.params(), TrainerSettings::new(b, t)).expect("plans");
             let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
             let gradient = trainer.gradient(&micro).await.expect("a gradient");
             let expected = twin.reference.backward(&pass, &twin.batch, 1.0 / pass.labels as f64);

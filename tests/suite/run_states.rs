@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tabtune::device::Shape;
 use tabtune::error::Error;
-use tabtune::model::{Config, Target};
+use tabtune::model::{Config, Storage, Target};
 use tabtune::run::state::{Numbers, fingerprint};
 use tabtune::run::{
     self, Base, Clock, Control, DoneReason, Event, Hooks, Method, Outcome, RunState, SaveHook, SaveWhen, Settings,
@@ -160,7 +160,7 @@ crate::device_tests! {
         }
         // Its matrices do not end at multiples of 64 numbers.
         let odd = case("llama-odd-rank-5");
-        let base = base_of(&device(Shape::Direct).await, odd.config, odd.model).await;
+        let base = base_of(&device(Shape::Direct).await, odd.config, odd.model, Storage::default()).await;
         resumed_equals_whole(&base, &Settings { rank: 5, ..settings(&base) }, &[3], "odd sizes").await;
         for (base, under_way) in tiny_bases().await.iter().zip([1, 2]) {
             let settings = Settings { targets: "q_proj,down_proj".to_string(), ..settings(base) };

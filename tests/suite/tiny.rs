@@ -26,11 +26,11 @@ pub fn tiny_tokenizer() -> Vec<u8> {
 pub async fn tiny_base(device: &Rc<Device>) -> Base {
     // Without an end-of-text token, nothing ends a generation early.
     let config = CONFIG.replace("\"eos_token_id\": 2,", "");
-    base_of(device, config.as_bytes(), MODEL).await
+    base_of(device, config.as_bytes(), MODEL, Storage::default()).await
 }
 
 /// A model of the fixtures with the tokenizer of 96 characters.
-pub async fn base_of(device: &Rc<Device>, config: &[u8], model: &[u8]) -> Base {
+pub async fn base_of(device: &Rc<Device>, config: &[u8], model: &[u8], storage: Storage) -> Base {
     let tokenizer = tiny_tokenizer();
     let files = BaseFiles {
         tokenizer: &tokenizer,
@@ -39,16 +39,9 @@ pub async fn base_of(device: &Rc<Device>, config: &[u8], model: &[u8]) -> Base {
         chat_template: None,
         config,
     };
-    Base::load(
-        device,
-        "tiny",
-        &files,
-        &Source::memory("model.safetensors", model.to_vec()),
-        Storage::default(),
-        &mut |_, _| {},
-    )
-    .await
-    .expect("a base")
+    Base::load(device, "tiny", &files, &Source::memory("model.safetensors", model.to_vec()), storage, &mut |_, _| {})
+        .await
+        .expect("a base")
 }
 
 /// The base on a device that is taken for software, where one step is under way at a time, and on one that is taken for

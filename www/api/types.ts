@@ -34,6 +34,8 @@ export interface Settings {
   weightDecay: number;
   /** The fraction of an adapter's inputs that is set to zero at random while it learns. */
   dropout: number;
+  /** Whether blocks are computed again in the backward pass, which takes less memory and more time. */
+  checkpointing: boolean;
   /** Fraction of the rows. */
   holdout: number;
   /** The most rows that the default fraction may hold out; null: no limit. */

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::{Source, json};
-use tabtune::model::Storage;
-use tabtune::run::{Base, BaseFiles};
+use tabtune::model::{Checkpoint, Config, Storage};
+use tabtune::run::{Base, BaseFiles, ModelFolder};
 
 use crate::files::{io, write_whole};
 
@@ -42,8 +42,24 @@ pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -
         chat_template: None,
         config: CONFIG,
     };
-    let weights = Source::memory("model.safetensors", WEIGHTS.to_vec());
+    let weights = embedded_weights();
     Base::load(device, "tabtune/story-5m", &files, &weights, storage, &mut |_, _| {}).await
+}
+
+fn embedded_weights() -> Source {
+    Source::memory("model.safetensors", WEIGHTS.to_vec())
+}
+
+/// What a checkpoint holds, from its config and the header of its weights.
+pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
+    let (config, weights) = match model {
+        Some(dir) => {
+            let folder = ModelFolder::open(dir)?;
+            (folder.config.clone(), folder.weights()?)
+        }
+        None => (Config::parse(CONFIG)?, embedded_weights()),
+    };
+    Checkpoint::open(config, &weights).await
 }
 
 /// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.

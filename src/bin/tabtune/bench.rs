@@ -13,7 +13,7 @@ use tabtune::ops::{Matrix, Slab, Weight, project};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step, Var};
 use tabtune::run::Settings;
 use tabtune::text::{MicroBatch, Row};
-use tabtune::train::{StepSettings, Trainer};
+use tabtune::train::{StepSettings, Trainer, TrainerSettings};
 
 use crate::cli::DeviceArgs;
 use crate::terminal::print;
@@ -151,7 +151,7 @@ async fn step(device: &Rc<Device>) -> Result<()> {
     let adapter = Adapter::new(device, config, settings.check(config)?)?;
     adapter.write(device, &adapter.initial(0));
     let (batch, seq_len) = (settings.batch, settings.seq_len);
-    let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), batch, seq_len, false)?;
+    let draft = Trainer::record(&adapter.attach(&base.model), &adapter.params(), TrainerSettings::new(batch, seq_len))?;
     let mut trainer = draft.finish(&mut Progress::silent()).await?;
     let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
     let row = Row { ids, labels: vec![true; seq_len], tokens: seq_len };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
-use tabtune::run::{self, Base, Settings};
+use tabtune::model::TensorSpec;
+use tabtune::run::{Base, Memory, Settings, Unloaded};
 use tabtune::text::{Columns, NATIVE_LIMIT};
 
 use crate::cli::{ColumnArgs, ModelArgs};
@@ -32,7 +33,7 @@ pub async fn info(args: InfoArgs) -> Result<()> {
     // Printed at the end, so that an error leaves standard output empty.
     let mut lines = Vec::new();
     if args.model.model.is_some() {
-        lines.extend(about_model(&base));
+        lines.extend(about_model(&base, args.model.model.as_deref()).await?);
     }
     if let Some(dir) = &args.adapter {
         lines.push(about_adapter(&base, dir)?);
@@ -44,12 +45,10 @@ pub async fn info(args: InfoArgs) -> Result<()> {
     print(&lines.join("\n"))
 }
 
-fn about_model(base: &Base) -> [String; 3] {
+async fn about_model(base: &Base, dir: Option<&Path>) -> Result<Vec<String>> {
     let (config, device) = (&base.model.config, &base.model.device);
-    let settings = Settings::defaults(config, device.software);
-    let (batch, seq_len, rank) = (settings.batch, settings.seq_len, settings.rank);
-    let a_run = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank})");
-    [
+    let checkpoint = crate::base::checkpoint(dir).await?;
+    let mut lines = vec![
         format!(
             "{}: {} with {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
             base.name,
@@ -61,11 +60,37 @@ fn about_model(base: &Base) -> [String; 3] {
             config.context
         ),
         format!("weights on the device: {} bytes; device: {}", base.model.weight_bytes(), device.name),
-        match run::memory(base, &settings) {
-            Ok(bytes) => format!("device memory of {a_run}: about {bytes} bytes"),
-            Err(error) => format!("{a_run} is not possible: {error}"),
-        },
-    ]
+    ];
+    let format = |spec: &TensorSpec| base.storage.format(checkpoint.entry(spec).dtype);
+    let unloaded = Unloaded::new(device, config, &format)?;
+    for checkpointing in [false, true] {
+        let settings = Settings { checkpointing, ..Settings::defaults(config, device.software) };
+        lines.push(about_memory(&settings, unloaded.memory(&settings).await));
+    }
+    Ok(lines)
+}
+
+fn about_memory(settings: &Settings, memory: Result<Memory>) -> String {
+    let Settings { batch, seq_len, rank, checkpointing, .. } = settings;
+    let also = if *checkpointing { " and --checkpointing" } else { "" };
+    let a_run = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank}){also}");
+    match memory {
+        Ok(memory) => {
+            let Memory { weights, rope, adapter, activations, logits, cache, other } = memory;
+            let parts = [
+                ("weights", weights),
+                ("rope", rope),
+                ("adapter", adapter),
+                ("activations", activations),
+                ("logits", logits),
+                ("cache", cache),
+                ("other", other),
+            ];
+            let parts: Vec<String> = parts.iter().map(|(part, bytes)| format!("{part} {bytes}")).collect();
+            format!("device memory of {a_run}: about {} bytes ({})", memory.total(), parts.join(", "))
+        }
+        Err(error) => format!("{a_run} is not possible: {error}"),
+    }
 }
 
 fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
