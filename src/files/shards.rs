@@ -41,6 +41,7 @@ pub struct Index {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a `weight_map`")]
 struct RawIndex {
     #[serde(default)]
     metadata: Value,

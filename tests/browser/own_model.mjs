@@ -114,9 +114,13 @@ describe("a model of one's own", () => {
     await page.getByText("5.4 M parameters, 11 MB on the disk.").waitFor();
     await load("my-parts");
     assert.equal(await counts(), before);
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    await page.getByRole("button", { name: "Back to the built-in model" }).click();
+    await page.getByText("It learnt the English of children's stories").waitFor();
+    await page.getByText("Use another model").click();
   });
 
-  /** Loads what was picked, with every worker that it takes, in pieces. */
+  /** Loads what was picked, in pieces. */
   async function load(name) {
     const fresh = page.waitForEvent("worker");
     await page.getByRole("button", { name: `Load ${name}` }).click();

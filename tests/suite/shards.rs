@@ -178,7 +178,11 @@ fn every_fault_of_the_files_is_named() {
         ("empty", |cut| cut.index["weight_map"] = json!({}), &["it names no tensors"]),
         ("no-map", |cut| cut.index = json!({ "metadata": {} }), &["missing field `weight_map`"]),
         ("numbers", |cut| cut.index["weight_map"][NORM] = json!(1), &["invalid type: integer `1`"]),
-        ("list", |cut| cut.index = json!([{}, cut.index["weight_map"]]), &["invalid type: sequence, expected a map"]),
+        (
+            "list",
+            |cut| cut.index = json!([{}, cut.index["weight_map"]]),
+            &["invalid type: sequence, expected an object"],
+        ),
     ];
     for (name, change, words) in cases {
         let mut cut = Cut::new();

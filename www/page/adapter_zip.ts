@@ -57,9 +57,9 @@ ${LEAK}
 
 ## Use it in Python
 
-Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors (or its parts with their
-index; the page links those of the built-in model), and its chat_template.jinja if it has one, into a folder \`base\`, and the files of this zip into a
-folder \`adapter\`. Then
+Put the base model's config.json, tokenizer.json, tokenizer_config.json and model.safetensors, or its parts with their
+index (the page links the files of the built-in model), and its chat_template.jinja if it has one, into a folder
+\`base\`, and the files of this zip into a folder \`adapter\`. Then
 
     pip install torch transformers peft
 

@@ -119,6 +119,6 @@ function shards(chosen: File[]): Sharded<Blob> | undefined {
 function incomplete(folder: string, missing: string[]): LoraError {
   const reason = `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
   const hint =
-    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and model.safetensors (or its parts and their index) belong together.";
+    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and the weights belong together.";
   return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
 }

@@ -29,11 +29,11 @@ export function Picker() {
   );
 }
 
-function Chosen({ files, parameters: size }: Picked) {
+function Chosen({ files: { name, weights }, parameters: size }: Picked) {
   return (
     <>
       <p>
-        <strong>{files.name}</strong>: {parameters(size)} parameters, {bytes(weightBytes(files.weights))} on the disk.{" "}
+        <strong>{name}</strong>: {parameters(size)} parameters, {bytes(weightBytes(weights))} on the disk.{" "}
         <Fit size={size} />
       </p>
       {adapter.value && !downloaded.value && (
@@ -44,7 +44,7 @@ function Chosen({ files, parameters: size }: Picked) {
       )}
       <div class="buttons">
         <button type="button" onClick={load}>
-          Load {files.name}
+          Load {name}
         </button>
         <button
           type="button"
