@@ -94,6 +94,8 @@ pub enum Error {
     NoGpu { reason: String },
     #[error("{what} needs {needed} bytes, the device allows {limit}")]
     GpuLimit { what: String, needed: u64, limit: u64 },
+    #[error("the run needs {needed} bytes on the device, {limit} are allowed: {advice}")]
+    MemoryLimit { needed: u64, limit: u64, advice: String },
     #[error("the graphics card refused a plan: {reason}")]
     GpuRefused { reason: String },
     #[error("the device was lost: {reason}")]
@@ -156,6 +158,7 @@ impl Error {
             Error::Dataset { .. } => "dataset",
             Error::NoGpu { .. } => "no_gpu",
             Error::GpuLimit { .. } => "gpu_limit",
+            Error::MemoryLimit { .. } => "memory_limit",
             Error::GpuRefused { .. } => "gpu_refused",
             Error::DeviceLost { .. } => "device_lost",
             Error::NonFinite { .. } => "non_finite",
@@ -257,6 +260,7 @@ impl Error {
                  natively, install a Vulkan driver."
             }
             Error::GpuLimit { .. } => "Use a smaller batch, shorter rows or a smaller model.",
+            Error::MemoryLimit { .. } => "Change these settings or the model, or allow more memory.",
             Error::GpuRefused { .. } => "Use a smaller batch or shorter rows; if it persists, report it.",
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",

@@ -154,8 +154,8 @@ impl Recorder {
         }
     }
 
-    /// Records `body`, of which the tape keeps only the input: when the tape is unwound, `body` is recorded again, and its
-    /// own backward pass right after it (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+    /// Records `body`, of which the tape keeps only the input: when the tape is unwound, `body` is recorded again, and
+    /// its own backward pass right after it (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
     pub fn checkpoint(&mut self, x: Var, body: impl Fn(&mut Recorder, Var) -> Var + 'static) -> Var {
         if !self.trains() {
             return body(self, x);

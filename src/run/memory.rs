@@ -42,17 +42,20 @@ impl Memory {
 }
 
 /// A model that has not been loaded.
-pub struct Unloaded(Transformer);
+pub struct Unloaded {
+    /// On a device that computes nothing.
+    pub model: Transformer,
+}
 
 impl Unloaded {
     /// A model for `device`, which is not touched, with its matrices stored as `format` says. Errors: `GpuLimit`.
     pub fn new(device: &Device, config: &Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Unloaded> {
-        Ok(Unloaded(Transformer::zeros(&device.dry_copy(), config.clone(), format)?))
+        Ok(Unloaded { model: Transformer::zeros(&device.dry_copy(), config.clone(), format)? })
     }
 
     /// The memory of a run with these settings. Errors: `Setting`, `GpuLimit`.
     pub async fn memory(&self, settings: &Settings) -> Result<Memory> {
-        let mut base = self.0.clone();
+        let mut base = self.model.clone();
         base.pool = Pool::default();
         let (device, config) = (&base.device, &base.config);
         let spec = settings.check(config)?;

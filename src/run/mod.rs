@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod event;
 pub mod hooks;
 mod keeper;
+mod ladder;
 pub mod learner;
 pub mod limits;
 pub mod losses;

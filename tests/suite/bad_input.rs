@@ -577,20 +577,71 @@ fn an_evaluation_reports_what_it_leaves_out() {
     refused(&train, "data_format", &["prompts.jsonl", "nothing to learn"]);
 }
 
+/// The number in `text` after these words.
+fn number(text: &str, before: &str) -> u64 {
+    let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no `{before}` in {text}"));
+    rest.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// The bytes that a run held on the device at its peak.
+fn peak(args: &[&str]) -> u64 {
+    let (status, _, err) = tabtune(args);
+    assert_eq!(status, 0, "{err}");
+    number(&err, "memory at its peak: ")
+}
+
 #[test]
 fn the_memory_that_info_reports_is_what_a_run_takes() {
     let folder = Folder::new("memory");
-    let (data, model) = (folder.file("text.txt", text()), folder.model("model"));
+    let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
     let info = succeeded(&["info", "--model", &model]);
-    let number = |text: &str, before: &str| -> f64 {
-        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no `{before}` in {text}"));
-        rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
+    let (usual, again) = (peak(&run), peak(&[&run[..], &["--checkpointing"]].concat()));
+    for (reported, taken) in [(number(&info, "): about "), usual), (number(&info, "-checkpointing: about "), again)] {
+        assert!((reported as f64 / taken as f64 - 1.0).abs() < 0.05, "{reported} is not {taken}");
+    }
+    assert!(again < usual, "{again} {usual}");
+}
+
+#[test]
+fn a_run_over_the_memory_limit_is_refused_with_what_would_fit() {
+    let folder = Folder::new("limit");
+    let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
+    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
+    let refuse = |limit: u64, words: &[&str]| {
+        refused(&[&run[..], &["--memory-limit", &limit.to_string()]].concat(), "memory_limit", words);
     };
-    let (status, _, err) =
-        tabtune(&["train", "--data", &data, "--out", &folder.path("out"), "--model", &model, "--steps", "1"]);
-    assert_eq!(status, 0, "{err}");
-    let (reported, taken) = (number(&info, "): about "), number(&err, "memory at its peak: "));
-    assert!((reported / taken - 1.0).abs() < 0.05, "{reported} is not {taken}");
+    let proposed: [(&[&str], &str); 3] = [
+        (&["--checkpointing"], "with checkpointing it needs "),
+        (
+            &["--checkpointing", "--batch", "2", "--accumulate", "2"],
+            "with checkpointing, batch 2 and accumulate 2 (the same steps) it needs ",
+        ),
+        (
+            &["--checkpointing", "--batch", "1", "--accumulate", "4", "--seq-len", "32"],
+            "with checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
+        ),
+    ];
+    // Each proposal fits where the one before it does not.
+    let mut before = peak(&run);
+    for (flags, words) in proposed {
+        let taken = peak(&[&run[..], flags].concat());
+        // What is foretold may be a few per cent too much.
+        let limit = taken * 21 / 20;
+        assert!(limit < before, "{flags:?}: {taken} {before}");
+        refuse(limit, &[words]);
+        before = taken;
+    }
+    refuse(1000, &["even with checkpointing, batch 1", "of them for the weights"]);
+
+    // Numbers are not read: what is wrong with them is not found out.
+    let path = format!("{model}/model.safetensors");
+    let mut weights = fs::read(&path).expect("a file");
+    let end = weights.len();
+    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, weights).expect("a file");
+    refuse(1000, &[]);
+    refused(&run, "tensor_not_finite", &[]);
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn examples() -> Vec<Error> {
         Error::Dataset { reason: s("another engine made it") },
         Error::NoGpu { reason: s("this browser has no WebGPU") },
         Error::GpuLimit { what: s("activation"), needed: 500_000_000, limit: 134_217_728 },
+        Error::MemoryLimit { needed: 900, limit: 600, advice: s("with checkpointing it needs 500") },
         Error::GpuRefused { reason: s("out of memory") },
         Error::DeviceLost { reason: s("the driver was reset") },
         Error::NonFinite { step: 17 },

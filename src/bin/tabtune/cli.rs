@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Choice, Device, DeviceOptions, set_threads};
 use tabtune::error::{Error, Result};
-use tabtune::model::{Storage, Transformer};
-use tabtune::run::Base;
+use tabtune::model::{Storage, TensorSpec, Transformer};
+use tabtune::run::{Base, Unloaded};
 use tabtune::text::Columns;
 
 use crate::eval::{EvalArgs, eval};
@@ -101,8 +101,19 @@ impl ModelArgs {
 
     /// Loads the model with its weights stored as `usual`, unless a flag says otherwise. A run reports its warnings.
     pub async fn load_stored(&self, usual: Storage) -> Result<Base> {
-        let storage = self.weights.as_deref().map_or(Ok(usual), Storage::parse)?;
-        base::load(&self.device.open().await?, self.model.as_deref(), storage).await
+        base::load(&self.device.open().await?, self.model.as_deref(), self.storage(usual)?).await
+    }
+
+    /// What would be loaded, of which no number is read.
+    pub async fn unloaded(&self, usual: Storage) -> Result<Unloaded> {
+        let (checkpoint, storage) = (base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?);
+        let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
+        let device = self.device.open().await?;
+        Unloaded::new(&device, &checkpoint.config, &format)
+    }
+
+    fn storage(&self, usual: Storage) -> Result<Storage> {
+        self.weights.as_deref().map_or(Ok(usual), Storage::parse)
     }
 }
 

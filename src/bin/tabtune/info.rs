@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
-use tabtune::model::TensorSpec;
-use tabtune::run::{Base, Memory, Settings, Unloaded};
+use tabtune::model::Storage;
+use tabtune::run::{Base, Memory, Settings};
 use tabtune::text::{Columns, NATIVE_LIMIT};
 
 use crate::cli::{ColumnArgs, ModelArgs};
@@ -26,6 +26,9 @@ pub struct InfoArgs {
     data: Vec<PathBuf>,
     #[command(flatten)]
     columns: ColumnArgs,
+    /// With --model: say whether a run fits into so many bytes on the device, and what would.
+    #[arg(long, value_name = "BYTES", requires = "model")]
+    memory_limit: Option<u64>,
 }
 
 pub async fn info(args: InfoArgs) -> Result<()> {
@@ -33,7 +36,7 @@ pub async fn info(args: InfoArgs) -> Result<()> {
     // Printed at the end, so that an error leaves standard output empty.
     let mut lines = Vec::new();
     if args.model.model.is_some() {
-        lines.extend(about_model(&base, args.model.model.as_deref()).await?);
+        lines.extend(about_model(&base, &args).await?);
     }
     if let Some(dir) = &args.adapter {
         lines.push(about_adapter(&base, dir)?);
@@ -45,9 +48,8 @@ pub async fn info(args: InfoArgs) -> Result<()> {
     print(&lines.join("\n"))
 }
 
-async fn about_model(base: &Base, dir: Option<&Path>) -> Result<Vec<String>> {
+async fn about_model(base: &Base, args: &InfoArgs) -> Result<Vec<String>> {
     let (config, device) = (&base.model.config, &base.model.device);
-    let checkpoint = crate::base::checkpoint(dir).await?;
     let mut lines = vec![
         format!(
             "{}: {} with {} parameters, {} layers, hidden size {}, {} tokens in the vocabulary, context {}",
@@ -61,11 +63,17 @@ async fn about_model(base: &Base, dir: Option<&Path>) -> Result<Vec<String>> {
         ),
         format!("weights on the device: {} bytes; device: {}", base.model.weight_bytes(), device.name),
     ];
-    let format = |spec: &TensorSpec| base.storage.format(checkpoint.entry(spec).dtype);
-    let unloaded = Unloaded::new(device, config, &format)?;
+    let unloaded = args.model.unloaded(Storage::default()).await?;
     for checkpointing in [false, true] {
         let settings = Settings { checkpointing, ..Settings::defaults(config, device.software) };
         lines.push(about_memory(&settings, unloaded.memory(&settings).await));
+    }
+    if let Some(limit) = args.memory_limit {
+        let settings = Settings::defaults(config, device.software);
+        lines.push(match unloaded.check(&settings, limit).await {
+            Ok(()) => format!("a run with the default settings fits into {limit} bytes"),
+            Err(error) => error.to_string(),
+        });
     }
     Ok(lines)
 }

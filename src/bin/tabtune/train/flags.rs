@@ -66,10 +66,13 @@ pub struct TrainArgs {
     /// Probability that an input of the adapter is zeroed [default: 0]
     #[arg(long)]
     pub dropout: Option<f64>,
-    /// Compute every block again in the backward pass instead of keeping its numbers: the same results from less memory,
-    /// more slowly.
+    /// Compute every block again in the backward pass instead of keeping its numbers: the same results from less
+    /// memory, more slowly.
     #[arg(long)]
     pub checkpointing: bool,
+    /// Refuse a run that would hold more bytes than this on the device, before its model is loaded.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<u64>,
     /// Fraction of the rows to hold out for evaluation [default: 0.1, at most 64 rows]
     #[arg(long, conflicts_with = "eval_data")]
     pub holdout: Option<f64>,

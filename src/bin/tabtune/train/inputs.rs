@@ -2,7 +2,7 @@
 
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
-use tabtune::model::Storage;
+use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, Method, RunState, SAVE_EVERY_MS, Settings, Start};
 use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 use tabtune::text::formats::Document;
@@ -39,10 +39,10 @@ impl Inputs {
     }
 
     /// The settings that the flags change.
-    pub fn usual_settings(&self, base: &Base) -> Settings {
+    pub fn usual_settings(&self, model: &Transformer) -> Settings {
         match &self.resumed {
             Some(state) => state.settings.clone(),
-            None => Settings::defaults(&base.model.config, base.model.device.software),
+            None => Settings::defaults(&model.config, model.device.software),
         }
     }
 

@@ -21,10 +21,15 @@ use outputs::Outputs;
 pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     args.check_numbers()?;
     let mut inputs = Inputs::read(&args)?;
+    if let Some(limit) = args.memory_limit {
+        let unloaded = args.model.unloaded(inputs.storage()).await?;
+        let (usual, init) = (inputs.usual_settings(&unloaded.model), inputs.init.as_ref());
+        unloaded.check(&args.settings(usual, init, &unloaded.model.config)?, limit).await?;
+    }
     let base = args.model.load_stored(inputs.storage()).await?;
     let config = &base.model.config;
 
-    let mut settings = args.settings(inputs.usual_settings(&base), inputs.init.as_ref(), config)?;
+    let mut settings = args.settings(inputs.usual_settings(&base.model), inputs.init.as_ref(), config)?;
     args.check_paths(settings.method)?;
     let data = inputs.dataset(&base, &settings)?;
     let resumed_steps = inputs.resumed.as_ref().map(|state| state.settings.steps);
