@@ -256,8 +256,8 @@ impl Error {
             Error::Dataset { .. } => "Make the dataset again from the text.",
             Error::NotYet { .. } => "For now, leave this option out or use a model without this feature.",
             Error::NoGpu { .. } => {
-                "Let the processor compute (`--device cpu`, in a page `device: \"cpu\"`), or use a browser with WebGPU; \
-                 natively, install a Vulkan driver."
+                "Let the processor compute (`--device cpu`, in a page `device: \"cpu\"`), or use a browser with \
+                 WebGPU; natively, install a Vulkan driver."
             }
             Error::GpuLimit { .. } => "Use a smaller batch, shorter rows or a smaller model.",
             Error::MemoryLimit { .. } => "Change these settings or the model, or allow more memory.",

@@ -4,7 +4,8 @@
 /// smaller numbers would leave the normal range of f32, where some processors compute a hundred times as slowly.
 const LOWEST: f32 = -60.0;
 
-/// e^x, at most three units in the last place off. Below [`LOWEST`] and above 88 it stays as it is there; NaN stays NaN.
+/// e^x, at most three units in the last place off. Below [`LOWEST`] and above 88 it stays as it is there; NaN stays
+/// NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.

@@ -92,8 +92,8 @@ fn is_adapter(folder: &Folder) -> bool {
 
 impl Base {
     /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors or the files of its index, and,
-    /// if present, tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for a folder in another
-    /// form, `Io` for a file that cannot be read, and those of [`Base::load`].
+    /// if present, tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for
+    /// a folder in another form, `Io` for a file that cannot be read, and those of [`Base::load`].
     pub async fn open(device: &Rc<Device>, dir: &Path, storage: Storage) -> Result<Base> {
         let model = ModelFolder::open(dir)?;
         let tokenizer = model.tokenizer()?;
