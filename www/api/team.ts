@@ -29,18 +29,20 @@ export async function gather(
   { config, weights }: ModelFiles,
 ): Promise<{ helpers: Link[]; info: ModelInfo }> {
   const helpers: Link[] = [];
+  const start = async () => {
+    const helper = await Link.start();
+    helpers.push(helper);
+    const { port1, port2 } = new MessageChannel();
+    await helper.call("assist", { program, config, weights, port: port1 }, undefined, [port1]);
+    return port2;
+  };
+  const starting = Array.from({ length: count }, start);
   try {
-    const ports = await Promise.all(
-      Array.from({ length: count }, async () => {
-        const helper = await Link.start();
-        helpers.push(helper);
-        const { port1, port2 } = new MessageChannel();
-        await helper.call("assist", { program, config, weights, port: port1 }, undefined, [port1]);
-        return port2;
-      }),
-    );
+    const ports = await Promise.all(starting);
     return { helpers, info: await leader.call("lead", ports, undefined, ports) };
   } catch (error) {
+    // Only when all have been tried are there no more to end.
+    await Promise.allSettled(starting);
     for (const helper of helpers) helper.end(loraError(error));
     throw error;
   }
