@@ -2,4 +2,4 @@
 
 import { job } from "./job.mjs";
 
-job({ device: "gpu", steps: 20, gain: 0.1 });
+job({ device: "gpu", steps: 20, gain: 0.35 });
