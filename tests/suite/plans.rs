@@ -160,7 +160,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let [micro, update] = training.recorders();
     let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan");
     let [evaluation] = evaluation.recorders();
-    let generation = Generator::record(&model).expect("plans");
+    let generation = Generator::record(&model, 1).expect("plans");
     let [prefill, decode] = generation.recorders();
     let export = ExportCheck::record(&base, &adapter, &[0; 32]).expect("plans");
     let distinct =
