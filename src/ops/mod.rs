@@ -9,10 +9,14 @@ mod cross_entropy;
 mod dropout;
 mod embed;
 mod gather_rows;
+mod gelu;
+mod layer_norm;
 mod matmul;
+mod positions;
 mod project;
 mod rms_norm;
 mod rope;
+mod split;
 mod swiglu;
 mod weight;
 
@@ -24,9 +28,13 @@ pub use cross_entropy::{Chunks, cross_entropy};
 pub use dropout::dropout;
 pub use embed::embed;
 pub use gather_rows::gather_rows;
+pub use gelu::{geglu, gelu};
+pub use layer_norm::layer_norm;
+pub use positions::positions;
 pub use project::{project, project_into};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeTables, rope};
+pub use split::split;
 pub use swiglu::swiglu;
 pub use weight::{Matrix, Param, Slab, Weight};
 
