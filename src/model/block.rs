@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::config::Config;
+use super::config::{Activation, Config};
 use super::linear::{Linear, Target};
+use super::norm::NormWeights;
 use super::tensors::Norm;
-use crate::device::Tensor;
-use crate::ops::{Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
+use crate::ops::{Cache, RopeTables, add, attention, gelu, rope, split, swiglu};
 use crate::plan::{Recorder, Var};
 
 #[derive(Clone, Default)]
 pub struct Block {
-    pub norms: BTreeMap<Norm, Tensor>,
+    pub norms: BTreeMap<Norm, NormWeights>,
     pub linears: BTreeMap<Target, Linear>,
 }
 
@@ -20,33 +20,57 @@ impl Block {
         &self,
         rec: &mut Recorder,
         config: &Config,
-        tables: &RopeTables,
+        tables: Option<&RopeTables>,
         x: Var,
         batch: usize,
         cache: Option<&Cache>,
     ) -> Var {
-        let norm = |rec: &mut Recorder, norm: Norm, x: &Var| rms_norm(rec, x, &self.norms[&norm], config.norm_eps);
-        let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
-
-        let h = norm(rec, Norm::Attention, &x);
-        let q = linear(rec, Target::Q, &h);
-        let k = linear(rec, Target::K, &h);
-        let v = linear(rec, Target::V, &h);
+        let h = self.norm(rec, config, Norm::Attention, &x);
+        let [q, k, v] = self.queries_keys_values(rec, config, &h);
         drop(h);
-        let (q, k) = rope(rec, q, k, config.heads, tables);
+        let (q, k) = match tables {
+            Some(tables) => rope(rec, q, k, config.heads, tables),
+            None => (q, k),
+        };
         let o = attention(rec, &q, &k, &v, config.heads, batch, cache);
         drop((q, k, v));
-        let o = linear(rec, Target::O, &o);
+        let o = self.linear(rec, Target::O, &o);
         let x = add(rec, &x, &o);
         drop(o);
 
-        let h = norm(rec, Norm::Mlp, &x);
-        let gate = linear(rec, Target::Gate, &h);
-        let up = linear(rec, Target::Up, &h);
-        drop(h);
-        let h = swiglu(rec, &gate, &up);
-        drop((gate, up));
-        let down = linear(rec, Target::Down, &h);
+        let h = self.norm(rec, config, Norm::Mlp, &x);
+        let h = self.activated(rec, config, h);
+        let down = self.linear(rec, Target::Down, &h);
         add(rec, &x, &down)
+    }
+
+    fn norm(&self, rec: &mut Recorder, config: &Config, norm: Norm, x: &Var) -> Var {
+        self.norms[&norm].record(rec, x, config.norm_eps)
+    }
+
+    fn linear(&self, rec: &mut Recorder, target: Target, x: &Var) -> Var {
+        self.linears[&target].record(rec, x)
+    }
+
+    fn queries_keys_values(&self, rec: &mut Recorder, config: &Config, h: &Var) -> [Var; 3] {
+        if !config.layout.fused_qkv {
+            return [Target::Q, Target::K, Target::V].map(|target| self.linear(rec, target, h));
+        }
+        let qkv = self.linear(rec, Target::Qkv, h);
+        let key = config.heads.key * config.heads.size;
+        split(rec, qkv, [config.heads.query * config.heads.size, key, key])
+    }
+
+    /// What enters the last linear of the MLP.
+    fn activated(&self, rec: &mut Recorder, config: &Config, h: Var) -> Var {
+        if config.activation == Activation::GeluTanh {
+            let up = self.linear(rec, Target::Up, &h);
+            drop(h);
+            return gelu(rec, &up);
+        }
+        let gate = self.linear(rec, Target::Gate, &h);
+        let up = self.linear(rec, Target::Up, &h);
+        drop(h);
+        swiglu(rec, &gate, &up)
     }
 }

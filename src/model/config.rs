@@ -46,8 +46,6 @@ pub struct Config {
     pub output_norms: bool,
     pub biases: Biases,
     pub activation: Activation,
-    /// Positions are rows of a learned table that is added to the embedding (GPT-2).
-    pub learned_positions: bool,
     /// How layers differ: layer i is like `pattern[i % pattern.len()]`.
     pub pattern: Vec<Layer>,
     /// Factor of the embedding (Gemma).
@@ -63,8 +61,8 @@ pub enum NormKind {
     Rms,
     /// x / rms(x) · (1 + w).
     RmsPlusOne,
-    /// (x - mean(x)) / std(x) · w, plus a bias if there is one.
-    LayerNorm { bias: bool },
+    /// (x - mean(x)) / std(x) · w + b.
+    LayerNorm,
 }
 
 /// The activation of the MLP. The gated ones have three matrices (gate, up, down), the other two.
@@ -89,7 +87,7 @@ pub struct Biases {
 impl Biases {
     pub fn has(self, target: Target) -> bool {
         match target {
-            Target::Q | Target::K | Target::V => self.qkv,
+            Target::Q | Target::K | Target::V | Target::Qkv => self.qkv,
             Target::O => self.o,
             Target::Gate | Target::Up | Target::Down => self.mlp,
         }
@@ -209,7 +207,6 @@ impl Config {
             output_norms,
             biases: _,
             activation,
-            learned_positions,
             pattern,
             embedding_scale,
             query_scale,
@@ -219,21 +216,17 @@ impl Config {
         let scaled = |layer: &Layer| layer.rope.is_some_and(|rope| rope.scaling != RopeScaling::None);
         let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
         let absent = [
-            (*norm != NormKind::Rms, "a norm other than RMS norm (`norm`)"),
+            (*norm == NormKind::RmsPlusOne, "norms that multiply by 1 + w (`norm`)"),
             (*head_norms, "norms of queries and keys: `q_norm`, `k_norm` (`head_norms`)"),
             (*output_norms, "norms after attention and MLP (`output_norms`)"),
-            (*activation != Activation::SwiGlu, "an activation other than SwiGLU (`hidden_act`)"),
-            (*learned_positions, "learned positions (`learned_positions`)"),
+            (*activation == Activation::GeGluTanh, "a gate of GELU (`hidden_act`)"),
             (pattern.iter().any(|layer| layer.window.is_some()), "`sliding_window`"),
-            (pattern.iter().any(|layer| layer.rope.is_none()), "layers without rope (`no_rope_layers`)"),
             (pattern.iter().any(scaled), "`rope_scaling` (`rope_parameters`)"),
             (pattern.iter().any(partly), "`partial_rotary_factor`"),
             (pattern.iter().any(|layer| layer.rope != first.rope), "several bases of rope (`rope_local_base_freq`)"),
             (*embedding_scale != 1.0, "a scaled embedding (`embedding_scale`)"),
             (query_scale.is_some(), "`query_pre_attn_scalar`"),
-            (layout.fused_qkv, "q, k and v in one matrix (`fused_qkv`)"),
             (layout.fused_gate_up, "gate and up in one matrix (`fused_gate_up`)"),
-            (layout.transposed, "matrices stored as [in, out] (`transposed`)"),
         ];
         match absent.iter().find(|(is_wanted, _)| *is_wanted) {
             Some((_, what)) => Err(Error::NotYet { what: format!("config.json: {what}") }),

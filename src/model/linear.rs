@@ -11,6 +11,8 @@ pub enum Target {
     Q,
     K,
     V,
+    /// q, k and v in one matrix.
+    Qkv,
     O,
     Gate,
     Up,
@@ -18,12 +20,12 @@ pub enum Target {
 }
 
 impl Target {
-    /// In the order of a block.
+    /// Those of a block that fuses none, in its order.
     pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
     /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {
-        matches!(self, Target::Q | Target::K | Target::V | Target::O)
+        matches!(self, Target::Q | Target::K | Target::V | Target::Qkv | Target::O)
     }
 
     /// (out, in) of the matrix.
@@ -33,6 +35,7 @@ impl Target {
         match self {
             Target::Q => (query, hidden),
             Target::K | Target::V => (key, hidden),
+            Target::Qkv => (query.saturating_add(key.saturating_mul(2)), hidden),
             Target::O => (hidden, query),
             Target::Gate | Target::Up => (config.intermediate, hidden),
             Target::Down => (hidden, config.intermediate),

@@ -23,6 +23,7 @@ pub static FAMILY: Family = Family {
     model_type: "llama",
     config,
     embedding: "model.embed_tokens",
+    positions: None,
     final_norm: "model.norm",
     head: "lm_head",
     blocks: "model.layers",
@@ -53,11 +54,7 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
     let divides = fields.get("head_dim").is_some() || hidden.is_multiple_of(query);
     fields.check("num_attention_heads", divides, "it must divide hidden_size where head_dim is not given")?;
     fields.check("num_key_value_heads", query.is_multiple_of(key), "it must divide num_attention_heads")?;
-    fields.check(
-        "head_dim",
-        size >= 4 && size.is_multiple_of(4) && size <= 128,
-        "supported are multiples of 4 up to 128",
-    )?;
+    fields.check_head("head_dim", size)?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
     let attention_bias = fields.flag_or("attention_bias", false)?;
@@ -76,7 +73,6 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
         output_norms: false,
         biases: Biases { qkv: attention_bias, o: attention_bias, mlp: fields.flag_or("mlp_bias", false)? },
         activation: activation(fields)?,
-        learned_positions: false,
         pattern: vec![Layer { window: None, rope: Some(rope(fields)?) }],
         embedding_scale: 1.0,
         query_scale: None,

@@ -6,16 +6,18 @@ pub mod checkpoint;
 pub mod config;
 pub mod family;
 mod fields;
+mod gpt2;
 pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+pub mod norm;
 mod save;
 pub mod tensors;
 pub mod transformer;
 
 /// Every family that can be loaded.
-const FAMILIES: [&Family; 1] = [&llama::FAMILY];
+const FAMILIES: [&Family; 2] = [&llama::FAMILY, &gpt2::FAMILY];
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

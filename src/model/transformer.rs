@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use super::block::Block;
-use super::config::Config;
+use super::config::{Config, Rope};
 use super::linear::{Linear, Target};
+use super::norm::NormWeights;
 use super::tensors::Role;
 use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
-use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
+use crate::ops::{Cache, RopeTables, Weight, embed, positions};
 use crate::plan::{Recorder, Var};
 use crate::warning::Warning;
 
@@ -16,15 +17,17 @@ use crate::warning::Warning;
 #[derive(Clone)]
 pub struct Tables {
     pub embedding: Weight,
-    pub norm: Tensor,
+    /// Learned positions [context, C].
+    pub positions: Option<Tensor>,
+    pub norm: NormWeights,
     /// `None`: the embedding.
     pub head: Option<Weight>,
 }
 
 /// A tensor on the device.
 pub(super) enum OnDevice<'a> {
-    Matrix(&'a Weight),
-    Vector(&'a Tensor),
+    Weight(&'a Weight),
+    Tensor(&'a Tensor),
 }
 
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
@@ -41,14 +44,15 @@ pub struct Transformer {
     pub checkpointing: bool,
     pub blocks: Vec<Block>,
     pub(super) tables: Tables,
-    rope: RopeTables,
+    /// `None`: no layer knows positions by rotation.
+    rope: Option<RopeTables>,
 }
 
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
         // One table serves all layers: a config that needs several is refused.
-        let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
-        let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
+        let rotate = |rope: Rope| RopeTables::new(device, config.context, config.heads.size, rope.theta);
+        let rope = config.layer(0).rope.map(rotate).transpose()?;
         let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
         Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
     }
@@ -60,15 +64,15 @@ impl Transformer {
     /// Where a tensor of the list is.
     pub(super) fn on_device(&self, role: Role) -> OnDevice<'_> {
         match role {
-            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
-            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
-            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
-            Role::Bias(layer, target) => match &self.linear(layer, target).bias {
-                Some(bias) => OnDevice::Vector(bias),
-                None => unreachable!("{target:?} of layer {layer} has no bias"),
-            },
-            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
-            Role::Head => OnDevice::Matrix(self.head()),
+            Role::Embedding => OnDevice::Weight(&self.tables.embedding),
+            Role::Positions => OnDevice::Tensor(present(role, &self.tables.positions)),
+            Role::Norm(layer, norm) => OnDevice::Tensor(&self.blocks[layer].norms[&norm].gain),
+            Role::NormBias(layer, norm) => OnDevice::Tensor(present(role, &self.blocks[layer].norms[&norm].bias)),
+            Role::Weight(layer, target) => OnDevice::Weight(&self.linear(layer, target).weight),
+            Role::Bias(layer, target) => OnDevice::Tensor(present(role, &self.linear(layer, target).bias)),
+            Role::FinalNorm => OnDevice::Tensor(&self.tables.norm.gain),
+            Role::FinalNormBias => OnDevice::Tensor(present(role, &self.tables.norm.bias)),
+            Role::Head => OnDevice::Weight(self.head()),
         }
     }
 
@@ -98,14 +102,23 @@ impl Transformer {
     /// goes on at `Step.position`.
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.tables.embedding, rows);
+        if let Some(table) = &self.tables.positions {
+            x = positions(rec, x, table);
+        }
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
             let cache = caches.map(|caches| caches[layer].clone());
             let (block, config, rope) = (block.clone(), self.config.clone(), self.rope.clone());
-            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &rope, x, batch, cache.as_ref());
+            let record =
+                move |rec: &mut Recorder, x| block.record(rec, &config, rope.as_ref(), x, batch, cache.as_ref());
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
-        rms_norm(rec, &x, &self.tables.norm, self.config.norm_eps)
+        self.tables.norm.record(rec, &x, self.config.norm_eps)
     }
+}
+
+/// A tensor that the list of the config's tensors has, and so the model.
+fn present(role: Role, tensor: &Option<Tensor>) -> &Tensor {
+    tensor.as_ref().unwrap_or_else(|| unreachable!("the model has no {role:?}"))
 }

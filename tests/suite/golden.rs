@@ -55,6 +55,9 @@ pub const CASES: &[Case] = cases![
     "llama-layer-1" on "llama",
     "llama-regex" on "llama-tied",
     "llama-biases" on "llama-biases",
+    "gpt2-default" on "gpt2",
+    "gpt2-all-linear" on "gpt2",
+    "gpt2-odd-c-proj" on "gpt2-odd",
 ];
 
 #[derive(Deserialize)]
