@@ -136,7 +136,7 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
     Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"]], geometry: MATMUL_VEC },
     Kernel { name: "embed", features: &[&[], &["f16"]], geometry: each!("quads") },
-    Kernel { name: "positions", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "learned_positions", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "split", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "gather_rows_forward", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "gather_rows_backward", features: PLAIN, geometry: each!("quads") },

@@ -6,7 +6,7 @@ use super::config::{Activation, Config};
 use super::linear::{Linear, Target};
 use super::norm::NormWeights;
 use super::tensors::Norm;
-use crate::ops::{Cache, RopeTables, add, attention, gelu, rope, split, swiglu};
+use crate::ops::{Attention, Cache, RopeTables, add, attention, gelu, rope, split, swiglu};
 use crate::plan::{Recorder, Var};
 
 #[derive(Clone, Default)]
@@ -15,24 +15,36 @@ pub struct Block {
     pub linears: BTreeMap<Target, Linear>,
 }
 
+/// What a layer knows of the positions of tokens.
+#[derive(Clone)]
+pub struct Positions {
+    /// A token sees this many tokens, itself included; `None`: all before it.
+    pub window: Option<usize>,
+    pub rope: Option<RopeTables>,
+}
+
 impl Block {
     pub fn record(
         &self,
         rec: &mut Recorder,
         config: &Config,
-        tables: Option<&RopeTables>,
+        positions: &Positions,
         x: Var,
         batch: usize,
         cache: Option<&Cache>,
     ) -> Var {
         let h = self.norm(rec, config, Norm::Attention, &x);
-        let [q, k, v] = self.queries_keys_values(rec, config, &h);
+        let [mut q, mut k, v] = self.queries_keys_values(rec, config, &h);
         drop(h);
-        let (q, k) = match tables {
-            Some(tables) => rope(rec, q, k, config.heads, tables),
-            None => (q, k),
-        };
-        let o = attention(rec, &q, &k, &v, config.heads, batch, cache);
+        if config.head_norms {
+            q = self.norm(rec, config, Norm::Query, &q);
+            k = self.norm(rec, config, Norm::Key, &k);
+        }
+        if let Some(tables) = &positions.rope {
+            (q, k) = rope(rec, q, k, config.heads, tables);
+        }
+        let how = Attention { heads: config.heads, window: positions.window, batch, cache };
+        let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
         let o = self.linear(rec, Target::O, &o);
         let x = add(rec, &x, &o);

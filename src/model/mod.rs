@@ -12,6 +12,7 @@ mod llama;
 pub mod load;
 pub mod logits;
 pub mod norm;
+pub mod rope;
 mod save;
 pub mod tensors;
 pub mod transformer;

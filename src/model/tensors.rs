@@ -10,6 +10,20 @@ pub enum Norm {
     Attention,
     /// On what enters the MLP.
     Mlp,
+    /// On each head of the queries.
+    Query,
+    /// On each head of the keys.
+    Key,
+}
+
+impl Norm {
+    /// How many numbers it has.
+    fn size(self, config: &Config) -> usize {
+        match self {
+            Norm::Attention | Norm::Mlp => config.hidden,
+            Norm::Query | Norm::Key => config.heads.size,
+        }
+    }
 }
 
 /// What a tensor is to the model. Blocks are counted from 0.
@@ -19,7 +33,7 @@ pub enum Role {
     Embedding,
     /// [context, C].
     Positions,
-    /// [C].
+    /// [C], or [D] of a norm that acts on heads.
     Norm(usize, Norm),
     /// [C].
     NormBias(usize, Norm),
@@ -83,9 +97,9 @@ impl Config {
         for layer in 0..self.layers {
             for (norm, path) in family.norms {
                 let module = format!("{}.{layer}.{path}", family.blocks);
-                tensors.push(spec(&module, "weight", vec![self.hidden], Role::Norm(layer, *norm)));
+                tensors.push(spec(&module, "weight", vec![norm.size(self)], Role::Norm(layer, *norm)));
                 if has_bias {
-                    tensors.push(spec(&module, "bias", vec![self.hidden], Role::NormBias(layer, *norm)));
+                    tensors.push(spec(&module, "bias", vec![norm.size(self)], Role::NormBias(layer, *norm)));
                 }
             }
             for target in family.targets() {

@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use super::block::Block;
-use super::config::{Config, Rope};
+use super::block::{Block, Positions};
+use super::config::{Config, Layer};
 use super::linear::{Linear, Target};
 use super::norm::NormWeights;
+use super::rope::Rope;
 use super::tensors::Role;
 use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
-use crate::ops::{Cache, RopeTables, Weight, embed, positions};
+use crate::ops::{Cache, RopeTables, Weight, embed, learned_positions};
 use crate::plan::{Recorder, Var};
 use crate::warning::Warning;
 
@@ -44,17 +45,15 @@ pub struct Transformer {
     pub checkpointing: bool,
     pub blocks: Vec<Block>,
     pub(super) tables: Tables,
-    /// `None`: no layer knows positions by rotation.
-    rope: Option<RopeTables>,
+    /// As `Config.pattern`.
+    positions: Vec<Positions>,
 }
 
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
-        // One table serves all layers: a config that needs several is refused.
-        let rotate = |rope: Rope| RopeTables::new(device, config.context, config.heads.size, rope.theta);
-        let rope = config.layer(0).rope.map(rotate).transpose()?;
+        let positions = positions(device, &config)?;
         let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
-        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
+        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, positions })
     }
 
     pub fn head(&self) -> &Weight {
@@ -103,14 +102,14 @@ impl Transformer {
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.tables.embedding, rows);
         if let Some(table) = &self.tables.positions {
-            x = positions(rec, x, table);
+            x = learned_positions(rec, x, table);
         }
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
             let cache = caches.map(|caches| caches[layer].clone());
-            let (block, config, rope) = (block.clone(), self.config.clone(), self.rope.clone());
-            let record =
-                move |rec: &mut Recorder, x| block.record(rec, &config, rope.as_ref(), x, batch, cache.as_ref());
+            let (block, config) = (block.clone(), self.config.clone());
+            let positions = self.positions[layer % self.positions.len()].clone();
+            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &positions, x, batch, cache.as_ref());
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
@@ -121,4 +120,21 @@ impl Transformer {
 /// A tensor that the list of the config's tensors has, and so the model.
 fn present(role: Role, tensor: &Option<Tensor>) -> &Tensor {
     tensor.as_ref().unwrap_or_else(|| unreachable!("the model has no {role:?}"))
+}
+
+/// What the layers of the pattern know of positions. Layers with the same rope share its tables.
+fn positions(device: &Rc<Device>, config: &Config) -> Result<Vec<Positions>> {
+    let mut made: Vec<(Rope, RopeTables)> = Vec::new();
+    let mut tables = |rope: Rope| match made.iter().find(|(other, _)| *other == rope) {
+        Some((_, tables)) => Ok(tables.clone()),
+        None => {
+            let frequencies = rope.frequencies(config.heads.size);
+            let tables = RopeTables::new(device, config.context, &frequencies, rope.amplitude())?;
+            made.push((rope, tables.clone()));
+            Ok(tables)
+        }
+    };
+    let positions =
+        |layer: &Layer| Ok(Positions { window: layer.window, rope: layer.rope.map(&mut tables).transpose()? });
+    config.pattern.iter().map(positions).collect()
 }

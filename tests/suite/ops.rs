@@ -10,7 +10,7 @@ mod embed;
 mod gather_rows;
 mod gelu;
 mod layer_norm;
-mod positions;
+mod learned_positions;
 mod project;
 mod rms_norm;
 mod rope;
