@@ -10,10 +10,15 @@ pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+mod mistral;
+mod qwen2;
+mod qwen3;
 pub mod rope;
 mod save;
+mod smollm3;
 pub mod tensors;
 pub mod transformer;
+mod windows;
 
 /// Every family that can be loaded.
 const FAMILIES: [&Family; 5] = [&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &smollm3::FAMILY];

@@ -55,6 +55,13 @@ pub const CASES: &[Case] = cases![
     "llama-layer-1" on "llama",
     "llama-regex" on "llama-tied",
     "llama-biases" on "llama-biases",
+    "llama-linear" on "llama-linear",
+    "llama-llama3" on "llama-llama3",
+    "llama-yarn" on "llama-yarn",
+    "mistral" on "mistral",
+    "qwen2" on "qwen2",
+    "qwen3" on "qwen3",
+    "smollm3" on "smollm3",
 ];
 
 #[derive(Deserialize)]

@@ -43,7 +43,8 @@ async fn check(case: &Case, shape: Shape, format: Format, change: impl Fn(&mut S
 
 crate::device_tests! {
     async fn the_memory_of_a_run_is_known_before_its_weights_are_loaded() {
-        for name in ["llama-default", "llama-tied-all-linear", "llama-biases", "llama-wide-head-rank-3"] {
+        let llamas = ["llama-default", "llama-tied-all-linear", "llama-biases", "llama-wide-head-rank-3"];
+        for name in llamas.into_iter().chain(["mistral", "qwen2", "qwen3", "smollm3"]) {
             for format in [Format::F32, Format::F16] {
                 for checkpointing in [false, true] {
                     let change = |settings: &mut Settings| settings.checkpointing = checkpointing;

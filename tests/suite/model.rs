@@ -54,7 +54,7 @@ crate::device_tests! {
 
     async fn a_checkpoint_is_written_as_it_was_read() {
         let device = device(Shape::Direct).await;
-        for name in ["llama-all-linear", "llama-biases", "llama-tied-all-linear"] {
+        for name in ["llama-all-linear", "llama-biases", "llama-tied-all-linear", "qwen2", "qwen3"] {
             let case = CASES.iter().find(|case| case.name == name).expect("a case");
             let load = async |bytes: Vec<u8>| {
                 let source = Source::memory("model.safetensors", bytes);
