@@ -10,12 +10,13 @@ pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+pub mod rope;
 mod save;
 pub mod tensors;
 pub mod transformer;
 
 /// Every family that can be loaded.
-const FAMILIES: [&Family; 1] = [&llama::FAMILY];
+const FAMILIES: [&Family; 5] = [&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &smollm3::FAMILY];
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;
