@@ -7,7 +7,7 @@ use super::config::{Config, Layer};
 use super::linear::{Linear, Target};
 use super::rope::Rope;
 use super::tensors::Role;
-use crate::device::{Device, Pool, Tensor};
+use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
@@ -69,6 +69,14 @@ impl Transformer {
             },
             Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
             Role::Head => OnDevice::Matrix(self.head()),
+        }
+    }
+
+    /// How a tensor of the list is stored.
+    pub fn format(&self, role: Role) -> Format {
+        match self.on_device(role) {
+            OnDevice::Matrix(weight) => weight.slabs.first().map_or(Format::F32, |slab| slab.stored.format),
+            OnDevice::Vector(_) => Format::F32,
         }
     }
 
