@@ -11,14 +11,20 @@ pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+mod mistral;
 pub mod norm;
+mod qwen2;
+mod qwen3;
 pub mod rope;
 mod save;
+mod smollm3;
 pub mod tensors;
 pub mod transformer;
+mod windows;
 
 /// Every family that can be loaded.
-const FAMILIES: [&Family; 2] = [&llama::FAMILY, &gpt2::FAMILY];
+const FAMILIES: [&Family; 6] =
+    [&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &smollm3::FAMILY, &gpt2::FAMILY];
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

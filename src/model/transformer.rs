@@ -8,7 +8,7 @@ use super::linear::{Linear, Target};
 use super::norm::NormWeights;
 use super::rope::Rope;
 use super::tensors::Role;
-use crate::device::{Device, Pool, Tensor};
+use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, learned_positions};
 use crate::plan::{Recorder, Var};
@@ -72,6 +72,14 @@ impl Transformer {
             Role::FinalNorm => OnDevice::Tensor(&self.tables.norm.gain),
             Role::FinalNormBias => OnDevice::Tensor(present(role, &self.tables.norm.bias)),
             Role::Head => OnDevice::Weight(self.head()),
+        }
+    }
+
+    /// How a tensor of the list is stored.
+    pub fn format(&self, role: Role) -> Format {
+        match self.on_device(role) {
+            OnDevice::Weight(weight) => weight.slabs.first().map_or(Format::F32, |slab| slab.stored.format),
+            OnDevice::Tensor(_) => Format::F32,
         }
     }
 

@@ -21,6 +21,8 @@ use crate::tiny::tiny_base;
 
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+/// A case of each family.
+const FAMILIES: [&str; 5] = ["llama-all-linear", "mistral", "qwen2", "qwen3", "smollm3"];
 pub const STEP: StepSettings =
     StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
@@ -171,16 +173,36 @@ crate::device_tests! {
 
     async fn a_later_token_never_changes_an_earlier_logit() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", device(shape).await).await;
+            let device = device(shape).await;
+            for name in FAMILIES {
+                let t = tuned(name, device.clone()).await;
+                let before = ids(64, 96, 3);
+                let expected = logits(&t.model, &before, 1, 1.0).await;
+                for last in [0, 7, 31, 32, 62] {
+                    let mut after = before.clone();
+                    after[last + 1..].iter_mut().for_each(|id| *id = (*id + 41) % 96);
+                    let found = logits(&t.model, &after, 1, 1.0).await;
+                    let seen = (last + 1) * 96;
+                    same_bits(&format!("{name}, up to {last}"), &found[..seen], &expected[..seen]);
+                    assert_ne!(found[seen..], expected[seen..], "{name}: the tokens after {last} have an effect");
+                }
+            }
+        }
+    }
+
+    /// With a window of 7 in each of two layers, a token reaches the 12 that follow it.
+    async fn a_token_beyond_the_reach_of_windows_changes_no_logit() {
+        for &shape in MODEL_SHAPES {
+            let t = tuned("mistral", device(shape).await).await;
             let before = ids(64, 96, 3);
             let expected = logits(&t.model, &before, 1, 1.0).await;
-            for last in [0, 7, 31, 32, 62] {
+            for changed in [0, 20, 33] {
                 let mut after = before.clone();
-                after[last + 1..].iter_mut().for_each(|id| *id = (*id + 41) % 96);
+                after[changed] = (after[changed] + 41) % 96;
                 let found = logits(&t.model, &after, 1, 1.0).await;
-                let seen = (last + 1) * 96;
-                same_bits(&format!("up to {last}"), &found[..seen], &expected[..seen]);
-                assert_ne!(found[seen..], expected[seen..], "the tokens after {last} have an effect");
+                let differs = |at: usize| found[at * 96..][..96] != expected[at * 96..][..96];
+                let reached: Vec<usize> = (0..64).filter(|at| differs(*at)).collect();
+                assert_eq!(reached, (changed..=changed + 12).collect::<Vec<_>>(), "{shape:?}");
             }
         }
     }
@@ -352,6 +374,15 @@ crate::device_tests! {
                 let positions =
                     [0, 1, 31, 32, 63, 64, 65, 95].into_iter().filter(|position| *position < context as u32);
                 decoding_equals_forward(&adapter.attach(&base), &positions.collect::<Vec<u32>>()).await;
+            }
+        }
+    }
+
+    async fn decoding_in_every_family_equals_the_full_forward() {
+        for &shape in MODEL_SHAPES {
+            let device = device(shape).await;
+            for name in FAMILIES {
+                decoding_equals_forward(&tuned(name, device.clone()).await.model, &[0, 1, 8, 31, 32, 63]).await;
             }
         }
     }

@@ -68,7 +68,8 @@ crate::device_tests! {
 
     async fn a_checkpoint_is_written_as_it_was_read() {
         let device = device(Shape::Direct).await;
-        for name in ["llama-all-linear", "llama-biases", "llama-tied-all-linear", "gpt2-odd-c-proj"] {
+        let chosen = ["llama-all-linear", "llama-biases", "llama-tied-all-linear", "qwen2", "qwen3", "gpt2-odd-c-proj"];
+        for name in chosen {
             let case = case(name);
             let load = async |bytes: Vec<u8>| {
                 let source = Source::memory("model.safetensors", bytes);
