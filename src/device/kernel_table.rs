@@ -29,6 +29,10 @@ pub const MOST_GROUPS: u32 = 65_535;
 const TILED: &str = "tiled";
 const DIRECT: &str = "direct";
 
+/// Features that only the direct form has, on every device: tiles of heads of 256 numbers exceed the 16 KiB of
+/// work-group memory that every card has.
+pub const DIRECT_ONLY: &[&str] = &["d256"];
+
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
     ($item:literal) => {
@@ -129,7 +133,7 @@ const PRODUCT: &[&[&str]] = &[
     &["nn", "f16", "chunk"],
 ];
 /// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
-const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"]];
+const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
 
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },

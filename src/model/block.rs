@@ -6,7 +6,7 @@ use super::config::{Activation, Config};
 use super::linear::{Linear, Target};
 use super::norm::NormWeights;
 use super::tensors::Norm;
-use crate::ops::{Attention, Cache, RopeTables, add, attention, gelu, rope, split, swiglu};
+use crate::ops::{Attention, Cache, RopeTables, add, attention, geglu, gelu, rope, split, swiglu};
 use crate::plan::{Recorder, Var};
 
 #[derive(Clone, Default)]
@@ -43,21 +43,27 @@ impl Block {
         if let Some(tables) = &positions.rope {
             (q, k) = rope(rec, q, k, config.heads, tables);
         }
-        let how = Attention { heads: config.heads, window: positions.window, batch, cache };
+        let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, batch, cache };
         let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
-        let o = self.linear(rec, Target::O, &o);
+        let mut o = self.linear(rec, Target::O, &o);
+        if config.output_norms {
+            o = self.norm(rec, config, Norm::AttentionOutput, &o);
+        }
         let x = add(rec, &x, &o);
         drop(o);
 
         let h = self.norm(rec, config, Norm::Mlp, &x);
         let h = self.activated(rec, config, h);
-        let down = self.linear(rec, Target::Down, &h);
-        add(rec, &x, &down)
+        let mut o = self.linear(rec, Target::Down, &h);
+        if config.output_norms {
+            o = self.norm(rec, config, Norm::MlpOutput, &o);
+        }
+        add(rec, &x, &o)
     }
 
     fn norm(&self, rec: &mut Recorder, config: &Config, norm: Norm, x: &Var) -> Var {
-        self.norms[&norm].record(rec, x, config.norm_eps)
+        self.norms[&norm].record(rec, config, x)
     }
 
     fn linear(&self, rec: &mut Recorder, target: Target, x: &Var) -> Var {
@@ -80,9 +86,17 @@ impl Block {
             drop(h);
             return gelu(rec, &up);
         }
-        let gate = self.linear(rec, Target::Gate, &h);
-        let up = self.linear(rec, Target::Up, &h);
+        let [gate, up] = match config.layout.fused_gate_up {
+            true => {
+                let gate_up = self.linear(rec, Target::GateUp, &h);
+                split(rec, gate_up, [config.intermediate; 2])
+            }
+            false => [Target::Gate, Target::Up].map(|target| self.linear(rec, target, &h)),
+        };
         drop(h);
-        swiglu(rec, &gate, &up)
+        match config.activation {
+            Activation::GeGluTanh => geglu(rec, &gate, &up),
+            _ => swiglu(rec, &gate, &up),
+        }
     }
 }

@@ -1,5 +1,4 @@
-//! What a family's config.json says, as data. Unknown model types and features end in an error that names them; so do
-//! fields that are data already and that the engine does not compute yet.
+//! What a family's config.json says, as data. Unknown model types and features end in an error that names them.
 
 #![deny(
     clippy::unwrap_used,
@@ -90,7 +89,7 @@ impl Biases {
         match target {
             Target::Q | Target::K | Target::V | Target::Qkv => self.qkv,
             Target::O => self.o,
-            Target::Gate | Target::Up | Target::Down => self.mlp,
+            Target::Gate | Target::Up | Target::GateUp | Target::Down => self.mlp,
         }
     }
 }
@@ -116,8 +115,7 @@ pub struct Layout {
 }
 
 impl Config {
-    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`,
-    /// `UnsupportedField`, `NotYet`.
+    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`, `UnsupportedField`.
     pub fn parse(json: &[u8]) -> Result<Config> {
         let invalid = |reason: String| Error::Config { field: "(file)".to_string(), reason };
         let value: Value = json::read(json).map_err(invalid)?;
@@ -128,7 +126,6 @@ impl Config {
         Fields(&value).refuse_quantised()?;
         let config = (family.config)(&Fields(&value))?;
         config.check_size()?;
-        config.check_computed()?;
         Ok(config)
     }
 
@@ -170,44 +167,6 @@ impl Config {
                 "max_position_embeddings",
                 format!("with heads of {size}, at most {} is supported", MOST_ANGLES.checked_div(size).unwrap_or(0)),
             ),
-        }
-    }
-
-    /// Refuses what is data already but is not computed yet. Every field is named, so that none is forgotten.
-    pub fn check_computed(&self) -> Result<()> {
-        let Config {
-            family: _,
-            vocabulary: _,
-            hidden: _,
-            intermediate: _,
-            layers: _,
-            heads: _,
-            context: _,
-            tied: _,
-            norm,
-            norm_eps: _,
-            head_norms: _,
-            output_norms,
-            biases: _,
-            activation,
-            pattern,
-            embedding_scale,
-            query_scale,
-            layout,
-        } = self;
-        let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
-        let absent = [
-            (*norm == NormKind::RmsPlusOne, "norms that multiply by 1 + w (`norm`)"),
-            (*output_norms, "norms after attention and MLP (`output_norms`)"),
-            (*activation == Activation::GeGluTanh, "a gate of GELU (`hidden_act`)"),
-            (pattern.iter().any(partly), "`partial_rotary_factor`"),
-            (*embedding_scale != 1.0, "a scaled embedding (`embedding_scale`)"),
-            (query_scale.is_some(), "`query_pre_attn_scalar`"),
-            (layout.fused_gate_up, "gate and up in one matrix (`fused_gate_up`)"),
-        ];
-        match absent.iter().find(|(is_wanted, _)| *is_wanted) {
-            Some((_, what)) => Err(Error::NotYet { what: format!("config.json: {what}") }),
-            None => Ok(()),
         }
     }
 }

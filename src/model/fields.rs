@@ -111,8 +111,8 @@ impl Fields<'_> {
 
     /// Checks the numbers per head, which follow from `field`.
     pub fn check_head(&self, field: &str, size: usize) -> Result<()> {
-        let good = size >= 4 && size.is_multiple_of(4) && size <= 128;
-        self.check(field, good, &format!("heads of {size}; supported are multiples of 4 up to 128"))
+        let good = size >= 4 && size.is_multiple_of(4) && size <= 256;
+        self.check(field, good, &format!("heads of {size}; supported are multiples of 4 up to 256"))
     }
 
     pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {

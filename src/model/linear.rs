@@ -16,6 +16,8 @@ pub enum Target {
     O,
     Gate,
     Up,
+    /// gate and up in one matrix.
+    GateUp,
     Down,
 }
 
@@ -38,6 +40,7 @@ impl Target {
             Target::Qkv => (query.saturating_add(key.saturating_mul(2)), hidden),
             Target::O => (hidden, query),
             Target::Gate | Target::Up => (config.intermediate, hidden),
+            Target::GateUp => (config.intermediate.saturating_mul(2), hidden),
             Target::Down => (hidden, config.intermediate),
         }
     }

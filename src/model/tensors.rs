@@ -8,8 +8,12 @@ use super::linear::Target;
 pub enum Norm {
     /// On what enters attention.
     Attention,
+    /// On what attention returns, before it is added.
+    AttentionOutput,
     /// On what enters the MLP.
     Mlp,
+    /// On what the MLP returns, before it is added.
+    MlpOutput,
     /// On each head of the queries.
     Query,
     /// On each head of the keys.
@@ -20,7 +24,7 @@ impl Norm {
     /// How many numbers it has.
     fn size(self, config: &Config) -> usize {
         match self {
-            Norm::Attention | Norm::Mlp => config.hidden,
+            Norm::Attention | Norm::AttentionOutput | Norm::Mlp | Norm::MlpOutput => config.hidden,
             Norm::Query | Norm::Key => config.heads.size,
         }
     }

@@ -108,7 +108,7 @@ impl Transformer {
     /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that
     /// goes on at `Step.position`.
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
-        let mut x = embed(rec, &self.tables.embedding, rows);
+        let mut x = embed(rec, &self.tables.embedding, rows, self.config.embedding_scale as f32);
         if let Some(table) = &self.tables.positions {
             x = learned_positions(rec, x, table);
         }
@@ -121,7 +121,7 @@ impl Transformer {
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
-        self.tables.norm.record(rec, &x, self.config.norm_eps)
+        self.tables.norm.record(rec, &self.config, &x)
     }
 }
 

@@ -32,7 +32,7 @@ pub use gelu::{geglu, gelu};
 pub use layer_norm::layer_norm;
 pub use learned_positions::learned_positions;
 pub use project::{project, project_into};
-pub use rms_norm::rms_norm;
+pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope::{RopeTables, rope};
 pub use split::split;
 pub use swiglu::swiglu;

@@ -34,6 +34,8 @@ CASES = [
     "llama-wide-head-rank-3",
     "gpt2-all-linear",
     "gpt2-odd-c-proj",
+    "gemma3-all-linear",
+    "phi3-fused",
 ]
 WEIGHTS = "model.safetensors"
 LOGITS_TOLERANCE = 1e-4

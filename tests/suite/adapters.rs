@@ -212,7 +212,7 @@ crate::device_tests! {
     /// PEFT sets `fan_in_fan_out` where the linears of a model are stored as [in, out].
     async fn an_exported_adapter_has_the_names_numbers_and_orientation_of_pefts_own() {
         let device = device(Shape::Cpu).await;
-        for name in ["llama-all-linear", "gpt2-all-linear", "gpt2-default", "gpt2-odd-c-proj"] {
+        for name in ["llama-all-linear", "gpt2-all-linear", "gpt2-default", "gpt2-odd-c-proj", "phi3-fused"] {
             let case = case(name);
             let config = tabtune::model::Config::parse(case.config).expect("a config");
             let files = case.files();
@@ -240,6 +240,8 @@ crate::device_tests! {
                 "llama-regex",
                 "llama-wide-head-rank-3",
                 "gpt2-all-linear",
+                "gemma3-all-linear",
+                "phi3-fused",
             ] {
                 let base = case(name).model(&device).await;
                 let sequence = ids(48, 96, 7);
@@ -263,7 +265,7 @@ crate::device_tests! {
 
     async fn a_checkpoint_that_was_merged_is_the_model_that_was_merged() {
         let device = device(Shape::Direct).await;
-        for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "gpt2-all-linear"] {
+        for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "gpt2-all-linear", "phi3-fused"] {
             let (case, mut bytes) = (case(name), Vec::new());
             let base = case.model(&device).await;
             let source = Source::memory("model.safetensors", case.model.to_vec());
