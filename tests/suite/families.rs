@@ -126,12 +126,12 @@ fn checkpoints_that_people_use_have_as_many_parameters_as_the_hub_says() {
         let window_of = |layer: usize| match name {
             "Mistral-7B-v0.1" => Some(4096),
             "Phi-3-mini-4k" => Some(2047),
-            "gemma-3-270m" | "gemma-3-1b" => Some(512).filter(|_| (layer + 1) % 6 != 0),
+            "gemma-3-270m" | "gemma-3-1b" => Some(512).filter(|_| !(layer + 1).is_multiple_of(6)),
             _ => None,
         };
         assert_eq!(windows(&config), (0..config.layers).map(window_of).collect::<Vec<_>>(), "{name}");
         let is_turned = |layer: usize| match name {
-            "SmolLM3-3B" => (layer + 1) % 4 != 0,
+            "SmolLM3-3B" => !(layer + 1).is_multiple_of(4),
             name => name != "gpt2",
         };
         assert_eq!(turned(&config), (0..config.layers).map(is_turned).collect::<Vec<_>>(), "{name}");
