@@ -62,16 +62,17 @@ impl AdapterFiles {
         let pairs = self.pairs(config)?;
         let checkpoint = Checkpoint::open(config.clone(), base).await?;
         let mut merges = Vec::with_capacity(pairs.len());
-        for pair in &pairs {
+        for pair in pairs {
             pair.check(config)?;
-            merges.push((checkpoint.entry(&config.weight(pair.site.layer, pair.site.target)), pair));
+            let spec = config.weight(pair.site.layer, pair.site.target);
+            merges.push((checkpoint.entry(&spec), if spec.transposed { pair.transposed() } else { pair }));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
 
         let mut done = 0;
         for (entry, pair) in merges {
             copy(base, done, entry.begin, write).await?;
-            merge_tensor(base, entry, pair, write).await?;
+            merge_tensor(base, entry, &pair, write).await?;
             done = entry.end;
         }
         copy(base, done, base.bytes, write).await
@@ -122,6 +123,11 @@ async fn merge_tensor(
 }
 
 impl Pair {
+    /// What is added to the transpose of W: (B A)ᵀ = Aᵀ Bᵀ.
+    fn transposed(&self) -> Pair {
+        Pair { site: self.site, a: self.b.transposed(), b: self.a.transposed() }
+    }
+
     /// Rows `first…` of W + s · B A, as many as `w` holds.
     fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
         let scale = self.site.scale();

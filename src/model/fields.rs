@@ -109,6 +109,12 @@ impl Fields<'_> {
         Err(Error::Quantised { what: format!("config.json has `{field}`{method}") })
     }
 
+    /// Checks the numbers per head, which follow from `field`.
+    pub fn check_head(&self, field: &str, size: usize) -> Result<()> {
+        let good = size >= 4 && size.is_multiple_of(4) && size <= 256;
+        self.check(field, good, &format!("heads of {size}; supported are multiples of 4 up to 256"))
+    }
+
     pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {
         if good { Ok(()) } else { Err(Self::invalid(field, reason)) }
     }

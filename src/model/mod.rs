@@ -6,11 +6,15 @@ pub mod checkpoint;
 pub mod config;
 pub mod family;
 mod fields;
+mod gemma3;
+mod gpt2;
 pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
 mod mistral;
+pub mod norm;
+mod phi3;
 mod qwen2;
 mod qwen3;
 pub mod rope;
@@ -21,7 +25,16 @@ pub mod transformer;
 mod windows;
 
 /// Every family that can be loaded.
-const FAMILIES: [&Family; 5] = [&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &smollm3::FAMILY];
+const FAMILIES: [&Family; 8] = [
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &smollm3::FAMILY,
+    &gpt2::FAMILY,
+    &gemma3::FAMILY,
+    &phi3::FAMILY,
+];
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

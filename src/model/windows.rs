@@ -23,8 +23,7 @@ pub(super) fn window(fields: &Fields, default: Option<usize>) -> Result<Option<u
     }
 }
 
-/// The window of each layer, where `use_sliding_window` says that there is one. `layer_types` names the layers that
-/// have it; without that, `is_sliding` knows them.
+/// The window of each layer, where `use_sliding_window` says that there is one.
 pub(super) fn windows(
     fields: &Fields,
     layers: usize,
@@ -32,6 +31,16 @@ pub(super) fn windows(
     is_sliding: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<Option<usize>>> {
     let window = if fields.flag_or("use_sliding_window", false)? { window } else { None };
+    windows_by_type(fields, layers, window, is_sliding)
+}
+
+/// The window of each layer. `layer_types` names the layers that have it; without that, `is_sliding` knows them.
+pub(super) fn windows_by_type(
+    fields: &Fields,
+    layers: usize,
+    window: Option<usize>,
+    is_sliding: &dyn Fn(usize) -> bool,
+) -> Result<Vec<Option<usize>>> {
     let Some(types) = fields.get("layer_types") else {
         return Ok((0..layers).map(|layer| window.filter(|_| is_sliding(layer))).collect());
     };

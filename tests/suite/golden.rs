@@ -62,6 +62,14 @@ pub const CASES: &[Case] = cases![
     "qwen2" on "qwen2",
     "qwen3" on "qwen3",
     "smollm3" on "smollm3",
+    "gpt2-default" on "gpt2",
+    "gpt2-all-linear" on "gpt2",
+    "gpt2-odd-c-proj" on "gpt2-odd",
+    "gemma3-default" on "gemma3_text",
+    "gemma3-all-linear" on "gemma3_text",
+    "gemma3-wide-head" on "gemma3-wide-head",
+    "phi3-all-linear" on "phi3",
+    "phi3-fused" on "phi3",
 ];
 
 #[derive(Deserialize)]

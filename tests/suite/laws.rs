@@ -22,7 +22,17 @@ use crate::tiny::tiny_base;
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 /// A case of each family.
-const FAMILIES: [&str; 5] = ["llama-all-linear", "mistral", "qwen2", "qwen3", "smollm3"];
+const FAMILIES: [&str; 9] = [
+    "llama-all-linear",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "gpt2-all-linear",
+    "gemma3-all-linear",
+    "gemma3-wide-head",
+    "phi3-all-linear",
+];
 pub const STEP: StepSettings =
     StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 

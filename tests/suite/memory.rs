@@ -45,7 +45,15 @@ async fn check(case: &Case, shape: Shape, format: Format, change: impl Fn(&mut S
 crate::device_tests! {
     async fn the_memory_of_a_run_is_known_before_its_weights_are_loaded() {
         let llamas = ["llama-default", "llama-tied-all-linear", "llama-biases", "llama-wide-head-rank-3"];
-        for name in llamas.into_iter().chain(["mistral", "qwen2", "qwen3", "smollm3"]) {
+        for name in llamas.into_iter().chain([
+            "mistral",
+            "qwen2",
+            "qwen3",
+            "smollm3",
+            "gpt2-all-linear",
+            "gemma3-wide-head",
+            "phi3-fused",
+        ]) {
             for format in [Format::F32, Format::F16] {
                 for checkpointing in [false, true] {
                     let change = |settings: &mut Settings| settings.checkpointing = checkpointing;
