@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::block::Block;
 use super::config::Config;
 use super::linear::{Linear, Target};
+use super::load::Storage;
 use super::tensors::Role;
 use crate::device::{Device, Pool, Tensor};
 use crate::error::Result;
@@ -32,6 +33,8 @@ pub(super) enum OnDevice<'a> {
 pub struct Transformer {
     /// That of the file: not tied if its head differs from the embedding.
     pub config: Config,
+    /// How the matrices are stored. `AsFile` means that they differ in it, as those of their file do.
+    pub storage: Storage,
     /// What loading it had to say.
     pub warnings: Vec<Warning>,
     pub device: Rc<Device>,
@@ -49,8 +52,8 @@ impl Transformer {
         // One table serves all layers: a config that needs several is refused.
         let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
         let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
-        let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
-        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
+        let (device, pool, storage, warnings) = (device.clone(), Pool::default(), Storage::default(), Vec::new());
+        Ok(Transformer { config, storage, warnings, device, pool, checkpointing: false, blocks, tables, rope })
     }
 
     pub fn head(&self) -> &Weight {

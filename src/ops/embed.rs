@@ -15,7 +15,7 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize) -> Var {
         if slab.first > 0 {
             constants.push(("FIRST", slab.first.into()));
         }
-        let features: Vec<&str> = slab.stored.feature().into_iter().collect();
+        let features: Vec<&str> = slab.stored.format.feature().into_iter().collect();
         let stored = slab.stored.operands();
         let operands: Vec<&Tensor> = iter::once(&tokens).chain(stored).chain(iter::once(&y)).collect();
         rec.dispatch("embed", &features, constants, &[("quads", rows * table.cols / 4)], &operands);

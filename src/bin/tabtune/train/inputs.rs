@@ -50,7 +50,7 @@ impl Inputs {
         base.dataset(&self.documents, self.eval_documents.as_deref(), settings, NATIVE_LIMIT)
     }
 
-    /// Refuses flags that would change a run that goes on.
+    /// Refuses flags that would change a run that goes on. `storage` is the one that they ask for.
     pub fn check(&self, settings: &Settings, storage: Storage) -> Result<()> {
         match &self.resumed {
             Some(state) if state.settings != *settings || storage != self.storage() => {

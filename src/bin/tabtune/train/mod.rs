@@ -35,7 +35,7 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     let resumed_steps = inputs.resumed.as_ref().map(|state| state.settings.steps);
     settings.steps = args.steps(&settings, data.rows.len(), resumed_steps);
     settings.check(config)?;
-    inputs.check(&settings, base.storage)?;
+    inputs.check(&settings, args.model.storage(inputs.storage())?)?;
 
     let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
     let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
