@@ -749,7 +749,7 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let config = &events[0];
     assert_eq!(
         (&config["weights"], &config["initSha256"], config["dataSha256"].as_str().map(str::len)),
-        (&json!("auto"), &Value::Null, Some(64))
+        (&json!("f16"), &Value::Null, Some(64))
     );
 
     // Nothing better than the start was found, so the last adapter is kept and its loss is reported.

@@ -36,7 +36,9 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
     let Head { v, c, slab, chunk_for, format } = head;
     let mut bed = Bed::new(
         device,
-        &format!("cross_entropy, {format:?} head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"),
+        &format!(
+            "cross_entropy, {format:?} head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"
+        ),
         rows,
     );
     bed.format = format;
