@@ -10,7 +10,9 @@ pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+pub mod rope;
 mod save;
+pub mod storage;
 pub mod tensors;
 pub mod transformer;
 
@@ -21,7 +23,7 @@ pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use family::Family;
 pub use linear::{Linear, Lora, Target};
-pub use load::Storage;
 pub use logits::{Logits, LogitsDraft};
+pub use storage::Storage;
 pub use tensors::{Norm, Role, TensorSpec};
 pub use transformer::Transformer;

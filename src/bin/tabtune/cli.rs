@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Choice, Device, DeviceOptions, set_threads};
 use tabtune::error::{Error, Result};
-use tabtune::model::{Storage, TensorSpec, Transformer};
+use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, Unloaded};
 use tabtune::text::Columns;
 
@@ -67,7 +67,7 @@ pub struct ModelArgs {
     #[arg(value_parser = ["auto", "f32", "f16", "int8", "int4"])]
     weights: Option<String>,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub device: DeviceArgs,
 }
 
 #[derive(Args)]
@@ -82,10 +82,15 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub async fn open(&self) -> Result<Rc<Device>> {
+        self.open_within(None).await
+    }
+
+    /// A device whose buffers take at most so many bytes.
+    pub async fn open_within(&self, max_memory: Option<u64>) -> Result<Rc<Device>> {
         if let Some(count) = self.threads {
             set_threads(count.into());
         }
-        Device::new(DeviceOptions { choice: self.choice()?, ..DeviceOptions::default() }).await
+        Device::new(DeviceOptions { choice: self.choice()?, max_memory, ..DeviceOptions::default() }).await
     }
 
     pub fn choice(&self) -> Result<Choice> {
@@ -96,22 +101,19 @@ impl DeviceArgs {
 impl ModelArgs {
     /// Loads the model and says what there is to say about it.
     pub async fn load(&self) -> Result<Base> {
-        let base = self.load_stored(Storage::default()).await?;
+        let base = self.load_stored(&self.device.open().await?, Storage::default()).await?;
         show(&base.model.warnings);
         Ok(base)
     }
 
     /// Loads the model with its weights stored as `usual`, unless a flag says otherwise. A run reports its warnings.
-    pub async fn load_stored(&self, usual: Storage) -> Result<Base> {
-        base::load(&self.device.open().await?, self.model.as_deref(), self.storage(usual)?).await
+    pub async fn load_stored(&self, device: &Rc<Device>, usual: Storage) -> Result<Base> {
+        base::load(device, self.model.as_deref(), self.storage(usual)?).await
     }
 
     /// What would be loaded, of which no number is read.
-    pub async fn unloaded(&self, usual: Storage) -> Result<Unloaded> {
-        let (checkpoint, storage) = (base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?);
-        let format = |spec: &TensorSpec| storage.format(spec, checkpoint.entry(spec).dtype);
-        let device = self.device.open().await?;
-        Unloaded::new(&device, &checkpoint.config, &format)
+    pub async fn unloaded(&self, device: &Device, usual: Storage) -> Result<Unloaded> {
+        Unloaded::of(device, &base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?)
     }
 
     /// What the flag asks for; `auto` is `usual`.
