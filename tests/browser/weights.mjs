@@ -19,7 +19,7 @@ async function wholeRun(page) {
 const losses = (log) => log.filter(({ type }) => type === "eval").map(({ loss }) => loss);
 
 async function sizeOnShow(page) {
-  await page.getByRole("button", { name: /^Show: The model/ }).click();
+  await page.getByRole("button", { name: "Change: The model" }).click();
   const line = await page.getByText(/of weights/).textContent();
   const [, number, unit, bits] = line.match(/([\d.]+) (kB|MB) of weights in (\d+) bits/);
   return { bytes: Number(number) * { kB: 1e3, MB: 1e6 }[unit], bits };
@@ -56,7 +56,7 @@ describe("the model's numbers", () => {
   test("are chosen in the settings, and a run that was cut short goes on with them as they were", async () => {
     const page = await open({ hash: `#${SMALL}&steps=6000&evalEvery=6000&sampleEvery=6000` });
     await chooseSample(page);
-    await page.getByRole("button", { name: /^Show: The model/ }).click();
+    await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByText("Advanced").click();
     await page.getByLabel("How the numbers of the model are kept").selectOption("int4");
     await page.getByText(/of weights in 4 bits/).waitFor();
