@@ -413,12 +413,12 @@ crate::device_tests! {
             let name = "llama-odd-rank-5";
             let facts = case(name).facts();
             let mut outcomes = Vec::new();
-            for max_binding in [None, Some(14_000)] {
+            for max_binding in [None, Some(5000)] {
                 let device = Device::new(DeviceOptions { shape: Some(shape), max_binding, ..DeviceOptions::default() })
                     .await
                     .expect("an adapter");
                 let t = tuned(name, device).await;
-                assert_eq!(t.base.head().slabs.len() > 1, max_binding.is_some());
+                assert_eq!(t.base.head().slabs.len() > 2, max_binding.is_some());
                 let gradient = t.trainer(2, facts.seq_len).await.gradient(&facts.micro()).await.expect("a gradient");
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
                 outcomes.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
