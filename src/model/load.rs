@@ -13,7 +13,7 @@ use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Entry, to_f32};
+use crate::files::safetensors::{Dtype, to_f32};
 use crate::ops::{Slab, Weight};
 
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
@@ -25,7 +25,7 @@ const LARGEST_F16: f32 = 65504.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// f16 for tensors that the file holds in f16, which loses nothing, and f32 for the rest.
+    /// f16 for tensors that the file holds in f16, which loses nothing, or quantised, and f32 for the rest.
     #[default]
     #[serde(rename = "auto")]
     AsFile,
@@ -52,14 +52,14 @@ impl Storage {
     /// How a matrix is stored that the file holds as `dtype`.
     pub fn format(self, dtype: Dtype) -> Format {
         match (self, dtype) {
-            (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
+            (Storage::F16, _) | (Storage::AsFile, Dtype::F16 | Dtype::Blocks(_)) => Format::F16,
             _ => Format::F32,
         }
     }
 }
 
 impl Transformer {
-    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
+    /// Loads a checkpoint. `progress(bytes done, bytes in all)`.
     pub async fn load(
         device: &Rc<Device>,
         config: Config,
@@ -147,18 +147,17 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
-        let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
+        let entry = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
-            let row_bytes = stored.cols as u64 * dtype.bytes();
+            let (_, row_bytes) = entry.range(0, stored.cols as u64);
             let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
             for row in (0..stored.rows).step_by(rows_per_piece) {
                 let count = rows_per_piece.min(stored.rows - row);
-                let at = begin + (first + row) as u64 * row_bytes;
-                let bytes = self.source.read(at, count as u64 * row_bytes).await?;
+                let bytes = self.source.rows(&entry, stored.cols, first + row, count).await?;
                 values.clear();
-                to_f32(dtype, &bytes, &mut values);
-                check_range(&name, &values, stored.format)?;
+                to_f32(entry.dtype, &bytes, &mut values);
+                check_range(&entry.name, &values, stored.format)?;
                 stored.upload(self.device, row, &values);
                 self.count(bytes.len() as u64).await?;
             }

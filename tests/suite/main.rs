@@ -14,6 +14,8 @@ mod errors;
 mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

@@ -58,8 +58,8 @@ enum Command {
 
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint [default: the embedded base]
-    #[arg(long, value_name = "DIR")]
+    /// A Hugging Face checkpoint, or a GGUF file [default: the embedded base]
+    #[arg(long, value_name = "DIR|FILE")]
     pub model: Option<PathBuf>,
     /// How the frozen weights are stored: f32, f16 (half the memory), or auto (f16 if the file is f16) [default: auto]
     #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
