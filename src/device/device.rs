@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::buffer::{Buffer, Ledger, Memory, Usage};
 use super::card::Card;
 use super::kernel::KernelKey;
+use super::kernel_table::MOST_GROUPS;
 use super::pipeline::Compiling;
 use super::queue::Queue;
 use super::ready::{self, Ready};
@@ -76,6 +77,9 @@ pub struct DeviceOptions {
     pub shape: Option<Shape>,
     /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
     pub max_binding: Option<u64>,
+    /// Pretends that a dimension of a grid holds at most this many work groups, so that tests see grids that spill into
+    /// the next one.
+    pub max_groups: Option<u32>,
 }
 
 pub(super) enum Executor {
@@ -95,6 +99,8 @@ pub struct Device {
     /// Largest binding in bytes.
     pub max_binding: u64,
     max_buffer: u64,
+    /// The most work groups in one dimension of a grid.
+    pub(crate) max_groups: u32,
     ledger: Rc<Ledger>,
     /// The kernels of the CPU's plans; those of a card are its pipelines.
     twins: RefCell<HashSet<KernelKey>>,
@@ -124,6 +130,7 @@ impl Device {
                     name: facts.name,
                     max_binding: options.max_binding.unwrap_or(facts.max_binding),
                     max_buffer: facts.max_buffer,
+                    max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
                     ledger: Rc::default(),
                     twins: RefCell::default(),
                 }))
@@ -151,15 +158,24 @@ impl Device {
             name: "dry".to_string(),
             max_binding: self.max_binding,
             max_buffer: self.max_buffer,
+            max_groups: self.max_groups,
             ledger: Rc::default(),
             twins: RefCell::default(),
         })
     }
 
     fn without_card(executor: Executor, shape: Shape, name: String, options: &DeviceOptions) -> Rc<Device> {
-        let (max_binding, max_buffer) = (options.max_binding.unwrap_or(MAX_CPU_BUFFER), MAX_CPU_BUFFER);
-        let (ledger, twins) = (Rc::default(), RefCell::default());
-        Rc::new(Device { executor, shape, software: true, name, max_binding, max_buffer, ledger, twins })
+        Rc::new(Device {
+            executor,
+            shape,
+            software: true,
+            name,
+            max_binding: options.max_binding.unwrap_or(MAX_CPU_BUFFER),
+            max_buffer: MAX_CPU_BUFFER,
+            max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
+            ledger: Rc::default(),
+            twins: RefCell::default(),
+        })
     }
 
     /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers throw an exception for a size that

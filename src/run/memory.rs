@@ -83,10 +83,15 @@ impl Unloaded {
             Learner::Full(_) => None,
         };
         let before = device.bytes();
-        let caches = if settings.sample_every > 0 { Generator::caches(&model)? } else { Vec::new() };
+        // A prompt has no more tokens than bytes.
+        let tokens = (settings.sample_every > 0).then_some(settings.prompt.len() + settings.max_tokens);
+        let caches = tokens.map(|tokens| Generator::caches(&model, tokens)).transpose()?;
         let cache = device.bytes() - before;
         drop(caches);
-        let _generator = if settings.sample_every > 0 { Some(Generator::new(&model).await?) } else { None };
+        let _generator = match tokens {
+            Some(tokens) => Some(Generator::record(&model, tokens)?.finish(&mut progress).await?),
+            None => None,
+        };
         let total = device.bytes();
 
         let weights = base.weight_bytes();
