@@ -139,7 +139,7 @@ parity-smollm2:
 	@if [ -f "$(GGUF)" ]; then \
 		[ -f "$(SMOLLM2)/model.safetensors" ] || $(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"; \
 		$(PYTHON) tests/parity/check_smollm2.py --tabtune $(DEBUG) --model $(SMOLLM2) \
-			--data $(TEXT_SAMPLE) --out artefacts/smollm2 --steps 1; \
+			--gguf "$(GGUF)" --data $(TEXT_SAMPLE) --out artefacts/smollm2 --steps 1; \
 	else echo "NOT TESTED: SmolLM2-135M, whose weights could not be fetched"; fi
 .PHONY: parity-smollm2
 

@@ -22,6 +22,7 @@ const files = [
   "adapter_files",
   "foreign_adapter",
   "own_model",
+  "own_gguf",
   "own_text",
   "choices",
   "brought",

@@ -37,7 +37,7 @@ export interface Calls {
   load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
   /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
   assist: {
-    input: Pick<ModelFiles, "config" | "weights"> & { program: WebAssembly.Module; port: MessagePort };
+    input: { program: WebAssembly.Module; files: ModelFiles; port: MessagePort };
     output: undefined;
   };
   /** The workers at the other ends help. */
@@ -54,7 +54,7 @@ export interface Calls {
   setAdapter: { input: AdapterInput; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
-  modelSize: { input: Pick<ModelFiles, "config" | "weights">; output: number };
+  modelSize: { input: ModelFiles; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -3,7 +3,7 @@
 import type { ModelInfo } from "../../api/types";
 import { adapterSize } from "../adapter_size";
 import { arrival } from "../arrival";
-import { backToBuiltIn, returning } from "../pick";
+import { backToBuiltIn, picked, returning } from "../pick";
 import { changing, model } from "../state";
 import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
@@ -63,7 +63,7 @@ function About() {
           Back to the built-in model
         </button>
       )}
-      <Fold title="Use another model">
+      <Fold title="Use another model" opens={picked.value !== null}>
         <Picker />
       </Fold>
       <button
