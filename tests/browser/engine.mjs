@@ -59,6 +59,28 @@ describe("the engine", () => {
     assert.equal(counted, adapter);
   });
 
+  test("foretells the memory of a run within a twentieth, with checkpointing too", async () => {
+    const [usual, checkpointed] = await page.evaluate(async () => {
+      const { another, settings, datasetOf } = self.made;
+      const run = async (wanted) => {
+        const engine = await another();
+        const { total } = await engine.memory(wanted);
+        await engine.train(
+          datasetOf(engine, wanted),
+          wanted,
+          () => {},
+          () => {},
+          {},
+        );
+        return { total, taken: engine.stats().devicePeakBytes };
+      };
+      return [await run(settings), await run({ ...settings, checkpointing: true })];
+    });
+    for (const { total, taken } of [usual, checkpointed])
+      assert.ok(Math.abs(total / taken - 1) < 0.05, `${total} ${taken}`);
+    assert.ok(checkpointed.taken < usual.taken, `${checkpointed.taken} ${usual.taken}`);
+  });
+
   test("trains on although its dataset is freed meanwhile", async () => {
     const losses = await page.evaluate(async () => {
       const { engine, settings, dataset } = self.made;
@@ -154,8 +176,9 @@ async function load() {
 async function useEverything(text) {
   const keys = (object) => Object.keys(object).sort();
   const { engine, settings, events, seen } = self.made;
-  self.made.dataset = (settings, content = text) =>
+  self.made.datasetOf = (engine, settings, content = text) =>
     engine.dataset([{ name: "cook.txt", bytes: new TextEncoder().encode(content) }], settings);
+  self.made.dataset = (...of) => self.made.datasetOf(engine, ...of);
   const rows = self.made.dataset(settings);
   const summary = rows.summary();
   const foreign = self.made.dataset(settings, "Το καράβι έφυγε από το λιμάνι με τον άνεμο στα πανιά. ".repeat(20));
@@ -189,6 +212,7 @@ async function useEverything(text) {
     probe: keys(probe),
     adapterFiles: keys(adapter),
     generated: keys(generated),
+    memory: keys(await engine.memory(settings)),
     stats: keys(engine.stats()),
   };
 }

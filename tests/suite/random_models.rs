@@ -66,6 +66,7 @@ fn twin(seed: u64) -> Twin {
         eps: 1e-5,
         theta: 500.0,
         tied: random.between(0, 1) == 0,
+        window: usize::MAX,
     };
     let mut tensors = Vec::new();
     for (name, size) in shape.shapes() {

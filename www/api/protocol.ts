@@ -12,6 +12,7 @@ import type {
   Generated,
   GenerateOptions,
   Loaded,
+  Memory,
   ModelInfo,
   NotedBase,
   Probe,
@@ -54,6 +55,7 @@ export interface Calls {
   setAdapter: { input: AdapterInput; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
+  memory: { input: Settings; output: Memory };
   modelSize: { input: ModelFiles; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };

@@ -143,6 +143,11 @@ export class Session {
     return this.#leader.call("adapterSize", { rank, targets });
   }
 
+  /** The memory of a run with these settings, in bytes on the device. */
+  memory(settings: Settings) {
+    return this.#leader.call("memory", settings);
+  }
+
   /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
   modelSize(files: ModelFiles) {
     return this.#leader.call("modelSize", files);

@@ -53,6 +53,21 @@ export interface Settings {
   maxTokens: number;
 }
 
+/** What a run takes on the device, in bytes. */
+export interface Memory {
+  weights: number;
+  /** The tables of rotary positions. */
+  rope: number;
+  /** With its gradient and the optimizer's moments. */
+  adapter: number;
+  activations: number;
+  logits: number;
+  /** The keys and values of samples. */
+  cache: number;
+  other: number;
+  total: number;
+}
+
 /** Which numbers a setting may be: those within all the bounds that there are. */
 export interface Limit {
   whole: boolean;

@@ -70,6 +70,16 @@ export const knobs: Knob[] = [
     what: "Which matrices of the model get an adapter.",
     when: "Attention only makes a smaller adapter that learns a little less.",
   },
+  {
+    key: "checkpointing",
+    label: "Less memory, more time",
+    choices: [
+      { value: "false", label: "no" },
+      { value: "true", label: "yes" },
+    ],
+    what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
+    when: "Yes if memory is short: the result is the same. A run that would not fit turns it on by itself.",
+  },
 ];
 
 /** These can be in the address too. The sample prompt cannot, because it can be a visitor's own words. */

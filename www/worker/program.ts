@@ -11,6 +11,7 @@ import type {
   Generated,
   GenerateOptions,
   Limits,
+  Memory,
   ModelInfo,
   NotedBase,
   Probe,
@@ -82,6 +83,7 @@ export interface Engine {
   setAdapter(config: string, weights: Uint8Array): void;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
+  memory(settings: Settings): Promise<Memory>;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;
 }

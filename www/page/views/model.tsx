@@ -1,9 +1,9 @@
 /** Card 2: the model and the settings. */
 
 import type { ModelInfo } from "../../api/types";
-import { adapterSize } from "../adapter_size";
 import { arrival } from "../arrival";
 import { backToBuiltIn, picked, returning } from "../pick";
+import { adapterSize, memory } from "../run_size";
 import { changing, model } from "../state";
 import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
@@ -54,6 +54,7 @@ function About() {
       </p>
       <p class="quiet">
         {bytes(info.weightBytes)} of weights, running {whereItRuns(info.device)}.
+        {memory.value !== null && ` A run with these settings takes about ${bytes(memory.value.total)} of memory.`}
       </p>
       <Fold title="Advanced">
         <Knobs />
