@@ -11,14 +11,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::config::Config;
 use super::linear::Target;
+use super::rope::{Rope, RopeScaling};
 use super::tensors::{Norm, Role, TensorSpec};
 use crate::error::{Error, Result};
-use crate::files::Gguf;
-use crate::files::safetensors::{Dtype, Entry, Header};
+use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
+use crate::files::{Gguf, Source};
 use crate::warning::Warning;
 
 /// An architecture of llama.cpp whose files are read.
@@ -32,10 +33,15 @@ struct Architecture {
     interleaved: bool,
 }
 
-const ARCHITECTURES: [Architecture; 1] = [Architecture { name: "llama", model_type: "llama", interleaved: true }];
+const ARCHITECTURES: [Architecture; 4] = [
+    Architecture { name: "llama", model_type: "llama", interleaved: true },
+    Architecture { name: "qwen2", model_type: "qwen2", interleaved: false },
+    Architecture { name: "qwen3", model_type: "qwen3", interleaved: false },
+    Architecture { name: "smollm3", model_type: "smollm3", interleaved: true },
+];
 
 /// Keys of an architecture that are read, checked, or that change nothing. Any other may change what is computed.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 19] = [
     "block_count",
     "context_length",
     "embedding_length",
@@ -48,10 +54,18 @@ const KNOWN: [&str; 15] = [
     "attention.value_length",
     "rope.freq_base",
     "rope.dimension_count",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
     "expert_count",
     "expert_used_count",
     "tensor_data_layout",
 ];
+
+/// What rope's periods are multiplied with, and the most bytes it can have.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+const MOST_FACTORS: u64 = 4096;
 
 /// A model that a GGUF file holds.
 pub struct GgufModel<'a> {
@@ -112,24 +126,68 @@ impl<'a> GgufModel<'a> {
         if let Some(experts) = self.own("expert_count").filter(|experts| **experts != 0) {
             return Err(self.unsupported("expert_count", experts));
         }
-        if let Some(factors) = self.gguf.tensors.iter().find(|entry| entry.name.starts_with("rope_")) {
-            let value = "factors of rope's frequencies".to_string();
-            return Err(Error::UnsupportedField { field: factors.name.clone(), value });
-        }
         for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
-            if let Some(value) = self.own(key).filter(|value| Some(*value) != self.head_size()) {
+            if let Some(value) = self.own(key).filter(|value| value.as_u64() != self.head_size()) {
                 return Err(self.unsupported(key, value));
             }
         }
         Ok(())
     }
 
-    fn head_size(&self) -> Option<&Value> {
-        self.own("attention.key_length").or(self.own("rope.dimension_count"))
+    fn head_size(&self) -> Option<u64> {
+        let whole = |key: &str| self.own(key).and_then(Value::as_u64);
+        let divided = || whole("embedding_length")?.checked_div(whole("attention.head_count")?);
+        whole("attention.key_length").or_else(|| whole("rope.dimension_count")).or_else(divided)
     }
 
-    /// The metadata as config.json. Errors: `UnsupportedField`, `Gguf`.
-    pub fn config(&self) -> Result<Vec<u8>> {
+    /// `rope_scaling` of config.json. Errors: `UnsupportedField`, `Io`.
+    async fn rope_scaling(&self, source: &Source) -> Result<Option<Value>> {
+        if let Some(entry) = self.tensor(ROPE_FACTORS) {
+            let unknown =
+                || Error::UnsupportedField { field: ROPE_FACTORS.to_string(), value: entry.dtype.to_string() };
+            let mut factors = Vec::new();
+            if entry.dtype == Dtype::F32 && entry.end.saturating_sub(entry.begin) <= MOST_FACTORS {
+                let bytes = source.read(entry.begin, entry.end.saturating_sub(entry.begin)).await?;
+                to_f32(entry.dtype, &bytes, &mut factors);
+            }
+            return self.llama3(&factors).map(Some).ok_or_else(unknown);
+        }
+        let kind = self.own("rope.scaling.type").and_then(Value::as_str).unwrap_or("none");
+        let context = self.own("rope.scaling.original_context_length").filter(|_| kind == "yarn");
+        match kind {
+            "none" => Ok(None),
+            "linear" | "yarn" => Ok(Some(json!({
+                "rope_type": kind,
+                "factor": self.own("rope.scaling.factor"),
+                "original_max_position_embeddings": context,
+            }))),
+            _ => Err(self.unsupported("rope.scaling.type", &kind.into())),
+        }
+    }
+
+    /// Llama 3's factors of rope's periods say what they were made with, except for what all models of it share.
+    fn llama3(&self, factors: &[f32]) -> Option<Value> {
+        let (low, high, context) = (1.0, 4.0, 8192);
+        let (factor, theta) = (f64::from(*factors.last()?), self.own("rope.freq_base")?.as_f64()?);
+        let size = usize::try_from(self.head_size()?).ok().filter(|size| size.div_ceil(2) == factors.len())?;
+        let scaling =
+            RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context: context };
+        let rope = |scaling| Rope { theta, scaling, fraction: 1.0 }.frequencies(size);
+        let pairs = rope(RopeScaling::None).into_iter().zip(rope(scaling));
+        let is_same = |((plain, scaled), factor): ((f32, f32), &f32)| (plain / scaled - factor).abs() <= 1e-4 * factor;
+        pairs.zip(factors).all(is_same).then(|| {
+            json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low,
+                "high_freq_factor": high,
+                "original_max_position_embeddings": context,
+            })
+        })
+    }
+
+    /// The metadata as config.json. Errors: `UnsupportedField`, `Gguf`, `Io`.
+    pub async fn config(&self, source: &Source) -> Result<Vec<u8>> {
         self.refuse_unknown()?;
         let lacks = |what: String| Error::Gguf { file: self.file.to_string(), reason: format!("it lacks {what}") };
         let embedding = self.tensor("token_embd.weight").ok_or_else(|| lacks("tensor `token_embd.weight`".into()))?;
@@ -154,8 +212,9 @@ impl<'a> GgufModel<'a> {
             ("mlp_bias", Some(self.tensor("blk.0.ffn_up.bias").is_some().into())),
             ("vocab_size", embedding.shape.first().map(|rows| (*rows).into())),
             ("num_key_value_heads", self.own("attention.head_count_kv").cloned()),
-            ("head_dim", self.head_size().cloned()),
+            ("head_dim", self.head_size().map(Value::from)),
             ("rope_theta", self.own("rope.freq_base").cloned()),
+            ("rope_scaling", self.rope_scaling(source).await?),
             ("bos_token_id", token("bos")),
             ("eos_token_id", token("eos")),
         ] {
@@ -177,7 +236,8 @@ impl<'a> GgufModel<'a> {
             }
             None => entry.clone(),
         };
-        let mut entries: Vec<Entry> = self.gguf.tensors.iter().map(renamed).collect();
+        let tensors = self.gguf.tensors.iter().filter(|entry| entry.name != ROPE_FACTORS);
+        let mut entries: Vec<Entry> = tensors.map(renamed).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let quantised = entries.iter().filter(|entry| matches!(entry.dtype, Dtype::Blocks(_)));
         let types: BTreeSet<String> = quantised.map(|entry| entry.dtype.to_string()).collect();
@@ -202,6 +262,8 @@ fn name(role: Role) -> String {
         Role::Head => "output.weight".to_string(),
         Role::Norm(layer, Norm::Attention) => format!("blk.{layer}.attn_norm.weight"),
         Role::Norm(layer, Norm::Mlp) => format!("blk.{layer}.ffn_norm.weight"),
+        Role::Norm(layer, Norm::Query) => format!("blk.{layer}.attn_q_norm.weight"),
+        Role::Norm(layer, Norm::Key) => format!("blk.{layer}.attn_k_norm.weight"),
         Role::Weight(layer, target) => format!("blk.{layer}.{}.weight", linear(target)),
         Role::Bias(layer, target) => format!("blk.{layer}.{}.bias", linear(target)),
     }

@@ -23,7 +23,7 @@ impl ModelFiles {
     pub async fn of_gguf(source: Source) -> Result<ModelFiles> {
         let gguf = Gguf::read(&source).await?;
         let model = GgufModel::new(&gguf, &source.name)?;
-        let config = model.config()?;
+        let config = model.config(&source).await?;
         let header = model.header(&Config::parse(&config)?);
         let tokenizer = GgufTokenizer::new(&gguf.metadata)?;
         Ok(ModelFiles {

@@ -254,7 +254,7 @@ fn every_fault_is_named() {
         (|file| file.set("general.type", 8, word("adapter")), "gguf", &["it holds no model", "adapter"]),
         (|file| file.set("split.count", 2, vec![3, 0]), "gguf", &["it is one of 3 parts"]),
         (
-            |file| file.set("llama.rope.scaling.type", 8, word("yarn")),
+            |file| file.set("llama.rope.scaling.type", 8, word("longrope")),
             "unsupported_field",
             &["llama.rope.scaling.type"],
         ),
