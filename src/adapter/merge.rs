@@ -62,20 +62,21 @@ impl AdapterFiles {
         let pairs = self.pairs(config)?;
         let checkpoint = Checkpoint::open(config.clone(), base).await?;
         let mut merges = Vec::with_capacity(pairs.len());
-        for pair in &pairs {
+        for pair in pairs {
             pair.check(config)?;
-            let entry = checkpoint.entry(&config.weight(pair.site.layer, pair.site.target));
+            let spec = config.weight(pair.site.layer, pair.site.target);
+            let entry = checkpoint.entry(&spec);
             if entry.interleaved.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
                 return Err(Error::NotYet { what: format!("merging into `{}`, a GGUF file,", base.name) });
             }
-            merges.push((entry, pair));
+            merges.push((entry, if spec.transposed { pair.transposed() } else { pair }));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
 
         let mut done = 0;
         for (entry, pair) in merges {
             copy(base, done, entry.begin, write).await?;
-            merge_tensor(base, entry, pair, write).await?;
+            merge_tensor(base, entry, &pair, write).await?;
             done = entry.end;
         }
         copy(base, done, base.bytes, write).await
@@ -126,6 +127,11 @@ async fn merge_tensor(
 }
 
 impl Pair {
+    /// What is added to the transpose of W: (B A)ᵀ = Aᵀ Bᵀ.
+    fn transposed(&self) -> Pair {
+        Pair { site: self.site, a: self.b.transposed(), b: self.a.transposed() }
+    }
+
     /// Rows `first…` of W + s · B A, as many as `w` holds.
     fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
         let scale = self.site.scale();

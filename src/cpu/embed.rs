@@ -1,4 +1,5 @@
-//! y[row] = w[token[row]]: one row of the table per token. A slab holds rows FIRST … FIRST + COUNT - 1 of the table.
+//! y[row] = SCALE · w[token[row]]: one row of the table per token.
+//! A slab holds rows FIRST … FIRST + COUNT - 1 of the table.
 
 use super::binding::all;
 use super::parallel::each_row;
@@ -7,6 +8,7 @@ use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
     let (cols, first, count) = (constants.size("C"), constants.size_or_zero("FIRST"), constants.size("COUNT"));
+    let scale = constants.number_or("SCALE", 1.0);
     let format = Format::of(constants);
     Box::new(move |bound| {
         let [step, tokens, w, y] = all(bound);
@@ -16,6 +18,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             let token = tokens[row] as usize;
             if (first..first + count).contains(&token) {
                 format.copy_row(w, token - first, y);
+                if scale != 1.0 {
+                    y.iter_mut().for_each(|y| *y *= scale);
+                }
             }
         });
     })

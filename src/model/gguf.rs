@@ -172,7 +172,7 @@ impl<'a> GgufModel<'a> {
         let size = usize::try_from(self.head_size()?).ok().filter(|size| size.div_ceil(2) == factors.len())?;
         let scaling =
             RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context: context };
-        let rope = |scaling| Rope { theta, scaling, fraction: 1.0 }.frequencies(size);
+        let rope = |scaling| Rope { theta, scaling }.frequencies(size);
         let pairs = rope(RopeScaling::None).into_iter().zip(rope(scaling));
         let is_same = |((plain, scaled), factor): ((f32, f32), &f32)| (plain / scaled - factor).abs() <= 1e-4 * factor;
         pairs.zip(factors).all(is_same).then(|| {
@@ -258,14 +258,25 @@ impl<'a> GgufModel<'a> {
 fn name(role: Role) -> String {
     match role {
         Role::Embedding => "token_embd.weight".to_string(),
+        Role::Positions => "position_embd.weight".to_string(),
         Role::FinalNorm => "output_norm.weight".to_string(),
+        Role::FinalNormBias => "output_norm.bias".to_string(),
         Role::Head => "output.weight".to_string(),
-        Role::Norm(layer, Norm::Attention) => format!("blk.{layer}.attn_norm.weight"),
-        Role::Norm(layer, Norm::Mlp) => format!("blk.{layer}.ffn_norm.weight"),
-        Role::Norm(layer, Norm::Query) => format!("blk.{layer}.attn_q_norm.weight"),
-        Role::Norm(layer, Norm::Key) => format!("blk.{layer}.attn_k_norm.weight"),
+        Role::Norm(layer, at) => format!("blk.{layer}.{}.weight", norm(at)),
+        Role::NormBias(layer, at) => format!("blk.{layer}.{}.bias", norm(at)),
         Role::Weight(layer, target) => format!("blk.{layer}.{}.weight", linear(target)),
         Role::Bias(layer, target) => format!("blk.{layer}.{}.bias", linear(target)),
+    }
+}
+
+fn norm(at: Norm) -> &'static str {
+    match at {
+        Norm::Attention => "attn_norm",
+        Norm::AttentionOutput => "post_attention_norm",
+        Norm::Mlp => "ffn_norm",
+        Norm::MlpOutput => "post_ffw_norm",
+        Norm::Query => "attn_q_norm",
+        Norm::Key => "attn_k_norm",
     }
 }
 
@@ -274,9 +285,10 @@ fn linear(target: Target) -> &'static str {
         Target::Q => "attn_q",
         Target::K => "attn_k",
         Target::V => "attn_v",
+        Target::Qkv => "attn_qkv",
         Target::O => "attn_output",
         Target::Gate => "ffn_gate",
-        Target::Up => "ffn_up",
+        Target::Up | Target::GateUp => "ffn_up",
         Target::Down => "ffn_down",
     }
 }

@@ -8,6 +8,7 @@ use super::block::Block;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
+use super::norm::NormWeights;
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
@@ -19,6 +20,8 @@ use crate::ops::{Slab, Weight};
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
 const PIECE: u64 = 4 << 20;
 const QUEUED: u64 = 64 << 20;
+/// How many numbers of a matrix are transposed at a time.
+const PANEL: usize = 4 << 20;
 const LARGEST_F16: f32 = 65504.0;
 
 /// How frozen matrices are stored on the device. Norms and biases are always f32.
@@ -74,9 +77,10 @@ impl Transformer {
         let mut loader = Loader { device, source, checkpoint, done: 0, queued: 0, progress };
         for spec in model.config.tensors() {
             match model.on_device(spec.role) {
-                OnDevice::Matrix(weight) => loader.stream(&spec, &weight.slabs).await?,
-                OnDevice::Vector(vector) => {
-                    loader.stream(&spec, &[Slab { first: 0, stored: Stored::f32(vector.clone()) }]).await?;
+                OnDevice::Weight(weight) if spec.transposed => loader.transpose(&spec, &weight.slabs).await?,
+                OnDevice::Weight(weight) => loader.stream(&spec, &weight.slabs).await?,
+                OnDevice::Tensor(tensor) => {
+                    loader.stream(&spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
                 }
             }
         }
@@ -85,26 +89,34 @@ impl Transformer {
 
     /// A model whose numbers are all zero, with its matrices stored as `format` says. Errors: `GpuLimit`.
     pub fn zeros(device: &Rc<Device>, config: Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Transformer> {
-        let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
+        let (mut weights, mut tensors) = (HashMap::new(), HashMap::new());
         for spec in config.tensors() {
-            match *spec.shape {
-                [rows, cols] => {
-                    drop(matrices.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?))
-                }
-                [n] => drop(vectors.insert(spec.role, Tensor::owned(device, &spec.name, 1, n)?)),
-                _ => unreachable!("`{}` of shape {:?} is neither a matrix nor a vector", spec.name, spec.shape),
+            let [rows, cols] = spec.size();
+            match spec.role.is_weight() {
+                true => drop(weights.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?)),
+                false => drop(tensors.insert(spec.role, Tensor::owned(device, &spec.name, rows, cols)?)),
             }
         }
 
-        let mut matrix = |role: Role| matrices.remove(&role).unwrap_or_else(|| missing(role));
-        let mut vector = |role: Role| vectors.remove(&role).unwrap_or_else(|| missing(role));
+        let mut matrix = |role: Role| weights.remove(&role).unwrap_or_else(|| missing(role));
+        // The list has the biases and the positions that the family has.
+        let norm = |tensors: &mut HashMap<Role, Tensor>, gain: Role, bias: Role| NormWeights {
+            gain: tensors.remove(&gain).unwrap_or_else(|| missing(gain)),
+            bias: tensors.remove(&bias),
+        };
         let family = config.family;
         let blocks = (0..config.layers).map(|layer| Block {
-            norms: family.norms.iter().map(|(norm, _)| (*norm, vector(Role::Norm(layer, *norm)))).collect(),
+            norms: family
+                .norms
+                .iter()
+                .map(|(place, _)| {
+                    (*place, norm(&mut tensors, Role::Norm(layer, *place), Role::NormBias(layer, *place)))
+                })
+                .collect(),
             linears: family
                 .targets()
                 .map(|target| {
-                    let bias = config.biases.has(target).then(|| vector(Role::Bias(layer, target)));
+                    let bias = tensors.remove(&Role::Bias(layer, target));
                     (target, Linear { weight: matrix(Role::Weight(layer, target)), bias, trained: None, lora: None })
                 })
                 .collect(),
@@ -112,7 +124,8 @@ impl Transformer {
         let blocks = blocks.collect();
         let tables = Tables {
             embedding: matrix(Role::Embedding),
-            norm: vector(Role::FinalNorm),
+            positions: tensors.remove(&Role::Positions),
+            norm: norm(&mut tensors, Role::FinalNorm, Role::FinalNormBias),
             head: (!config.tied).then(|| matrix(Role::Head)),
         };
         Transformer::new(device, config, tables, blocks)
@@ -160,6 +173,38 @@ impl Loader<'_> {
                 check_range(&entry.name, &values, stored.format)?;
                 stored.upload(self.device, row, &values);
                 self.count(bytes.len() as u64).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills slabs from a matrix that the file has as [in, out]. The file is read from its first row to its last for
+    /// every panel of columns, so host memory holds one panel and one piece of the file.
+    async fn transpose(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
+        let entry = self.checkpoint.entry(spec).clone();
+        let [outputs, inputs] = spec.size();
+        let (_, row_bytes) = entry.range(0, outputs as u64);
+        let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
+        let most = (PANEL / inputs).max(1);
+        let mut values = Vec::new();
+        for Slab { first, stored } in slabs {
+            for row in (0..stored.rows).step_by(most) {
+                let count = most.min(stored.rows - row);
+                let mut panel = vec![0.0; count * inputs];
+                for input in (0..inputs).step_by(rows_per_piece) {
+                    let rows = rows_per_piece.min(inputs - input);
+                    let bytes = self.source.rows(&entry, outputs, input, rows).await?;
+                    values.clear();
+                    to_f32(entry.dtype, &bytes, &mut values);
+                    for (input, file_row) in (input..).zip(values.chunks(outputs)) {
+                        for (own_row, value) in panel.chunks_mut(inputs).zip(&file_row[first + row..]) {
+                            own_row[input] = *value;
+                        }
+                    }
+                }
+                check_range(&entry.name, &panel, stored.format)?;
+                stored.upload(self.device, row, &panel);
+                self.count(entry.range(0, panel.len() as u64).1).await?;
             }
         }
         Ok(())

@@ -244,7 +244,7 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         (
             "\"rope_type\": \"default\"",
             "\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5",
-            "not_yet",
+            "unsupported_field",
             "partial_rotary_factor",
         ),
         ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "config", "num_key_value_heads"),

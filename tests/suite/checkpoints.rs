@@ -95,6 +95,30 @@ fn a_tensor_has_many_names() {
     }
 }
 
+/// OpenAI's own files have no prefix and hold the masks of attention.
+#[test]
+fn gpt2_is_read_with_and_without_its_prefix_and_with_its_masks() {
+    let config = config(include_bytes!("../fixtures/models/gpt2/config.json"));
+    let plain = tensors(&config);
+    let bare = |name: &str| name.strip_prefix("transformer.").unwrap_or(name).to_string();
+    let mask = |name: &str, dtype: &'static str, bytes: usize| -> Tensor {
+        (name.to_string(), dtype, vec![1, 1, 2, 2], vec![0; 4 * bytes])
+    };
+    let masks = ["h.0.attn.bias", "h.1.attn.masked_bias", "transformer.h.1.attn.bias"]
+        .map(|name| [("U8", 1), ("BOOL", 1), ("F32", 4)].map(|(dtype, bytes)| mask(name, dtype, bytes)));
+    let without: Vec<Tensor> =
+        plain.iter().cloned().map(|(name, dtype, shape, bytes)| (bare(&name), dtype, shape, bytes)).collect();
+    assert_eq!(without[1].0, "wpe.weight");
+    for renamed in [&plain, &without] {
+        for mask in masks.iter().flatten() {
+            let found = open(&config, &with(renamed, [mask.clone()])).expect("a checkpoint");
+            for (spec, (name, ..)) in config.tensors().iter().zip(renamed) {
+                assert_eq!(&found.entry(spec).name, name);
+            }
+        }
+    }
+}
+
 #[test]
 fn two_names_of_one_tensor_are_both_named() {
     let config = config(UNTIED);

@@ -55,6 +55,21 @@ pub const CASES: &[Case] = cases![
     "llama-layer-1" on "llama",
     "llama-regex" on "llama-tied",
     "llama-biases" on "llama-biases",
+    "llama-linear" on "llama-linear",
+    "llama-llama3" on "llama-llama3",
+    "llama-yarn" on "llama-yarn",
+    "mistral" on "mistral",
+    "qwen2" on "qwen2",
+    "qwen3" on "qwen3",
+    "smollm3" on "smollm3",
+    "gpt2-default" on "gpt2",
+    "gpt2-all-linear" on "gpt2",
+    "gpt2-odd-c-proj" on "gpt2-odd",
+    "gemma3-default" on "gemma3_text",
+    "gemma3-all-linear" on "gemma3_text",
+    "gemma3-wide-head" on "gemma3-wide-head",
+    "phi3-all-linear" on "phi3",
+    "phi3-fused" on "phi3",
 ];
 
 #[derive(Deserialize)]

@@ -11,6 +11,8 @@ mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]
+mod families;
+#[cfg(not(target_arch = "wasm32"))]
 mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;

@@ -8,9 +8,13 @@ mod cross_entropy;
 mod dropout;
 mod embed;
 mod gather_rows;
+mod gelu;
+mod layer_norm;
+mod learned_positions;
 mod project;
 mod rms_norm;
 mod rope;
+mod split;
 mod swiglu;
 
 use std::rc::Rc;

@@ -62,16 +62,26 @@ async function open(): Promise<Session> {
 }
 
 /**
- * Replaces the model in use: by one from the visitor's disk or, with null, by the built-in one. An error leaves
- * everything as it was; the old engine ends when the new one is ready. `settle` is called in between.
+ * Replaces the model in use: by one from the visitor's disk or, with null, by the built-in one. The old engine ends
+ * first, so that two models never share the device's memory; after an error it is started again, and everything is as
+ * it was. `settle` is called when the new one is there.
  */
 export async function change(files: ModelFiles | null, onEvent: (event: Event) => void, settle: () => void) {
   const own = await builtIn();
   const wanted = files && { program: own.program, files };
   const before = await current;
-  await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
-  local = wanted;
   before?.close();
+  const opening = openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
+  // Whoever asks for the session meanwhile gets the new one or, after an error, the old one.
+  const opened = opening.catch(open).catch(giveUp);
+  current = opened;
+  try {
+    await opening;
+    local = wanted;
+  } catch (error) {
+    await opened;
+    throw error;
+  }
 }
 
 async function openWith(

@@ -12,9 +12,9 @@ export function Picker() {
   return (
     <>
       <p>
-        Any model of the Llama type that is on your disk: a GGUF file, or Hugging Face's folder with config.json,
-        tokenizer.json and model.safetensors, or its parts with their index. It is read piece by piece and never leaves
-        this machine.
+        Any Llama, Mistral, Qwen2, Qwen3, SmolLM, GPT-2, Gemma 3 or Phi-3 model that is on your disk in Hugging Face's
+        format: a folder with config.json, tokenizer.json and model.safetensors, or its parts with their index. Or a
+        GGUF file of one of the first five. It is read piece by piece and never leaves this machine.
       </p>
       <div class="buttons">
         <FileButton folder onFiles={pick}>
