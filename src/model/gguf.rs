@@ -9,7 +9,7 @@
     reason = "files come from anywhere"
 )]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,6 @@ use super::tensors::{Norm, Role, TensorSpec};
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
 use crate::files::{Gguf, Source};
-use crate::warning::Warning;
 
 /// An architecture of llama.cpp whose files are read.
 struct Architecture {
@@ -239,18 +238,7 @@ impl<'a> GgufModel<'a> {
         let tensors = self.gguf.tensors.iter().filter(|entry| entry.name != ROPE_FACTORS);
         let mut entries: Vec<Entry> = tensors.map(renamed).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let quantised = entries.iter().filter(|entry| matches!(entry.dtype, Dtype::Blocks(_)));
-        let types: BTreeSet<String> = quantised.map(|entry| entry.dtype.to_string()).collect();
-        let warning = (!types.is_empty()).then(|| Warning {
-            code: "dequantised",
-            message: format!(
-                "`{}` holds quantised numbers ({}): while they are loaded, each becomes a number of f16, or of f32 if \
-                 that is asked for",
-                self.file,
-                types.into_iter().collect::<Vec<_>>().join(", ")
-            ),
-        });
-        Header { entries, others: Vec::new(), metadata: Vec::new(), warnings: warning.into_iter().collect() }
+        Header { entries, others: Vec::new(), metadata: Vec::new(), warnings: Vec::new() }
     }
 }
 

@@ -77,10 +77,10 @@ struct Parts {
 
 #[wasm_bindgen(js_class = Assistant)]
 impl WebAssistant {
-    /// Loads the weights of a model.
-    pub async fn create(files: JsValue) -> Js<WebAssistant> {
+    /// Loads the weights of a model, and stores them as the leader does.
+    pub async fn create(files: JsValue, stored: &str) -> Js<WebAssistant> {
         log_panics();
-        let model = load(&model_files(&files).await?).await.map_err(js_error)?;
+        let model = load(&model_files(&files).await?, stored).await.map_err(js_error)?;
         let (assistant, control) = (RefCell::new(Some(Assistant::new(model))), RefCell::default());
         Ok(WebAssistant(Rc::new(Parts { assistant, control })))
     }
@@ -125,9 +125,10 @@ impl Parts {
     }
 }
 
-async fn load(files: &ModelFiles) -> Result<Transformer> {
+async fn load(files: &ModelFiles, stored: &str) -> Result<Transformer> {
     let device = Device::new(DeviceOptions { choice: Choice::Cpu, ..DeviceOptions::default() }).await?;
-    Transformer::load(&device, Config::parse(&files.config)?, &files.weights, Storage::default(), &mut |_, _| {}).await
+    let (config, storage) = (Config::parse(&files.config)?, Storage::parse(stored)?);
+    Transformer::load(&device, config, &files.weights, storage, &mut |_, _| {}).await
 }
 
 fn object(Sums { loss, labels, gradient }: &Sums) -> JsValue {

@@ -77,7 +77,7 @@ describe("a model in a GGUF file", () => {
     await page.locator("#model input[type=file]").last().setInputFiles(file);
     await page.getByRole("button", { name: "Load llama.gguf" }).click();
     await page.getByText("It comes from your own disk.").waitFor();
-    assert.match(await model(), /holds quantised numbers \(Q4_0, Q4_1, .*Q8_0\)/);
+    assert.match(await model(), /are stored in another form: Q4_1 as f16, .*Q6_K as f16/);
     assert.match(await model(), /in 2 workers/);
     await inspect(page, "gguf-loaded");
     await page.locator("#model").getByRole("button", { name: "Close" }).click();

@@ -122,7 +122,7 @@ fn micro(rows: &[&Row]) -> MicroBatch {
 
 /// Compares the logits of a sequence decoded token by token with those of the whole sequence at once, at some
 /// positions.
-async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
+pub async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let context = model.config.context;
     let sequence = ids(context, model.config.vocabulary, 3);
     let draft = Logits::record(model, context, 1, positions.len(), None).expect("a plan");

@@ -31,6 +31,7 @@ mod memory;
 mod model;
 mod ops;
 mod plans;
+mod quantised;
 mod random_models;
 #[cfg_attr(
     target_arch = "wasm32",

@@ -4,10 +4,10 @@ import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
 import { fetchProgram } from "../api/fetch_program";
 import { Session } from "../api/session";
-import type { DeviceChoice, Event } from "../api/types";
+import type { DeviceChoice, Event, WeightsChoice } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
 import { count } from "./arrival";
-import { device, workers } from "./settings";
+import { device, weights, workers } from "./settings";
 import { adapter, faster, model } from "./state";
 import { complain, forgive } from "./trouble";
 
@@ -44,8 +44,18 @@ async function openIfAvailable(): Promise<Session | null> {
 }
 
 /** Starts the model again, on this device. The adapter stays. */
-export async function computeOn(wanted: DeviceChoice) {
+export function computeOn(wanted: DeviceChoice) {
   device.value = wanted;
+  return restart();
+}
+
+/** Starts the model again, with its matrices stored so. The adapter stays; rows of a text must be cut again. */
+export function storeAs(wanted: WeightsChoice) {
+  weights.value = wanted;
+  return restart();
+}
+
+async function restart() {
   const before = current;
   current = before
     .then((old) => old?.close())
@@ -94,6 +104,7 @@ async function openWith(
   try {
     const loaded = await fresh.load(program, files, {
       device: device.value,
+      weights: weights.value,
       ...(workers === "auto" ? {} : { workers: Number(workers) }),
       ...(onEvent ? { onEvent } : {}),
     });
