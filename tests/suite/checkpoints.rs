@@ -311,7 +311,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         (&b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"[..], ["Git LFS", "git lfs pull"]),
         (b"PK\x03\x04\x00\x00\x08\x08archive/data.pkl", ["PyTorch", "safetensors"]),
         (b"\x80\x02}q\x00X\x06\x00\x00\x00weight", ["pickle", "safetensors"]),
-        (b"GGUF\x03\x00\x00\x00\x00\x00\x00\x00", ["GGUF", "made from"]),
+        (b"GGUF\x03\x00\x00\x00\x00\x00\x00\x00", ["GGUF", "its own name"]),
         (b"<!DOCTYPE html><html><head>", ["web page", "download"]),
         (b"<html>\n<body>Not found", ["web page", "download"]),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", ["gzip", "unpack"]),
