@@ -100,8 +100,9 @@ struct Parts {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens a device ("auto", "gpu" or "cpu") and loads a checkpoint. `on_event` gets the progress of loading.
-    pub async fn create(files: JsValue, on_event: Function, device: &str) -> Js<Engine> {
+    /// Opens a device ("auto", "gpu" or "cpu") and loads a checkpoint, whose matrices are stored as "auto", "f32",
+    /// "f16", "int8" or "int4" says. `on_event` gets the progress of loading.
+    pub async fn create(files: JsValue, on_event: Function, device: &str, stored: &str) -> Js<Engine> {
         log_panics();
         let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
         let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
@@ -118,11 +119,10 @@ impl Engine {
         };
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let choice = Choice::parse(device).map_err(js_error)?;
+        let storage = Storage::parse(stored).map_err(js_error)?;
         let options = DeviceOptions { choice, ..DeviceOptions::default() };
         let device = Device::new(options).await.map_err(js_error)?;
-        let base = Base::load(&device, &name, &base_files, &weights, Storage::default(), &mut progress)
-            .await
-            .map_err(js_error)?;
+        let base = Base::load(&device, &name, &base_files, &weights, storage, &mut progress).await.map_err(js_error)?;
         Ok(Engine(Rc::new(Parts {
             base,
             loaded: RefCell::default(),
@@ -153,6 +153,7 @@ impl Engine {
             "hidden": config.hidden,
             "layers": config.layers,
             "heads": config.heads.query,
+            "weights": base.model.storage,
             "weightBytes": base.model.weight_bytes(),
             "chatTemplate": base.tokenizer.has_chat_template(),
             "warnings": base.model.warnings,

@@ -11,13 +11,14 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let scale = constants.number_or("SCALE", 1.0);
     let format = Format::of(constants);
     Box::new(move |bound| {
-        let [step, tokens, w, y] = all(bound);
+        let (before, w, after) = format.split(bound);
+        let ([step, tokens], [y]) = (all(before), all(after));
         let rows = step.step().rows as usize;
-        let (tokens, w) = (&tokens.words()[..rows], w.words());
+        let tokens = &tokens.words()[..rows];
         each_row(&mut y.numbers_mut()[..rows * cols], cols, |row, y| {
             let token = tokens[row] as usize;
             if (first..first + count).contains(&token) {
-                format.copy_row(w, token - first, y);
+                w.copy((token - first) * cols, y);
                 if scale != 1.0 {
                     y.iter_mut().for_each(|y| *y *= scale);
                 }

@@ -52,6 +52,7 @@ pub use constants::Constants;
 pub use parallel::set_threads;
 pub use parallel::threads;
 pub use step::Step;
+pub use weight::{Format, Weight};
 
 /// A kernel whose constants are known. It gets the bound ranges in the order of the shader's bindings.
 pub type Run = Box<dyn Fn(&mut [Slice<'_>])>;

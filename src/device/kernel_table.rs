@@ -2,7 +2,7 @@
 // each shape and feature set; `device::kernel` embeds them.
 //
 // `tiled` uses work-group memory (for graphics cards), `direct` does not (for software devices); without either, one
-// form serves both. `f16` reads a frozen weight stored as half-precision numbers; trained operands are always f32.
+// form serves both. `f16`, `int8` and `int4` read a frozen weight stored so; trained operands are always f32.
 
 pub struct Kernel {
     pub name: &'static str,
@@ -131,6 +131,14 @@ const PRODUCT: &[&[&str]] = &[
     &["f16", "chunk"],
     &["nn", "f16"],
     &["nn", "f16", "chunk"],
+    &["int8"],
+    &["int8", "chunk"],
+    &["nn", "int8"],
+    &["nn", "int8", "chunk"],
+    &["int4"],
+    &["int4", "chunk"],
+    &["nn", "int4"],
+    &["nn", "int4", "chunk"],
 ];
 /// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
 const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
@@ -138,8 +146,8 @@ const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },
     Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
-    Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"]], geometry: MATMUL_VEC },
-    Kernel { name: "embed", features: &[&[], &["f16"]], geometry: each!("quads") },
+    Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"], &["int8"], &["int4"]], geometry: MATMUL_VEC },
+    Kernel { name: "embed", features: &[&[], &["f16"], &["int8"], &["int4"]], geometry: each!("quads") },
     Kernel { name: "learned_positions", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "split", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "gather_rows_forward", features: PLAIN, geometry: each!("quads") },

@@ -9,60 +9,25 @@ use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
 use super::norm::NormWeights;
+use super::storage::{Storage, kept_in_f16};
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Entry, to_f32};
+use crate::files::safetensors::{Entry, to_f32};
 use crate::ops::{Slab, Weight};
+use crate::warning::Warning;
 
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
 const PIECE: u64 = 4 << 20;
 const QUEUED: u64 = 64 << 20;
 /// How many numbers of a matrix are transposed at a time.
 const PANEL: usize = 4 << 20;
-const LARGEST_F16: f32 = 65504.0;
-
-/// How frozen matrices are stored on the device. Norms and biases are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Storage {
-    /// f16 for tensors that the file holds in f16, which loses nothing, and f32 for the rest.
-    #[default]
-    #[serde(rename = "auto")]
-    AsFile,
-    F32,
-    /// Half the memory; numbers of f32 and bf16 files are rounded.
-    F16,
-}
-
-impl Storage {
-    /// `auto`, `f32` or `f16`. Errors: `Setting`.
-    pub fn parse(name: &str) -> Result<Storage> {
-        match name {
-            "auto" => Ok(Storage::AsFile),
-            "f32" => Ok(Storage::F32),
-            "f16" => Ok(Storage::F16),
-            other => Err(Error::Setting {
-                name: "weights".to_string(),
-                value: other.to_string(),
-                expected: "auto, f32 or f16".to_string(),
-            }),
-        }
-    }
-
-    /// How a matrix is stored that the file holds as `dtype`.
-    pub fn format(self, dtype: Dtype) -> Format {
-        match (self, dtype) {
-            (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
-            _ => Format::F32,
-        }
-    }
-}
 
 impl Transformer {
-    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
+    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32
+    /// stores the numbers of a file of bf16 that are beyond f16.
     pub async fn load(
         device: &Rc<Device>,
         config: Config,
@@ -71,20 +36,16 @@ impl Transformer {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
         let checkpoint = Checkpoint::open(config, source).await?;
-        let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
-        let mut model = Transformer::zeros(device, checkpoint.config.clone(), &format)?;
-        model.warnings = checkpoint.warnings.clone();
         let mut loader = Loader { device, source, checkpoint, done: 0, queued: 0, progress };
-        for spec in model.config.tensors() {
-            match model.on_device(spec.role) {
-                OnDevice::Weight(weight) if spec.transposed => loader.transpose(&spec, &weight.slabs).await?,
-                OnDevice::Weight(weight) => loader.stream(&spec, &weight.slabs).await?,
-                OnDevice::Tensor(tensor) => {
-                    loader.stream(&spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
-                }
+        match loader.load(storage).await {
+            Err(Error::Setting { expected, .. }) if storage == Storage::AsFile => {
+                let mut model = loader.load(Storage::F32).await?;
+                let message = format!("the weights are stored as {expected}");
+                model.warnings.push(Warning { code: "weights_in_f32", message });
+                Ok(model)
             }
+            loaded => loaded,
         }
-        Ok(model)
     }
 
     /// A model whose numbers are all zero, with its matrices stored as `format` says. Errors: `GpuLimit`.
@@ -159,12 +120,34 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// Errors: `Setting` for numbers beyond the format of their matrix.
+    async fn load(&mut self, storage: Storage) -> Result<Transformer> {
+        let checkpoint = &self.checkpoint;
+        let format = |spec: &TensorSpec| storage.format(spec, checkpoint.entry(spec).dtype);
+        let mut model = Transformer::zeros(self.device, checkpoint.config.clone(), &format)?;
+        model.storage = storage.resolve(checkpoint);
+        model.warnings = checkpoint.warnings.clone();
+        model.warnings.extend(kept_in_f16(&model.config, storage, &format));
+        self.done = 0;
+        for spec in model.config.tensors() {
+            match model.on_device(spec.role) {
+                OnDevice::Weight(weight) if spec.transposed => self.transpose(&spec, &weight.slabs).await?,
+                OnDevice::Weight(weight) => self.stream(&spec, &weight.slabs).await?,
+                OnDevice::Tensor(tensor) => {
+                    self.stream(&spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
+                }
+            }
+        }
+        Ok(model)
+    }
+
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
         let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
             let row_bytes = stored.cols as u64 * dtype.bytes();
-            let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
+            // A matrix is uploaded in fours of rows, so that every piece begins at a word.
+            let rows_per_piece = (PIECE / row_bytes / 4 * 4).max(4) as usize;
             for row in (0..stored.rows).step_by(rows_per_piece) {
                 let count = rows_per_piece.min(stored.rows - row);
                 let at = begin + (first + row) as u64 * row_bytes;
@@ -186,7 +169,8 @@ impl Loader<'_> {
         let [outputs, inputs] = spec.size();
         let row_bytes = outputs as u64 * dtype.bytes();
         let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
-        let most = (PANEL / inputs).max(1);
+        // As in `stream`, in fours of rows.
+        let most = (PANEL / inputs / 4 * 4).max(4);
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
             for row in (0..stored.rows).step_by(most) {
@@ -228,9 +212,11 @@ fn check_range(name: &str, values: &[f32], format: Format) -> Result<()> {
     if values.iter().any(|x| !x.is_finite()) {
         return Err(Error::TensorNotFinite { name: name.to_string() });
     }
-    if format == Format::F16 && values.iter().any(|x| x.abs() > LARGEST_F16) {
-        let expected = format!("f32, because tensor `{name}` holds numbers beyond {LARGEST_F16}");
-        return Err(Error::Setting { name: "weights".to_string(), value: "f16".to_string(), expected });
+    let largest = format.largest();
+    if values.iter().any(|x| x.abs() > largest) {
+        let expected = format!("f32, because tensor `{name}` holds numbers beyond {largest}");
+        let value = format.feature().unwrap_or("f32").to_string();
+        return Err(Error::Setting { name: "weights".to_string(), value, expected });
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::config::{Config, Layer};
 use super::linear::{Linear, Target};
 use super::norm::NormWeights;
 use super::rope::Rope;
+use super::storage::Storage;
 use super::tensors::Role;
 use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
@@ -36,6 +37,8 @@ pub(super) enum OnDevice<'a> {
 pub struct Transformer {
     /// That of the file: not tied if its head differs from the embedding.
     pub config: Config,
+    /// How the matrices are stored. `AsFile` means that they differ in it, as those of their file do.
+    pub storage: Storage,
     /// What loading it had to say.
     pub warnings: Vec<Warning>,
     pub device: Rc<Device>,
@@ -52,8 +55,8 @@ pub struct Transformer {
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
         let positions = positions(device, &config)?;
-        let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
-        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, positions })
+        let (device, pool, storage, warnings) = (device.clone(), Pool::default(), Storage::default(), Vec::new());
+        Ok(Transformer { config, storage, warnings, device, pool, checkpointing: false, blocks, tables, positions })
     }
 
     pub fn head(&self) -> &Weight {

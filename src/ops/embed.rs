@@ -18,7 +18,7 @@ pub fn embed(rec: &mut Recorder, table: &Weight, rows: usize, scale: f32) -> Var
         if scale != 1.0 {
             constants.push(("SCALE", scale.into()));
         }
-        let features: Vec<&str> = slab.stored.feature().into_iter().collect();
+        let features: Vec<&str> = slab.stored.format.feature().into_iter().collect();
         let stored = slab.stored.operands();
         let operands: Vec<&Tensor> = iter::once(&tokens).chain(stored).chain(iter::once(&y)).collect();
         rec.dispatch("embed", &features, constants, &[("quads", rows * table.cols / 4)], &operands);

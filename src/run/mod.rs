@@ -28,6 +28,7 @@ pub mod settings;
 mod snapshots;
 pub mod start;
 pub mod state;
+mod storing;
 pub mod team;
 mod training;
 
@@ -51,5 +52,6 @@ pub use saver::{SAVE_EVERY_MS, SaveHook, SaveWhen};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 pub use start::Start;
 pub use state::RunState;
+pub use storing::Storing;
 pub use team::{Answer, Helper, Task, Team};
 pub use training::{Outcome, train};

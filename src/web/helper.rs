@@ -77,11 +77,11 @@ struct Parts {
 
 #[wasm_bindgen(js_class = Assistant)]
 impl WebAssistant {
-    /// Loads the weights, given as `{ bytes, read }` or as `{ index, files }`.
-    pub async fn create(config: Vec<u8>, weights: JsValue) -> Js<WebAssistant> {
+    /// Loads the weights, given as `{ bytes, read }` or as `{ index, files }`, and stores them as the leader does.
+    pub async fn create(config: Vec<u8>, weights: JsValue, stored: &str) -> Js<WebAssistant> {
         log_panics();
         let weights = weights_of(&weights).await?;
-        let model = load(&config, &weights).await.map_err(js_error)?;
+        let model = load(&config, &weights, stored).await.map_err(js_error)?;
         let (assistant, control) = (RefCell::new(Some(Assistant::new(model))), RefCell::default());
         Ok(WebAssistant(Rc::new(Parts { assistant, control })))
     }
@@ -126,9 +126,9 @@ impl Parts {
     }
 }
 
-async fn load(config: &[u8], weights: &crate::files::Source) -> Result<Transformer> {
+async fn load(config: &[u8], weights: &crate::files::Source, stored: &str) -> Result<Transformer> {
     let device = Device::new(DeviceOptions { choice: Choice::Cpu, ..DeviceOptions::default() }).await?;
-    Transformer::load(&device, Config::parse(config)?, weights, Storage::default(), &mut |_, _| {}).await
+    Transformer::load(&device, Config::parse(config)?, weights, Storage::parse(stored)?, &mut |_, _| {}).await
 }
 
 fn object(Sums { loss, labels, gradient }: &Sums) -> JsValue {

@@ -167,7 +167,7 @@ async function load() {
     tokenizer: await bytes("tokenizer.json"),
     weights: { bytes: weights.length, read: async (at, length) => weights.slice(at, at + length) },
   };
-  const another = () => program.Engine.create(files, (event) => seen(event), "gpu");
+  const another = () => program.Engine.create(files, (event) => seen(event), "gpu", "auto");
   const events = {};
   function seen(event) {
     events[event.type] = Object.keys(event).sort();

@@ -68,6 +68,7 @@ export const modelInfo = {
   layers: true,
   heads: true,
   sha256: true,
+  weights: true,
   weightBytes: true,
   chatTemplate: true,
   warnings: true,

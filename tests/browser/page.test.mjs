@@ -14,6 +14,7 @@ const files = [
   "engine",
   "main_job",
   "workers",
+  "weights",
   "pause",
   "unfinished",
   "kept",

@@ -29,6 +29,7 @@ mod memory;
 mod model;
 mod ops;
 mod plans;
+mod quantised;
 mod random_models;
 #[cfg_attr(
     target_arch = "wasm32",

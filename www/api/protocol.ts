@@ -19,6 +19,7 @@ import type {
   Settings,
   Stats,
   TextDocument,
+  WeightsChoice,
 } from "./types";
 import type { ModelFiles } from "./weights";
 
@@ -35,10 +36,18 @@ export interface Training {
 
 /** Every call that a worker serves. `load` comes first; calls are served one after the other. */
 export interface Calls {
-  load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
+  load: {
+    input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice; weights: WeightsChoice };
+    output: Loaded;
+  };
   /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
   assist: {
-    input: Pick<ModelFiles, "config" | "weights"> & { program: WebAssembly.Module; port: MessagePort };
+    input: Pick<ModelFiles, "config" | "weights"> & {
+      program: WebAssembly.Module;
+      /** As the leader stores them. */
+      stored: WeightsChoice;
+      port: MessagePort;
+    };
     output: undefined;
   };
   /** The workers at the other ends help. */

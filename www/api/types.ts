@@ -105,6 +105,12 @@ export interface Limits extends Record<LimitedSetting, Limit> {
 /** What computes. "auto" takes a graphics card if there is a real one, and the processor otherwise. */
 export type DeviceChoice = "auto" | "gpu" | "cpu";
 
+/**
+ * How the model's matrices are stored while it is in use. "auto" stores them as the file does; "int8" and "int4" round
+ * them to 8 or 4 bits.
+ */
+export type WeightsChoice = "auto" | "f32" | "f16" | "int8" | "int4";
+
 export interface ModelInfo {
   name: string;
   modelType: string;
@@ -115,6 +121,8 @@ export interface ModelInfo {
   layers: number;
   heads: number;
   sha256: string;
+  /** "auto" where the matrices of the file differ in it. */
+  weights: WeightsChoice;
   weightBytes: number;
   /** Whether the model has a chat template, so that it can read conversations. */
   chatTemplate: boolean;

@@ -3,7 +3,7 @@
 import type { Settings } from "../api/types";
 
 /** Choices that are the page's, not a run's. Each has "auto". */
-export const PAGE_CHOICES = ["device", "workers", "theme"] as const;
+export const PAGE_CHOICES = ["device", "weights", "workers", "theme"] as const;
 export type PageChoice = (typeof PAGE_CHOICES)[number];
 
 /** What can be in the page's address. */
@@ -119,6 +119,17 @@ const addressOnly: Named[] = [
       { value: "auto", label: "a graphics card if there is one" },
       { value: "gpu", label: "a graphics card" },
       { value: "cpu", label: "the processor" },
+    ],
+  },
+  {
+    key: "weights",
+    label: "How the numbers of the model are kept",
+    choices: [
+      { value: "auto", label: "as in its file" },
+      { value: "f32", label: "in 32 bits" },
+      { value: "f16", label: "in 16 bits" },
+      { value: "int8", label: "in 8 bits" },
+      { value: "int4", label: "in 4 bits" },
     ],
   },
   {

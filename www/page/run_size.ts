@@ -13,7 +13,7 @@ export const memory = signal<Memory | null>(null);
 
 const wanted = computed(() => {
   if (model.value.state !== "ready" || !settings.value) return null;
-  return JSON.stringify([model.value.info.sha256, settings.value]);
+  return JSON.stringify([model.value.info.sha256, model.value.info.weights, settings.value]);
 });
 
 export function keepCounting() {

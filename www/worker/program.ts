@@ -17,6 +17,7 @@ import type {
   Probe,
   Settings,
   Stats,
+  WeightsChoice,
 } from "../api/types";
 import type { RangeSource, Sharded } from "../api/weights";
 
@@ -93,8 +94,13 @@ export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   modelSize(config: Uint8Array, weights: WeightSource): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
-  Assistant: { create(config: Uint8Array, weights: WeightSource): Promise<Assistant> };
+  Assistant: { create(config: Uint8Array, weights: WeightSource, stored: WeightsChoice): Promise<Assistant> };
   Engine: {
-    create(files: EngineFiles, onEvent: (event: Event) => void, device: DeviceChoice): Promise<Engine>;
+    create(
+      files: EngineFiles,
+      onEvent: (event: Event) => void,
+      device: DeviceChoice,
+      stored: WeightsChoice,
+    ): Promise<Engine>;
   };
 }

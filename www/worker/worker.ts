@@ -2,7 +2,7 @@
 
 import { LoraError, plainError } from "../api/errors";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
-import type { TextDocument } from "../api/types";
+import type { Event, TextDocument } from "../api/types";
 import { bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
 import type { Dataset, Engine, EngineFiles, Program } from "./program";
@@ -126,15 +126,16 @@ async function begin(engine: Engine, training: Calls["train"]["input"], tell: (n
   return train(engine, held(training.dataset), training, tell, begun);
 }
 
-async function load({ program: module, files, device }: Calls["load"]["input"], tell: (note: Note) => void) {
+async function load({ program: module, files, device, weights }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
-  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), device);
+  const onEvent = (event: Event) => tell({ type: "event", event });
+  engine = await program.Engine.create(await engineFiles(files), onEvent, device, weights);
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 
-async function assist({ program: module, config, weights, port }: Calls["assist"]["input"]) {
+async function assist({ program: module, config, weights, stored, port }: Calls["assist"]["input"]) {
   await program.default({ module_or_path: module });
-  const assistant = await program.Assistant.create(await bytesOf(config), weightSource(weights));
+  const assistant = await program.Assistant.create(await bytesOf(config), weightSource(weights), stored);
   help(assistant, port, (error) => die(error.message));
 }
 

@@ -17,6 +17,7 @@ crate::device_tests! {
                 for ((rows, scale), format) in ROWS.into_iter().zip(scales).zip(FORMATS.into_iter().cycle()) {
                     let mut bed = Bed::new(&device, &format!("embed [{v} in slabs of {slab}, {c}] {format:?}"), rows);
                     bed.format = format;
+                    let c = bed.width(c);
                     let (table, values) = bed.weight(v, c, slab);
                     let mut tokens: Vec<u32> = (0..rows.1).map(|_| bed.below(v) as u32).collect();
                     for (token, edge) in tokens.iter_mut().rev().zip([v - 1, 0, slab.min(v - 1), (slab - 1).min(v - 1)])

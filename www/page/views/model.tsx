@@ -12,6 +12,7 @@ import { Knobs } from "./knobs";
 import { Notices } from "./notices";
 import { Picker } from "./picker";
 import { SetBack } from "./set_back";
+import { Stored } from "./stored";
 
 export function ModelCard() {
   return (
@@ -53,10 +54,11 @@ function About() {
         (LoRA, low-rank adaptation), which are yours to keep.
       </p>
       <p class="quiet">
-        {bytes(info.weightBytes)} of weights, running {whereItRuns(info.device)}.
+        {bytes(info.weightBytes)} of weights{bitsOf(info)}, running {whereItRuns(info.device)}.
         {memory.value !== null && ` A run with these settings takes about ${bytes(memory.value.total)} of memory.`}
       </p>
       <Fold title="Advanced">
+        <Stored />
         <Knobs />
       </Fold>
       {!builtIn && (
@@ -77,6 +79,10 @@ function About() {
       </button>
     </>
   );
+}
+
+function bitsOf({ weights }: ModelInfo): string {
+  return weights === "auto" ? "" : ` in ${weights.replace(/\D/g, "")} bits`;
 }
 
 function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {

@@ -1,8 +1,9 @@
 //! What a run reads: texts, the adapter it starts from, the state it resumes; and the checks of its paths.
 
 use tabtune::adapter::AdapterFiles;
+use tabtune::device::Device;
 use tabtune::error::{Error, Result};
-use tabtune::model::{Storage, Transformer};
+use tabtune::model::{Config, Storage};
 use tabtune::run::{Base, Method, RunState, SAVE_EVERY_MS, Settings, Start};
 use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 use tabtune::text::formats::Document;
@@ -39,10 +40,10 @@ impl Inputs {
     }
 
     /// The settings that the flags change.
-    pub fn usual_settings(&self, model: &Transformer) -> Settings {
+    pub fn usual_settings(&self, config: &Config, device: &Device) -> Settings {
         match &self.resumed {
             Some(state) => state.settings.clone(),
-            None => Settings::defaults(&model.config, model.device.software),
+            None => Settings::defaults(config, device.software),
         }
     }
 
@@ -50,7 +51,7 @@ impl Inputs {
         base.dataset(&self.documents, self.eval_documents.as_deref(), settings, NATIVE_LIMIT)
     }
 
-    /// Refuses flags that would change a run that goes on.
+    /// Refuses flags that would change a run that goes on. `storage` is the one that they ask for.
     pub fn check(&self, settings: &Settings, storage: Storage) -> Result<()> {
         match &self.resumed {
             Some(state) if state.settings != *settings || storage != self.storage() => {
