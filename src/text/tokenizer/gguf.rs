@@ -121,8 +121,8 @@ fn splitting(name: &str) -> Option<Splitting> {
     let digits = json!({ "type": "Digits", "individual_digits": true });
     let (normalizer, pre_tokenizer, is_llama) = match name {
         "smollm" => (Value::Null, sequence(digits, true), false),
-        "llama-bpe" => (Value::Null, split(r"\p{N}{1,3}"), true),
-        "qwen2" => (json!({ "type": "NFC" }), split(r"\p{N}"), false),
+        "llama-bpe" | "llama3" | "llama-v3" => (Value::Null, split(r"\p{N}{1,3}"), true),
+        "qwen2" | "deepseek-r1-qwen" => (json!({ "type": "NFC" }), split(r"\p{N}"), false),
         _ => return None,
     };
     Some(Splitting { normalizer, pre_tokenizer, ignore_merges: is_llama, begins: is_llama })
