@@ -61,5 +61,5 @@ impl Storing {
 
 async fn fits(device: &Device, checkpoint: &Checkpoint, storage: Storage, settings: &Settings) -> Result<Fitted> {
     let unloaded = Unloaded::of(device, checkpoint, storage)?;
-    unloaded.fit(settings, unloaded.allowed(device, settings).await?).await
+    unloaded.fit(settings, unloaded.allowed(device, settings, 0).await?).await
 }
