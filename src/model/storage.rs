@@ -59,24 +59,19 @@ impl Storage {
         let format = match (self, dtype) {
             (Storage::F16, _) | (Storage::AsFile, Dtype::F16 | Dtype::BF16) => Format::F16,
             (Storage::Int8, _) => Format::Int8,
-            (Storage::Int4, _) => {
-                if is_table {
-                    Format::Int8
-                } else {
-                    Format::Int4
-                }
-            }
+            (Storage::Int4, _) if is_table => Format::Int8,
+            (Storage::Int4, _) => Format::Int4,
             _ => Format::F32,
         };
-        let whole = spec.shape.last().is_some_and(|cols| cols.is_multiple_of(format.group()));
-        if whole { format } else { Format::F16 }
+        let [_, cols] = spec.size();
+        if cols.is_multiple_of(format.group()) { format } else { Format::F16 }
     }
 
     /// The storage whose matrices have the same formats as those of this one, which `auto` may share with another.
     pub(super) fn resolve(self, checkpoint: &Checkpoint) -> Storage {
         let tensors = checkpoint.config.tensors();
         let same = |other: &Storage| {
-            let mut matrices = tensors.iter().filter(|spec| spec.shape.len() == 2);
+            let mut matrices = tensors.iter().filter(|spec| spec.role.is_weight());
             matrices.all(|spec| {
                 let dtype = checkpoint.entry(spec).dtype;
                 other.format(spec, dtype) == self.format(spec, dtype)
@@ -93,7 +88,7 @@ pub(super) fn kept_in_f16(
     format: &dyn Fn(&TensorSpec) -> Format,
 ) -> Option<Warning> {
     let tensors = config.tensors();
-    let mut kept = tensors.iter().filter(|spec| spec.shape.len() == 2 && format(spec) == Format::F16);
+    let mut kept = tensors.iter().filter(|spec| spec.role.is_weight() && format(spec) == Format::F16);
     let (first, others) = (kept.next().filter(|_| storage.quantises())?, kept.count());
     let also = if others > 0 { format!(" and {others} more") } else { String::new() };
     let message = format!(

@@ -77,6 +77,23 @@ crate::device_tests! {
         }
     }
 
+    /// Matrices that a file has as [in, out], fused ones, scaled embeddings, norms of heads.
+    async fn every_family_computes_with_quantised_weights() {
+        let device = device(Shape::Cpu).await;
+        for name in ["gpt2-all-linear", "gpt2-odd-c-proj", "gemma3-all-linear", "phi3-fused", "qwen3", "smollm3"] {
+            for storage in STORAGES {
+                let case = case(name);
+                let stored = load(&device, case.config, case.model.to_vec(), storage).await.expect("a model");
+                let numbers = stored.checkpoint(&HashMap::new()).await.expect("a checkpoint");
+                let plain = load(&device, case.config, numbers, Storage::F32).await.expect("a model");
+                assert!(stored.weight_bytes() < plain.weight_bytes(), "{name} {storage:?}");
+                let [found, expected] = [outcome(case, &stored, false).await, outcome(case, &plain, false).await];
+                same_bits(&format!("logits of {name}"), &found.0, &expected.0);
+                same_bits(&format!("gradient of {name}"), &found.1, &expected.1);
+            }
+        }
+    }
+
     async fn quantised_weights_in_slabs_give_the_same_logits_and_gradient() {
         for &shape in MODEL_SHAPES {
             for (name, storage) in [("llama-all-linear", Storage::Int4), ("llama-tied-all-linear", Storage::Int8)] {
