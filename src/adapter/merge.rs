@@ -7,7 +7,7 @@ use super::{Adapter, AdapterFiles, Pair};
 use crate::device::{Format, Stored};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Entry, encode, to_f32};
+use crate::files::safetensors::{Dtype, Entry, encode, to_f32};
 use crate::model::{Checkpoint, Config, Transformer};
 use crate::ops::{Slab, Weight};
 
@@ -65,7 +65,11 @@ impl AdapterFiles {
         for pair in pairs {
             pair.check(config)?;
             let spec = config.weight(pair.site.layer, pair.site.target);
-            merges.push((checkpoint.entry(&spec), if spec.transposed { pair.transposed() } else { pair }));
+            let entry = checkpoint.entry(&spec);
+            if entry.interleaved.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
+                return Err(Error::NotYet { what: format!("merging into `{}`, a GGUF file,", base.name) });
+            }
+            merges.push((entry, if spec.transposed { pair.transposed() } else { pair }));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
 
@@ -96,7 +100,7 @@ async fn merge_tensor(
     pair: &Pair,
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let row_bytes = (pair.a.cols as u64).saturating_mul(entry.dtype.bytes());
+    let (_, row_bytes) = entry.range(0, pair.a.cols as u64);
     let rows_per_piece = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
     let (mut values, mut bytes) = (Vec::new(), Vec::new());
     let mut at = entry.begin;

@@ -9,13 +9,13 @@ use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
 use super::norm::NormWeights;
-use super::storage::{Storage, kept_in_f16};
+use super::storage::{Storage, keeps_blocks, kept_in_f16, stored_otherwise};
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Entry, to_f32};
+use crate::files::safetensors::to_f32;
 use crate::ops::{Slab, Weight};
 use crate::warning::Warning;
 
@@ -26,7 +26,7 @@ const QUEUED: u64 = 64 << 20;
 const PANEL: usize = 4 << 20;
 
 impl Transformer {
-    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32
+    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32
     /// stores the numbers of a file of bf16 that are beyond f16.
     pub async fn load(
         device: &Rc<Device>,
@@ -127,6 +127,7 @@ impl Loader<'_> {
         let mut model = Transformer::zeros(self.device, checkpoint.config.clone(), &format)?;
         model.storage = storage.resolve(checkpoint);
         model.warnings = checkpoint.warnings.clone();
+        model.warnings.extend(stored_otherwise(checkpoint, &format));
         model.warnings.extend(kept_in_f16(&model.config, storage, &format));
         self.done = 0;
         for spec in model.config.tensors() {
@@ -142,20 +143,22 @@ impl Loader<'_> {
     }
 
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
-        let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
+        let entry = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
-            let row_bytes = stored.cols as u64 * dtype.bytes();
+            let (_, row_bytes) = entry.range(0, stored.cols as u64);
             // A matrix is uploaded in fours of rows, so that every piece begins at a word.
             let rows_per_piece = (PIECE / row_bytes / 4 * 4).max(4) as usize;
             for row in (0..stored.rows).step_by(rows_per_piece) {
                 let count = rows_per_piece.min(stored.rows - row);
-                let at = begin + (first + row) as u64 * row_bytes;
-                let bytes = self.source.read(at, count as u64 * row_bytes).await?;
+                let bytes = self.source.rows(&entry, stored.cols, first + row, count).await?;
                 values.clear();
-                to_f32(dtype, &bytes, &mut values);
-                check_range(&name, &values, stored.format)?;
-                stored.upload(self.device, row, &values);
+                to_f32(entry.dtype, &bytes, &mut values);
+                check_range(&entry.name, &values, stored.format)?;
+                match keeps_blocks(entry.dtype, stored.format) {
+                    true => stored.upload_blocks(self.device, row, &bytes),
+                    false => stored.upload(self.device, row, &values),
+                }
                 self.count(bytes.len() as u64).await?;
             }
         }
@@ -165,9 +168,9 @@ impl Loader<'_> {
     /// Fills slabs from a matrix that the file has as [in, out]. The file is read from its first row to its last for
     /// every panel of columns, so host memory holds one panel and one piece of the file.
     async fn transpose(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
-        let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
+        let entry = self.checkpoint.entry(spec).clone();
         let [outputs, inputs] = spec.size();
-        let row_bytes = outputs as u64 * dtype.bytes();
+        let (_, row_bytes) = entry.range(0, outputs as u64);
         let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
         // As in `stream`, in fours of rows.
         let most = (PANEL / inputs / 4 * 4).max(4);
@@ -178,18 +181,18 @@ impl Loader<'_> {
                 let mut panel = vec![0.0; count * inputs];
                 for input in (0..inputs).step_by(rows_per_piece) {
                     let rows = rows_per_piece.min(inputs - input);
-                    let bytes = self.source.read(begin + input as u64 * row_bytes, rows as u64 * row_bytes).await?;
+                    let bytes = self.source.rows(&entry, outputs, input, rows).await?;
                     values.clear();
-                    to_f32(dtype, &bytes, &mut values);
+                    to_f32(entry.dtype, &bytes, &mut values);
                     for (input, file_row) in (input..).zip(values.chunks(outputs)) {
                         for (own_row, value) in panel.chunks_mut(inputs).zip(&file_row[first + row..]) {
                             own_row[input] = *value;
                         }
                     }
                 }
-                check_range(&name, &panel, stored.format)?;
+                check_range(&entry.name, &panel, stored.format)?;
                 stored.upload(self.device, row, &panel);
-                self.count(panel.len() as u64 * dtype.bytes()).await?;
+                self.count(entry.range(0, panel.len() as u64).1).await?;
             }
         }
         Ok(())

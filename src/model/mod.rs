@@ -7,6 +7,7 @@ pub mod config;
 pub mod family;
 mod fields;
 mod gemma3;
+pub mod gguf;
 mod gpt2;
 pub mod linear;
 mod llama;
@@ -40,6 +41,7 @@ const FAMILIES: [&Family; 8] = [
 pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use family::Family;
+pub use gguf::GgufModel;
 pub use linear::{Linear, Lora, Target};
 pub use logits::{Logits, LogitsDraft};
 pub use storage::Storage;

@@ -1,10 +1,13 @@
 //! How frozen matrices are stored on the device: what is asked for, and what that is for a matrix.
 
+use std::collections::BTreeSet;
+
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::tensors::{Role, TensorSpec};
 use crate::device::Format;
 use crate::error::{Error, Result};
+use crate::files::blocks::Blocks;
 use crate::files::safetensors::Dtype;
 use crate::warning::Warning;
 
@@ -12,7 +15,7 @@ use crate::warning::Warning;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// f16 for tensors that the file holds in f16 or bf16, and f32 for the rest.
+    /// f32 for tensors that the file holds in it, int8 for Q8_0, int4 for Q4_0, and f16 for the rest.
     #[default]
     #[serde(rename = "auto")]
     AsFile,
@@ -57,11 +60,11 @@ impl Storage {
     pub fn format(self, spec: &TensorSpec, dtype: Dtype) -> Format {
         let is_table = matches!(spec.role, Role::Embedding | Role::Head);
         let format = match (self, dtype) {
-            (Storage::F16, _) | (Storage::AsFile, Dtype::F16 | Dtype::BF16) => Format::F16,
-            (Storage::Int8, _) => Format::Int8,
-            (Storage::Int4, _) if is_table => Format::Int8,
-            (Storage::Int4, _) => Format::Int4,
-            _ => Format::F32,
+            (Storage::F32, _) | (Storage::AsFile, Dtype::F32) => Format::F32,
+            (Storage::Int8, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q8_0)) => Format::Int8,
+            (Storage::Int4, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q4_0)) if is_table => Format::Int8,
+            (Storage::Int4, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q4_0)) => Format::Int4,
+            _ => Format::F16,
         };
         let [_, cols] = spec.size();
         if cols.is_multiple_of(format.group()) { format } else { Format::F16 }
@@ -79,6 +82,25 @@ impl Storage {
         };
         if self == Storage::AsFile { Storage::ALL.into_iter().skip(1).find(same).unwrap_or(self) } else { self }
     }
+}
+
+/// Whether the blocks of a file are stored as they are.
+pub(super) fn keeps_blocks(dtype: Dtype, format: Format) -> bool {
+    let kept = [(Blocks::Q8_0, Format::Int8), (Blocks::Q4_0, Format::Int4)];
+    kept.into_iter().any(|(blocks, stored)| dtype == Dtype::Blocks(blocks) && format == stored)
+}
+
+/// Says what becomes of quantised numbers that are not stored as they are in the file.
+pub(super) fn stored_otherwise(checkpoint: &Checkpoint, format: &dyn Fn(&TensorSpec) -> Format) -> Option<Warning> {
+    let tensors = checkpoint.config.tensors();
+    let changes = tensors.iter().filter(|spec| spec.role.is_weight()).filter_map(|spec| {
+        let (Dtype::Blocks(blocks), format) = (checkpoint.entry(spec).dtype, format(spec)) else { return None };
+        (!keeps_blocks(Dtype::Blocks(blocks), format))
+            .then(|| format!("{blocks:?} as {}", format.feature().unwrap_or("f32")))
+    });
+    let changes: Vec<String> = changes.collect::<BTreeSet<String>>().into_iter().collect();
+    let message = format!("quantised numbers of the file are stored in another form: {}", changes.join(", "));
+    (!changes.is_empty()).then_some(Warning { code: "dequantised", message })
 }
 
 /// Says which matrices `storage` cannot quantise.

@@ -56,7 +56,7 @@ impl Plan {
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
         check_groups(dispatches, device.max_groups)?;
-        check_bindings(dispatches, device.max_binding)?;
+        check_bindings(dispatches, device.max_activation)?;
         let resolve = || -> Result<Rc<[Ready]>> {
             pool.allocate(device)?;
             dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect()

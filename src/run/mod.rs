@@ -18,6 +18,7 @@ pub mod learner;
 pub mod limits;
 pub mod losses;
 pub mod memory;
+pub mod model_files;
 #[cfg(not(target_arch = "wasm32"))]
 mod open;
 mod pace;
@@ -45,6 +46,7 @@ pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::{Memory, Unloaded};
+pub use model_files::ModelFiles;
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;

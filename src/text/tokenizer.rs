@@ -2,6 +2,7 @@
 //! which ids end a text, bounded memory for long texts, and text that appears piece by piece while ids are generated.
 
 mod cut;
+mod gguf;
 mod json;
 mod parts;
 mod steps;
@@ -14,6 +15,7 @@ use super::chat::{ChatConfig, ChatTemplate};
 use super::formats::Conversation;
 use crate::error::{Error, Result};
 use crate::files::json as json_file;
+pub use gguf::GgufTokenizer;
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.

@@ -39,8 +39,7 @@ describe("the engine", () => {
 
   test("counts parameters without loading anything", async () => {
     const [model, read, adapter, counted] = await page.evaluate(async () => {
-      const { engine, settings, modelSize, weights, dataset } = self.made;
-      const config = new Uint8Array(await (await fetch("./base/config.json")).arrayBuffer());
+      const { engine, settings, modelSize, files, dataset } = self.made;
       let parameters;
       const rows = dataset(settings);
       await engine.train(
@@ -54,12 +53,7 @@ describe("the engine", () => {
       );
       rows.free();
       const { rank, targets } = settings;
-      return [
-        engine.info().parameters,
-        await modelSize(config, weights),
-        parameters,
-        engine.adapterSize(rank, targets),
-      ];
+      return [engine.info().parameters, await modelSize(files), parameters, engine.adapterSize(rank, targets)];
     });
     assert.equal(read, model);
     assert.equal(counted, adapter);
@@ -175,7 +169,7 @@ async function load() {
   const engine = await another();
   const settings = { ...engine.defaults(), seqLen: 32, batch: 1, steps: 3, evalEvery: 2, sampleEvery: 2 };
   Object.assign(settings, { prompt: "Take", maxTokens: 4, holdout: 0.01 });
-  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize, weights: files.weights };
+  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize, files };
 }
 
 /** Returns the keys of everything that the engine sends. */

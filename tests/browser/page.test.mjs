@@ -23,6 +23,7 @@ const files = [
   "adapter_files",
   "foreign_adapter",
   "own_model",
+  "own_gguf",
   "own_text",
   "choices",
   "brought",

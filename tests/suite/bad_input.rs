@@ -239,7 +239,7 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         ("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "unsupported_model", "mamba"),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "unsupported_field", "hidden_act"),
         ("\"rope_type\": \"default\"", "\"rope_type\": \"spiral\"", "unsupported_field", "rope_parameters"),
-        ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\", \"factor\": 2.0", "not_yet", "rope_parameters"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"longrope\"", "unsupported_field", "longrope"),
         ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "config", "factor"),
         (
             "\"rope_type\": \"default\"",

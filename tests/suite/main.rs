@@ -16,6 +16,8 @@ mod families;
 mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

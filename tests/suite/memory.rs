@@ -143,7 +143,7 @@ crate::device_tests! {
     /// An activation of [64, 80] needs 20,480 bytes, which no binding holds: the run takes its rows in two parts.
     async fn an_activation_that_no_binding_holds_is_cut_by_rows() {
         let llama = case("llama-default");
-        let options = DeviceOptions { max_binding: Some(12_000), choice: Choice::Cpu, ..DeviceOptions::default() };
+        let options = DeviceOptions { max_activation: Some(12_000), choice: Choice::Cpu, ..DeviceOptions::default() };
         let device = Device::new(options).await.expect("a device");
         let base = base_of(&device, llama.config, llama.model, Storage::F32).await;
         let settings =

@@ -42,8 +42,9 @@ export interface Calls {
   };
   /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
   assist: {
-    input: Pick<ModelFiles, "config" | "weights"> & {
+    input: {
       program: WebAssembly.Module;
+      files: ModelFiles;
       /** As the leader stores them. */
       stored: WeightsChoice;
       port: MessagePort;
@@ -65,7 +66,7 @@ export interface Calls {
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: Pick<ModelFiles, "config" | "weights">; output: number };
+  modelSize: { input: ModelFiles; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -151,8 +151,8 @@ export class Session {
   }
 
   /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
-  modelSize({ config, weights }: Pick<ModelFiles, "config" | "weights">) {
-    return this.#leader.call("modelSize", { config, weights });
+  modelSize(files: ModelFiles) {
+    return this.#leader.call("modelSize", files);
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

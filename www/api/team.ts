@@ -26,7 +26,7 @@ export async function gather(
   leader: Link,
   count: number,
   program: WebAssembly.Module,
-  { config, weights }: ModelFiles,
+  files: ModelFiles,
   stored: WeightsChoice,
 ): Promise<{ helpers: Link[]; info: ModelInfo }> {
   const helpers: Link[] = [];
@@ -34,7 +34,7 @@ export async function gather(
     const helper = await Link.start();
     helpers.push(helper);
     const { port1, port2 } = new MessageChannel();
-    await helper.call("assist", { program, config, weights, stored, port: port1 }, undefined, [port1]);
+    await helper.call("assist", { program, files, stored, port: port1 }, undefined, [port1]);
     return port2;
   };
   const starting = Array.from({ length: count }, start);

@@ -21,16 +21,16 @@ import type {
 } from "../api/types";
 import type { RangeSource, Sharded } from "../api/weights";
 
-export type WeightSource = RangeSource | Sharded<RangeSource>;
+export type EngineFiles = EngineCheckpoint | { name: string; gguf: RangeSource };
 
-export interface EngineFiles {
+interface EngineCheckpoint {
   name: string;
   config: Uint8Array;
   tokenizer: Uint8Array;
   tokenizerConfig?: Uint8Array;
   generationConfig?: Uint8Array;
   chatTemplate?: Uint8Array;
-  weights: WeightSource;
+  weights: RangeSource | Sharded<RangeSource>;
 }
 
 export interface TrainOptions {
@@ -92,9 +92,9 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(config: Uint8Array, weights: WeightSource): Promise<number>;
+  modelSize(files: EngineFiles): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
-  Assistant: { create(config: Uint8Array, weights: WeightSource, stored: WeightsChoice): Promise<Assistant> };
+  Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {
     create(
       files: EngineFiles,

@@ -3,7 +3,7 @@
 import { LoraError, plainError } from "../api/errors";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
 import type { Event, TextDocument } from "../api/types";
-import { bytesOf, type ModelFiles, weightSource } from "../api/weights";
+import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
 import type { Dataset, Engine, EngineFiles, Program } from "./program";
 import { train } from "./training";
@@ -93,7 +93,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "memory":
       return engine.memory(request.input);
     case "modelSize":
-      return program.modelSize(await bytesOf(request.input.config), weightSource(request.input.weights));
+      return program.modelSize(await engineFiles(request.input));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
@@ -133,14 +133,16 @@ async function load({ program: module, files, device, weights }: Calls["load"]["
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 
-async function assist({ program: module, config, weights, stored, port }: Calls["assist"]["input"]) {
+async function assist({ program: module, files, stored, port }: Calls["assist"]["input"]) {
   await program.default({ module_or_path: module });
-  const assistant = await program.Assistant.create(await bytesOf(config), weightSource(weights), stored);
+  const assistant = await program.Assistant.create(await engineFiles(files), stored);
   help(assistant, port, (error) => die(error.message));
 }
 
 /** Reads the small files whole and, of the weights, only the ranges that the engine asks for. */
-async function engineFiles({ name, config, tokenizer, weights, ...others }: ModelFiles): Promise<EngineFiles> {
+async function engineFiles(files: ModelFiles): Promise<EngineFiles> {
+  if ("gguf" in files) return { name: files.name, gguf: blobSource(files.gguf) };
+  const { name, config, tokenizer, weights, ...others } = files;
   const optional = Object.entries(others).map(async ([key, blob]) => [key, await bytesOf(blob)] as const);
   return {
     name,

@@ -58,8 +58,8 @@ enum Command {
 
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint [default: the embedded base]
-    #[arg(long, value_name = "DIR")]
+    /// A Hugging Face checkpoint, or a GGUF file [default: the embedded base]
+    #[arg(long, value_name = "DIR|FILE")]
     pub model: Option<PathBuf>,
     /// How the frozen weights are stored: f32, f16, int8 or int4 (half, a quarter and an eighth of the memory), or auto
     /// (as the file, or smaller if --memory-limit asks for it) [default: auto]

@@ -9,7 +9,7 @@ use super::cut::Cut;
 use super::steps::{Decoders, Normalizers, PreTokenizers, Steps};
 
 /// How Llama 3 and Qwen split text, except for digits: in place of `#`, Llama 3 has `\p{N}{1,3}` and Qwen `\p{N}`.
-const CL100K: &str =
+pub(super) const CL100K: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 import type { ModelInfo } from "../../api/types";
 import { arrival } from "../arrival";
-import { backToBuiltIn, returning } from "../pick";
+import { backToBuiltIn, picked, returning } from "../pick";
 import { adapterSize, memory } from "../run_size";
 import { changing, model } from "../state";
 import { bytes, parameters } from "../words";
@@ -66,7 +66,7 @@ function About() {
           Back to the built-in model
         </button>
       )}
-      <Fold title="Use another model">
+      <Fold title="Use another model" opens={picked.value !== null}>
         <Picker />
       </Fold>
       <button

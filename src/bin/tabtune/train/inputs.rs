@@ -88,9 +88,11 @@ impl TrainArgs {
         if let Some(log) = self.log.as_ref().filter(|log| texts.any(|text| same_file(log, text))) {
             return Err(setting("log", log.display(), "another file than the text, which it would replace"));
         }
-        if let (Method::Full, Some(model)) = (method, &self.model.model)
-            && same_file(model, &self.out)
-        {
+        let full = self.model.model.as_ref().filter(|_| method == Method::Full);
+        if full.is_some_and(|model| model.is_file()) {
+            return Err(Error::NotYet { what: "full fine-tuning of a GGUF file".to_string() });
+        }
+        if full.is_some_and(|model| same_file(model, &self.out)) {
             let expected = "another folder than --model, whose files it would replace";
             return Err(setting("out", self.out.display(), expected));
         }
