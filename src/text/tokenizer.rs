@@ -1,9 +1,11 @@
 //! Text to token ids and back. The `tokenizers` crate does the tokenization; this module adds what else a run needs:
 //! which ids end a text, bounded memory for long texts, and text that appears piece by piece while ids are generated.
 
+mod added;
 mod cut;
 mod json;
 mod parts;
+mod split;
 mod steps;
 
 use std::ops::Range;
@@ -14,6 +16,7 @@ use super::chat::{ChatConfig, ChatTemplate};
 use super::formats::Conversation;
 use crate::error::{Error, Result};
 use crate::files::json as json_file;
+use added::Configured;
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.
@@ -44,15 +47,15 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// A file that cannot be read is a `tokenizer` error, or a `config` error if it is config.json.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
-        let parts = json::read(files.tokenizer).map_err(refusal)?;
-        let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let settings: TokenizerConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder).map_err(refusal)?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
         let config: EndIds = json_file::read(files.config)
             .map_err(|reason| Error::Config { field: "eos_token_id".to_owned(), reason })?;
 
         let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
-        let named = names.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
+        let named = settings.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
         let listed = [generation.eos_token_id, config.eos_token_id].into_iter().flatten().flat_map(Ids::list);
         let mut ends = Vec::new();
         for id in named.into_iter().chain(listed) {
@@ -177,6 +180,12 @@ impl Tokenizer {
         self.parts.size
     }
 
+    /// The same without added tokens, for which a model may have no embedding: Gemma's models that read no pictures
+    /// have none for the token of a picture. A text with such a token is refused when it is encoded.
+    pub fn own_size(&self) -> usize {
+        self.parts.own_size
+    }
+
     /// The token to write at the end of a text: the `eos_token` of tokenizer_config.json, otherwise the first
     /// `eos_token_id` of generation_config.json, otherwise the first one of config.json.
     pub fn eos(&self) -> Option<u32> {
@@ -280,9 +289,13 @@ impl<'a> StreamDecoder<'a> {
     }
 }
 
+/// The part of tokenizer_config.json that concerns tokens. As in transformers, `add_bos_token` and `add_eos_token` do
+/// not count beside a tokenizer.json: its post-processor says what is added.
 #[derive(Deserialize, Default)]
-struct EndName {
+struct TokenizerConfig {
     eos_token: Option<Name>,
+    #[serde(default)]
+    added_tokens_decoder: Configured,
 }
 
 #[derive(Deserialize)]
