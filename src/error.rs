@@ -96,6 +96,8 @@ pub enum Error {
     GpuLimit { what: String, needed: u64, limit: u64 },
     #[error("the run needs {needed} bytes on the device, {limit} are allowed: {advice}")]
     MemoryLimit { needed: u64, limit: u64, advice: String },
+    #[error("the device has no memory left for {what}")]
+    OutOfMemory { what: String },
     #[error("the graphics card refused a plan: {reason}")]
     GpuRefused { reason: String },
     #[error("the device was lost: {reason}")]
@@ -159,6 +161,7 @@ impl Error {
             Error::NoGpu { .. } => "no_gpu",
             Error::GpuLimit { .. } => "gpu_limit",
             Error::MemoryLimit { .. } => "memory_limit",
+            Error::OutOfMemory { .. } => "out_of_memory",
             Error::GpuRefused { .. } => "gpu_refused",
             Error::DeviceLost { .. } => "device_lost",
             Error::NonFinite { .. } => "non_finite",
@@ -261,6 +264,10 @@ impl Error {
             }
             Error::GpuLimit { .. } => "Use a smaller batch, shorter rows or a smaller model.",
             Error::MemoryLimit { .. } => "Change these settings or the model, or allow more memory.",
+            Error::OutOfMemory { .. } => {
+                "Close other programs that use the graphics card, or use checkpointing, a smaller batch, shorter rows \
+                 or a smaller model."
+            }
             Error::GpuRefused { .. } => "Use a smaller batch or shorter rows; if it persists, report it.",
             Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
             Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",

@@ -1,9 +1,12 @@
 //! Text generation: a prompt is processed in pieces, then one token at a time, through the same blocks with a KV cache.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::model::Transformer;
 use crate::model::logits::{Logits, LogitsDraft};
+use crate::model::{Config, Transformer};
 use crate::ops::Cache;
 use crate::plan::{Progress, Recorder};
 use crate::random::SplitMix64;
@@ -11,6 +14,8 @@ use crate::text::{Prompt, StreamDecoder, Tokenizer};
 
 /// How many tokens of a prompt are processed at once.
 const PREFILL: usize = 32;
+/// Caches are sized in blocks of this many tokens.
+const CACHE_BLOCK: usize = 64;
 
 /// How tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,15 +50,30 @@ pub struct Generated {
 
 /// The recorded plans of a generator, not finished yet.
 pub struct GeneratorDraft {
+    model: Transformer,
+    caches: Vec<Cache>,
     prefill: LogitsDraft,
     decode: LogitsDraft,
-    context: usize,
 }
 
 pub struct Generator {
+    model: Transformer,
+    /// Taken out while they are made anew.
+    plans: RefCell<Option<Rc<Plans>>>,
+}
+
+struct Plans {
+    /// Room for keys and values, layer by layer.
+    caches: Vec<Cache>,
     prefill: Logits,
     decode: Logits,
-    context: usize,
+}
+
+impl Plans {
+    /// How many tokens the caches hold.
+    fn room(&self) -> usize {
+        self.caches.first().map_or(0, |cache| cache.k.rows)
+    }
 }
 
 impl GeneratorDraft {
@@ -64,46 +84,70 @@ impl GeneratorDraft {
     }
 
     pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Generator> {
-        let prefill = self.prefill.finish(progress).await?;
-        let decode = self.decode.finish(progress).await?;
-        Ok(Generator { prefill, decode, context: self.context })
+        let GeneratorDraft { model, caches, prefill, decode } = self;
+        let prefill = prefill.finish(progress).await?;
+        let decode = decode.finish(progress).await?;
+        Ok(Generator { model, plans: RefCell::new(Some(Rc::new(Plans { caches, prefill, decode }))) })
     }
 }
 
 impl Generator {
-    /// Room for the keys and values of a whole context, layer by layer.
-    pub fn caches(model: &Transformer) -> Result<Vec<Cache>> {
-        let (context, cols) = (model.config.context, model.config.heads.key * model.config.heads.size);
-        let cache = |_| {
-            Ok(Cache {
-                k: Tensor::owned(&model.device, "keys", context, cols)?,
-                v: Tensor::owned(&model.device, "values", context, cols)?,
-            })
-        };
-        (0..model.config.layers).map(cache).collect()
+    /// Room for the keys and values of this many tokens in whole blocks, layer by layer.
+    pub fn caches(model: &Transformer, tokens: usize) -> Result<Vec<Cache>> {
+        let Config { context, heads, layers, .. } = model.config;
+        let room = tokens.max(1).next_multiple_of(CACHE_BLOCK).min(context);
+        let tensor = |label| Tensor::owned(&model.device, label, room, heads.key * heads.size);
+        (0..layers).map(|_| Ok(Cache { k: tensor("keys")?, v: tensor("values")? })).collect()
     }
 
-    pub fn record(model: &Transformer) -> Result<GeneratorDraft> {
-        let caches = Generator::caches(model)?;
+    /// Records the plans with room for this many tokens, prompt included.
+    pub fn record(model: &Transformer, tokens: usize) -> Result<GeneratorDraft> {
+        let caches = Generator::caches(model, tokens)?;
         let prefill = Logits::record(model, PREFILL, 1, 1, Some(&caches))?;
         let decode = Logits::record(model, 1, 1, 1, Some(&caches))?;
-        Ok(GeneratorDraft { prefill, decode, context: model.config.context })
+        Ok(GeneratorDraft { model: model.clone(), caches, prefill, decode })
     }
 
+    /// A generator whose caches grow with what it reads and writes.
     pub async fn new(model: &Transformer) -> Result<Generator> {
-        Generator::record(model)?.finish(&mut Progress::silent()).await
+        Generator::record(model, 1)?.finish(&mut Progress::silent()).await
+    }
+
+    fn plans(&self) -> Result<Rc<Plans>> {
+        let lost =
+            || Error::Internal { what: "a generator's caches could not grow, and it was used again".to_string() };
+        self.plans.borrow().clone().ok_or_else(lost)
+    }
+
+    /// Plans whose caches hold at least `tokens`, of which `kept` are there already.
+    async fn plans_for(&self, tokens: usize, kept: usize) -> Result<Rc<Plans>> {
+        let plans = self.plans()?;
+        if tokens <= plans.room() {
+            return Ok(plans);
+        }
+        let old = (kept > 0).then(|| plans.caches.clone());
+        // What nobody needs is freed before more is asked for.
+        drop((plans, self.plans.take()));
+        let grown = Generator::record(&self.model, tokens)?.finish(&mut Progress::silent()).await?.plans()?;
+        let pairs = old.iter().flatten().zip(&grown.caches);
+        for (from, to) in pairs.flat_map(|(old, new)| [(&old.k, &new.k), (&old.v, &new.v)]) {
+            self.model.device.copy(&from.buffer(), 0, &to.buffer(), 0, from.bytes());
+        }
+        self.plans.replace(Some(grown.clone()));
+        Ok(grown)
     }
 
     /// The logits of the last of `ids`, which begin at `position`, after what the cache already holds.
     pub async fn feed(&self, ids: &[u32], position: usize, strength: f32) -> Result<Vec<f32>> {
         assert!(!ids.is_empty(), "there are no logits without a token");
+        let plans = self.plans_for(position + ids.len(), position).await?;
         if let [id] = ids {
-            return self.decode.run(&[*id], &[0], position as u32, strength).await;
+            return plans.decode.run(&[*id], &[0], position as u32, strength).await;
         }
         let mut logits = Vec::new();
         for (i, piece) in ids.chunks(PREFILL).enumerate() {
             logits =
-                self.prefill.run(piece, &[piece.len() as u32 - 1], (position + i * PREFILL) as u32, strength).await?;
+                plans.prefill.run(piece, &[piece.len() as u32 - 1], (position + i * PREFILL) as u32, strength).await?;
         }
         Ok(logits)
     }
@@ -124,9 +168,11 @@ impl Generator {
         if ids.is_empty() {
             ids.extend(tokenizer.eos().or(Some(0)));
         }
-        if ids.len() > self.context {
-            return Err(Error::PromptTooLong { tokens: ids.len(), context: self.context });
+        let context = self.model.config.context;
+        if ids.len() > context {
+            return Err(Error::PromptTooLong { tokens: ids.len(), context });
         }
+        self.plans_for(ids.len().saturating_add(sampling.max_tokens).min(context), 0).await?;
         let mut random = SplitMix64(sampling.seed);
         let mut decoder = StreamDecoder::new(tokenizer);
         let mut text = String::new();
@@ -149,7 +195,7 @@ impl Generator {
             let piece = decoder.push(id)?;
             emit(&piece);
             text.push_str(&piece);
-            if position == self.context {
+            if position == context {
                 break Reason::Length;
             }
             ids = vec![id];
@@ -158,10 +204,6 @@ impl Generator {
         emit(&rest);
         text.push_str(&rest);
         Ok(Generated { text, tokens, reason })
-    }
-
-    pub fn decode_dispatches(&self) -> usize {
-        self.decode.dispatches()
     }
 }
 

@@ -24,21 +24,23 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             for head in key_head * shared_by..(key_head + 1) * shared_by {
                 for first in (0..count).step_by(BLOCK) {
                     let queries = BLOCK.min(count - first);
-                    let keys = first + queries;
+                    let seen = heads.keys_of(first, queries);
+                    let (first_key, keys) = (start + seen.start, seen.len());
                     let (p, dp) = (&mut p[..queries * keys], &mut dp[..queries * keys]);
                     let of = |numbers: &'_ [f32]| -> Vec<f32> {
-                        (first..keys).map(|row| numbers[(start + row) * heads.query + head]).collect()
+                        (first..first + queries).map(|row| numbers[(start + row) * heads.query + head]).collect()
                     };
                     let q = heads.queries(q, start + first, queries, head);
-                    scores(p, q, heads.keys(k, start, keys, key_head), heads.scale);
-                    probabilities(p, keys, first + 1, of(lse).into_iter());
+                    scores(p, q, heads.keys(k, first_key, keys, key_head), heads.scale);
+                    probabilities(p, keys, heads.seen(first, queries), of(lse).into_iter());
                     let dout = heads.queries(dout, start + first, queries, head);
                     let block = Matrix::new(p, queries, keys, keys);
-                    product(&mut sum_v, heads.size, block.transposed(), dout, 1.0, true, Threads::One);
-                    scores(dp, dout, heads.keys(v, start, keys, key_head), 1.0);
+                    let sums = seen.start * heads.size..;
+                    product(&mut sum_v[sums.clone()], heads.size, block.transposed(), dout, 1.0, true, Threads::One);
+                    scores(dp, dout, heads.keys(v, first_key, keys, key_head), 1.0);
                     score_gradients(p, dp, keys, heads.scale, of(delta).into_iter());
                     let block = Matrix::new(p, queries, keys, keys);
-                    product(&mut sum_k, heads.size, block.transposed(), q, 1.0, true, Threads::One);
+                    product(&mut sum_k[sums], heads.size, block.transposed(), q, 1.0, true, Threads::One);
                 }
             }
             (sum_k, sum_v)

@@ -24,13 +24,15 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             let mut dp = p.clone();
             for first in (0..count).step_by(BLOCK) {
                 let queries = BLOCK.min(count - first);
-                let keys = first + queries;
+                let seen = heads.keys_of(first, queries);
+                let (first_key, keys) = (start + seen.start, seen.len());
                 let (p, dp) = (&mut p[..queries * keys], &mut dp[..queries * keys]);
                 let key_head = heads.key_of(head);
-                let k = heads.keys(k, start, keys, key_head);
+                let k = heads.keys(k, first_key, keys, key_head);
                 scores(p, heads.queries(q, start + first, queries, head), k, heads.scale);
-                probabilities(p, keys, first + 1, (first..first + queries).map(|row| lse[at(row)]));
-                let v = heads.keys(v, start, keys, key_head);
+                let lse = (first..first + queries).map(|row| lse[at(row)]);
+                probabilities(p, keys, heads.seen(first, queries), lse);
+                let v = heads.keys(v, first_key, keys, key_head);
                 scores(dp, heads.queries(dout, start + first, queries, head), v, 1.0);
                 // From the same products that it is subtracted from, so that a row that sees one key has no gradient.
                 deltas.extend(p.chunks(keys).zip(dp.chunks(keys)).map(|(p, dp)| dot(p, dp)));

@@ -1,9 +1,9 @@
-//! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). Query t of a sequence sees keys
-//! 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
+//! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). Query t of a sequence sees the last WINDOW of
+//! the keys 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
 
 use super::binding::all;
 use super::exp::exp_all;
-use super::heads::{BLOCK, Heads, Part, scores};
+use super::heads::{BLOCK, Heads, Part, scores, visible};
 use super::parallel::each_task;
 use super::product::{Matrix, Threads, product};
 use super::{Constants, Run};
@@ -23,22 +23,23 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             let mut block = vec![0.0; BLOCK.min(count) * (position + count)];
             for first in (0..count).step_by(BLOCK) {
                 let queries = BLOCK.min(count - first);
-                let keys = position + first + queries;
+                let seen = heads.keys_of(position + first, queries);
+                let (first_key, keys) = (start + seen.start, seen.len());
                 let block = &mut block[..queries * keys];
                 let key_head = heads.key_of(head);
-                let k = heads.keys(k, start, keys, key_head);
+                let k = heads.keys(k, first_key, keys, key_head);
                 scores(block, heads.queries(q, start + first, queries, head), k, heads.scale);
-                for (i, row) in block.chunks_mut(keys).enumerate() {
-                    let (visible, hidden) = row.split_at_mut(position + first + i + 1);
+                let rows = block.chunks_mut(keys).zip(heads.seen(position + first, queries));
+                for (i, (row, seen)) in rows.enumerate() {
+                    let visible = visible(row, seen);
                     let top = visible.iter().copied().fold(f32::MIN, f32::max);
                     let total = exp_all(visible, top);
-                    hidden.fill(0.0);
                     visible.iter_mut().for_each(|p| *p /= total);
                     sums[first + i] = top + total.ln();
                 }
                 let p = Matrix::new(block, queries, keys, keys);
                 let out = &mut out[first * heads.size..];
-                product(out, heads.size, p, heads.keys(v, start, keys, key_head), 1.0, false, Threads::One);
+                product(out, heads.size, p, heads.keys(v, first_key, keys, key_head), 1.0, false, Threads::One);
             }
             (out, sums)
         });

@@ -21,7 +21,12 @@ impl Constants<'_> {
 
     /// A constant whose default in the shader is 0.
     pub(super) fn size_or_zero(&self, name: &str) -> usize {
-        self.find(name).unwrap_or(0) as usize
+        self.size_or(name, 0)
+    }
+
+    /// A constant that has this default.
+    pub(super) fn size_or(&self, name: &str, default: usize) -> usize {
+        self.find(name).map_or(default, |bits| bits as usize)
     }
 
     pub(super) fn number(&self, name: &str) -> f32 {

@@ -1,6 +1,8 @@
 //! What the attention twins share: where a head's rows are, and blocks of probabilities. A block is a few queries of
 //! one head beside every key that they see, so that the products run through `gemm` and no T x T matrix exists.
 
+use std::ops::Range;
+
 use super::Constants;
 use super::exp::exp;
 use super::product::{Matrix, Threads, product};
@@ -15,6 +17,8 @@ pub(super) struct Heads {
     pub key: usize,
     pub size: usize,
     pub scale: f32,
+    /// How many keys a query sees, its own included.
+    window: usize,
 }
 
 /// One head of one sequence: `count` rows from row `start` on.
@@ -47,7 +51,22 @@ impl Part {
 impl Heads {
     pub fn of(constants: &Constants<'_>) -> Heads {
         let (query, key, size) = (constants.size("H"), constants.size("KV"), constants.size("D"));
-        Heads { query, key, size, scale: 1.0 / (size as f32).sqrt() }
+        let window = constants.size_or("WINDOW", usize::MAX);
+        Heads { query, key, size, scale: 1.0 / (size as f32).sqrt(), window }
+    }
+
+    /// The keys that any of `count` queries sees, the first of which is at a position.
+    pub fn keys_of(&self, position: usize, count: usize) -> Range<usize> {
+        position + 1 - self.window.min(position + 1)..position + count
+    }
+
+    /// Which of those keys each query sees.
+    pub fn seen(&self, position: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+        let (heads, first) = (*self, self.keys_of(position, count).start);
+        (position..position + count).map(move |position| {
+            let keys = heads.keys_of(position, 1);
+            keys.start - first..keys.end - first
+        })
     }
 
     /// The key head that a query head reads.
@@ -73,16 +92,26 @@ pub(super) fn scores(y: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scale: f32) {
     product(y, b.rows, a, b.transposed(), scale, false, Threads::One);
 }
 
-/// Turns the scores of queries, the first of which sees `seen` keys and each later one a key more, into probabilities
-/// exp(score - lse). Keys out of sight become zero.
-pub(super) fn probabilities(scores: &mut [f32], keys: usize, seen: usize, lse: impl Iterator<Item = f32>) {
-    for (i, (row, lse)) in scores.chunks_mut(keys).zip(lse).enumerate() {
-        let (visible, hidden) = row.split_at_mut(seen + i);
-        for score in visible {
+/// Turns the scores of queries into probabilities exp(score - lse). `seen` says which of the `keys` each query sees;
+/// the others become zero.
+pub(super) fn probabilities(
+    scores: &mut [f32],
+    keys: usize,
+    seen: impl Iterator<Item = Range<usize>>,
+    lse: impl Iterator<Item = f32>,
+) {
+    for ((row, seen), lse) in scores.chunks_mut(keys).zip(seen).zip(lse) {
+        for score in visible(row, seen) {
             *score = exp(*score - lse);
         }
-        hidden.fill(0.0);
     }
+}
+
+/// The part of a row that its query sees; the rest becomes zero.
+pub(super) fn visible(row: &mut [f32], seen: Range<usize>) -> &mut [f32] {
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+    &mut row[seen]
 }
 
 /// Turns probabilities into the gradient of the scores: p · (dp - delta) · scale.

@@ -5,11 +5,11 @@ use super::parallel::each_row;
 use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
-    let cols = constants.size("C");
+    let (cols, parts) = (constants.size("C"), constants.size_or("PARTS", 1));
     let accumulate = constants.flag("ACCUMULATE");
     Box::new(move |bound| {
         let [step, dy, x, w, rstd, dx] = all(bound);
-        let rows = step.step().rows as usize;
+        let rows = step.step().rows as usize * parts;
         let (dy, x, w, rstd) = (dy.numbers(), x.numbers(), &w.numbers()[..cols], rstd.numbers());
         each_row(&mut dx.numbers_mut()[..rows * cols], cols, |row, dx| {
             let (dy, x, r) = (&dy[row * cols..][..cols], &x[row * cols..][..cols], rstd[row]);

@@ -6,10 +6,10 @@ use super::parallel::each_row_of_two;
 use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
-    let (cols, eps) = (constants.size("C"), constants.number("EPS"));
+    let (cols, eps, parts) = (constants.size("C"), constants.number("EPS"), constants.size_or("PARTS", 1));
     Box::new(move |bound| {
         let [step, x, w, y, rstd] = all(bound);
-        let rows = step.step().rows as usize;
+        let rows = step.step().rows as usize * parts;
         let (x, w) = (x.numbers(), &w.numbers()[..cols]);
         let y = (&mut y.numbers_mut()[..rows * cols], cols);
         each_row_of_two(y, (&mut rstd.numbers_mut()[..rows], 1), |row, y, rstd| {

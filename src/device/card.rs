@@ -118,7 +118,7 @@ impl Card {
         let memory = memory.pop();
         let validation = validation.pop();
         if memory.await.is_some() {
-            return Err(Error::GpuRefused { reason: "out of memory".to_string() });
+            return Err(Error::OutOfMemory { what: "a plan".to_string() });
         }
         if let Some(error) = validation.await {
             return Err(Error::GpuRefused { reason: error.to_string() });

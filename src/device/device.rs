@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::buffer::{Buffer, Ledger, Memory, Usage};
 use super::card::Card;
 use super::kernel::KernelKey;
+use super::kernel_table::MOST_GROUPS;
 use super::pipeline::Compiling;
 use super::queue::Queue;
 use super::ready::{self, Ready};
@@ -76,6 +77,11 @@ pub struct DeviceOptions {
     pub shape: Option<Shape>,
     /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
     pub max_binding: Option<u64>,
+    /// Pretends that a dimension of a grid holds at most this many work groups, so that tests see grids that spill into
+    /// the next one.
+    pub max_groups: Option<u32>,
+    /// The most bytes that all buffers together may take, if it is not what the device has.
+    pub max_memory: Option<u64>,
 }
 
 pub(super) enum Executor {
@@ -95,6 +101,9 @@ pub struct Device {
     /// Largest binding in bytes.
     pub max_binding: u64,
     max_buffer: u64,
+    /// The most work groups in one dimension of a grid.
+    pub(crate) max_groups: u32,
+    max_memory: u64,
     ledger: Rc<Ledger>,
     /// The kernels of the CPU's plans; those of a card are its pipelines.
     twins: RefCell<HashSet<KernelKey>>,
@@ -102,6 +111,10 @@ pub struct Device {
 
 /// The largest buffer of a CPU device. In a browser, addresses have 32 bits.
 const MAX_CPU_BUFFER: u64 = if cfg!(target_arch = "wasm32") { 1 << 30 } else { 1 << 40 };
+/// All buffers of a CPU device. In a browser, half a GB of the four is left to everything else.
+const MAX_CPU_MEMORY: u64 = if cfg!(target_arch = "wasm32") { 7 << 29 } else { u64::MAX };
+/// How much memory is asked for at a time to find out how much there is.
+const ROOM_PIECE: u64 = 256 << 20;
 
 impl Device {
     /// Opens a device. Errors: `NoGpu`, if a card was asked for.
@@ -124,6 +137,8 @@ impl Device {
                     name: facts.name,
                     max_binding: options.max_binding.unwrap_or(facts.max_binding),
                     max_buffer: facts.max_buffer,
+                    max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
+                    max_memory: options.max_memory.unwrap_or(u64::MAX),
                     ledger: Rc::default(),
                     twins: RefCell::default(),
                 }))
@@ -151,36 +166,71 @@ impl Device {
             name: "dry".to_string(),
             max_binding: self.max_binding,
             max_buffer: self.max_buffer,
+            max_groups: self.max_groups,
+            max_memory: u64::MAX,
             ledger: Rc::default(),
             twins: RefCell::default(),
         })
     }
 
     fn without_card(executor: Executor, shape: Shape, name: String, options: &DeviceOptions) -> Rc<Device> {
-        let (max_binding, max_buffer) = (options.max_binding.unwrap_or(MAX_CPU_BUFFER), MAX_CPU_BUFFER);
-        let (ledger, twins) = (Rc::default(), RefCell::default());
-        Rc::new(Device { executor, shape, software: true, name, max_binding, max_buffer, ledger, twins })
+        Rc::new(Device {
+            executor,
+            shape,
+            software: true,
+            name,
+            max_binding: options.max_binding.unwrap_or(MAX_CPU_BUFFER),
+            max_buffer: MAX_CPU_BUFFER,
+            max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
+            max_memory: options.max_memory.unwrap_or(MAX_CPU_MEMORY),
+            ledger: Rc::default(),
+            twins: RefCell::default(),
+        })
     }
 
     /// A zeroed buffer of at least `bytes`. Sizes are checked here because browsers throw an exception for a size that
-    /// they refuse. Errors: `GpuLimit`.
+    /// they refuse. Errors: `GpuLimit`, `OutOfMemory`.
     pub fn buffer(&self, label: &str, bytes: u64, usage: Usage) -> Result<Rc<Buffer>> {
         let bytes = bytes.max(16).next_multiple_of(16);
         let limit = || Error::GpuLimit { what: label.to_string(), needed: bytes, limit: self.max_buffer };
         if bytes > self.max_buffer {
             return Err(limit());
         }
+        let no_room = || Error::OutOfMemory { what: format!("`{label}` of {bytes} bytes") };
+        if bytes > self.max_memory.saturating_sub(self.bytes()) {
+            return Err(no_room());
+        }
         let memory = match &self.executor {
             Executor::Card(card) => Memory::Card(card.buffer(label, bytes, usage)),
             Executor::Cpu(_) => {
                 let count = usize::try_from(bytes / 4).map_err(|_| limit())?;
                 // Asked for first, because the plain way to allocate ends the program if there is no room.
-                Vec::<u32>::new().try_reserve_exact(count).map_err(|_| limit())?;
+                Vec::<u32>::new().try_reserve_exact(count).map_err(|_| no_room())?;
                 Memory::Cpu(Rc::new(RefCell::new(vec![0; count])))
             }
             Executor::Dry => Memory::None,
         };
         Ok(Rc::new(Buffer::new(memory, bytes, &self.ledger)))
+    }
+
+    /// How many of `bytes` more the device has room for, which a card tells only when it is asked for them.
+    pub async fn room(&self, bytes: u64) -> u64 {
+        // Buffers are multiples of 16 bytes.
+        let bytes = bytes.min(self.max_memory.saturating_sub(self.bytes()) / 16 * 16);
+        if !matches!(self.executor, Executor::Card(_)) {
+            return bytes;
+        }
+        let peak = self.ledger.peak.get();
+        let (mut held, mut room) = (Vec::new(), 0);
+        while room < bytes {
+            let piece = ROOM_PIECE.min(self.max_buffer).min(bytes - room);
+            let Ok(buffer) = self.checked(|| self.buffer("room", piece, Usage::Storage)).await else { break };
+            room += piece;
+            held.push(buffer);
+        }
+        drop(held);
+        self.ledger.peak.set(peak);
+        room
     }
 
     /// Queues a write. The length of `bytes` must be a multiple of 4.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::device::Shape;
-use super::kernel_table::{Geometry, KERNELS, MOST_GROUPS};
+use super::kernel_table::{Geometry, KERNELS};
 use crate::cpu;
 
 /// How a kernel uses a binding.
@@ -132,14 +132,14 @@ impl Geometry {
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
     }
 
-    /// The number of work groups that cover a problem, per dimension.
-    pub fn groups(&self, kernel: &str, extents: Extents<'_>) -> [u32; 3] {
+    /// The number of work groups that cover a problem, per dimension, each of which should hold at most `most`.
+    pub fn groups(&self, kernel: &str, extents: Extents<'_>, most: u32) -> [u32; 3] {
         let mut groups = [1; 3];
         for (dimension, (name, tile)) in self.grid.iter().enumerate() {
             groups[dimension] = match *tile {
                 0 => {
                     let all = groups[dimension - 1];
-                    groups[dimension - 1] = all.min(MOST_GROUPS);
+                    groups[dimension - 1] = all.min(most);
                     all.div_ceil(groups[dimension - 1].max(1))
                 }
                 tile => extent(kernel, extents, name).div_ceil(tile as usize) as u32,

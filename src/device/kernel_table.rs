@@ -19,7 +19,7 @@ pub struct Geometry {
     /// `override` constants of the shader: the invocations of a work group (GROUP) and the sizes of its arrays.
     pub constants: &'static [(&'static str, u32)],
     /// For each dimension of the grid, what it runs over and how much of that one work group covers; the op says how
-    /// large it is. A dimension with 0 takes the work groups that exceed [`MOST_GROUPS`] in the dimension before it.
+    /// large it is. A dimension with 0 takes the work groups that the dimension before it cannot hold.
     pub grid: &'static [(&'static str, u32)],
 }
 
@@ -32,14 +32,14 @@ const DIRECT: &str = "direct";
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
     ($item:literal) => {
-        &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[($item, 64)] }]
+        &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[($item, 64), ($item, 0)] }]
     };
 }
 
 /// One work group of 64 per row (tiled), or one invocation per row (direct).
 const BY_ROW: &[Geometry] = &[
-    Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[("rows", 1)] },
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8)] },
+    Geometry { shape: TILED, constants: &[("GROUP", 64)], grid: &[("rows", 1), ("rows", 0)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("rows", 0)] },
 ];
 
 /// A single work group that reduces everything.
@@ -154,15 +154,15 @@ pub const KERNELS: &[Kernel] = &[
     Kernel {
         name: "cross_entropy_backward",
         features: PLAIN,
-        geometry: &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[("quads", 64), ("rows", 1)] }],
+        geometry: &[Geometry {
+            shape: "",
+            constants: &[("GROUP", 64)],
+            grid: &[("quads", 64), ("rows", 1), ("rows", 0)],
+        }],
     },
     Kernel { name: "cross_entropy_total", features: PLAIN, geometry: ALONE },
     Kernel { name: "adamw_norm", features: PLAIN, geometry: each!("partials") },
     Kernel { name: "adamw_clip", features: PLAIN, geometry: ALONE },
-    Kernel {
-        name: "adamw",
-        features: PLAIN,
-        geometry: &[Geometry { shape: "", constants: &[("GROUP", 64)], grid: &[("quads", 64), ("quads", 0)] }],
-    },
+    Kernel { name: "adamw", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "fma_probe", features: PLAIN, geometry: each!("invocations") },
 ];

@@ -6,7 +6,7 @@ use super::config::Config;
 use super::linear::{Linear, Target};
 use super::tensors::Norm;
 use crate::device::Tensor;
-use crate::ops::{Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
+use crate::ops::{Attention, Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
 use crate::plan::{Recorder, Var};
 
 #[derive(Clone, Default)]
@@ -15,12 +15,20 @@ pub struct Block {
     pub linears: BTreeMap<Target, Linear>,
 }
 
+/// What a layer knows of the positions of tokens.
+#[derive(Clone)]
+pub struct Positions {
+    /// A token sees this many tokens, itself included; `None`: all before it.
+    pub window: Option<usize>,
+    pub rope: Option<RopeTables>,
+}
+
 impl Block {
     pub fn record(
         &self,
         rec: &mut Recorder,
         config: &Config,
-        tables: &RopeTables,
+        positions: &Positions,
         x: Var,
         batch: usize,
         cache: Option<&Cache>,
@@ -29,12 +37,19 @@ impl Block {
         let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
 
         let h = norm(rec, Norm::Attention, &x);
-        let q = linear(rec, Target::Q, &h);
-        let k = linear(rec, Target::K, &h);
+        let mut q = linear(rec, Target::Q, &h);
+        let mut k = linear(rec, Target::K, &h);
         let v = linear(rec, Target::V, &h);
         drop(h);
-        let (q, k) = rope(rec, q, k, config.heads, tables);
-        let o = attention(rec, &q, &k, &v, config.heads, batch, cache);
+        if config.head_norms {
+            q = norm(rec, Norm::Query, &q);
+            k = norm(rec, Norm::Key, &k);
+        }
+        if let Some(tables) = &positions.rope {
+            (q, k) = rope(rec, q, k, config.heads, tables);
+        }
+        let how = Attention { heads: config.heads, window: positions.window, batch, cache };
+        let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
         let o = linear(rec, Target::O, &o);
         let x = add(rec, &x, &o);

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::family::Family;
 use super::fields::Fields;
 use super::linear::Target;
+use super::rope::Rope;
 use crate::error::{Error, Result};
 use crate::files::json;
 use crate::ops::Heads;
@@ -105,24 +106,6 @@ pub struct Layer {
     pub rope: Option<Rope>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rope {
-    /// The base of the frequencies.
-    pub theta: f64,
-    pub scaling: RopeScaling,
-    /// The part of a head's numbers that is rotated.
-    pub fraction: f64,
-}
-
-/// How frequencies are stretched for a longer context, by `rope_type` (transformers, `modeling_rope_utils.py`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RopeScaling {
-    None,
-    Linear { factor: f64 },
-    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_context: usize },
-    Yarn { factor: f64, original_context: usize },
-}
-
 /// How a checkpoint lays out its linears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layout {
@@ -205,7 +188,7 @@ impl Config {
             tied: _,
             norm,
             norm_eps: _,
-            head_norms,
+            head_norms: _,
             output_norms,
             biases: _,
             activation,
@@ -215,20 +198,13 @@ impl Config {
             query_scale,
             layout,
         } = self;
-        let first = self.layer(0);
-        let scaled = |layer: &Layer| layer.rope.is_some_and(|rope| rope.scaling != RopeScaling::None);
         let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
         let absent = [
             (*norm != NormKind::Rms, "a norm other than RMS norm (`norm`)"),
-            (*head_norms, "norms of queries and keys: `q_norm`, `k_norm` (`head_norms`)"),
             (*output_norms, "norms after attention and MLP (`output_norms`)"),
             (*activation != Activation::SwiGlu, "an activation other than SwiGLU (`hidden_act`)"),
             (*learned_positions, "learned positions (`learned_positions`)"),
-            (pattern.iter().any(|layer| layer.window.is_some()), "`sliding_window`"),
-            (pattern.iter().any(|layer| layer.rope.is_none()), "layers without rope (`no_rope_layers`)"),
-            (pattern.iter().any(scaled), "`rope_scaling` (`rope_parameters`)"),
             (pattern.iter().any(partly), "`partial_rotary_factor`"),
-            (pattern.iter().any(|layer| layer.rope != first.rope), "several bases of rope (`rope_local_base_freq`)"),
             (*embedding_scale != 1.0, "a scaled embedding (`embedding_scale`)"),
             (query_scale.is_some(), "`query_pre_attn_scalar`"),
             (layout.fused_qkv, "q, k and v in one matrix (`fused_qkv`)"),

@@ -9,12 +9,11 @@
     reason = "config.json comes from anywhere"
 )]
 
-use serde_json::Value;
-
-use super::config::{Activation, Biases, Config, Layer, Layout, NormKind, Rope, RopeScaling};
+use super::config::{Activation, Biases, Config, Layer, Layout, NormKind};
 use super::family::Family;
 use super::fields::Fields;
 use super::linear::Target;
+use super::rope::Rope;
 use super::tensors::Norm;
 use crate::error::Result;
 use crate::ops::Heads;
@@ -60,6 +59,8 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
     )?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
+    let context = fields.count_or("max_position_embeddings", 1 << 20, Some(2048))?;
+    let rope = Rope::read(fields, 10_000.0, context)?;
     let attention_bias = fields.flag_or("attention_bias", false)?;
     Ok(Config {
         family,
@@ -68,7 +69,7 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
         intermediate,
         layers: fields.count("num_hidden_layers", 128)?,
         heads: Heads { query, key, size },
-        context: fields.count_or("max_position_embeddings", 1 << 20, Some(2048))?,
+        context,
         tied: fields.flag_or("tie_word_embeddings", false)?,
         norm: NormKind::Rms,
         norm_eps: fields.number_or("rms_norm_eps", 1e-6)? as f32,
@@ -77,7 +78,7 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
         biases: Biases { qkv: attention_bias, o: attention_bias, mlp: fields.flag_or("mlp_bias", false)? },
         activation: activation(fields)?,
         learned_positions: false,
-        pattern: vec![Layer { window: None, rope: Some(rope(fields)?) }],
+        pattern: vec![Layer { window: None, rope: Some(rope) }],
         embedding_scale: 1.0,
         query_scale: None,
         layout: Layout::default(),
@@ -91,45 +92,5 @@ fn activation(fields: &Fields) -> Result<Activation> {
         Some(name) if name == "silu" => Ok(Activation::SwiGlu),
         Some(name) if name == "gelu_pytorch_tanh" => Ok(Activation::GeGluTanh),
         Some(other) => Err(Fields::unsupported("hidden_act", other)),
-    }
-}
-
-/// transformers 5 writes `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`; both are read.
-fn rope(fields: &Fields) -> Result<Rope> {
-    let (mut scaling, mut fraction) = (RopeScaling::None, 1.0);
-    let both = ["rope_scaling", "rope_parameters"];
-    for (name, field) in both.iter().filter_map(|name| Some((*name, fields.get(name)?))) {
-        let kind = field.get("rope_type").or_else(|| field.get("type")).and_then(Value::as_str);
-        match kind {
-            Some("default") => {}
-            None if name == "rope_parameters" => {}
-            _ => scaling = rope_scaling(name, kind, field)?,
-        }
-        fraction = Fields(field).number_or("partial_rotary_factor", fraction)?;
-    }
-    let theta = match fields.get("rope_parameters") {
-        Some(parameters) if parameters.get("rope_theta").is_some() => {
-            Fields(parameters).number_or("rope_theta", 10_000.0)?
-        }
-        _ => fields.number_or("rope_theta", 10_000.0)?,
-    };
-    Ok(Rope { theta, scaling, fraction })
-}
-
-fn rope_scaling(name: &str, kind: Option<&str>, field: &Value) -> Result<RopeScaling> {
-    let parameters = Fields(field);
-    let original_context = || parameters.count("original_max_position_embeddings", 1 << 20);
-    match kind {
-        Some("linear") => Ok(RopeScaling::Linear { factor: parameters.number("factor")? }),
-        Some("llama3") => Ok(RopeScaling::Llama3 {
-            factor: parameters.number("factor")?,
-            low_freq_factor: parameters.number("low_freq_factor")?,
-            high_freq_factor: parameters.number("high_freq_factor")?,
-            original_context: original_context()?,
-        }),
-        Some("yarn") => {
-            Ok(RopeScaling::Yarn { factor: parameters.number("factor")?, original_context: original_context()? })
-        }
-        _ => Err(Fields::unsupported(name, field)),
     }
 }

@@ -10,6 +10,7 @@ pub mod linear;
 mod llama;
 pub mod load;
 pub mod logits;
+pub mod rope;
 mod save;
 pub mod tensors;
 pub mod transformer;

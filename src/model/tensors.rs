@@ -10,6 +10,20 @@ pub enum Norm {
     Attention,
     /// On what enters the MLP.
     Mlp,
+    /// On each head of the queries.
+    Query,
+    /// On each head of the keys.
+    Key,
+}
+
+impl Norm {
+    /// How many numbers it has.
+    fn size(self, config: &Config) -> usize {
+        match self {
+            Norm::Attention | Norm::Mlp => config.hidden,
+            Norm::Query | Norm::Key => config.heads.size,
+        }
+    }
 }
 
 /// What a tensor is to the model. Blocks are counted from 0.
@@ -17,7 +31,7 @@ pub enum Norm {
 pub enum Role {
     /// [V, C]: a row per token; of a tied model also the head.
     Embedding,
-    /// [C].
+    /// [C], or [D] of a norm that acts on heads.
     Norm(usize, Norm),
     /// [out, in].
     Weight(usize, Target),
@@ -54,7 +68,7 @@ impl Config {
         for layer in 0..self.layers {
             for (norm, path) in family.norms {
                 let module = format!("{}.{layer}.{path}", family.blocks);
-                tensors.push(spec(&module, "weight", vec![self.hidden], Role::Norm(layer, *norm)));
+                tensors.push(spec(&module, "weight", vec![norm.size(self)], Role::Norm(layer, *norm)));
             }
             for target in family.targets() {
                 tensors.push(self.weight(layer, target));

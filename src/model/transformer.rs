@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use super::block::Block;
-use super::config::Config;
+use super::block::{Block, Positions};
+use super::config::{Config, Layer};
 use super::linear::{Linear, Target};
+use super::rope::Rope;
 use super::tensors::Role;
-use crate::device::{Device, Pool, Tensor};
+use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
 use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
 use crate::plan::{Recorder, Var};
@@ -41,16 +42,15 @@ pub struct Transformer {
     pub checkpointing: bool,
     pub blocks: Vec<Block>,
     pub(super) tables: Tables,
-    rope: RopeTables,
+    /// As `Config.pattern`.
+    positions: Vec<Positions>,
 }
 
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
-        // One table serves all layers: a config that needs several is refused.
-        let Some(rope) = config.layer(0).rope else { unreachable!("a config without rope was not refused") };
-        let rope = RopeTables::new(device, config.context, config.heads.size, rope.theta)?;
+        let positions = positions(device, &config)?;
         let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
-        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, rope })
+        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, positions })
     }
 
     pub fn head(&self) -> &Weight {
@@ -69,6 +69,14 @@ impl Transformer {
             },
             Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
             Role::Head => OnDevice::Matrix(self.head()),
+        }
+    }
+
+    /// How a tensor of the list is stored.
+    pub fn format(&self, role: Role) -> Format {
+        match self.on_device(role) {
+            OnDevice::Matrix(weight) => weight.slabs.first().map_or(Format::F32, |slab| slab.stored.format),
+            OnDevice::Vector(_) => Format::F32,
         }
     }
 
@@ -101,11 +109,29 @@ impl Transformer {
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
             let cache = caches.map(|caches| caches[layer].clone());
-            let (block, config, rope) = (block.clone(), self.config.clone(), self.rope.clone());
-            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &rope, x, batch, cache.as_ref());
+            let (block, config) = (block.clone(), self.config.clone());
+            let positions = self.positions[layer % self.positions.len()].clone();
+            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &positions, x, batch, cache.as_ref());
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
         rms_norm(rec, &x, &self.tables.norm, self.config.norm_eps)
     }
+}
+
+/// What the layers of the pattern know of positions. Layers with the same rope share its tables.
+fn positions(device: &Rc<Device>, config: &Config) -> Result<Vec<Positions>> {
+    let mut made: Vec<(Rope, RopeTables)> = Vec::new();
+    let mut tables = |rope: Rope| match made.iter().find(|(other, _)| *other == rope) {
+        Some((_, tables)) => Ok(tables.clone()),
+        None => {
+            let frequencies = rope.frequencies(config.heads.size);
+            let tables = RopeTables::new(device, config.context, &frequencies, rope.amplitude())?;
+            made.push((rope, tables.clone()));
+            Ok(tables)
+        }
+    };
+    let positions =
+        |layer: &Layer| Ok(Positions { window: layer.window, rope: layer.rope.map(&mut tables).transpose()? });
+    config.pattern.iter().map(positions).collect()
 }

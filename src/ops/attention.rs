@@ -35,17 +35,30 @@ pub struct Cache {
     pub v: Tensor,
 }
 
-/// Records o = softmax(q kᵀ / sqrt(D)) v for `batch` sequences of up to rows / batch tokens. With a cache (decoding one
-/// sequence) the new keys and values are appended to it at `Step.position`, and the queries attend to the cache.
-pub fn attention(
-    rec: &mut Recorder,
-    q: &Var,
-    k: &Var,
-    v: &Var,
-    heads: Heads,
-    batch: usize,
-    cache: Option<&Cache>,
-) -> Var {
+/// Which queries see which keys.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    pub heads: Heads,
+    /// A query sees this many keys, its own included; `None`: all before it.
+    pub window: Option<usize>,
+    /// The number of sequences.
+    pub batch: usize,
+    /// What one sequence, which is being decoded, has seen so far.
+    pub cache: Option<&'a Cache>,
+}
+
+impl Attention<'_> {
+    fn constants(&self) -> Constants {
+        let mut constants = self.heads.constants();
+        constants.extend(self.window.map(|window| ("WINDOW", window.into())));
+        constants
+    }
+}
+
+/// Records o = softmax(q kᵀ / sqrt(D)) v for sequences of up to rows / batch tokens. With a cache the new keys and
+/// values are appended to it at `Step.position`, and the queries attend to the cache.
+pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'_>) -> Var {
+    let Attention { heads, batch, cache, .. } = how;
     let rows = q.data.rows;
     let trained = [q, k, v].iter().any(|x| x.grad.is_some());
     let o = Var::new(rec.tensor(rows, heads.query * heads.size), trained);
@@ -59,7 +72,7 @@ pub fn attention(
         }
         None => (k.data.clone(), v.data.clone()),
     };
-    let features = [heads.feature()];
+    let (features, constants) = ([heads.feature()], how.constants());
     let time = rows / batch;
     let extents = [
         ("queries", time * (heads.query / heads.key)),
@@ -70,18 +83,18 @@ pub fn attention(
         ("sequences", batch),
     ];
     let operands = [&q.data, &keys, &values, &o.data, &lse];
-    rec.dispatch("attention_forward", &features, heads.constants(), &extents, &operands);
+    rec.dispatch("attention_forward", &features, constants.clone(), &extents, &operands);
     let [dq, dk, dv] = [q, k, v].map(|x| x.grad.clone());
     let (q, out) = (q.data.clone(), o.data.clone());
     rec.on_backward_of(&o.grad, move |rec, dout| {
         let delta = rec.tensor(rows, heads.query);
         let dq = first_write(rec, &dq, rows, heads.query * heads.size);
         let operands = [&q, &keys, &values, &out, &dout, &lse, &dq, &delta];
-        rec.dispatch("attention_backward_q", &features, heads.constants(), &extents, &operands);
+        rec.dispatch("attention_backward_q", &features, constants.clone(), &extents, &operands);
         let dk = first_write(rec, &dk, rows, heads.key * heads.size);
         let dv = first_write(rec, &dv, rows, heads.key * heads.size);
         let operands = [&q, &keys, &values, &dout, &lse, &delta, &dk, &dv];
-        rec.dispatch("attention_backward_kv", &features, heads.constants(), &extents, &operands);
+        rec.dispatch("attention_backward_kv", &features, constants, &extents, &operands);
     });
     o
 }

@@ -18,7 +18,7 @@ mod weight;
 
 pub use adamw::{UpdateBuffers, adamw};
 pub use add::add;
-pub use attention::{Cache, Heads, attention};
+pub use attention::{Attention, Cache, Heads, attention};
 pub use bias::bias;
 pub use cross_entropy::{Chunks, cross_entropy};
 pub use dropout::dropout;

@@ -7,8 +7,8 @@ use crate::device::{Device, Tensor};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
-/// cos and sin of position · theta^(-2i/D), [context, D/2] each. They are computed on the host, because shaders
-/// guarantee no accuracy for large angles.
+/// cos and sin of position · frequency, [context, D/2] each. They are computed on the host, because shaders guarantee
+/// no accuracy for large angles.
 #[derive(Clone)]
 pub struct RopeTables {
     pub cosine: Tensor,
@@ -16,13 +16,13 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    /// Frequencies and angles are rounded to f32 where transformers rounds them. Each table is stored as one dense row.
-    pub fn new(device: &Rc<Device>, context: usize, head_dim: usize, theta: f64) -> Result<RopeTables> {
-        let half = head_dim / 2;
-        let frequency = |i: usize| 1.0 / theta.powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+    /// Tables for these frequencies, one for each pair of a head's numbers, with every number multiplied by
+    /// `amplitude`. Angles are rounded to f32 where transformers rounds them. Each table is stored as one dense row.
+    pub fn new(device: &Rc<Device>, context: usize, frequencies: &[f32], amplitude: f32) -> Result<RopeTables> {
+        let half = frequencies.len();
         let angles = (0..context).flat_map(|t| frequencies.iter().map(move |f| f64::from(t as f32 * f)));
-        let (cosine, sine): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
+        let number = |x: f64| x as f32 * amplitude;
+        let (cosine, sine): (Vec<f32>, Vec<f32>) = angles.map(|a| (number(a.cos()), number(a.sin()))).unzip();
         let table = |label, values: &[f32]| {
             let tensor = Tensor::owned(device, label, 1, context * half)?;
             tensor.upload(device, values);

@@ -5,7 +5,6 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::input::Input;
-use crate::device::kernel_table::MOST_GROUPS;
 use crate::device::{Buffer, Device, KernelKey, Pool, Ready, Step};
 use crate::error::{Error, Result};
 
@@ -56,7 +55,7 @@ impl Plan {
         input: Rc<Input>,
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
-        check_groups(dispatches)?;
+        check_groups(dispatches, device.max_groups)?;
         let resolve = || -> Result<Rc<[Ready]>> {
             pool.allocate(device)?;
             dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect()
@@ -122,13 +121,13 @@ impl fmt::Display for Plan {
 }
 
 /// Refuses what a device would refuse at the first dispatch. Errors: `GpuRefused`.
-fn check_groups(dispatches: &[Dispatch]) -> Result<()> {
+fn check_groups(dispatches: &[Dispatch], limit: u32) -> Result<()> {
     for dispatch in dispatches {
         let most = dispatch.groups.into_iter().max().unwrap_or(0);
-        if most > MOST_GROUPS {
+        if most > limit {
             let kernel = dispatch.key.label();
             return Err(Error::GpuRefused {
-                reason: format!("{kernel} needs {most} work groups in one dimension, but at most {MOST_GROUPS} fit"),
+                reason: format!("{kernel} needs {most} work groups in one dimension, but at most {limit} fit"),
             });
         }
     }

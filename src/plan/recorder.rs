@@ -108,7 +108,8 @@ impl Recorder {
         }
         all.extend(operands.iter().map(|tensor| operand(tensor)));
         assert_eq!(all.len(), bindings.len(), "{}: bindings", key.label());
-        self.dispatches.push(Dispatch { key, groups: geometry.groups(kernel, extents), operands: all });
+        let groups = geometry.groups(kernel, extents, self.device.max_groups);
+        self.dispatches.push(Dispatch { key, groups, operands: all });
     }
 
     /// Where to write a gradient of this shape, and whether it must be added to what is already there.

@@ -53,6 +53,11 @@ impl Unloaded {
         Ok(Unloaded { model: Transformer::zeros(&device.dry_copy(), config.clone(), format)? })
     }
 
+    /// A model like a loaded one.
+    pub fn like(model: &Transformer) -> Result<Unloaded> {
+        Unloaded::new(&model.device, &model.config, &|spec| model.format(spec.role))
+    }
+
     /// The memory of a run with these settings. Errors: `Setting`, `GpuLimit`.
     pub async fn memory(&self, settings: &Settings) -> Result<Memory> {
         let mut base = self.model.clone();
@@ -83,10 +88,15 @@ impl Unloaded {
             Learner::Full(_) => None,
         };
         let before = device.bytes();
-        let caches = if settings.sample_every > 0 { Generator::caches(&model)? } else { Vec::new() };
+        // A prompt has no more tokens than bytes, and a chat template adds some.
+        let tokens = (settings.sample_every > 0).then_some(settings.prompt.len() + settings.max_tokens + 32);
+        let caches = tokens.map(|tokens| Generator::caches(&model, tokens)).transpose()?;
         let cache = device.bytes() - before;
         drop(caches);
-        let _generator = if settings.sample_every > 0 { Some(Generator::new(&model).await?) } else { None };
+        let _generator = match tokens {
+            Some(tokens) => Some(Generator::record(&model, tokens)?.finish(&mut progress).await?),
+            None => None,
+        };
         let total = device.bytes();
 
         let weights = base.weight_bytes();

@@ -10,11 +10,12 @@ use super::control::{Clock, Control, Wish};
 use super::event::{Event, Phase};
 use super::hooks::{Hooks, Log};
 use super::keeper::Keeper;
+use super::ladder::Fitted;
 use super::learner::{Learner, Method};
 use super::losses::Losses;
 use super::pace::{Pace, Pending};
 use super::samples::Samples;
-use super::saver::Saver;
+use super::saver::{SaveHook, Saver};
 use super::settings::Settings;
 use super::snapshots::Snapshots;
 use super::start::Start;
@@ -27,6 +28,7 @@ use crate::random::SplitMix64;
 use crate::text::batches::MicroBatch;
 use crate::text::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
+use crate::warning::Warning;
 pub use ending::Outcome;
 
 /// What a run was asked to do. It never changes.
@@ -56,21 +58,33 @@ struct Run<'a> {
     data_sha256: String,
 }
 
-/// Trains until the run ends.
-pub async fn train<'a>(
-    base: &'a Base,
-    data: &'a Dataset,
-    settings: &'a Settings,
+/// Trains until the run ends, with settings that fit onto the device.
+pub async fn train(
+    base: &Base,
+    data: &Dataset,
+    settings: &Settings,
     start: Start<'_>,
-    control: &'a Control,
-    clock: &'a Clock,
-    hooks: Hooks<'a>,
+    control: &Control,
+    clock: &Clock,
+    hooks: Hooks<'_>,
 ) -> Result<Outcome> {
     if settings.method == Method::Full && !hooks.helpers.is_empty() {
         return Err(Error::NotYet { what: "full fine-tuning with helpers".to_string() });
     }
+    // The steps of a run that goes on must stay the same bit for bit.
+    let Fitted { settings, warning } = match start {
+        Start::Resume(_) => base.check_memory(settings).await.map(|()| Fitted::unchanged(settings))?,
+        Start::Fresh | Start::Adapter(_) => base.fit(settings).await?,
+    };
     let team = Team::new(hooks.helpers, settings.batch, settings.seq_len);
-    let job = Job { base, data, settings, control, clock, team };
+    let job = Job { base, data, settings: &settings, control, clock, team };
+    let Hooks { emit, keep, save, helpers } = hooks;
+    let save = save.map(|SaveHook { when, save }| SaveHook { when, save });
+    run(job, start, warning, Hooks { emit, keep, save, helpers }).await
+}
+
+async fn run<'a>(job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks: Hooks<'a>) -> Result<Outcome> {
+    let Job { base, data, settings, clock, .. } = job;
     let data_sha256 = fingerprint(data);
     let (learner, resumed) = start.learner(&job, &data_sha256).await?;
     settings.check_rows(data)?;
@@ -79,6 +93,9 @@ pub async fn train<'a>(
     let mut log = Log::new(hooks.emit, hooks.save.is_some());
     for event in start.opening(&job, &learner, &data_sha256) {
         log.report(event);
+    }
+    if let Some(Warning { code, message }) = warning {
+        log.warn(code, message);
     }
     let (trainer, evaluator) = compile(&job, &learner, &mut log).await?;
     let mut run = Run {

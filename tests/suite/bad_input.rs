@@ -604,14 +604,14 @@ fn the_memory_that_info_reports_is_what_a_run_takes() {
 }
 
 #[test]
-fn a_run_over_the_memory_limit_is_refused_with_what_would_fit() {
+fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
     let folder = Folder::new("limit");
     let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
     let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
     let refuse = |limit: u64, words: &[&str]| {
         refused(&[&run[..], &["--memory-limit", &limit.to_string()]].concat(), "memory_limit", words);
     };
-    let proposed: [(&[&str], &str); 3] = [
+    let smaller: [(&[&str], &str); 3] = [
         (&["--checkpointing"], "with checkpointing it needs "),
         (
             &["--checkpointing", "--batch", "2", "--accumulate", "2"],
@@ -622,14 +622,21 @@ fn a_run_over_the_memory_limit_is_refused_with_what_would_fit() {
             "with checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
         ),
     ];
-    // Each proposal fits where the one before it does not.
+    // Each of these runs fits where the one before it does not.
     let mut before = peak(&run);
-    for (flags, words) in proposed {
+    for (flags, words) in smaller {
         let taken = peak(&[&run[..], flags].concat());
         // What is foretold may be a few per cent too much.
         let limit = taken * 21 / 20;
         assert!(limit < before, "{flags:?}: {taken} {before}");
-        refuse(limit, &[words]);
+        if flags.contains(&"--seq-len") {
+            refuse(limit, &[words]);
+        } else {
+            let (status, _, err) = tabtune(&[&run[..], &["--memory-limit", &limit.to_string()]].concat());
+            assert_eq!(status, 0, "{err}");
+            assert!(err.contains("warning[less_memory]") && err.contains(words), "{err}");
+            assert!(number(&err, "memory at its peak: ") <= limit, "{err}");
+        }
         before = taken;
     }
     refuse(1000, &["even with checkpointing, batch 1", "of them for the weights"]);

@@ -1,10 +1,11 @@
 //! The memory of a run, foretold without its weights and counted while it runs.
 
-use tabtune::device::{Device, Format, Shape};
+use tabtune::device::{Device, DeviceOptions, Format, Shape, Usage};
+use tabtune::error::Error;
 use tabtune::model::{Config, Storage};
-use tabtune::run::{Method, Settings, Unloaded};
+use tabtune::run::{Event, Method, Settings, Unloaded};
 
-use crate::check::device;
+use crate::check::{SHAPES, device};
 use crate::golden::Case;
 use crate::laws::case;
 use crate::tiny::{base_of, whole_run};
@@ -85,5 +86,48 @@ crate::device_tests! {
         assert!(checkpointed.activations < usual.activations && checkpointed.logits == usual.logits);
         let longer = of(Format::F32, &|settings| settings.seq_len = 32).await;
         assert!(longer.activations > usual.activations * 19 / 10, "{longer:?} {usual:?}");
+    }
+
+    /// A device that has less memory than a run asks for: the run takes the same steps in smaller parts, and says so.
+    async fn a_run_that_does_not_fit_takes_the_same_steps_in_smaller_parts() {
+        let llama = case("llama-default");
+        let settings = settings_for(&Config::parse(llama.config).expect("a config"));
+        let losses = |events: &[Event]| -> Vec<f64> {
+            let loss = |event: &Event| match event {
+                Event::Step { loss, .. } => Some(*loss),
+                _ => None,
+            };
+            events.iter().filter_map(loss).collect()
+        };
+        for shape in [Shape::Cpu, Shape::Direct] {
+            let roomy = base_of(&device(shape).await, llama.config, llama.model, Storage::F32).await;
+            let (usual, _) = whole_run(&roomy, &settings, None).await;
+            let limit = roomy.model.device.peak_bytes() * 19 / 20;
+            let options = DeviceOptions { shape: Some(shape), max_memory: Some(limit), ..DeviceOptions::default() };
+            let device = Device::new(options).await.expect("a device");
+            let base = base_of(&device, llama.config, llama.model, Storage::F32).await;
+            let (events, _) = whole_run(&base, &settings, None).await;
+            let less = |event: &Event| matches!(event, Event::Warning { code, .. } if code == "less_memory");
+            assert!(events.iter().any(less) && !usual.iter().any(less), "{shape:?}: {events:?}");
+            assert!(device.peak_bytes() <= limit, "{shape:?}");
+            for (found, expected) in losses(&events).iter().zip(losses(&usual)) {
+                assert!((found / expected - 1.0).abs() < 1e-5, "{shape:?}: {found} {expected}");
+            }
+        }
+    }
+
+    async fn a_buffer_beyond_the_memory_is_refused_by_its_name() {
+        for shape in SHAPES {
+            let options = DeviceOptions { shape: Some(shape), max_memory: Some(1 << 20), ..DeviceOptions::default() };
+            let device = Device::new(options).await.expect("a device");
+            assert_eq!(device.room(1 << 30).await, 1 << 20);
+            let half = device.buffer("half", 1 << 19, Usage::Storage).expect("a buffer");
+            assert_eq!(device.room(1 << 30).await, 1 << 19);
+            let refused = device.buffer("too much", (1 << 19) + 16, Usage::Storage).map(|_| ());
+            let Err(Error::OutOfMemory { what }) = refused else { panic!("{refused:?}") };
+            assert!(what.contains("too much"), "{what}");
+            drop(half);
+            assert_eq!((device.room(1 << 30).await, device.peak_bytes()), (1 << 20, 1 << 19));
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tabtune::device::Shape;
 use tabtune::files::Source;
 use tabtune::files::safetensors::Header;
-use tabtune::model::config::{Activation, Layer, Layout, NormKind, Rope, RopeScaling};
+use tabtune::model::config::{Activation, Layer, Layout, NormKind};
+use tabtune::model::rope::Rope;
 use tabtune::model::{Config, Role, Storage, Target, Transformer};
 
 use crate::check::device;
@@ -93,15 +94,10 @@ crate::device_tests! {
         let cases = [
             (Config { norm: NormKind::RmsPlusOne, ..llama.clone() }, "norm"),
             (Config { norm: NormKind::LayerNorm { bias: true }, ..llama.clone() }, "norm"),
-            (Config { head_norms: true, ..llama.clone() }, "q_norm"),
             (Config { output_norms: true, ..llama.clone() }, "norms after"),
             (Config { activation: Activation::GeluTanh, ..llama.clone() }, "hidden_act"),
             (Config { learned_positions: true, ..llama.clone() }, "learned positions"),
-            (layers(&[same, Layer { window: Some(512), ..same }]), "sliding_window"),
-            (layers(&[same, same, same, Layer { window: None, rope: None }]), "without rope"),
-            (layers(&[with_rope(Rope { scaling: RopeScaling::Linear { factor: 2.0 }, ..rope })]), "rope_scaling"),
             (layers(&[with_rope(Rope { fraction: 0.5, ..rope })]), "partial_rotary_factor"),
-            (layers(&[same, with_rope(Rope { theta: 1e6, ..rope })]), "bases of rope"),
             (Config { embedding_scale: 2.0, ..llama.clone() }, "embedding"),
             (Config { query_scale: Some(0.1), ..llama.clone() }, "query_pre_attn_scalar"),
             (Config { layout: Layout { fused_qkv: true, ..llama.layout }, ..llama.clone() }, "q, k and v"),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
-use tabtune::device::kernel_table::{KERNELS, Kernel};
+use tabtune::device::kernel_table::{KERNELS, Kernel, MOST_GROUPS};
 use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};
@@ -127,7 +127,7 @@ fn work_groups_cover_a_problem_and_no_more() {
     let extents = |rows, columns| [("rows", rows), ("columns", columns)];
     let groups = |kernel, shape, extents: &[(&'static str, usize)]| {
         let geometry = Geometry::of(kernel, shape, extents);
-        (geometry.constants.to_vec(), geometry.groups(kernel, extents))
+        (geometry.constants.to_vec(), geometry.groups(kernel, extents, MOST_GROUPS))
     };
     let of = |kernel, shape, rows, columns| groups(kernel, shape, &extents(rows, columns)).1;
     assert_eq!(of("matmul", Shape::Tiled, 1, 1), [1, 1, 1]);
@@ -160,7 +160,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
     let [micro, update] = training.recorders();
     let evaluation = Evaluator::record(&model, batch, seq_len).expect("a plan");
     let [evaluation] = evaluation.recorders();
-    let generation = Generator::record(&model).expect("plans");
+    let generation = Generator::record(&model, 1).expect("plans");
     let [prefill, decode] = generation.recorders();
     let export = ExportCheck::record(&base, &adapter, &[0; 32]).expect("plans");
     let distinct =

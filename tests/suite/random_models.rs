@@ -1,12 +1,12 @@
 //! The laws on models, adapters and batches of random shapes: some compare with the f64 reference, others demand
 //! equality bit for bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::json;
 use tabtune::adapter::{Adapter, AdapterFiles};
-use tabtune::device::{Device, Shape};
+use tabtune::device::{Device, DeviceOptions, Shape};
 use tabtune::files::Source;
 use tabtune::files::safetensors::write;
 use tabtune::model::{Config, Storage, Transformer};
@@ -66,6 +66,7 @@ fn twin(seed: u64) -> Twin {
         eps: 1e-5,
         theta: 500.0,
         tied: random.between(0, 1) == 0,
+        window: usize::MAX,
     };
     let mut tensors = Vec::new();
     for (name, size) in shape.shapes() {
@@ -311,6 +312,37 @@ crate::device_tests! {
             assert_eq!(as_well, results, "{what}");
             for (which, (found, expected)) in saved_too.iter().zip(saved).enumerate() {
                 same_bits(&format!("numbers {which} of a run state, {what}"), found, expected);
+            }
+        }
+    }
+
+    /// A grid with more work groups than a dimension holds spills into the next one.
+    async fn work_groups_in_two_dimensions_change_no_bit() {
+        let is_large = |twin: &Twin| {
+            let llama::Config { c, f, .. } = twin.reference.config;
+            twin.batch.b * twin.batch.t > 48 && c > 60 && f > 60
+        };
+        for shape in [Shape::Tiled, Shape::Direct] {
+            let twin = (400..).map(twin).find(is_large).expect("a large model");
+            let mut outcomes = Vec::new();
+            for max_groups in [None, Some(12)] {
+                let options = DeviceOptions { shape: Some(shape), max_groups, ..DeviceOptions::default() };
+                let device = Device::new(options).await.expect("a device");
+                let mut training = Training::new(&device, &twin, false).await;
+                let listing = training.trainer.micro_plan().to_string();
+                let results = training.steps(3).await;
+                outcomes.push((results, training.save().await, listing));
+            }
+            let [(results, saved, plain), (again, saved_too, spilt)] = &outcomes[..] else {
+                unreachable!("two outcomes")
+            };
+            let kernel = |line: &str| line.split(' ').next().unwrap_or_default().to_string();
+            let differ = plain.lines().zip(spilt.lines()).filter(|(a, b)| a != b);
+            let kernels: BTreeSet<String> = differ.map(|(line, _)| kernel(line)).collect();
+            assert!(kernels.len() > 6, "these grids spill, {shape:?}: {kernels:?}");
+            assert_eq!(again, results, "{shape:?}");
+            for (which, (found, expected)) in saved_too.iter().zip(saved).enumerate() {
+                same_bits(&format!("numbers {which} of a run state, {shape:?}"), found, expected);
             }
         }
     }

@@ -132,8 +132,9 @@ fn rope_rotates_each_pair_by_its_angle_and_backward_rotates_it_back() {
 
 #[test]
 fn attention_gradients_are_those_of_its_forward() {
-    for [b, t, h, kv, d] in [[1, 1, 1, 1, 1], [1, 5, 3, 3, 2], [2, 4, 4, 2, 3], [1, 7, 6, 1, 2]] {
-        let s = AttentionShape { b, t, h, kv, d };
+    let shapes = [[1, 1, 1, 1, 1, 9], [1, 5, 3, 3, 2, 9], [2, 4, 4, 2, 3, 9], [1, 7, 6, 1, 2, 9], [2, 6, 2, 1, 2, 3]];
+    for [b, t, h, kv, d, window] in shapes {
+        let s = AttentionShape { b, t, h, kv, d, window };
         let (q, dout) = (noise(1, b * t * h * d), noise(2, b * t * h * d));
         let (k, v) = (noise(3, b * t * kv * d), noise(4, b * t * kv * d));
         let loss = |q: &[f64], k: &[f64], v: &[f64]| dot(&attention_forward(q, k, v, s).0, &dout);
@@ -151,7 +152,7 @@ fn attention_gradients_are_those_of_its_forward() {
 
 #[test]
 fn grouped_attention_equals_attention_with_repeated_heads() {
-    let s = AttentionShape { b: 2, t: 4, h: 6, kv: 2, d: 3 };
+    let s = AttentionShape { b: 2, t: 4, h: 6, kv: 2, d: 3, window: 3 };
     let (q, k, v) = (noise(1, 2 * 4 * 6 * 3), noise(2, 2 * 4 * 2 * 3), noise(3, 2 * 4 * 2 * 3));
     let repeat = |x: &[f64]| -> Vec<f64> { x.chunks(3).flat_map(|head| head.repeat(3)).collect() };
     let grouped = attention_forward(&q, &k, &v, s);
@@ -160,13 +161,13 @@ fn grouped_attention_equals_attention_with_repeated_heads() {
 }
 
 #[test]
-fn attention_lse_is_in_heads_then_time_and_sums_the_past() {
-    let s = AttentionShape { b: 1, t: 3, h: 2, kv: 1, d: 1 };
+fn attention_lse_is_in_heads_then_time_and_sums_the_window() {
+    let s = AttentionShape { b: 1, t: 3, h: 2, kv: 1, d: 1, window: 2 };
     let (q, k) = ([0.5, -1.0, 2.0, 0.3, -0.7, 1.1], [0.2, -0.4, 0.9]);
     let (_, lse) = attention_forward(&q, &k, &[1.0; 3], s);
     for h in 0..2 {
         for t in 0..3 {
-            let sum: f64 = k[..=t].iter().map(|k| (q[t * 2 + h] * k).exp()).sum();
+            let sum: f64 = k[usize::saturating_sub(t, 1)..=t].iter().map(|k| (q[t * 2 + h] * k).exp()).sum();
             check("lse", &[lse[h * 3 + t]], &[sum.ln()], 1e-14);
         }
     }
@@ -247,7 +248,8 @@ fn schedules_warm_up_then_follow_their_shape() {
     check("all warm-up", &rates(Schedule::Cosine, 1.0)[8..], &[1.8, 2.0], 1e-15);
 }
 
-const GROUPED: Config = Config { v: 11, c: 6, l: 2, h: 4, kv: 2, d: 4, f: 7, eps: 1e-5, theta: 10_000.0, tied: false };
+const GROUPED: Config =
+    Config { v: 11, c: 6, l: 2, h: 4, kv: 2, d: 4, f: 7, eps: 1e-5, theta: 10_000.0, tied: false, window: 9 };
 
 /// A model whose weights are all noise, with adapters at `sites` whose B is not zero.
 fn llama(config: &Config, sites: &[Site]) -> Llama {

@@ -65,7 +65,7 @@ pub struct ModelArgs {
     #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
     weights: Option<String>,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub device: DeviceArgs,
 }
 
 #[derive(Args)]
@@ -80,10 +80,15 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub async fn open(&self) -> Result<Rc<Device>> {
+        self.open_within(None).await
+    }
+
+    /// A device whose buffers take at most so many bytes.
+    pub async fn open_within(&self, max_memory: Option<u64>) -> Result<Rc<Device>> {
         if let Some(count) = self.threads {
             set_threads(count.into());
         }
-        Device::new(DeviceOptions { choice: self.choice()?, ..DeviceOptions::default() }).await
+        Device::new(DeviceOptions { choice: self.choice()?, max_memory, ..DeviceOptions::default() }).await
     }
 
     pub fn choice(&self) -> Result<Choice> {
@@ -94,22 +99,21 @@ impl DeviceArgs {
 impl ModelArgs {
     /// Loads the model and says what there is to say about it.
     pub async fn load(&self) -> Result<Base> {
-        let base = self.load_stored(Storage::default()).await?;
+        let base = self.load_stored(&self.device.open().await?, Storage::default()).await?;
         show(&base.model.warnings);
         Ok(base)
     }
 
     /// Loads the model with its weights stored as `usual`, unless a flag says otherwise. A run reports its warnings.
-    pub async fn load_stored(&self, usual: Storage) -> Result<Base> {
-        base::load(&self.device.open().await?, self.model.as_deref(), self.storage(usual)?).await
+    pub async fn load_stored(&self, device: &Rc<Device>, usual: Storage) -> Result<Base> {
+        base::load(device, self.model.as_deref(), self.storage(usual)?).await
     }
 
     /// What would be loaded, of which no number is read.
-    pub async fn unloaded(&self, usual: Storage) -> Result<Unloaded> {
+    pub async fn unloaded(&self, device: &Device, usual: Storage) -> Result<Unloaded> {
         let (checkpoint, storage) = (base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?);
         let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
-        let device = self.device.open().await?;
-        Unloaded::new(&device, &checkpoint.config, &format)
+        Unloaded::new(device, &checkpoint.config, &format)
     }
 
     fn storage(&self, usual: Storage) -> Result<Storage> {

@@ -63,7 +63,7 @@ async fn about_model(base: &Base, args: &InfoArgs) -> Result<Vec<String>> {
         ),
         format!("weights on the device: {} bytes; device: {}", base.model.weight_bytes(), device.name),
     ];
-    let unloaded = args.model.unloaded(Storage::default()).await?;
+    let unloaded = args.model.unloaded(device, Storage::default()).await?;
     for checkpointing in [false, true] {
         let settings = Settings { checkpointing, ..Settings::defaults(config, device.software) };
         lines.push(about_memory(&settings, unloaded.memory(&settings).await));

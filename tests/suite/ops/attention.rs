@@ -3,36 +3,45 @@
 use std::rc::Rc;
 
 use tabtune::device::{Device, Tensor};
-use tabtune::ops::{Cache, Heads, attention};
+use tabtune::ops::{Attention, Cache, Heads, attention};
 
 use super::{Bed, times};
 use crate::check::{SHAPES, device};
 use crate::reference::*;
 
-/// (B, T, H, KV, D), and a factor for the queries.
-struct Case(usize, usize, usize, usize, usize, f64);
+/// (B, T, H, KV, D), a factor for the queries, and the window.
+struct Case(usize, usize, usize, usize, usize, f64, Option<usize>);
 
 /// Every register size, full and partly used. 1 to 4 query heads per key head, where 3 splits a token between work
 /// groups. One past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32
-/// unless the maximum is subtracted.
-const CASES: [Case; 10] = [
-    Case(1, 1, 1, 1, 4, 1.0),
-    Case(1, 67, 1, 1, 4, 1.0),
-    Case(3, 17, 1, 1, 4, 60.0),
-    Case(2, 7, 4, 1, 12, 1.0),
-    Case(1, 65, 4, 1, 12, 1.0),
-    Case(2, 33, 4, 2, 32, 1.0),
-    Case(2, 65, 3, 1, 36, 1.0),
-    Case(1, 7, 4, 4, 64, 1.0),
-    Case(1, 67, 2, 1, 128, 1.0),
-    Case(3, 5, 2, 1, 128, 1.0),
+/// unless the maximum is subtracted. Windows of one token, within a tile, of whole tiles, over several groups of
+/// queries, and longer than the sequence.
+const CASES: [Case; 17] = [
+    Case(1, 1, 1, 1, 4, 1.0, None),
+    Case(1, 67, 1, 1, 4, 1.0, None),
+    Case(3, 17, 1, 1, 4, 60.0, None),
+    Case(2, 7, 4, 1, 12, 1.0, None),
+    Case(1, 65, 4, 1, 12, 1.0, None),
+    Case(2, 33, 4, 2, 32, 1.0, None),
+    Case(2, 65, 3, 1, 36, 1.0, None),
+    Case(1, 7, 4, 4, 64, 1.0, None),
+    Case(1, 67, 2, 1, 128, 1.0, None),
+    Case(3, 5, 2, 1, 128, 1.0, None),
+    Case(2, 7, 2, 1, 4, 1.0, Some(1)),
+    Case(2, 33, 4, 2, 32, 1.0, Some(5)),
+    Case(1, 150, 1, 1, 4, 1.0, Some(16)),
+    Case(2, 67, 3, 1, 36, 60.0, Some(17)),
+    Case(1, 150, 4, 2, 12, 1.0, Some(70)),
+    Case(1, 67, 2, 1, 128, 1.0, Some(33)),
+    Case(2, 7, 2, 2, 64, 1.0, Some(100)),
 ];
 
 /// `room` for one sequence may exceed its length.
 async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
-    let &Case(b, t, h, kv, d, factor) = case;
-    let shape = AttentionShape { b, t, h, kv, d };
-    let mut bed = Bed::new(device, &format!("attention B {b} T {t} H {h} KV {kv} D {d}"), (room, b * t));
+    let &Case(b, t, h, kv, d, factor, window) = case;
+    let shape = AttentionShape { b, t, h, kv, d, window: window.unwrap_or(usize::MAX) };
+    let mut bed =
+        Bed::new(device, &format!("attention B {b} T {t} H {h} KV {kv} D {d} window {window:?}"), (room, b * t));
     bed.step.batch = b as u32;
     bed.step.time = t as u32;
     if factor > 1.0 {
@@ -42,7 +51,8 @@ async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
     let q_values = times(factor, &bed.noise(b * t * h * d)).iter().map(|&x| f64::from(x as f32)).collect::<Vec<_>>();
     let q = bed.var_of(h * d, &q_values);
     let ((k, k_values), (v, v_values)) = (bed.var(kv * d), bed.var(kv * d));
-    let o = attention(&mut bed.rec, &q, &k, &v, Heads { query: h, key: kv, size: d }, b, None);
+    let heads = Heads { query: h, key: kv, size: d };
+    let o = attention(&mut bed.rec, &q, &k, &v, Attention { heads, window, batch: b, cache: None });
     let (_, dout) = bed.seed(&o);
     let (dq, dk, dv) = attention_backward(&dout, &q_values, &k_values, &v_values, shape);
     bed.writes("o", &o.data, attention_forward(&q_values, &k_values, &v_values, shape).0);
@@ -53,9 +63,10 @@ async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
 }
 
 /// A prompt of `prompt` tokens in a plan with more room, then single tokens. Each attends to the cache.
-async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize, usize)) {
+async fn decoding(device: &Rc<Device>, prompt: usize, heads: Heads, window: Option<usize>) {
     let context = prompt + 3;
-    let shape = AttentionShape { b: 1, t: context, h, kv, d };
+    let Heads { query: h, key: kv, size: d } = heads;
+    let shape = AttentionShape { b: 1, t: context, h, kv, d, window: window.unwrap_or(usize::MAX) };
     let mut all = Bed::new(device, "all tokens", (context, context));
     let (q, k, v) = (all.noise(context * h * d), all.noise(context * kv * d), all.noise(context * kv * d));
     let (o, _) = attention_forward(&q, &k, &v, shape);
@@ -69,12 +80,14 @@ async fn decoding(device: &Rc<Device>, prompt: usize, (h, kv, d): (usize, usize,
     };
     let cache = Cache { k: room("keys"), v: room("values") };
     for (position, rows) in [(0, (prompt + 2, prompt)), (prompt, (1, 1)), (prompt + 1, (1, 1)), (prompt + 2, (1, 1))] {
-        let mut bed = Bed::new(device, &format!("attention from {position} with a cache, H {h} KV {kv} D {d}"), rows);
+        let mut bed =
+            Bed::new(device, &format!("attention from {position} with a cache, {heads:?}, window {window:?}"), rows);
         bed.step.position = position as u32;
         let q = bed.var_of(h * d, &part(&q, position, rows.1, h * d));
         let k_new = bed.var_of(kv * d, &part(&k, position, rows.1, kv * d));
         let v_new = bed.var_of(kv * d, &part(&v, position, rows.1, kv * d));
-        let found = attention(&mut bed.rec, &q, &k_new, &v_new, Heads { query: h, key: kv, size: d }, 1, Some(&cache));
+        let how = Attention { heads, window, batch: 1, cache: Some(&cache) };
+        let found = attention(&mut bed.rec, &q, &k_new, &v_new, how);
         bed.writes("o", &found.data, part(&o, position, rows.1, h * d));
         bed.changes("keys", &cache.k, part(&k, 0, position + rows.1, kv * d));
         bed.changes("values", &cache.v, part(&v, 0, position + rows.1, kv * d));
@@ -91,9 +104,12 @@ crate::device_tests! {
                 sequences(&device, case, case.0 * case.1).await;
             }
             sequences(&device, &CASES[4], 70).await;
-            decoding(&device, 1, (1, 1, 4)).await;
-            decoding(&device, 15, (3, 1, 36)).await;
-            decoding(&device, 65, (4, 2, 32)).await;
+            let heads = |query, key, size| Heads { query, key, size };
+            decoding(&device, 1, heads(1, 1, 4), None).await;
+            decoding(&device, 15, heads(3, 1, 36), None).await;
+            decoding(&device, 65, heads(4, 2, 32), None).await;
+            decoding(&device, 1, heads(1, 1, 4), Some(1)).await;
+            decoding(&device, 65, heads(4, 2, 32), Some(17)).await;
         }
     }
 }

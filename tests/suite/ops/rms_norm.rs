@@ -10,14 +10,14 @@ use crate::reference::*;
 const EPS: f64 = 0.125;
 
 crate::device_tests! {
-    /// 260 numbers are one quad more than the 64 lanes of a work group.
+    /// 260 numbers are one quad more than the 64 lanes of a work group. A row of several parts is a row of heads.
     async fn rms_norm_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;
-            for c in [4, 12, 68, 260] {
+            for (c, parts) in [(4, 1), (12, 1), (68, 1), (260, 1), (4, 3), (12, 2), (68, 5)] {
                 for rows in ROWS {
-                    let mut bed = Bed::new(&device, &format!("rms_norm of {c}"), rows);
-                    let (x, x_values) = bed.var(c);
+                    let mut bed = Bed::new(&device, &format!("rms_norm of {parts} x {c}"), rows);
+                    let (x, x_values) = bed.var(parts * c);
                     let (w, w_values) = bed.matrix(1, c);
                     let y = rms_norm(&mut bed.rec, &x, &w, EPS as f32);
                     let (_, dy) = bed.seed(&y);

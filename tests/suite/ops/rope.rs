@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tabtune::device::{Device, Shape};
+use tabtune::model::rope::{Rope, RopeScaling};
 use tabtune::ops::{Heads, RopeTables, rope};
 
 use super::Bed;
@@ -30,6 +31,11 @@ const CASES: [Case; 7] = [
     case(4, 1, 128, 3, 3, 0),
 ];
 
+fn tables(device: &Rc<Device>, context: usize, d: usize, theta: f64) -> RopeTables {
+    let rope = Rope { theta, scaling: RopeScaling::None, fraction: 1.0 };
+    RopeTables::new(device, context, &rope.frequencies(d), rope.amplitude()).expect("tables")
+}
+
 /// `only_queries`: nothing trainable lies upstream of the keys.
 async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
     let Case { heads, batch, time, position } = *case;
@@ -39,7 +45,7 @@ async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
     bed.step.batch = batch as u32;
     bed.step.time = time as u32;
     bed.step.position = position as u32;
-    let tables = RopeTables::new(device, 67, d, 10_000.0).expect("tables");
+    let tables = tables(device, 67, d, 10_000.0);
     let expected = rope_tables(67, d, 10_000.0);
     let positions: Vec<usize> = (0..rows).map(|row| position + row % time).collect();
     let ((q, q_values), (mut k, k_values)) = (bed.var(h * d), bed.var(kv * d));
@@ -72,7 +78,7 @@ crate::device_tests! {
     async fn rope_tables_equal_their_reference() {
         let device = device(Shape::Direct).await;
         for (d, theta) in [(4, 10_000.0), (12, 10_000.0), (64, 10_000.0), (64, 100_000.0), (128, 500_000.0)] {
-            let tables = RopeTables::new(&device, 2048, d, theta).expect("tables");
+            let tables = tables(&device, 2048, d, theta);
             let expected = rope_tables(2048, d, theta);
             for (what, table, expected) in
                 [("cosine", &tables.cosine, &expected.cos), ("sine", &tables.sine, &expected.sin)]

@@ -17,7 +17,7 @@ pub type Site = (usize, &'static str);
 pub type Gradients = BTreeMap<Site, (Vec<f64>, Vec<f64>)>;
 
 /// V vocabulary, C hidden size, L layers, H and KV heads, D head size (H · D need not be C), F feed-forward size.
-/// `tied` means that the head is the embedding.
+/// `tied` means that the head is the embedding. A token sees the last `window` tokens up to itself.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub v: usize,
@@ -30,6 +30,7 @@ pub struct Config {
     pub eps: f64,
     pub theta: f64,
     pub tied: bool,
+    pub window: usize,
 }
 
 impl Config {
@@ -228,7 +229,7 @@ impl Llama {
     }
 
     fn attention(&self, batch: &Batch) -> AttentionShape {
-        let Config { h, kv, d, .. } = self.config;
-        AttentionShape { b: batch.b, t: batch.t, h, kv, d }
+        let Config { h, kv, d, window, .. } = self.config;
+        AttentionShape { b: batch.b, t: batch.t, h, kv, d, window }
     }
 }

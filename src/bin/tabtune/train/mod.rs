@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
+use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, SaveWhen, Settings, Start, Wish};
 use tabtune::text::dataset::Dataset;
@@ -21,12 +22,9 @@ use outputs::Outputs;
 pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     args.check_numbers()?;
     let mut inputs = Inputs::read(&args)?;
-    if let Some(limit) = args.memory_limit {
-        let unloaded = args.model.unloaded(inputs.storage()).await?;
-        let (usual, init) = (inputs.usual_settings(&unloaded.model), inputs.init.as_ref());
-        unloaded.check(&args.settings(usual, init, &unloaded.model.config)?, limit).await?;
-    }
-    let base = args.model.load_stored(inputs.storage()).await?;
+    let device = args.model.device.open_within(args.memory_limit).await?;
+    refuse_what_cannot_fit(&args, &inputs, &device).await?;
+    let base = args.model.load_stored(&device, inputs.storage()).await?;
     let config = &base.model.config;
 
     let mut settings = args.settings(inputs.usual_settings(&base.model), inputs.init.as_ref(), config)?;
@@ -40,6 +38,14 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
     let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
     outputs.finish(outcome, base.model.device.peak_bytes())
+}
+
+/// Refuses a run for which there is no memory before its weights are read. Errors: `MemoryLimit`.
+async fn refuse_what_cannot_fit(args: &TrainArgs, inputs: &Inputs, device: &Device) -> Result<()> {
+    let unloaded = args.model.unloaded(device, inputs.storage()).await?;
+    let (usual, init) = (inputs.usual_settings(&unloaded.model), inputs.init.as_ref());
+    let settings = args.settings(usual, init, &unloaded.model.config)?;
+    unloaded.fit(&settings, unloaded.allowed(device, &settings).await?).await.map(|_| ())
 }
 
 /// Trains until the end or Ctrl-C.
