@@ -9,12 +9,12 @@ pub enum Cut {
     /// GPT-2's pattern: only a run of white space has white space after its first character, so a match ends before
     /// every run. The text before the cut does not end in white space, so the look-ahead does not see the cut.
     BeforeSpace,
-    /// Llama 3's pattern and its like: the same, but punctuation also matches the line ends that follow it, and in some
-    /// slashes among them. Such a match never goes past the last of these, and a run that contains a line end is
-    /// matched before the look-ahead is tried.
+    /// Llama 3's pattern and its like: the same, but punctuation also matches the line ends that follow it, in some of
+    /// them with slashes in between. Such a match never goes past the last of these, and a run that contains a line
+    /// end is matched before the look-ahead is tried.
     BeforeSpaceAfterLine,
     /// Line ends are tokens themselves, as are runs of them.
-    BeforeLine,
+    LineEnd,
 }
 
 impl Cut {
@@ -45,7 +45,7 @@ impl Cut {
             Cut::BeforeSpaceAfterLine => {
                 (before_space && !line_end(right)) || (line_end(left) && !right.is_whitespace() && right != '/')
             }
-            Cut::BeforeLine => left != '\n' && right == '\n',
+            Cut::LineEnd => left != '\n' && right == '\n',
         }
     }
 }

@@ -142,7 +142,7 @@ impl File {
         }
         if tokens.iter().any(|t| t.content == "\n") {
             let is_alone = |t: &Added| !t.normalized && t.content.chars().all(|c| c == '\n');
-            return tokens.iter().filter(|t| t.content.contains('\n')).all(is_alone).then_some(Cut::BeforeLine);
+            return tokens.iter().filter(|t| t.content.contains('\n')).all(is_alone).then_some(Cut::LineEnd);
         }
         let plain = self.normalizer.as_ref().is_none_or(Normalizer::keeps_space);
         if !plain || tokens.iter().any(|t| t.content.contains(char::is_whitespace)) {
