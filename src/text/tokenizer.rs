@@ -82,9 +82,9 @@ impl Tokenizer {
     /// Like `encode`, but in pieces of at least `bytes` bytes, so that a test can check that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
-        for piece in self.pieces(text, bytes) {
+        for (piece, lead) in self.pieces(text, bytes) {
             let encoding = self.parts.inner.encode_fast(piece, false).map_err(|e| refusal(e.to_string()))?;
-            ids.extend(encoding.get_ids());
+            ids.extend(encoding.get_ids().iter().skip(lead));
         }
         if special {
             self.put_specials(&mut ids);
@@ -97,27 +97,27 @@ impl Tokenizer {
     pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let (mut ids, mut offsets) = (Vec::new(), Vec::new());
         let mut begin = 0_usize;
-        for piece in self.pieces(text, PIECE) {
+        for (piece, lead) in self.pieces(text, PIECE) {
             let encoding = self.parts.inner.encode(piece, false).map_err(|e| refusal(e.to_string()))?;
-            ids.extend(encoding.get_ids());
-            offsets.extend(
-                encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)),
-            );
+            ids.extend(encoding.get_ids().iter().skip(lead));
+            let places = encoding.get_offsets().iter().skip(lead);
+            offsets.extend(places.map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)));
             begin = begin.saturating_add(piece.len());
         }
         self.check(&ids)?;
         Ok((ids, offsets))
     }
 
-    /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole.
-    fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = &'a str> {
-        let mut rest = Some(text);
+    /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole, if so many ids of each
+    /// are left out as are beside it.
+    fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = (&'a str, usize)> {
+        let (mut rest, mut lead) = (Some(text), 0);
         std::iter::from_fn(move || {
             let text = rest.take()?;
             let cut = self.parts.cut.and_then(|cut| cut.after(text, bytes)).and_then(|at| text.split_at_checked(at));
             let (piece, next) = cut.unzip();
             rest = next;
-            piece.or(Some(text))
+            Some((piece.unwrap_or(text), std::mem::replace(&mut lead, self.parts.lead)))
         })
     }
 

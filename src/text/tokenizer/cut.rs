@@ -13,7 +13,8 @@ pub enum Cut {
     /// them with slashes in between. Such a match never goes past the last of these, and a run that contains a line
     /// end is matched before the look-ahead is tried.
     BeforeSpaceAfterLine,
-    /// Line ends are tokens themselves, as are runs of them.
+    /// A line end is a token that nothing merges with (`json::File::lines_are_apart`). Only after a `>` it may belong to
+    /// an added token.
     LineEnd,
 }
 
@@ -45,7 +46,7 @@ impl Cut {
             Cut::BeforeSpaceAfterLine => {
                 (before_space && !line_end(right)) || (line_end(left) && !right.is_whitespace() && right != '/')
             }
-            Cut::LineEnd => left != '\n' && right == '\n',
+            Cut::LineEnd => !left.is_whitespace() && left != '>' && right == '\n',
         }
     }
 }

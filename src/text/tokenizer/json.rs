@@ -30,6 +30,8 @@ pub struct Parts {
     pub before: Vec<u32>,
     pub after: Vec<u32>,
     pub cut: Option<Cut>,
+    /// How many ids of a piece after a cut are of the space that is put before a text, and not of the text.
+    pub lead: usize,
     /// Whether text is simply the bytes of the tokens. If not, a leading space is dropped and bytes are written as
     /// `<0x41>`.
     pub byte_level: bool,
@@ -127,29 +129,60 @@ impl File {
         let (decoder, byte_level) = self.decoder.ok_or("it has no decoder")?.build()?;
         inner.with_decoder(Some(decoder));
         add(&mut inner, self.added_tokens)?;
-        Ok(Parts { inner, before, after, cut, byte_level, size, own_size })
+        let lead = if cut == Some(Cut::LineEnd) { lead(&inner) } else { Some(0) };
+        Ok(Parts { inner, before, after, cut: lead.and(cut), lead: lead.unwrap_or(0), byte_level, size, own_size })
     }
 
-    /// Added tokens are matched before anything else. One without white space never spans a cut, and one without the
-    /// three flags does not look at its neighbours. NFC never joins white space with the characters next to it.
-    ///
-    /// Gemma's tokens hold white space, but its line ends are tokens themselves: nothing that is normalised or merged
-    /// reaches over one.
+    /// Added tokens are matched before anything else. One without white space never spans a cut before a space, and one
+    /// without the three flags does not look at its neighbours. NFC never joins white space with the characters next to
+    /// it.
     fn cut(&self) -> Option<Cut> {
         let tokens = &self.added_tokens;
-        if tokens.iter().any(|t| t.single_word || t.lstrip || t.rstrip) {
-            return None;
-        }
-        if tokens.iter().any(|t| t.content == "\n") {
-            let is_alone = |t: &Added| !t.normalized && t.content.chars().all(|c| c == '\n');
-            return tokens.iter().filter(|t| t.content.contains('\n')).all(is_alone).then_some(Cut::LineEnd);
-        }
+        let looks = |t: &Added| t.single_word || t.lstrip || t.rstrip;
         let plain = self.normalizer.as_ref().is_none_or(Normalizer::keeps_space);
-        if !plain || tokens.iter().any(|t| t.content.contains(char::is_whitespace)) {
+        if self.lines_are_apart() {
+            return Some(Cut::LineEnd);
+        }
+        if !plain || tokens.iter().any(|t| looks(t) || t.content.contains(char::is_whitespace)) {
             return None;
         }
         self.pre_tokenizer.as_ref()?.cut()
     }
+
+    /// Whether a line end that follows neither white space nor `>` always begins a token that nothing merges with.
+    ///
+    /// It is one in Gemma's files, where all line ends are added tokens, and where the model has no token with a line
+    /// end, as in Llama 2's: it is then the byte `<0x0A>`, which nothing merges with.
+    fn lines_are_apart(&self) -> bool {
+        let looks = |t: &Added| t.single_word || t.lstrip || t.rstrip && !t.content.ends_with('>');
+        if self.added_tokens.iter().any(looks) {
+            return false;
+        }
+        let mut with_lines = self.added_tokens.iter().filter(|t| t.content.contains('\n')).peekable();
+        if with_lines.peek().is_some() {
+            let all_lines = |t: &Added| !t.normalized && t.content.chars().all(|c| c == '\n');
+            return with_lines.all(all_lines) && self.added_tokens.iter().any(|t| t.content == "\n");
+        }
+        let unmapped = match &self.pre_tokenizer {
+            None | Some(PreTokenizer::Metaspace(_)) => true,
+            Some(PreTokenizer::Split(split)) => !split.splits_words(),
+            Some(_) => false,
+        };
+        let vocab = &self.model.vocab;
+        let line = "<0x0A>";
+        unmapped
+            && self.normalizer.as_ref().is_none_or(Normalizer::adds_no_lines)
+            && self.model.byte_fallback == Some(true)
+            && (0..=u8::MAX).all(|byte| vocab.contains_key(&format!("<{byte:#04X}>")))
+            && !vocab.keys().any(|token| token.contains('\n') || token.contains(line) && token != line)
+    }
+}
+
+/// How many ids come before that of a line end. None if it does not stay one.
+fn lead(inner: &Inner) -> Option<usize> {
+    let encoding = inner.encode_fast("\n", false).ok()?;
+    let (last, lead) = encoding.get_ids().split_last()?;
+    matches!(inner.id_to_token(*last)?.as_str(), "\n" | "<0x0A>").then_some(lead.len())
 }
 
 impl Model {

@@ -136,6 +136,15 @@ impl Normalizer {
         }]))
     }
 
+    /// Whether it writes no line ends.
+    pub fn adds_no_lines(&self) -> bool {
+        match self {
+            Normalizer::Prepend { prepend: written } | Normalizer::Replace { content: written, .. } => written != "\n",
+            Normalizer::Sequence { normalizers } => normalizers.iter().all(Normalizer::adds_no_lines),
+            _ => true,
+        }
+    }
+
     /// Whether white space and its neighbours stay what they are.
     pub fn keeps_space(&self) -> bool {
         match self {

@@ -55,10 +55,13 @@ const NASTY: [&str; 34] = [
 
 #[test]
 fn long_texts_are_cut_and_give_the_ids_of_one_call() {
-    let text = "A line of text, \"quoted\".\r\nAnd   another 12345 …\n\n".repeat(4_000);
+    let text = "A line of text, \"quoted\".\r\nAnd   another 12345 …\n\na/\n</s>\n".repeat(4_000);
     for (name, tokenizer, oracle) in families::all() {
         let expected = oracle.encode(text.as_str(), false).unwrap();
         assert!(tokenizer.encode(&text, false).unwrap() == expected.get_ids(), "{name}");
+        let (ids, places) = tokenizer.encode_with_offsets(&text).unwrap();
+        let expected_places = expected.get_offsets().iter().map(|(from, to)| *from..*to);
+        assert!(ids == expected.get_ids() && places.into_iter().eq(expected_places), "{name}, with offsets");
     }
 }
 
