@@ -86,6 +86,7 @@ parity-samples:
 parity-fixtures:
 	$(PYTHON) tests/fixtures/make_fixtures.py --check
 	$(PYTHON) tests/fixtures/make_tokenizers.py --check
+	$(PYTHON) tests/fixtures/make_gguf.py --check
 	if [ -f "$(CACHE)/models/smollm2/tokenizer.json" ]; then $(PYTHON) tests/fixtures/make_text.py --check; fi
 .PHONY: parity-fixtures
 
@@ -147,7 +148,7 @@ parity-smollm2:
 	@if [ -f "$(GGUF)" ]; then \
 		[ -f "$(SMOLLM2)/model.safetensors" ] || $(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"; \
 		$(PYTHON) tests/parity/check_smollm2.py --tabtune $(DEBUG) --model $(SMOLLM2) \
-			--data $(TEXT_SAMPLE) --out artefacts/smollm2 --steps 1; \
+			--gguf "$(GGUF)" --data $(TEXT_SAMPLE) --out artefacts/smollm2 --steps 1; \
 	else echo "NOT TESTED: SmolLM2-135M, whose weights could not be fetched"; fi
 .PHONY: parity-smollm2
 
@@ -155,7 +156,7 @@ $(SMOLLM2)/model.safetensors:
 	$(PYTHON) tools/smollm2.py "$(GGUF)" "$(SMOLLM2)"
 
 fuzz: ## let fuzzers look for files that break a reader, FUZZ_SECONDS (600) for each reader
-fuzz: setup-fuzz $(addprefix fuzz-,adapter config documents run_state safetensors shards template tokenizer)
+fuzz: setup-fuzz $(addprefix fuzz-,adapter config documents gguf run_state safetensors shards template tokenizer)
 .PHONY: fuzz
 
 # With the package's versions of everything, and without a sanitizer: nothing in src is unsafe, so what there is to find

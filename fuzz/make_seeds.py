@@ -53,6 +53,58 @@ def seed_safetensors():
     seed("safetensors", "terabytes", struct.pack("<Q", 8 + len(text) + (1 << 41)) + text)
 
 
+def seed_gguf():
+    def word(text):
+        return struct.pack("<Q", len(text.encode())) + text.encode()
+
+    def words(*texts):
+        return struct.pack("<IQ", 8, len(texts)) + b"".join(map(word, texts))
+
+    def file(fields, tensors):
+        """fields: (key, type, bytes); tensors: (name, shape, type, bytes)."""
+        table, data = b"", b""
+        for name, shape, kind, part in tensors:
+            data += b"\0" * (-len(data) % 32)
+            dims = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+            table += word(name) + dims + struct.pack("<IQ", kind, len(data))
+            data += part
+        metadata = b"".join(word(key) + struct.pack("<I", kind) + value for key, kind, value in fields)
+        begin = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields)) + metadata + table
+        return begin + b"\0" * (-len(begin) % 32) + data
+
+    def model(pre, linear, block, cols, more=()):
+        count = lambda key, n: (f"llama.{key}", 4, struct.pack("<I", n))
+        fields = [
+            ("general.architecture", 8, word("llama")),
+            *(count("attention." + key, 1) for key in ("head_count", "head_count_kv")),
+            *(count(key, cols) for key in ("embedding_length", "feed_forward_length", "attention.key_length")),
+            *(count(key, n) for key, n in (("block_count", 1), ("context_length", 8))),
+            ("llama.attention.layer_norm_rms_epsilon", 6, f32(1e-5)),
+            ("tokenizer.ggml.model", 8, word("gpt2")),
+            ("tokenizer.ggml.pre", 8, word(pre)),
+            ("tokenizer.ggml.tokens", 9, words("a", "b", "ab", "<e>")),
+            ("tokenizer.ggml.token_type", 9, struct.pack("<IQ4i", 5, 4, 1, 1, 1, 3)),
+            ("tokenizer.ggml.merges", 9, words("a b")),
+            ("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 3)),
+            ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 3)),
+            ("tokenizer.chat_template", 8, word("{{ messages }}")),
+            *more,
+        ]
+        matrix = lambda rows: ([rows, cols], linear, b"\x11" * (rows * cols // block[0] * block[1]))
+        norm = ([cols], 0, f32(*[1] * cols))
+        linears = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+        tensors = [("token_embd.weight", *matrix(4)), ("output_norm.weight", *norm)]
+        tensors += [(f"blk.0.{name}.weight", *norm) for name in ("attn_norm", "ffn_norm")]
+        return file(fields, tensors + [(f"blk.0.{name}.weight", *matrix(cols)) for name in linears])
+
+    alignment = ("general.alignment", 4, struct.pack("<I", 32))
+    seed("gguf", "f32", model("smollm", 0, (1, 4), 4, [alignment]))
+    seed("gguf", "f16", model("qwen2", 1, (1, 2), 4, [("general.type", 8, word("model"))]))
+    every = struct.pack("<IQ2d", 12, 2, 1, 2)
+    seed("gguf", "q8_0", model("llama-bpe", 8, (32, 34), 32, [("list", 9, every), ("flag", 7, b"\1")]))
+    seed("gguf", "q4_1", model("smollm", 3, (32, 20), 32))
+
+
 def seed_shards():
     places = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
     seed("shards", "two", json.dumps({"metadata": {"total_size": 24}, "weight_map": places}, indent=2))
@@ -369,6 +421,6 @@ def seed_run_state():
 
 if __name__ == "__main__":
     shutil.rmtree(HERE / "seeds", ignore_errors=True)
-    readers = [seed_safetensors, seed_shards, seed_config, seed_adapter, seed_documents, seed_template, seed_tokenizer]
-    for make in [*readers, seed_run_state]:
+    weights = [seed_safetensors, seed_shards, seed_gguf]
+    for make in [*weights, seed_config, seed_adapter, seed_documents, seed_template, seed_tokenizer, seed_run_state]:
         make()

@@ -42,6 +42,8 @@ pub enum Error {
     Safetensors { file: String, reason: String },
     #[error("the checkpoint of `{file}` cannot be used: {reason}")]
     Shards { file: String, reason: String },
+    #[error("`{file}` is not a usable GGUF file: {reason}")]
+    Gguf { file: String, reason: String },
     #[error("`{file}` is {found}: {advice}")]
     NotSafetensors { file: String, found: String, advice: String },
     #[error("`{path}` {found}: {advice}")]
@@ -135,6 +137,7 @@ impl Error {
             Error::ChatTemplate { .. } => "chat_template",
             Error::Safetensors { .. } => "safetensors",
             Error::Shards { .. } => "shards",
+            Error::Gguf { .. } => "gguf",
             Error::NotSafetensors { .. } => "not_safetensors",
             Error::Folder { .. } => "folder",
             Error::TensorShape { .. } => "tensor_shape",
@@ -217,7 +220,11 @@ impl Error {
             Error::Shards { .. } => {
                 "Copy or download the folder again, with all files that the index names, each unchanged."
             }
-            Error::NotSafetensors { .. } => "Weights are read from safetensors files only.",
+            Error::Gguf { .. } => {
+                "Use a whole file whose tensors have the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, \
+                 Q5_K or Q6_K, or the checkpoint in safetensors that it was made from."
+            }
+            Error::NotSafetensors { .. } => "Weights are read from safetensors and GGUF files only.",
             Error::Folder { .. } => {
                 "A model's folder has config.json, tokenizer.json and model.safetensors; an adapter's has \
                  adapter_config.json and adapter_model.safetensors."

@@ -12,11 +12,11 @@ mod training;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Array, Float32Array, Function, Promise, Reflect};
+use js_sys::{Array, Float32Array, Function, Promise};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 
-use convert::{Js, adapter_object, bytes_of, call, from_js, js_error, needed, promise, to_js, weights_of};
+use convert::{Js, adapter_object, call, from_js, js_error, model_files, model_name, promise, to_js};
 pub use dataset::Dataset;
 use helper::Remote;
 pub use helper::WebAssistant;
@@ -25,19 +25,17 @@ use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
 use crate::device::{Choice, Device, DeviceOptions, Shape};
 use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::model::{Checkpoint, Config, Logits, Storage, Transformer};
+use crate::model::{Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, BaseFiles, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Wish};
+use crate::run::{Base, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
-/// How many parameters a checkpoint has. Of its weights, given as `{ bytes, read }` or as `{ index, files }`, only
-/// the headers are read: what does not fit config.json or is cut short is refused.
+/// How many parameters a model has. Of its weights, only the headers are read: what does not fit its config or is cut
+/// short is refused.
 #[wasm_bindgen(js_name = modelSize)]
-pub async fn model_size(config: Vec<u8>, weights: JsValue) -> Js<f64> {
-    let config = Config::parse(&config).map_err(js_error)?;
-    let size = parameters(&config);
-    Checkpoint::open(config, &weights_of(&weights).await?).await.map_err(js_error)?;
-    Ok(size)
+pub async fn model_size(files: JsValue) -> Js<f64> {
+    let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
+    Ok(parameters(&checkpoint.config))
 }
 
 /// The names of the columns of a table, or the keys of the first record; none for running text.
@@ -100,27 +98,17 @@ struct Parts {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens a device ("auto", "gpu" or "cpu") and loads a checkpoint. `on_event` gets the progress of loading.
-    pub async fn create(files: JsValue, on_event: Function, device: &str) -> Js<Engine> {
+    /// Opens a device ("auto", "gpu" or "cpu") and loads a model, whose matrices are stored as "auto", "f32",
+    /// "f16", "int8" or "int4" says. `on_event` gets the progress of loading.
+    pub async fn create(files: JsValue, on_event: Function, device: &str, stored: &str) -> Js<Engine> {
         log_panics();
-        let name = Reflect::get(&files, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string());
-        let (config, tokenizer) = (needed(&files, "config")?, needed(&files, "tokenizer")?);
-        let (tokenizer_config, generation_config) =
-            (bytes_of(&files, "tokenizerConfig"), bytes_of(&files, "generationConfig"));
-        let chat_template = bytes_of(&files, "chatTemplate");
-        let weights = weights_of(&Reflect::get(&files, &"weights".into())?).await?;
-        let base_files = BaseFiles {
-            tokenizer: &tokenizer,
-            tokenizer_config: tokenizer_config.as_deref(),
-            generation_config: generation_config.as_deref(),
-            chat_template: chat_template.as_deref(),
-            config: &config,
-        };
+        let (name, files) = (model_name(&files)?, model_files(&files).await?);
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let choice = Choice::parse(device).map_err(js_error)?;
+        let storage = Storage::parse(stored).map_err(js_error)?;
         let options = DeviceOptions { choice, ..DeviceOptions::default() };
         let device = Device::new(options).await.map_err(js_error)?;
-        let base = Base::load(&device, &name, &base_files, &weights, Storage::default(), &mut progress)
+        let base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
             .await
             .map_err(js_error)?;
         Ok(Engine(Rc::new(Parts {
@@ -153,6 +141,7 @@ impl Engine {
             "hidden": config.hidden,
             "layers": config.layers,
             "heads": config.heads.query,
+            "weights": base.model.storage,
             "weightBytes": base.model.weight_bytes(),
             "chatTemplate": base.tokenizer.has_chat_template(),
             "warnings": base.model.warnings,

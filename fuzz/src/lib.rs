@@ -6,17 +6,18 @@ use std::sync::LazyLock;
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::{Error, Result};
 use tabtune::files::safetensors::{self, Header};
-use tabtune::files::{Index, Source};
+use tabtune::files::{Gguf, Index, Source};
 use tabtune::model::Config;
-use tabtune::run::RunState;
+use tabtune::run::{ModelFiles, RunState};
 use tabtune::text::chat::{ChatConfig, ChatTemplate};
 use tabtune::text::{Conversation, Document, Tokenizer, TokenizerFiles, rows};
 
 /// Reads one file. An error says that it was refused.
 pub type Target = fn(&[u8]) -> Result<()>;
 
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("adapter", adapter),
+    ("gguf", gguf),
     ("run_state", run_state),
     ("config", config),
     ("documents", documents),
@@ -48,7 +49,7 @@ fn check_header(header: &Header, begin: u64, end: u64) {
     for entry in &header.entries {
         assert_eq!(header.get(&entry.name), Some(entry));
         assert_eq!(
-            entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.bytes(),
+            entry.shape.iter().map(|n| *n as u64).product::<u64>() * entry.dtype.block().1,
             entry.end - entry.begin
         );
     }
@@ -71,6 +72,23 @@ pub fn shards(bytes: &[u8]) -> Result<()> {
         let bytes = pollster::block_on(source.read(entry.begin, entry.end - entry.begin))?;
         assert_eq!(bytes, [0.5_f32, -0.5].map(f32::to_le_bytes).concat(), "{}", entry.name);
     }
+    Ok(())
+}
+
+/// A GGUF file: its tensors are in it, and a model that it holds has a tokenizer.
+pub fn gguf(bytes: &[u8]) -> Result<()> {
+    let source = || Source::memory("file.gguf", bytes.to_vec());
+    let found = pollster::block_on(Gguf::read(&source()))?;
+    for entry in &found.tensors {
+        let numbers = entry.shape.iter().map(|n| *n as u64).product();
+        assert_eq!(entry.range(0, numbers), (entry.begin, entry.end - entry.begin));
+        let data = &bytes[entry.begin as usize..entry.end as usize];
+        let mut values = Vec::new();
+        safetensors::to_f32(entry.dtype, data, &mut values);
+        assert_eq!(values.len() as u64, numbers);
+    }
+    let model = pollster::block_on(ModelFiles::of_gguf(source()))?;
+    Tokenizer::from_files(&model.small())?;
     Ok(())
 }
 

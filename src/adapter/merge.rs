@@ -7,7 +7,7 @@ use super::{Adapter, AdapterFiles, Pair};
 use crate::device::{Format, Stored};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Entry, encode, to_f32};
+use crate::files::safetensors::{Dtype, Entry, encode, to_f32};
 use crate::model::{Checkpoint, Config, Transformer};
 use crate::ops::{Slab, Weight};
 
@@ -62,16 +62,21 @@ impl AdapterFiles {
         let pairs = self.pairs(config)?;
         let checkpoint = Checkpoint::open(config.clone(), base).await?;
         let mut merges = Vec::with_capacity(pairs.len());
-        for pair in &pairs {
+        for pair in pairs {
             pair.check(config)?;
-            merges.push((checkpoint.entry(&config.weight(pair.site.layer, pair.site.target)), pair));
+            let spec = config.weight(pair.site.layer, pair.site.target);
+            let entry = checkpoint.entry(&spec);
+            if entry.interleaved.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
+                return Err(Error::NotYet { what: format!("merging into `{}`, a GGUF file,", base.name) });
+            }
+            merges.push((entry, if spec.transposed { pair.transposed() } else { pair }));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
 
         let mut done = 0;
         for (entry, pair) in merges {
             copy(base, done, entry.begin, write).await?;
-            merge_tensor(base, entry, pair, write).await?;
+            merge_tensor(base, entry, &pair, write).await?;
             done = entry.end;
         }
         copy(base, done, base.bytes, write).await
@@ -95,7 +100,7 @@ async fn merge_tensor(
     pair: &Pair,
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let row_bytes = (pair.a.cols as u64).saturating_mul(entry.dtype.bytes());
+    let (_, row_bytes) = entry.range(0, pair.a.cols as u64);
     let rows_per_piece = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
     let (mut values, mut bytes) = (Vec::new(), Vec::new());
     let mut at = entry.begin;
@@ -122,6 +127,11 @@ async fn merge_tensor(
 }
 
 impl Pair {
+    /// What is added to the transpose of W: (B A)ᵀ = Aᵀ Bᵀ.
+    fn transposed(&self) -> Pair {
+        Pair { site: self.site, a: self.b.transposed(), b: self.a.transposed() }
+    }
+
     /// Rows `first…` of W + s · B A, as many as `w` holds.
     fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
         let scale = self.site.scale();

@@ -1,4 +1,5 @@
-//! Where an adapter comes from, as its files note it: its base model, and whether conversations were learnt. Whoever
+//! Where an adapter comes from, as its files note it: its base model, how that was stored, and whether conversations
+//! were learnt. Whoever
 //! uses it elsewhere is told.
 
 use super::AdapterFiles;
@@ -6,10 +7,12 @@ use super::peft::WEIGHTS;
 use super::peft_config::CONFIG;
 use crate::error::{Error, Result};
 use crate::files::json;
+use crate::model::Storage;
 use crate::warning::Warning;
 
 /// What the header of the weights notes; PEFT ignores it.
 const BASE_SHA256: &str = "base_sha256";
+const BASE_WEIGHTS: &str = "base_weights";
 const TRAINED_ON: &str = "trained_on";
 const CONVERSATIONS: &str = "conversations";
 
@@ -19,6 +22,8 @@ pub struct Origin {
     pub base: String,
     /// The SHA-256 of its weights' file, in hexadecimal; files of other programs do not note it.
     pub base_sha256: Option<String>,
+    /// How the base's weights were stored; files of other programs do not note it.
+    pub weights: Option<Storage>,
     /// Whether conversations were learnt; files of other programs do not note it.
     pub is_chat: bool,
 }
@@ -38,8 +43,9 @@ pub struct NotedBase {
 impl Origin {
     pub(super) fn metadata(&self) -> impl Iterator<Item = (String, String)> {
         let sha256 = self.base_sha256.clone().map(|sha256| (BASE_SHA256.to_string(), sha256));
+        let weights = self.weights.map(|storage| (BASE_WEIGHTS.to_string(), storage.name().to_string()));
         let chat = self.is_chat.then(|| (TRAINED_ON.to_string(), CONVERSATIONS.to_string()));
-        sha256.into_iter().chain(chat)
+        sha256.into_iter().chain(weights).chain(chat)
     }
 }
 
@@ -54,6 +60,7 @@ impl AdapterFiles {
         Ok(Origin {
             base: base.to_string(),
             base_sha256: noted(BASE_SHA256),
+            weights: noted(BASE_WEIGHTS).and_then(|name| Storage::parse(&name).ok()),
             is_chat: noted(TRAINED_ON).as_deref() == Some(CONVERSATIONS),
         })
     }

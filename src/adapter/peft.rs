@@ -74,7 +74,7 @@ impl AdapterFiles {
             "lora_alpha": number(spec.alpha()),
             "lora_dropout": 0.0,
             "target_modules": target_modules(&spec, model),
-            "fan_in_fan_out": false,
+            "fan_in_fan_out": model.layout.transposed,
             "bias": "none",
             "modules_to_save": null,
             "init_lora_weights": true,

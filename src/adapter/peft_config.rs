@@ -17,12 +17,12 @@ const LONGEST_REGEX: usize = 4096;
 const MOST_PATTERNS: usize = 1024;
 const MOST_BACKTRACKS: usize = 20_000;
 
-/// Each of these asks for something other than x Aᵀ Bᵀ on a linear, or changes the base's weights.
-const BEYOND_PLAIN_LORA: [&str; 15] = [
+/// Each of these asks for something other than x Aᵀ Bᵀ on a linear, or changes the base's weights. `fan_in_fan_out`
+/// does not: it only says how the base stores a linear, and PEFT corrects it.
+const BEYOND_PLAIN_LORA: [&str; 14] = [
     "use_dora",
     "bias",
     "lora_bias",
-    "fan_in_fan_out",
     "layer_replication",
     "trainable_token_indices",
     "target_parameters",

@@ -33,6 +33,11 @@ impl Constants<'_> {
         f32::from_bits(self.bits(name))
     }
 
+    /// A constant that has this default.
+    pub(super) fn number_or(&self, name: &str, default: f32) -> f32 {
+        self.find(name).map_or(default, f32::from_bits)
+    }
+
     /// A constant whose default in the shader is false.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.find(name).is_some_and(|bits| bits != 0)

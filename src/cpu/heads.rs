@@ -52,7 +52,7 @@ impl Heads {
     pub fn of(constants: &Constants<'_>) -> Heads {
         let (query, key, size) = (constants.size("H"), constants.size("KV"), constants.size("D"));
         let window = constants.size_or("WINDOW", usize::MAX);
-        Heads { query, key, size, scale: 1.0 / (size as f32).sqrt(), window }
+        Heads { query, key, size, scale: constants.number_or("FACTOR", 1.0) / (size as f32).sqrt(), window }
     }
 
     /// The keys that any of `count` queries sees, the first of which is at a position.

@@ -5,7 +5,7 @@
 use super::binding::{Slice, all};
 use super::product::{Matrix, Threads, product};
 use super::step::Step;
-use super::weight::Format;
+use super::weight::{Format, Weight};
 use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
@@ -19,21 +19,24 @@ pub fn twin(constants: &Constants<'_>) -> Run {
         y_offset: constants.size_or_zero("Y_OFFSET"),
         accumulate: constants.flag("ACCUMULATE"),
         transposed: constants.has("nn"),
-        format: Format::of(constants),
     };
+    let format = Format::of(constants);
     match (constants.has("site"), constants.has("chunk")) {
         (true, _) => Box::new(move |bound| {
-            let [step, a, w, y, site] = all(bound);
+            let (before, w, after) = format.split(bound);
+            let ([step, a], [y, site]) = (all(before), all(after));
             let step = step.step();
             shape.run(step.rows as usize, site.site().scale * step.strength, a, w, y);
         }),
         (_, true) => Box::new(move |bound| {
-            let [step, a, w, y, chunk] = all(bound);
+            let (before, w, after) = format.split(bound);
+            let ([step, a], [y, chunk]) = (all(before), all(after));
             let step: Step = step.step();
             shape.run(chunk.chunk().labelled(&step), 1.0, a, w, y);
         }),
         _ => Box::new(move |bound| {
-            let [step, a, w, y] = all(bound);
+            let (before, w, after) = format.split(bound);
+            let ([step, a], [y]) = (all(before), all(after));
             shape.run(step.step().rows as usize, 1.0, a, w, y);
         }),
     }
@@ -50,12 +53,11 @@ struct Shape {
     y_offset: usize,
     accumulate: bool,
     transposed: bool,
-    format: Format,
 }
 
 impl Shape {
-    fn run(&self, rows: usize, scale: f32, a: &Slice<'_>, w: &Slice<'_>, y: &mut Slice<'_>) {
-        let (a, w) = (a.numbers(), w.words());
+    fn run(&self, rows: usize, scale: f32, a: &Slice<'_>, w: Weight<'_>, y: &mut Slice<'_>) {
+        let a = a.numbers();
         let y = &mut y.numbers_mut()[self.y_offset..];
         // Strength zero leaves y as it is, whatever the adapter holds.
         if rows == 0 || scale == 0.0 && self.accumulate {
@@ -64,13 +66,13 @@ impl Shape {
         let a = |first: usize, count: usize| Matrix::new(&a[self.a_offset + first..], rows, count, self.a_stride);
         if self.transposed {
             let mut accumulate = self.accumulate;
-            self.format.panels(w, self.w_rows.min(self.depth), self.columns, |first, count, panel| {
+            w.panels(self.w_rows.min(self.depth), self.columns, |first, count, panel| {
                 let w = Matrix::new(panel, count, self.columns, self.columns);
                 product(y, self.y_stride, a(first, count), w, scale, accumulate, Threads::All);
                 accumulate = true;
             });
         } else {
-            self.format.panels(w, self.columns, self.depth, |first, count, panel| {
+            w.panels(self.columns, self.depth, |first, count, panel| {
                 let w = Matrix::new(panel, count, self.depth, self.depth).transposed();
                 product(&mut y[first..], self.y_stride, a(0, self.depth), w, scale, self.accumulate, Threads::All);
             });

@@ -3,7 +3,7 @@
 use super::binding::{Slice, all};
 use super::dot::dot;
 use super::parallel::each_task;
-use super::weight::Format;
+use super::weight::{Format, Weight};
 use super::{Constants, Run};
 
 /// How many rows of w one task multiplies.
@@ -13,13 +13,13 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let (rows, depth) = (constants.size("N"), constants.size("K"));
     let (offset, accumulate) = (constants.size_or_zero("Y_OFFSET"), constants.flag("ACCUMULATE"));
     let format = Format::of(constants);
-    let run = move |scale: f32, a: &Slice<'_>, w: &Slice<'_>, y: &mut Slice<'_>| {
-        let (a, w) = (&a.numbers()[..depth], w.words());
+    let run = move |scale: f32, a: &Slice<'_>, w: Weight<'_>, y: &mut Slice<'_>| {
+        let a = &a.numbers()[..depth];
         let parts = each_task(rows.div_ceil(ROWS), |task| {
             let first = task * ROWS;
             let count = ROWS.min(rows - first);
             let mut dots = Vec::with_capacity(count);
-            format.rows(w, first, count, depth, |row| dots.push(dot(row, a)));
+            w.rows(first, count, depth, |row| dots.push(dot(row, a)));
             dots
         });
         let y = &mut y.numbers_mut()[offset..];
@@ -32,7 +32,8 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     };
     if constants.has("site") {
         Box::new(move |bound| {
-            let [step, a, w, y, site] = all(bound);
+            let (before, w, after) = format.split(bound);
+            let ([step, a], [y, site]) = (all(before), all(after));
             let step = step.step();
             let scale = site.site().scale * step.strength;
             // Strength zero leaves y as it is, whatever the adapter holds.
@@ -42,7 +43,8 @@ pub fn twin(constants: &Constants<'_>) -> Run {
         })
     } else {
         Box::new(move |bound| {
-            let [step, a, w, y] = all(bound);
+            let (before, w, after) = format.split(bound);
+            let ([step, a], [y]) = (all(before), all(after));
             if step.step().rows > 0 {
                 run(1.0, a, w, y);
             }

@@ -6,6 +6,7 @@ mod binding;
 mod constants;
 mod dot;
 mod exp;
+mod gelu;
 mod heads;
 mod parallel;
 mod product;
@@ -30,12 +31,18 @@ pub mod embed;
 pub mod fma_probe;
 pub mod gather_rows_backward;
 pub mod gather_rows_forward;
+pub mod gelu_backward;
+pub mod gelu_forward;
+pub mod layer_norm_backward;
+pub mod layer_norm_forward;
+pub mod learned_positions;
 pub mod matmul;
 pub mod matmul_tn;
 pub mod matmul_vec;
 pub mod rms_norm_backward;
 pub mod rms_norm_forward;
 pub mod rope;
+pub mod split;
 pub mod swiglu_backward;
 pub mod swiglu_forward;
 
@@ -45,6 +52,7 @@ pub use constants::Constants;
 pub use parallel::set_threads;
 pub use parallel::threads;
 pub use step::Step;
+pub use weight::{Format, Weight};
 
 /// A kernel whose constants are known. It gets the bound ranges in the order of the shader's bindings.
 pub type Run = Box<dyn Fn(&mut [Slice<'_>])>;

@@ -1,4 +1,4 @@
-//! y = x · rstd · w, rstd = 1 / sqrt(mean(x²) + EPS)
+//! y = x · rstd · (w + PLUS), rstd = 1 / sqrt(mean(x²) + EPS)
 
 use super::binding::all;
 use super::dot::dot;
@@ -7,6 +7,7 @@ use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
     let (cols, eps, parts) = (constants.size("C"), constants.number("EPS"), constants.size_or("PARTS", 1));
+    let plus = constants.number_or("PLUS", 0.0);
     Box::new(move |bound| {
         let [step, x, w, y, rstd] = all(bound);
         let rows = step.step().rows as usize * parts;
@@ -16,7 +17,7 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             let x = &x[row * cols..][..cols];
             let r = 1.0 / (dot(x, x) / cols as f32 + eps).sqrt();
             for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
-                *y = x * r * w;
+                *y = x * r * (w + plus);
             }
             rstd[0] = r;
         });

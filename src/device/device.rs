@@ -75,8 +75,10 @@ pub struct DeviceOptions {
     pub choice: Choice,
     /// Overrides the shape that the kind of device suggests. `Shape::Cpu` stands for `Choice::Cpu`.
     pub shape: Option<Shape>,
-    /// Pretends that a binding may hold at most this many bytes, so that tests see tensors cut into slabs.
+    /// Pretends that a binding may hold at most this many bytes of a weight, so that tests see tensors cut into slabs.
     pub max_binding: Option<u64>,
+    /// Pretends that a binding may hold at most this many bytes of an activation.
+    pub max_activation: Option<u64>,
     /// Pretends that a dimension of a grid holds at most this many work groups, so that tests see grids that spill into
     /// the next one.
     pub max_groups: Option<u32>,
@@ -100,6 +102,8 @@ pub struct Device {
     pub name: String,
     /// Largest binding in bytes.
     pub max_binding: u64,
+    /// As `max_binding`, except where tests pretend something about one of the two.
+    pub(crate) max_activation: u64,
     max_buffer: u64,
     /// The most work groups in one dimension of a grid.
     pub(crate) max_groups: u32,
@@ -136,6 +140,7 @@ impl Device {
                     software: facts.software,
                     name: facts.name,
                     max_binding: options.max_binding.unwrap_or(facts.max_binding),
+                    max_activation: options.max_activation.unwrap_or(facts.max_binding),
                     max_buffer: facts.max_buffer,
                     max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
                     max_memory: options.max_memory.unwrap_or(u64::MAX),
@@ -165,6 +170,7 @@ impl Device {
             software: self.software,
             name: "dry".to_string(),
             max_binding: self.max_binding,
+            max_activation: self.max_activation,
             max_buffer: self.max_buffer,
             max_groups: self.max_groups,
             max_memory: u64::MAX,
@@ -180,6 +186,7 @@ impl Device {
             software: true,
             name,
             max_binding: options.max_binding.unwrap_or(MAX_CPU_BUFFER),
+            max_activation: options.max_activation.unwrap_or(MAX_CPU_BUFFER),
             max_buffer: MAX_CPU_BUFFER,
             max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
             max_memory: options.max_memory.unwrap_or(MAX_CPU_MEMORY),

@@ -2,7 +2,7 @@
 // each shape and feature set; `device::kernel` embeds them.
 //
 // `tiled` uses work-group memory (for graphics cards), `direct` does not (for software devices); without either, one
-// form serves both. `f16` reads a frozen weight stored as half-precision numbers; trained operands are always f32.
+// form serves both. `f16`, `int8` and `int4` read a frozen weight stored so; trained operands are always f32.
 
 pub struct Kernel {
     pub name: &'static str,
@@ -28,6 +28,10 @@ pub const MOST_GROUPS: u32 = 65_535;
 
 const TILED: &str = "tiled";
 const DIRECT: &str = "direct";
+
+/// Features that only the direct form has, on every device: tiles of heads of 256 numbers exceed the 16 KiB of
+/// work-group memory that every card has.
+pub const DIRECT_ONLY: &[&str] = &["d256"];
 
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
@@ -127,15 +131,25 @@ const PRODUCT: &[&[&str]] = &[
     &["f16", "chunk"],
     &["nn", "f16"],
     &["nn", "f16", "chunk"],
+    &["int8"],
+    &["int8", "chunk"],
+    &["nn", "int8"],
+    &["nn", "int8", "chunk"],
+    &["int4"],
+    &["int4", "chunk"],
+    &["nn", "int4"],
+    &["nn", "int4", "chunk"],
 ];
 /// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
-const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"]];
+const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
 
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },
     Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
-    Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"]], geometry: MATMUL_VEC },
-    Kernel { name: "embed", features: &[&[], &["f16"]], geometry: each!("quads") },
+    Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"], &["int8"], &["int4"]], geometry: MATMUL_VEC },
+    Kernel { name: "embed", features: &[&[], &["f16"], &["int8"], &["int4"]], geometry: each!("quads") },
+    Kernel { name: "learned_positions", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "split", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "gather_rows_forward", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "gather_rows_backward", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "add", features: PLAIN, geometry: each!("quads") },
@@ -143,6 +157,8 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "dropout", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "rms_norm_forward", features: PLAIN, geometry: BY_ROW },
     Kernel { name: "rms_norm_backward", features: PLAIN, geometry: BY_ROW },
+    Kernel { name: "layer_norm_forward", features: PLAIN, geometry: BY_ROW },
+    Kernel { name: "layer_norm_backward", features: PLAIN, geometry: BY_ROW },
     Kernel { name: "rope", features: PLAIN, geometry: each!("pairs") },
     Kernel { name: "attention_forward", features: HEADS, geometry: BY_QUERY },
     Kernel { name: "attention_backward_q", features: HEADS, geometry: BY_QUERY },
@@ -150,6 +166,8 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "attention_cache", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "swiglu_forward", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "swiglu_backward", features: PLAIN, geometry: each!("quads") },
+    Kernel { name: "gelu_forward", features: &[&[], &["gated"]], geometry: each!("quads") },
+    Kernel { name: "gelu_backward", features: &[&[], &["gated"]], geometry: each!("quads") },
     Kernel { name: "cross_entropy_forward", features: PLAIN, geometry: BY_ROW },
     Kernel {
         name: "cross_entropy_backward",

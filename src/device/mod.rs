@@ -3,6 +3,7 @@
 
 #[cfg_attr(target_arch = "wasm32", path = "ahead_web.rs")]
 mod ahead;
+pub mod blocks;
 mod buffer;
 mod card;
 #[allow(clippy::module_inception)]

@@ -1,27 +1,33 @@
 //! How the numbers of a frozen matrix are stored: what a kernel binds, how many bytes it takes, and how rows are cut
-//! and uploaded. No other file knows the bytes per number.
+//! and uploaded.
 
 use half::f16;
 
+use super::blocks::{block_bytes, quantise};
 use super::buffer::Usage;
 use super::device::Device;
 use super::tensor::Tensor;
+pub use crate::cpu::Format;
+use crate::cpu::Weight;
 use crate::error::{Error, Result};
 
-/// The storage format. Kernels compute in f32 in either case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    F32,
-    /// Two numbers per u32, which needs no optional feature of the device.
-    F16,
-}
+/// The largest number of f16.
+const LARGEST_F16: f32 = 65504.0;
 
 impl Format {
-    fn bytes(self) -> u64 {
+    /// The largest number that the format holds.
+    pub fn largest(self) -> f32 {
         match self {
-            Format::F32 => 4,
-            Format::F16 => 2,
+            Format::F32 => f32::MAX,
+            Format::F16 => LARGEST_F16,
+            Format::Int8 => LARGEST_F16 * 127.0,
+            Format::Int4 => LARGEST_F16 * 8.0,
         }
+    }
+
+    /// The bytes of so many numbers, without scales.
+    fn bytes(self, numbers: usize) -> u64 {
+        (numbers as u64) * (self.bits() as u64) / 8
     }
 
     /// How many rows of `cols` numbers fit into one binding. Numbers count as f32, so that a matrix is cut at the same
@@ -42,18 +48,27 @@ pub struct Stored {
     pub rows: usize,
     pub cols: usize,
     pub format: Format,
-    /// What a kernel binds, in the order of its bindings: one tensor of words for f32 and f16.
+    /// What a kernel binds, in the order of its bindings: a tensor of words, and one of scales if the format has them.
     operands: Vec<Tensor>,
 }
 
 impl Stored {
-    /// Allocates a matrix [rows, cols]. `cols` must be a multiple of 4.
+    /// Allocates a matrix [rows, cols]. `cols` must be a multiple of 4, and of the format's groups.
     pub fn new(device: &Device, label: &str, rows: usize, cols: usize, format: Format) -> Result<Stored> {
-        assert!(cols.is_multiple_of(4), "`{label}` has {cols} columns, which is not a multiple of 4");
-        let buffer = device.buffer(label, (rows * cols) as u64 * format.bytes(), Usage::Storage)?;
+        let group = format.group();
+        let whole = group.max(4);
+        assert!(cols.is_multiple_of(whole), "`{label}` has {cols} columns, which is not a multiple of {whole}");
         // One dense row of four-byte words: kernels do their own row and column arithmetic.
-        let words = (rows * cols) * format.bytes() as usize / 4;
-        Ok(Stored { rows, cols, format, operands: vec![Tensor::in_buffer(buffer, 0, 1, words)] })
+        let dense = |bytes: u64| {
+            let words = bytes.div_ceil(4);
+            let buffer = device.buffer(label, words * 4, Usage::Storage)?;
+            Ok(Tensor::in_buffer(buffer, 0, 1, words as usize))
+        };
+        let mut operands = vec![dense(format.bytes(rows * cols))?];
+        if group > 1 {
+            operands.push(dense((rows * cols / group * 2) as u64)?);
+        }
+        Ok(Stored { rows, cols, format, operands })
     }
 
     /// Wraps a tensor, whose numbers are already f32.
@@ -66,42 +81,50 @@ impl Stored {
         &self.operands
     }
 
-    /// The kernel feature that reads this format.
-    pub fn feature(&self) -> Option<&'static str> {
-        match self.format {
-            Format::F32 => None,
-            Format::F16 => Some("f16"),
-        }
-    }
-
     pub fn bytes(&self) -> u64 {
         self.operands.iter().map(Tensor::bytes).sum()
     }
 
-    /// Fills the rows from `first` on. For f16 the numbers are rounded to the nearest.
+    /// Fills the rows from `first` on, which is a multiple of four. Numbers are rounded to the nearest that the format
+    /// holds.
     pub fn upload(&self, device: &Device, first: usize, values: &[f32]) {
-        let [words] = self.operands.as_slice() else { unreachable!("{:?} has one operand", self.format) };
-        let at = (first * self.cols) as u64 * self.format.bytes();
+        let at = self.format.bytes(first * self.cols);
         match self.format {
-            Format::F32 => words.write(device, at, bytemuck::cast_slice(values)),
+            Format::F32 => self.operands[0].write(device, at, bytemuck::cast_slice(values)),
             Format::F16 => {
                 let halves: Vec<u16> = values.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
-                words.write(device, at, bytemuck::cast_slice(&halves));
+                self.operands[0].write(device, at, bytemuck::cast_slice(&halves));
             }
+            Format::Int8 | Format::Int4 => self.upload_blocks(device, first, &quantise(self.format, values)),
         }
+    }
+
+    /// Fills the rows from `first` on, which is a multiple of four, from the blocks of ggml that the format is named
+    /// after.
+    pub fn upload_blocks(&self, device: &Device, first: usize, blocks: &[u8]) {
+        let [words, scales] = self.operands.as_slice() else { unreachable!("{:?} has no blocks", self.format) };
+        let count = blocks.len() / block_bytes(self.format);
+        let (mut numbers, mut halves) = (Vec::with_capacity(blocks.len()), Vec::with_capacity(count * 2 + 2));
+        for (half, number) in blocks.chunks_exact(block_bytes(self.format)).map(|block| block.split_at(2)) {
+            halves.extend(half);
+            numbers.extend(number);
+        }
+        // Only the last rows of a matrix can end within a word.
+        halves.resize(halves.len().next_multiple_of(4), 0);
+        let at = first * self.cols;
+        words.write(device, self.format.bytes(at), &numbers);
+        scales.write(device, (at / self.format.group() * 2) as u64, &halves);
     }
 
     /// The numbers, row by row.
     pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
-        let [words] = self.operands.as_slice() else { unreachable!("{:?} has one operand", self.format) };
-        let bytes = words.read(device).await?;
-        let bytes = &bytes[..self.rows * self.cols * self.format.bytes() as usize];
-        Ok(match self.format {
-            Format::F32 => bytemuck::pod_collect_to_vec(bytes),
-            Format::F16 => {
-                let halves = bytemuck::pod_collect_to_vec::<u8, u16>(bytes);
-                halves.into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect()
-            }
-        })
+        let mut operands = Vec::with_capacity(2);
+        for operand in &self.operands {
+            operands.push(bytemuck::pod_collect_to_vec::<u8, u32>(&operand.read(device).await?));
+        }
+        let scales = operands.get(1).map_or(&[][..], Vec::as_slice);
+        let mut values = vec![0.0; self.rows * self.cols];
+        Weight { format: self.format, words: &operands[0], scales }.copy(0, &mut values);
+        Ok(values)
     }
 }

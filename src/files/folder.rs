@@ -7,7 +7,11 @@ use crate::error::{Error, Result};
 
 /// Endings of weights in other forms, what they are, and what to do.
 const FOREIGN: &[(&str, &str, &str)] = &[
-    (".gguf", "a GGUF file of llama.cpp", "use the checkpoint or the adapter that it was made from, in safetensors"),
+    (
+        ".gguf",
+        "a GGUF file of llama.cpp",
+        "as the model of a run, give the file itself; adapters, and bases to merge into, are read in safetensors",
+    ),
     (".bin", PICKLE, SAVE_AGAIN),
     (".pt", PICKLE, SAVE_AGAIN),
     (".pth", PICKLE, SAVE_AGAIN),

@@ -22,6 +22,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+pub use super::dtype::{Dtype, encode, to_f32};
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
@@ -29,24 +30,6 @@ use crate::warning::Warning;
 pub const LONGEST_HEADER: u64 = 16 << 20;
 /// The maximum number of tensors in a file.
 pub const MOST_TENSORS: usize = 20_000;
-
-/// A number format that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtype {
-    F32,
-    F16,
-    BF16,
-}
-
-impl Dtype {
-    /// Bytes per number.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-        }
-    }
-}
 
 /// One tensor of a file: row-major numbers of type `dtype` in the bytes `begin..end`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +40,17 @@ pub struct Entry {
     /// Offsets are from the start of the file, not of its data.
     pub begin: u64,
     pub end: u64,
+    /// In each run of so many rows, which are those of a head, rows of the first half and of the second take turns.
+    pub interleaved: Option<usize>,
+}
+
+impl Entry {
+    /// Where `count` of its numbers are, from `first` on, and how many bytes they have. Both are whole blocks.
+    pub fn range(&self, first: u64, count: u64) -> (u64, u64) {
+        let (block, bytes) = self.dtype.block();
+        let bytes = |numbers: u64| numbers.checked_div(block).unwrap_or(0).saturating_mul(bytes);
+        (self.begin.saturating_add(bytes(first)), bytes(count))
+    }
 }
 
 /// A tensor of another type, such as whole numbers. Its bytes are never read.
@@ -153,41 +147,6 @@ impl Header {
     }
 }
 
-/// Appends the numbers in `bytes` (little-endian, a whole number of them) to `out`.
-pub fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
-    match dtype {
-        Dtype::F32 => out.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-        Dtype::F16 => out.extend(bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())),
-        Dtype::BF16 => out.extend(bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32())),
-    }
-}
-
-/// Appends `numbers` in the format `dtype`, each rounded to nearest (ties to even). Returns false if one of them is not
-/// finite in that format.
-pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
-    let mut finite = true;
-    for &x in numbers {
-        match dtype {
-            Dtype::F32 => {
-                let rounded = x as f32;
-                finite &= rounded.is_finite();
-                out.extend(rounded.to_le_bytes());
-            }
-            Dtype::F16 => {
-                let rounded = half::f16::from_f64(x);
-                finite &= rounded.is_finite();
-                out.extend(rounded.to_le_bytes());
-            }
-            Dtype::BF16 => {
-                let rounded = half::bf16::from_f64(x);
-                finite &= rounded.is_finite();
-                out.extend(rounded.to_le_bytes());
-            }
-        }
-    }
-    finite
-}
-
 /// Writes a file of F32 tensors (name, shape, numbers). Header and data are sorted by name, so equal tensors give equal
 /// bytes; the header is padded with spaces so that the data begins at a multiple of eight.
 pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, String)]) -> Vec<u8> {
@@ -234,7 +193,11 @@ const NOT_SAFETENSORS: &[(&[u8], &str, &str)] = &[
     ),
     (b"PK\x03\x04", "a ZIP archive, as PyTorch writes its pickles", "load it in Python and save it as safetensors"),
     (b"\x80\x02", "a pickle of PyTorch", "load it in Python and save it as safetensors"),
-    (b"GGUF", "a GGUF file of llama.cpp", "use the checkpoint that it was made from"),
+    (
+        b"GGUF",
+        "a GGUF file of llama.cpp",
+        "give it its own name, which ends in .gguf, and the file itself as the model",
+    ),
     (b"<!DOCTYP", "a web page", "download the file itself; its address may need a login"),
     (b"<!doctyp", "a web page", "download the file itself; its address may need a login"),
     (b"<html", "a web page", "download the file itself; its address may need a login"),
@@ -289,7 +252,7 @@ impl RawTensor {
             _ => None,
         };
         let other = OTHER_TYPES.iter().find(|(name, _)| *name == self.dtype).map(|(_, bits)| *bits);
-        let Some(bits) = dtype.map(|dtype| dtype.bytes().saturating_mul(8)).or(other) else {
+        let Some(bits) = dtype.map(|dtype| dtype.block().1.saturating_mul(8)).or(other) else {
             return Err(format!("tensor `{name}` has the type {}, which no version of the format knows", self.dtype));
         };
         let (begin, end) = self.data_offsets;
@@ -303,7 +266,7 @@ impl RawTensor {
             return Err(format!("tensor `{name}` is larger than this machine can address"));
         };
         Ok(match dtype {
-            Some(dtype) => Ok(Entry { name, dtype, shape, begin, end }),
+            Some(dtype) => Ok(Entry { name, dtype, shape, begin, end, interleaved: None }),
             None => Err(Other { name, dtype: self.dtype, begin, end }),
         })
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::safetensors::Header;
+use super::safetensors::{Entry, Header};
 use super::shards::Shards;
 use crate::error::{Error, Result};
 
@@ -17,13 +17,15 @@ pub struct Source {
     pub bytes: u64,
     /// The files that it is made of, if there are several.
     pub shards: Option<Rc<Shards>>,
+    /// The header of a file in another form.
+    known: Option<Header>,
     read: Read,
 }
 
 impl Source {
     /// `read(offset, length)` returns exactly `length` bytes or an error.
     pub fn new(name: &str, bytes: u64, read: Read) -> Source {
-        Source { name: name.to_string(), bytes, shards: None, read }
+        Source { name: name.to_string(), bytes, shards: None, known: None, read }
     }
 
     /// Files one behind the other, which have so many bytes together.
@@ -33,7 +35,12 @@ impl Source {
             let files = files.clone();
             Box::pin(async move { files.read(offset, length).await }) as Pin<Box<dyn Future<Output = _>>>
         };
-        Source { name, bytes, shards: Some(shards), read: Box::new(read) }
+        Source { name, bytes, shards: Some(shards), known: None, read: Box::new(read) }
+    }
+
+    /// The same bytes, whose tensors are where this header says.
+    pub fn with_header(self, header: Header) -> Source {
+        Source { known: Some(header), ..self }
     }
 
     pub fn memory(name: &str, bytes: Vec<u8>) -> Source {
@@ -83,9 +90,10 @@ impl Source {
     /// Reads the header of a safetensors file, or those of all its files. Errors: `Safetensors`, `NotSafetensors`,
     /// `Shards`, `Io`.
     pub async fn header(&self) -> Result<Header> {
-        match &self.shards {
-            Some(shards) => shards.header().await,
-            None => self.header_of_file().await,
+        match (&self.known, &self.shards) {
+            (Some(header), _) => Ok(header.clone()),
+            (None, Some(shards)) => shards.header().await,
+            (None, None) => self.header_of_file().await,
         }
     }
 
@@ -96,6 +104,25 @@ impl Source {
         })?;
         let length = Header::length(&first8, self.bytes, &self.name)?;
         Header::parse(&self.read(8, length).await?, self.bytes, &self.name)
+    }
+
+    /// The bytes of `count` rows of a matrix with `cols` columns, from row `first` on, in the order of the model.
+    pub async fn rows(&self, entry: &Entry, cols: usize, first: usize, count: usize) -> Result<Vec<u8>> {
+        let range = |row: usize, rows: usize| entry.range(row as u64 * cols as u64, rows as u64 * cols as u64);
+        let Some(head) = entry.interleaved else {
+            let (at, length) = range(first, count);
+            return self.read(at, length).await;
+        };
+        // Whole heads are read, because a head's rows change places with each other.
+        let (from, to) = (first / head * head, (first + count).next_multiple_of(head));
+        let (at, length) = range(from, to - from);
+        let (stored, row_bytes) = (self.read(at, length).await?, range(0, 1).1 as usize);
+        let rows = (first..first + count).flat_map(|row| {
+            let (half, place) = (row % head / (head / 2), row % head % (head / 2));
+            let stored_row = row / head * head + 2 * place + half - from;
+            &stored[stored_row * row_bytes..][..row_bytes]
+        });
+        Ok(rows.copied().collect())
     }
 
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {

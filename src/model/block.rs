@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::config::Config;
+use super::config::{Activation, Config};
 use super::linear::{Linear, Target};
+use super::norm::NormWeights;
 use super::tensors::Norm;
-use crate::device::Tensor;
-use crate::ops::{Attention, Cache, RopeTables, add, attention, rms_norm, rope, swiglu};
+use crate::ops::{Attention, Cache, RopeTables, add, attention, geglu, gelu, rope, split, swiglu};
 use crate::plan::{Recorder, Var};
 
 #[derive(Clone, Default)]
 pub struct Block {
-    pub norms: BTreeMap<Norm, Tensor>,
+    pub norms: BTreeMap<Norm, NormWeights>,
     pub linears: BTreeMap<Target, Linear>,
 }
 
@@ -33,35 +33,70 @@ impl Block {
         batch: usize,
         cache: Option<&Cache>,
     ) -> Var {
-        let norm = |rec: &mut Recorder, norm: Norm, x: &Var| rms_norm(rec, x, &self.norms[&norm], config.norm_eps);
-        let linear = |rec: &mut Recorder, target: Target, x: &Var| self.linears[&target].record(rec, x);
-
-        let h = norm(rec, Norm::Attention, &x);
-        let mut q = linear(rec, Target::Q, &h);
-        let mut k = linear(rec, Target::K, &h);
-        let v = linear(rec, Target::V, &h);
+        let h = self.norm(rec, config, Norm::Attention, &x);
+        let [mut q, mut k, v] = self.queries_keys_values(rec, config, &h);
         drop(h);
         if config.head_norms {
-            q = norm(rec, Norm::Query, &q);
-            k = norm(rec, Norm::Key, &k);
+            q = self.norm(rec, config, Norm::Query, &q);
+            k = self.norm(rec, config, Norm::Key, &k);
         }
         if let Some(tables) = &positions.rope {
             (q, k) = rope(rec, q, k, config.heads, tables);
         }
-        let how = Attention { heads: config.heads, window: positions.window, batch, cache };
+        let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, batch, cache };
         let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
-        let o = linear(rec, Target::O, &o);
+        let mut o = self.linear(rec, Target::O, &o);
+        if config.output_norms {
+            o = self.norm(rec, config, Norm::AttentionOutput, &o);
+        }
         let x = add(rec, &x, &o);
         drop(o);
 
-        let h = norm(rec, Norm::Mlp, &x);
-        let gate = linear(rec, Target::Gate, &h);
-        let up = linear(rec, Target::Up, &h);
+        let h = self.norm(rec, config, Norm::Mlp, &x);
+        let h = self.activated(rec, config, h);
+        let mut o = self.linear(rec, Target::Down, &h);
+        if config.output_norms {
+            o = self.norm(rec, config, Norm::MlpOutput, &o);
+        }
+        add(rec, &x, &o)
+    }
+
+    fn norm(&self, rec: &mut Recorder, config: &Config, norm: Norm, x: &Var) -> Var {
+        self.norms[&norm].record(rec, config, x)
+    }
+
+    fn linear(&self, rec: &mut Recorder, target: Target, x: &Var) -> Var {
+        self.linears[&target].record(rec, x)
+    }
+
+    fn queries_keys_values(&self, rec: &mut Recorder, config: &Config, h: &Var) -> [Var; 3] {
+        if !config.layout.fused_qkv {
+            return [Target::Q, Target::K, Target::V].map(|target| self.linear(rec, target, h));
+        }
+        let qkv = self.linear(rec, Target::Qkv, h);
+        let key = config.heads.key * config.heads.size;
+        split(rec, qkv, [config.heads.query * config.heads.size, key, key])
+    }
+
+    /// What enters the last linear of the MLP.
+    fn activated(&self, rec: &mut Recorder, config: &Config, h: Var) -> Var {
+        if config.activation == Activation::GeluTanh {
+            let up = self.linear(rec, Target::Up, &h);
+            drop(h);
+            return gelu(rec, &up);
+        }
+        let [gate, up] = match config.layout.fused_gate_up {
+            true => {
+                let gate_up = self.linear(rec, Target::GateUp, &h);
+                split(rec, gate_up, [config.intermediate; 2])
+            }
+            false => [Target::Gate, Target::Up].map(|target| self.linear(rec, target, &h)),
+        };
         drop(h);
-        let h = swiglu(rec, &gate, &up);
-        drop((gate, up));
-        let down = linear(rec, Target::Down, &h);
-        add(rec, &x, &down)
+        match config.activation {
+            Activation::GeGluTanh => geglu(rec, &gate, &up),
+            _ => swiglu(rec, &gate, &up),
+        }
     }
 }

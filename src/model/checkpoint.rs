@@ -52,7 +52,7 @@ const QUANTISED: [(&str, &str); 16] = [
     ("input_scale", "8-bit numbers"),
     ("weight_packed", "compressed-tensors"),
 ];
-/// How many bytes of two tables are compared at a time.
+/// How many numbers of two tables are compared at a time: whole blocks.
 const PIECE: u64 = 4 << 20;
 
 /// The tensors of a checkpoint, by the names that the model gives them.
@@ -187,15 +187,14 @@ fn refuse_quantised(header: &Header) -> Result<()> {
 
 /// Whether two tensors of one shape hold the same numbers, whatever their types are.
 async fn same_numbers(source: &Source, a: &Entry, b: &Entry) -> Result<bool> {
-    let numbers = a.end.saturating_sub(a.begin).checked_div(a.dtype.bytes()).unwrap_or(0);
+    let numbers = a.shape.iter().fold(1_u64, |product, n| product.saturating_mul(*n as u64));
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for first in (0..numbers).step_by(PIECE as usize) {
         let count = PIECE.min(numbers.saturating_sub(first));
         for (entry, values) in [(a, &mut left), (b, &mut right)] {
-            let bytes = entry.dtype.bytes();
-            let at = entry.begin.saturating_add(first.saturating_mul(bytes));
+            let (at, length) = entry.range(first, count);
             values.clear();
-            to_f32(entry.dtype, &source.read(at, count.saturating_mul(bytes)).await?, values);
+            to_f32(entry.dtype, &source.read(at, length).await?, values);
         }
         if left != right {
             return Ok(false);

@@ -1,5 +1,4 @@
-//! What a family's config.json says, as data. Unknown model types and features end in an error that names them; so do
-//! fields that are data already and that the engine does not compute yet.
+//! What a family's config.json says, as data. Unknown model types and features end in an error that names them.
 
 #![deny(
     clippy::unwrap_used,
@@ -47,8 +46,6 @@ pub struct Config {
     pub output_norms: bool,
     pub biases: Biases,
     pub activation: Activation,
-    /// Positions are rows of a learned table that is added to the embedding (GPT-2).
-    pub learned_positions: bool,
     /// How layers differ: layer i is like `pattern[i % pattern.len()]`.
     pub pattern: Vec<Layer>,
     /// Factor of the embedding (Gemma).
@@ -64,8 +61,8 @@ pub enum NormKind {
     Rms,
     /// x / rms(x) · (1 + w).
     RmsPlusOne,
-    /// (x - mean(x)) / std(x) · w, plus a bias if there is one.
-    LayerNorm { bias: bool },
+    /// (x - mean(x)) / std(x) · w + b.
+    LayerNorm,
 }
 
 /// The activation of the MLP. The gated ones have three matrices (gate, up, down), the other two.
@@ -90,9 +87,9 @@ pub struct Biases {
 impl Biases {
     pub fn has(self, target: Target) -> bool {
         match target {
-            Target::Q | Target::K | Target::V => self.qkv,
+            Target::Q | Target::K | Target::V | Target::Qkv => self.qkv,
             Target::O => self.o,
-            Target::Gate | Target::Up | Target::Down => self.mlp,
+            Target::Gate | Target::Up | Target::GateUp | Target::Down => self.mlp,
         }
     }
 }
@@ -118,8 +115,7 @@ pub struct Layout {
 }
 
 impl Config {
-    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`,
-    /// `UnsupportedField`, `NotYet`.
+    /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`, `UnsupportedField`.
     pub fn parse(json: &[u8]) -> Result<Config> {
         let invalid = |reason: String| Error::Config { field: "(file)".to_string(), reason };
         let value: Value = json::read(json).map_err(invalid)?;
@@ -130,7 +126,6 @@ impl Config {
         Fields(&value).refuse_quantised()?;
         let config = (family.config)(&Fields(&value))?;
         config.check_size()?;
-        config.check_computed()?;
         Ok(config)
     }
 
@@ -172,48 +167,6 @@ impl Config {
                 "max_position_embeddings",
                 format!("with heads of {size}, at most {} is supported", MOST_ANGLES.checked_div(size).unwrap_or(0)),
             ),
-        }
-    }
-
-    /// Refuses what is data already but is not computed yet. Every field is named, so that none is forgotten.
-    pub fn check_computed(&self) -> Result<()> {
-        let Config {
-            family: _,
-            vocabulary: _,
-            hidden: _,
-            intermediate: _,
-            layers: _,
-            heads: _,
-            context: _,
-            tied: _,
-            norm,
-            norm_eps: _,
-            head_norms: _,
-            output_norms,
-            biases: _,
-            activation,
-            learned_positions,
-            pattern,
-            embedding_scale,
-            query_scale,
-            layout,
-        } = self;
-        let partly = |layer: &Layer| layer.rope.is_some_and(|rope| rope.fraction != 1.0);
-        let absent = [
-            (*norm != NormKind::Rms, "a norm other than RMS norm (`norm`)"),
-            (*output_norms, "norms after attention and MLP (`output_norms`)"),
-            (*activation != Activation::SwiGlu, "an activation other than SwiGLU (`hidden_act`)"),
-            (*learned_positions, "learned positions (`learned_positions`)"),
-            (pattern.iter().any(partly), "`partial_rotary_factor`"),
-            (*embedding_scale != 1.0, "a scaled embedding (`embedding_scale`)"),
-            (query_scale.is_some(), "`query_pre_attn_scalar`"),
-            (layout.fused_qkv, "q, k and v in one matrix (`fused_qkv`)"),
-            (layout.fused_gate_up, "gate and up in one matrix (`fused_gate_up`)"),
-            (layout.transposed, "matrices stored as [in, out] (`transposed`)"),
-        ];
-        match absent.iter().find(|(is_wanted, _)| *is_wanted) {
-            Some((_, what)) => Err(Error::NotYet { what: format!("config.json: {what}") }),
-            None => Ok(()),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Family {
     pub config: fn(&Fields) -> Result<Config>,
     /// Modules outside the blocks.
     pub embedding: &'static str,
+    /// The learned table of positions, whose rows are added to the embedding; `None`: there is none.
+    pub positions: Option<&'static str>,
     pub final_norm: &'static str,
     pub head: &'static str,
     /// The path in front of a block's number.
@@ -43,26 +45,30 @@ impl Family {
         self.linears.iter().map(|(target, _)| *target)
     }
 
-    /// The last part of a linear's path, as `target_modules` spells it: `q_proj`.
+    /// The shortest end of a linear's path that no other linear has, as `target_modules` may spell it: `q_proj`,
+    /// `attn.c_proj`.
     pub fn name(&self, target: Target) -> &'static str {
         let path = self.path(target);
-        path.rsplit('.').next().unwrap_or(path)
+        let ends = path.rmatch_indices('.').filter_map(|(at, _)| path.get(at.saturating_add(1)..));
+        let mut alone = ends.filter(|end| self.named(end).count() == 1);
+        alone.next().unwrap_or(path)
     }
 
-    /// The inverse of `name`.
-    pub fn target(&self, name: &str) -> Option<Target> {
-        self.targets().find(|target| self.name(*target) == name)
+    /// The linears whose paths end with a name, as PEFT finds them: `c_proj` names two of GPT-2.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = Target> {
+        let ends = move |path: &str| path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.linears.iter().filter(move |(_, path)| ends(path)).map(|(target, _)| *target)
     }
 
     /// `all-linear`, `attention`, or names such as `q_proj,v_proj`, in the order of the block. Errors: `Setting`.
     pub fn parse_targets(&self, names: &str) -> Result<Vec<Target>> {
-        let named = |name: &str| self.target(name.trim());
-        let targets: Option<Vec<Target>> = match names {
-            "all-linear" => Some(self.targets().collect()),
-            "attention" => Some(self.targets().filter(|target| target.is_attention()).collect()),
-            names => names.split(',').map(named).collect(),
+        let mut targets: Vec<Target> = match names {
+            "all-linear" => self.targets().collect(),
+            "attention" => self.targets().filter(|target| target.is_attention()).collect(),
+            names => names.split(',').flat_map(|name| self.named(name.trim())).collect(),
         };
-        let Some(mut targets) = targets else {
+        let is_known = |name: &str| self.named(name.trim()).next().is_some();
+        if !(["all-linear", "attention"].contains(&names) || names.split(',').all(is_known)) {
             let known: Vec<&str> = self.targets().map(|target| self.name(target)).collect();
             let expected = format!("all-linear, attention, or some of {}", known.join(", "));
             return Err(Error::Setting { name: "targets".to_string(), value: names.to_string(), expected });

@@ -40,17 +40,33 @@ impl Fields<'_> {
     }
 
     pub fn count_or(&self, field: &str, most: u64, default: Option<usize>) -> Result<usize> {
+        self.count_from(field, 1, most, default)
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn count_from(&self, field: &str, least: u64, most: u64, default: Option<usize>) -> Result<usize> {
         match (self.get(field), default) {
             (None, Some(default)) => Ok(default),
             (None, None) => Err(Self::invalid(field, "it is missing")),
             (Some(value), _) => match value.as_u64() {
-                Some(n) if (1..=most).contains(&n) => Ok(n as usize),
+                Some(n) if (least..=most).contains(&n) => Ok(n as usize),
                 _ => Err(Self::invalid(
                     field,
-                    &format!("expected a whole number from 1 to {most}, found {}", json::shown(value)),
+                    &format!("expected a whole number from {least} to {most}, found {}", json::shown(value)),
                 )),
             },
         }
+    }
+
+    /// Refuses a config.json without these fields, for which families have different defaults.
+    pub fn require(&self, fields: &[&str]) -> Result<()> {
+        let missing = fields.iter().find(|field| self.get(field).is_none());
+        missing.map_or(Ok(()), |field| Err(Self::invalid(field, "it is missing")))
+    }
+
+    /// Refuses a field that a family does not have.
+    pub fn refuse(&self, field: &str) -> Result<()> {
+        self.get(field).map_or(Ok(()), |value| Err(Self::unsupported(field, value)))
     }
 
     /// A positive finite number.
@@ -91,6 +107,12 @@ impl Fields<'_> {
         });
         let method = method.map_or(String::new(), |method| format!(" with the method {method}"));
         Err(Error::Quantised { what: format!("config.json has `{field}`{method}") })
+    }
+
+    /// Checks the numbers per head, which follow from `field`.
+    pub fn check_head(&self, field: &str, size: usize) -> Result<()> {
+        let good = size >= 4 && size.is_multiple_of(4) && size <= 256;
+        self.check(field, good, &format!("heads of {size}; supported are multiples of 4 up to 256"))
     }
 
     pub fn check(&self, field: &str, good: bool, reason: &str) -> Result<()> {

@@ -11,19 +11,23 @@ pub enum Target {
     Q,
     K,
     V,
+    /// q, k and v in one matrix.
+    Qkv,
     O,
     Gate,
     Up,
+    /// gate and up in one matrix.
+    GateUp,
     Down,
 }
 
 impl Target {
-    /// In the order of a block.
+    /// Those of a block that fuses none, in its order.
     pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
     /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {
-        matches!(self, Target::Q | Target::K | Target::V | Target::O)
+        matches!(self, Target::Q | Target::K | Target::V | Target::Qkv | Target::O)
     }
 
     /// (out, in) of the matrix.
@@ -33,8 +37,10 @@ impl Target {
         match self {
             Target::Q => (query, hidden),
             Target::K | Target::V => (key, hidden),
+            Target::Qkv => (query.saturating_add(key.saturating_mul(2)), hidden),
             Target::O => (hidden, query),
             Target::Gate | Target::Up => (config.intermediate, hidden),
+            Target::GateUp => (config.intermediate.saturating_mul(2), hidden),
             Target::Down => (hidden, config.intermediate),
         }
     }

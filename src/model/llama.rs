@@ -22,6 +22,7 @@ pub static FAMILY: Family = Family {
     model_type: "llama",
     config,
     embedding: "model.embed_tokens",
+    positions: None,
     final_norm: "model.norm",
     head: "lm_head",
     blocks: "model.layers",
@@ -44,23 +45,24 @@ fn config(fields: &Fields) -> Result<Config> {
 
 /// The fields that most families share.
 pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
+    let config = read_without_rope(fields, family)?;
+    let rope = Rope::read(fields, 10_000.0, config.context)?;
+    Ok(Config { pattern: vec![Layer { window: None, rope: Some(rope) }], ..config })
+}
+
+/// The same for families that say something else about positions: the pattern of layers is empty.
+pub(super) fn read_without_rope(fields: &Fields, family: &'static Family) -> Result<Config> {
     let hidden = fields.count("hidden_size", 16_384)?;
     let query = fields.count("num_attention_heads", 256)?;
     let key = fields.count_or("num_key_value_heads", 256, Some(query))?;
-    let size = fields.count_or("head_dim", 128, hidden.checked_div(query))?;
+    let size = fields.count_or("head_dim", 256, hidden.checked_div(query))?;
     let intermediate = fields.count("intermediate_size", 65_536)?;
     let divides = fields.get("head_dim").is_some() || hidden.is_multiple_of(query);
     fields.check("num_attention_heads", divides, "it must divide hidden_size where head_dim is not given")?;
     fields.check("num_key_value_heads", query.is_multiple_of(key), "it must divide num_attention_heads")?;
-    fields.check(
-        "head_dim",
-        size >= 4 && size.is_multiple_of(4) && size <= 128,
-        "supported are multiples of 4 up to 128",
-    )?;
+    fields.check_head("head_dim", size)?;
     fields.check("hidden_size", hidden.is_multiple_of(4), "supported are multiples of 4")?;
     fields.check("intermediate_size", intermediate.is_multiple_of(4), "supported are multiples of 4")?;
-    let context = fields.count_or("max_position_embeddings", 1 << 20, Some(2048))?;
-    let rope = Rope::read(fields, 10_000.0, context)?;
     let attention_bias = fields.flag_or("attention_bias", false)?;
     Ok(Config {
         family,
@@ -69,16 +71,15 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
         intermediate,
         layers: fields.count("num_hidden_layers", 128)?,
         heads: Heads { query, key, size },
-        context,
+        context: fields.count_or("max_position_embeddings", 1 << 20, Some(2048))?,
         tied: fields.flag_or("tie_word_embeddings", false)?,
         norm: NormKind::Rms,
         norm_eps: fields.number_or("rms_norm_eps", 1e-6)? as f32,
         head_norms: false,
         output_norms: false,
         biases: Biases { qkv: attention_bias, o: attention_bias, mlp: fields.flag_or("mlp_bias", false)? },
-        activation: activation(fields)?,
-        learned_positions: false,
-        pattern: vec![Layer { window: None, rope: Some(rope) }],
+        activation: activation(fields, "hidden_act")?,
+        pattern: Vec::new(),
         embedding_scale: 1.0,
         query_scale: None,
         layout: Layout::default(),
@@ -86,11 +87,11 @@ pub(super) fn read(fields: &Fields, family: &'static Family) -> Result<Config> {
 }
 
 /// Hugging Face's name of what is done to the gate. SiLU where there is none, as in transformers.
-fn activation(fields: &Fields) -> Result<Activation> {
-    match fields.get("hidden_act") {
+pub(super) fn activation(fields: &Fields, field: &str) -> Result<Activation> {
+    match fields.get(field) {
         None => Ok(Activation::SwiGlu),
         Some(name) if name == "silu" => Ok(Activation::SwiGlu),
         Some(name) if name == "gelu_pytorch_tanh" => Ok(Activation::GeGluTanh),
-        Some(other) => Err(Fields::unsupported("hidden_act", other)),
+        Some(other) => Err(Fields::unsupported(field, other)),
     }
 }

@@ -8,58 +8,26 @@ use super::block::Block;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
+use super::norm::NormWeights;
+use super::storage::{Storage, kept_in_f16, stored_otherwise};
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Entry, to_f32};
+use crate::files::safetensors::to_f32;
 use crate::ops::{Slab, Weight};
+use crate::warning::Warning;
 
 /// How many bytes of a checkpoint are read at a time, and how many may wait for the device to take them.
 const PIECE: u64 = 4 << 20;
 const QUEUED: u64 = 64 << 20;
-const LARGEST_F16: f32 = 65504.0;
-
-/// How frozen matrices are stored on the device. Norms and biases are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Storage {
-    /// f16 for tensors that the file holds in f16, which loses nothing, and f32 for the rest.
-    #[default]
-    #[serde(rename = "auto")]
-    AsFile,
-    F32,
-    /// Half the memory; numbers of f32 and bf16 files are rounded.
-    F16,
-}
-
-impl Storage {
-    /// `auto`, `f32` or `f16`. Errors: `Setting`.
-    pub fn parse(name: &str) -> Result<Storage> {
-        match name {
-            "auto" => Ok(Storage::AsFile),
-            "f32" => Ok(Storage::F32),
-            "f16" => Ok(Storage::F16),
-            other => Err(Error::Setting {
-                name: "weights".to_string(),
-                value: other.to_string(),
-                expected: "auto, f32 or f16".to_string(),
-            }),
-        }
-    }
-
-    /// How a matrix is stored that the file holds as `dtype`.
-    pub fn format(self, dtype: Dtype) -> Format {
-        match (self, dtype) {
-            (Storage::F16, _) | (Storage::AsFile, Dtype::F16) => Format::F16,
-            _ => Format::F32,
-        }
-    }
-}
+/// How many numbers of a matrix are transposed at a time.
+const PANEL: usize = 4 << 20;
 
 impl Transformer {
-    /// Loads a checkpoint of f32, f16 or bf16. `progress(bytes done, bytes in all)`.
+    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32
+    /// stores the numbers of a file of bf16 that are beyond f16.
     pub async fn load(
         device: &Rc<Device>,
         config: Config,
@@ -68,43 +36,48 @@ impl Transformer {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transformer> {
         let checkpoint = Checkpoint::open(config, source).await?;
-        let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
-        let mut model = Transformer::zeros(device, checkpoint.config.clone(), &format)?;
-        model.warnings = checkpoint.warnings.clone();
         let mut loader = Loader { device, source, checkpoint, done: 0, queued: 0, progress };
-        for spec in model.config.tensors() {
-            match model.on_device(spec.role) {
-                OnDevice::Matrix(weight) => loader.stream(&spec, &weight.slabs).await?,
-                OnDevice::Vector(vector) => {
-                    loader.stream(&spec, &[Slab { first: 0, stored: Stored::f32(vector.clone()) }]).await?;
-                }
+        match loader.load(storage).await {
+            Err(Error::Setting { expected, .. }) if storage == Storage::AsFile => {
+                let mut model = loader.load(Storage::F32).await?;
+                let message = format!("the weights are stored as {expected}");
+                model.warnings.push(Warning { code: "weights_in_f32", message });
+                Ok(model)
             }
+            loaded => loaded,
         }
-        Ok(model)
     }
 
     /// A model whose numbers are all zero, with its matrices stored as `format` says. Errors: `GpuLimit`.
     pub fn zeros(device: &Rc<Device>, config: Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Transformer> {
-        let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
+        let (mut weights, mut tensors) = (HashMap::new(), HashMap::new());
         for spec in config.tensors() {
-            match *spec.shape {
-                [rows, cols] => {
-                    drop(matrices.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?))
-                }
-                [n] => drop(vectors.insert(spec.role, Tensor::owned(device, &spec.name, 1, n)?)),
-                _ => unreachable!("`{}` of shape {:?} is neither a matrix nor a vector", spec.name, spec.shape),
+            let [rows, cols] = spec.size();
+            match spec.role.is_weight() {
+                true => drop(weights.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?)),
+                false => drop(tensors.insert(spec.role, Tensor::owned(device, &spec.name, rows, cols)?)),
             }
         }
 
-        let mut matrix = |role: Role| matrices.remove(&role).unwrap_or_else(|| missing(role));
-        let mut vector = |role: Role| vectors.remove(&role).unwrap_or_else(|| missing(role));
+        let mut matrix = |role: Role| weights.remove(&role).unwrap_or_else(|| missing(role));
+        // The list has the biases and the positions that the family has.
+        let norm = |tensors: &mut HashMap<Role, Tensor>, gain: Role, bias: Role| NormWeights {
+            gain: tensors.remove(&gain).unwrap_or_else(|| missing(gain)),
+            bias: tensors.remove(&bias),
+        };
         let family = config.family;
         let blocks = (0..config.layers).map(|layer| Block {
-            norms: family.norms.iter().map(|(norm, _)| (*norm, vector(Role::Norm(layer, *norm)))).collect(),
+            norms: family
+                .norms
+                .iter()
+                .map(|(place, _)| {
+                    (*place, norm(&mut tensors, Role::Norm(layer, *place), Role::NormBias(layer, *place)))
+                })
+                .collect(),
             linears: family
                 .targets()
                 .map(|target| {
-                    let bias = config.biases.has(target).then(|| vector(Role::Bias(layer, target)));
+                    let bias = tensors.remove(&Role::Bias(layer, target));
                     (target, Linear { weight: matrix(Role::Weight(layer, target)), bias, trained: None, lora: None })
                 })
                 .collect(),
@@ -112,7 +85,8 @@ impl Transformer {
         let blocks = blocks.collect();
         let tables = Tables {
             embedding: matrix(Role::Embedding),
-            norm: vector(Role::FinalNorm),
+            positions: tensors.remove(&Role::Positions),
+            norm: norm(&mut tensors, Role::FinalNorm, Role::FinalNormBias),
             head: (!config.tied).then(|| matrix(Role::Head)),
         };
         Transformer::new(device, config, tables, blocks)
@@ -146,21 +120,76 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// Errors: `Setting` for numbers beyond the format of their matrix.
+    async fn load(&mut self, storage: Storage) -> Result<Transformer> {
+        let checkpoint = &self.checkpoint;
+        let format = |spec: &TensorSpec| storage.format(spec, checkpoint.entry(spec).dtype);
+        let mut model = Transformer::zeros(self.device, checkpoint.config.clone(), &format)?;
+        model.storage = storage.resolve(checkpoint);
+        model.warnings = checkpoint.warnings.clone();
+        model.warnings.extend(stored_otherwise(checkpoint, &format));
+        model.warnings.extend(kept_in_f16(&model.config, storage, &format));
+        self.done = 0;
+        for spec in model.config.tensors() {
+            match model.on_device(spec.role) {
+                OnDevice::Weight(weight) if spec.transposed => self.transpose(&spec, &weight.slabs).await?,
+                OnDevice::Weight(weight) => self.stream(&spec, &weight.slabs).await?,
+                OnDevice::Tensor(tensor) => {
+                    self.stream(&spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
+                }
+            }
+        }
+        Ok(model)
+    }
+
     async fn stream(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
-        let Entry { name, dtype, begin, .. } = self.checkpoint.entry(spec).clone();
+        let entry = self.checkpoint.entry(spec).clone();
         let mut values = Vec::new();
         for Slab { first, stored } in slabs {
-            let row_bytes = stored.cols as u64 * dtype.bytes();
-            let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
+            let (_, row_bytes) = entry.range(0, stored.cols as u64);
+            // A matrix is uploaded in fours of rows, so that every piece begins at a word.
+            let rows_per_piece = (PIECE / row_bytes / 4 * 4).max(4) as usize;
             for row in (0..stored.rows).step_by(rows_per_piece) {
                 let count = rows_per_piece.min(stored.rows - row);
-                let at = begin + (first + row) as u64 * row_bytes;
-                let bytes = self.source.read(at, count as u64 * row_bytes).await?;
+                let bytes = self.source.rows(&entry, stored.cols, first + row, count).await?;
                 values.clear();
-                to_f32(dtype, &bytes, &mut values);
-                check_range(&name, &values, stored.format)?;
+                to_f32(entry.dtype, &bytes, &mut values);
+                check_range(&entry.name, &values, stored.format)?;
                 stored.upload(self.device, row, &values);
                 self.count(bytes.len() as u64).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills slabs from a matrix that the file has as [in, out]. The file is read from its first row to its last for
+    /// every panel of columns, so host memory holds one panel and one piece of the file.
+    async fn transpose(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
+        let entry = self.checkpoint.entry(spec).clone();
+        let [outputs, inputs] = spec.size();
+        let (_, row_bytes) = entry.range(0, outputs as u64);
+        let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
+        // As in `stream`, in fours of rows.
+        let most = (PANEL / inputs / 4 * 4).max(4);
+        let mut values = Vec::new();
+        for Slab { first, stored } in slabs {
+            for row in (0..stored.rows).step_by(most) {
+                let count = most.min(stored.rows - row);
+                let mut panel = vec![0.0; count * inputs];
+                for input in (0..inputs).step_by(rows_per_piece) {
+                    let rows = rows_per_piece.min(inputs - input);
+                    let bytes = self.source.rows(&entry, outputs, input, rows).await?;
+                    values.clear();
+                    to_f32(entry.dtype, &bytes, &mut values);
+                    for (input, file_row) in (input..).zip(values.chunks(outputs)) {
+                        for (own_row, value) in panel.chunks_mut(inputs).zip(&file_row[first + row..]) {
+                            own_row[input] = *value;
+                        }
+                    }
+                }
+                check_range(&entry.name, &panel, stored.format)?;
+                stored.upload(self.device, row, &panel);
+                self.count(entry.range(0, panel.len() as u64).1).await?;
             }
         }
         Ok(())
@@ -183,9 +212,11 @@ fn check_range(name: &str, values: &[f32], format: Format) -> Result<()> {
     if values.iter().any(|x| !x.is_finite()) {
         return Err(Error::TensorNotFinite { name: name.to_string() });
     }
-    if format == Format::F16 && values.iter().any(|x| x.abs() > LARGEST_F16) {
-        let expected = format!("f32, because tensor `{name}` holds numbers beyond {LARGEST_F16}");
-        return Err(Error::Setting { name: "weights".to_string(), value: "f16".to_string(), expected });
+    let largest = format.largest();
+    if values.iter().any(|x| x.abs() > largest) {
+        let expected = format!("f32, because tensor `{name}` holds numbers beyond {largest}");
+        let value = format.feature().unwrap_or("f32").to_string();
+        return Err(Error::Setting { name: "weights".to_string(), value, expected });
     }
     Ok(())
 }

@@ -45,8 +45,6 @@ pub struct Rope {
     /// The base of the frequencies.
     pub theta: f64,
     pub scaling: RopeScaling,
-    /// The part of a head's numbers that is rotated.
-    pub fraction: f64,
 }
 
 /// How frequencies are changed for a longer context, by `rope_type`.
@@ -85,11 +83,8 @@ pub struct Yarn {
 impl Rope {
     /// What config.json says. transformers 5 writes `rope_parameters`, earlier ones `rope_scaling` beside `rope_theta`.
     pub(super) fn read(fields: &Fields, theta: f64, context: usize) -> Result<Rope> {
-        let plain = Rope {
-            theta: fields.number_or("rope_theta", theta)?,
-            scaling: RopeScaling::None,
-            fraction: fields.number_or("partial_rotary_factor", 1.0)?,
-        };
+        refuse_partial(fields)?;
+        let plain = Rope { theta: fields.number_or("rope_theta", theta)?, scaling: RopeScaling::None };
         let of = |name| fields.get(name).map(|value| plain.with(fields, name, value, context)).transpose();
         match (of("rope_scaling")?, of("rope_parameters")?) {
             (None, None) => Ok(plain),
@@ -115,7 +110,7 @@ impl Rope {
             return Err(Fields::unsupported(&format!("{name}.{field}"), value));
         }
         let theta = rope.number_or("rope_theta", self.theta)?;
-        let fraction = rope.number_or("partial_rotary_factor", self.fraction)?;
+        refuse_partial(&rope)?;
         let original_context = match fields.get(ORIGINAL_CONTEXT) {
             Some(_) => fields.count(ORIGINAL_CONTEXT, 1 << 20)?,
             None => rope.count_or(ORIGINAL_CONTEXT, 1 << 20, Some(context))?,
@@ -142,7 +137,7 @@ impl Rope {
             }
             _ => RopeScaling::None,
         };
-        Ok(Rope { theta, scaling, fraction })
+        Ok(Rope { theta, scaling })
     }
 
     /// How far each pair of a head's numbers turns from one position to the next.
@@ -200,6 +195,14 @@ impl Yarn {
         }
         (first, last) = (first.max(0.0), last.min(head_size as f64 - 1.0));
         (first, if first == last { last + 0.001 } else { last })
+    }
+}
+
+/// Every number of a head is rotated.
+fn refuse_partial(fields: &Fields) -> Result<()> {
+    match fields.get("partial_rotary_factor") {
+        Some(part) if part.as_f64() != Some(1.0) => Err(Fields::unsupported("partial_rotary_factor", part)),
+        _ => Ok(()),
     }
 }
 

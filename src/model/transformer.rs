@@ -5,11 +5,13 @@ use std::rc::Rc;
 use super::block::{Block, Positions};
 use super::config::{Config, Layer};
 use super::linear::{Linear, Target};
+use super::norm::NormWeights;
 use super::rope::Rope;
+use super::storage::Storage;
 use super::tensors::Role;
 use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
-use crate::ops::{Cache, RopeTables, Weight, embed, rms_norm};
+use crate::ops::{Cache, RopeTables, Weight, embed, learned_positions};
 use crate::plan::{Recorder, Var};
 use crate::warning::Warning;
 
@@ -17,15 +19,17 @@ use crate::warning::Warning;
 #[derive(Clone)]
 pub struct Tables {
     pub embedding: Weight,
-    pub norm: Tensor,
+    /// Learned positions [context, C].
+    pub positions: Option<Tensor>,
+    pub norm: NormWeights,
     /// `None`: the embedding.
     pub head: Option<Weight>,
 }
 
 /// A tensor on the device.
 pub(super) enum OnDevice<'a> {
-    Matrix(&'a Weight),
-    Vector(&'a Tensor),
+    Weight(&'a Weight),
+    Tensor(&'a Tensor),
 }
 
 /// Cheap to clone: clones share the frozen weights and differ in the adapters attached to them.
@@ -33,6 +37,8 @@ pub(super) enum OnDevice<'a> {
 pub struct Transformer {
     /// That of the file: not tied if its head differs from the embedding.
     pub config: Config,
+    /// How the matrices are stored. `AsFile` means that they differ in it, as those of their file do.
+    pub storage: Storage,
     /// What loading it had to say.
     pub warnings: Vec<Warning>,
     pub device: Rc<Device>,
@@ -49,8 +55,8 @@ pub struct Transformer {
 impl Transformer {
     pub(super) fn new(device: &Rc<Device>, config: Config, tables: Tables, blocks: Vec<Block>) -> Result<Transformer> {
         let positions = positions(device, &config)?;
-        let (device, pool, warnings, checkpointing) = (device.clone(), Pool::default(), Vec::new(), false);
-        Ok(Transformer { config, warnings, device, pool, checkpointing, blocks, tables, positions })
+        let (device, pool, storage, warnings) = (device.clone(), Pool::default(), Storage::default(), Vec::new());
+        Ok(Transformer { config, storage, warnings, device, pool, checkpointing: false, blocks, tables, positions })
     }
 
     pub fn head(&self) -> &Weight {
@@ -60,23 +66,23 @@ impl Transformer {
     /// Where a tensor of the list is.
     pub(super) fn on_device(&self, role: Role) -> OnDevice<'_> {
         match role {
-            Role::Embedding => OnDevice::Matrix(&self.tables.embedding),
-            Role::Norm(layer, norm) => OnDevice::Vector(&self.blocks[layer].norms[&norm]),
-            Role::Weight(layer, target) => OnDevice::Matrix(&self.linear(layer, target).weight),
-            Role::Bias(layer, target) => match &self.linear(layer, target).bias {
-                Some(bias) => OnDevice::Vector(bias),
-                None => unreachable!("{target:?} of layer {layer} has no bias"),
-            },
-            Role::FinalNorm => OnDevice::Vector(&self.tables.norm),
-            Role::Head => OnDevice::Matrix(self.head()),
+            Role::Embedding => OnDevice::Weight(&self.tables.embedding),
+            Role::Positions => OnDevice::Tensor(present(role, &self.tables.positions)),
+            Role::Norm(layer, norm) => OnDevice::Tensor(&self.blocks[layer].norms[&norm].gain),
+            Role::NormBias(layer, norm) => OnDevice::Tensor(present(role, &self.blocks[layer].norms[&norm].bias)),
+            Role::Weight(layer, target) => OnDevice::Weight(&self.linear(layer, target).weight),
+            Role::Bias(layer, target) => OnDevice::Tensor(present(role, &self.linear(layer, target).bias)),
+            Role::FinalNorm => OnDevice::Tensor(&self.tables.norm.gain),
+            Role::FinalNormBias => OnDevice::Tensor(present(role, &self.tables.norm.bias)),
+            Role::Head => OnDevice::Weight(self.head()),
         }
     }
 
     /// How a tensor of the list is stored.
     pub fn format(&self, role: Role) -> Format {
         match self.on_device(role) {
-            OnDevice::Matrix(weight) => weight.slabs.first().map_or(Format::F32, |slab| slab.stored.format),
-            OnDevice::Vector(_) => Format::F32,
+            OnDevice::Weight(weight) => weight.slabs.first().map_or(Format::F32, |slab| slab.stored.format),
+            OnDevice::Tensor(_) => Format::F32,
         }
     }
 
@@ -105,7 +111,10 @@ impl Transformer {
     /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that
     /// goes on at `Step.position`.
     pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
-        let mut x = embed(rec, &self.tables.embedding, rows);
+        let mut x = embed(rec, &self.tables.embedding, rows, self.config.embedding_scale as f32);
+        if let Some(table) = &self.tables.positions {
+            x = learned_positions(rec, x, table);
+        }
         for (layer, block) in self.blocks.iter().enumerate() {
             rec.cut();
             let cache = caches.map(|caches| caches[layer].clone());
@@ -115,8 +124,13 @@ impl Transformer {
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
-        rms_norm(rec, &x, &self.tables.norm, self.config.norm_eps)
+        self.tables.norm.record(rec, &self.config, &x)
     }
+}
+
+/// A tensor that the list of the config's tensors has, and so the model.
+fn present(role: Role, tensor: &Option<Tensor>) -> &Tensor {
+    tensor.as_ref().unwrap_or_else(|| unreachable!("the model has no {role:?}"))
 }
 
 /// What the layers of the pattern know of positions. Layers with the same rope share its tables.

@@ -5,7 +5,7 @@ use super::first_write;
 use crate::device::{Constants, Tensor};
 use crate::plan::{Recorder, Var};
 
-/// Head counts and head size. D is a multiple of 4 and at most 128.
+/// Head counts and head size. D is a multiple of 4 and at most 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
     pub query: usize,
@@ -23,7 +23,8 @@ impl Heads {
         match self.size {
             0..=32 => "d32",
             33..=64 => "d64",
-            _ => "d128",
+            65..=128 => "d128",
+            _ => "d256",
         }
     }
 }
@@ -41,6 +42,8 @@ pub struct Attention<'a> {
     pub heads: Heads,
     /// A query sees this many keys, its own included; `None`: all before it.
     pub window: Option<usize>,
+    /// The factor of the scores; `None`: 1 / sqrt(D).
+    pub scale: Option<f64>,
     /// The number of sequences.
     pub batch: usize,
     /// What one sequence, which is being decoded, has seen so far.
@@ -51,11 +54,13 @@ impl Attention<'_> {
     fn constants(&self) -> Constants {
         let mut constants = self.heads.constants();
         constants.extend(self.window.map(|window| ("WINDOW", window.into())));
+        let factor = |scale: f64| (scale * (self.heads.size as f64).sqrt()) as f32;
+        constants.extend(self.scale.map(|scale| ("FACTOR", factor(scale).into())));
         constants
     }
 }
 
-/// Records o = softmax(q kᵀ / sqrt(D)) v for sequences of up to rows / batch tokens. With a cache the new keys and
+/// Records o = softmax(scale · q kᵀ) v for sequences of up to rows / batch tokens. With a cache the new keys and
 /// values are appended to it at `Step.position`, and the queries attend to the cache.
 pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'_>) -> Var {
     let Attention { heads, batch, cache, .. } = how;

@@ -91,7 +91,7 @@ impl<'a> Product<'a> {
     fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
-        form.chain(self.w.feature()).chain(bound).collect()
+        form.chain(self.w.format.feature()).chain(bound).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {

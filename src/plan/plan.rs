@@ -56,6 +56,7 @@ impl Plan {
         progress: &mut Progress<'_>,
     ) -> Result<Plan> {
         check_groups(dispatches, device.max_groups)?;
+        check_bindings(dispatches, device.max_activation)?;
         let resolve = || -> Result<Rc<[Ready]>> {
             pool.allocate(device)?;
             dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect()
@@ -129,6 +130,21 @@ fn check_groups(dispatches: &[Dispatch], limit: u32) -> Result<()> {
             return Err(Error::GpuRefused {
                 reason: format!("{kernel} needs {most} work groups in one dimension, but at most {limit} fit"),
             });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an activation that no binding holds, because it has too many rows. Errors: `GpuLimit`.
+fn check_bindings(dispatches: &[Dispatch], limit: u64) -> Result<()> {
+    for dispatch in dispatches {
+        let sizes = dispatch.operands.iter().filter_map(|operand| match operand {
+            Operand::Slot { bytes, .. } => Some(*bytes),
+            Operand::Fixed { .. } => None,
+        });
+        let needed = sizes.max().unwrap_or(0);
+        if needed > limit {
+            return Err(Error::GpuLimit { what: format!("an operand of `{}`", dispatch.key.label()), needed, limit });
         }
     }
     Ok(())

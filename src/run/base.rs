@@ -40,7 +40,6 @@ pub type BaseFiles<'a> = TokenizerFiles<'a>;
 pub struct Base {
     pub name: String,
     pub sha256: String,
-    pub storage: Storage,
     pub model: Transformer,
     pub tokenizer: Tokenizer,
 }
@@ -68,7 +67,7 @@ impl Base {
         }
         let sha256 = weights.sha256().await?;
         let model = Transformer::load(device, config, weights, storage, progress).await?;
-        Ok(Base { name: name.to_string(), sha256, storage, model, tokenizer })
+        Ok(Base { name: name.to_string(), sha256, model, tokenizer })
     }
 
     /// The rows of a run with these settings, from documents of at most `limit_bytes` together. The held-out rows are
@@ -86,7 +85,12 @@ impl Base {
 
     /// What an adapter of this base notes about where it comes from.
     pub fn origin(&self, is_chat: bool) -> Origin {
-        Origin { base: self.name.clone(), base_sha256: Some(self.sha256.clone()), is_chat }
+        Origin {
+            base: self.name.clone(),
+            base_sha256: Some(self.sha256.clone()),
+            weights: Some(self.model.storage),
+            is_chat,
+        }
     }
 
     /// Attaches the adapter that the files hold.

@@ -58,7 +58,7 @@ impl Unloaded {
                 return Ok(Found { settings: settings.clone(), needed: memory.total(), advice: None });
             }
             Ok(memory) => memory.total(),
-            // More than one buffer holds: a smaller run may fit.
+            // More than one buffer or binding holds: a smaller run may be possible.
             Err(Error::GpuLimit { needed, .. }) => needed,
             Err(error) => return Err(error),
         };
@@ -82,12 +82,16 @@ impl Unloaded {
 
     /// How many bytes a run with these settings may take on `device`: those that it holds, and those that it gives.
     pub async fn allowed(&self, device: &Device, settings: &Settings) -> Result<u64> {
-        let needed = match self.memory(settings).await {
-            Err(Error::GpuLimit { needed, .. }) => needed,
-            memory => memory?.total(),
-        };
         let held = device.bytes();
-        Ok(held + device.room(needed.saturating_sub(held)).await)
+        for run in std::iter::once(settings.clone()).chain(same_steps(settings)).chain(shorter_rows(settings)) {
+            match self.memory(&run).await {
+                Ok(memory) => return Ok(held + device.room(memory.total().saturating_sub(held)).await),
+                // More than one buffer or binding holds: a smaller run may be possible.
+                Err(Error::GpuLimit { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(held)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod learner;
 pub mod limits;
 pub mod losses;
 pub mod memory;
+pub mod model_files;
 #[cfg(not(target_arch = "wasm32"))]
 mod open;
 mod pace;
@@ -28,6 +29,7 @@ pub mod settings;
 mod snapshots;
 pub mod start;
 pub mod state;
+mod storing;
 pub mod team;
 mod training;
 
@@ -44,6 +46,7 @@ pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::{Memory, Unloaded};
+pub use model_files::ModelFiles;
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;
@@ -51,5 +54,6 @@ pub use saver::{SAVE_EVERY_MS, SaveHook, SaveWhen};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 pub use start::Start;
 pub use state::RunState;
+pub use storing::Storing;
 pub use team::{Answer, Helper, Task, Team};
 pub use training::{Outcome, train};

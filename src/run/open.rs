@@ -1,9 +1,10 @@
-//! Opens a base model from the folder of its checkpoint. Native only, because a browser has no folders.
+//! Opens a base model from the folder of its checkpoint, or from a GGUF file. Native only, because a browser has no
+//! folders.
 
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{Base, BaseFiles};
+use super::{Base, ModelFiles};
 use crate::device::Device;
 use crate::error::Result;
 use crate::files::{Folder, Index, Source};
@@ -90,25 +91,37 @@ fn is_adapter(folder: &Folder) -> bool {
     folder.find(|file| file.starts_with("adapter_config.json") || file.starts_with("adapter_model.")).is_some()
 }
 
-impl Base {
-    /// Opens a Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors or the files of its index, and,
-    /// if present, tokenizer_config.json, generation_config.json and chat_template.jinja. Errors: `Folder` for
-    /// a folder in another form, `Io` for a file that cannot be read, and those of [`Base::load`].
-    pub async fn open(device: &Rc<Device>, dir: &Path, storage: Storage) -> Result<Base> {
-        let model = ModelFolder::open(dir)?;
-        let tokenizer = model.tokenizer()?;
+/// Whether it is a file that is called so. What is in it is judged when it is read.
+fn is_gguf(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
+}
+
+impl ModelFiles {
+    /// A Hugging Face checkpoint: config.json, tokenizer.json, model.safetensors or the files of its index, and, if
+    /// present, tokenizer_config.json, generation_config.json and chat_template.jinja; or a GGUF file. Errors: `Folder`
+    /// for a folder in another form, `Io` for a file that cannot be read, and those of [`ModelFiles::of_gguf`].
+    pub async fn open(path: &Path) -> Result<ModelFiles> {
+        if is_gguf(path) {
+            return ModelFiles::of_gguf(Source::file(path)?).await;
+        }
+        let model = ModelFolder::open(path)?;
         let optional = |name: &str| model.folder.read_if_there(name, MOST_READ);
-        let tokenizer_config = optional("tokenizer_config.json")?;
-        let generation_config = optional("generation_config.json")?;
-        let chat_template = optional("chat_template.jinja")?;
-        let files = BaseFiles {
-            tokenizer: &tokenizer,
-            tokenizer_config: tokenizer_config.as_deref(),
-            generation_config: generation_config.as_deref(),
-            chat_template: chat_template.as_deref(),
-            config: &model.json,
-        };
-        let name = dir.file_name().map_or_else(|| dir.display().to_string(), |it| it.to_string_lossy().into_owned());
-        Base::load(device, &name, &files, &model.weights()?, storage, &mut |_, _| {}).await
+        Ok(ModelFiles {
+            tokenizer: model.tokenizer()?,
+            tokenizer_config: optional("tokenizer_config.json")?,
+            generation_config: optional("generation_config.json")?,
+            chat_template: optional("chat_template.jinja")?,
+            weights: model.weights()?,
+            config: model.json,
+        })
+    }
+}
+
+impl Base {
+    /// Opens what lies at `path`. Errors: those of [`ModelFiles::open`] and of [`Base::load`].
+    pub async fn open(device: &Rc<Device>, path: &Path, storage: Storage) -> Result<Base> {
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |it| it.to_string_lossy().into_owned());
+        let files = ModelFiles::open(path).await?;
+        Base::load(device, &name, &files.small(), &files.weights, storage, &mut |_, _| {}).await
     }
 }

@@ -22,6 +22,11 @@ impl Start<'_> {
         let model = &job.base.model;
         let (device, config) = (&model.device, &model.config);
         let spec = job.settings.check(config)?;
+        if job.settings.method == Method::Full && model.storage.quantises() {
+            let expected = "f32 or f16 with the method full, which trains the weights themselves".to_string();
+            let (name, value) = ("weights".to_string(), model.storage.name().to_string());
+            return Err(Error::Setting { name, value, expected });
+        }
         let (learner, initial, resumed) = match (self, job.settings.method) {
             (Start::Fresh, Method::Lora) => {
                 let adapter = Adapter::new(device, config, spec)?;
@@ -44,6 +49,11 @@ impl Start<'_> {
             }
             (Start::Resume(state), method) => {
                 state.check(&job.base.sha256, data_sha256)?;
+                if !state.stored_as(model.storage) {
+                    let noted = state.storage().unwrap_or_default().name();
+                    let reason = format!("its weights were stored as {noted}, and are now {}", model.storage.name());
+                    return Err(Error::RunState { reason });
+                }
                 let learner = match method {
                     Method::Lora => Learner::Lora(Adapter::new(device, config, state.spec.clone())?),
                     Method::Full => Learner::Full(Full::new(model)?),
@@ -68,7 +78,7 @@ impl Start<'_> {
         let config = Event::Config {
             base: base.name.clone(),
             base_sha256: base.sha256.clone(),
-            weights: base.storage,
+            weights: base.model.storage,
             data_sha256: data_sha256.to_string(),
             init_sha256,
             version: env!("CARGO_PKG_VERSION").to_string(),

@@ -210,6 +210,15 @@ impl RunState {
             .find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
     }
 
+    /// Whether the run can go on with weights that are stored so. One that noted `auto` read them as they were in their
+    /// file, which is never quantised.
+    pub fn stored_as(&self, storage: Storage) -> bool {
+        match self.storage().unwrap_or_default() {
+            Storage::AsFile => !storage.quantises(),
+            noted => noted == storage,
+        }
+    }
+
     /// Refuses to continue with another model or other rows.
     pub fn check(&self, base_sha256: &str, data_sha256: &str) -> Result<()> {
         if self.base_sha256 != base_sha256 {

@@ -3,6 +3,7 @@
 
 mod added;
 mod cut;
+mod gguf;
 mod json;
 mod parts;
 mod split;
@@ -17,6 +18,7 @@ use super::formats::Conversation;
 use crate::error::{Error, Result};
 use crate::files::json as json_file;
 use added::Configured;
+pub use gguf::GgufTokenizer;
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.

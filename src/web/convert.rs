@@ -14,7 +14,7 @@ use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
 use crate::files::shards::LONGEST_INDEX;
 use crate::files::{Index, Source};
-use crate::run::{Clock, Kept};
+use crate::run::{Clock, Kept, ModelFiles};
 
 pub(super) type Js<T> = std::result::Result<T, JsValue>;
 
@@ -59,7 +59,7 @@ pub(super) fn call(function: &Function, argument: &JsValue) {
     let _ = function.call1(&JsValue::NULL, argument);
 }
 
-pub(super) fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
+fn bytes_of(object: &JsValue, field: &str) -> Option<Vec<u8>> {
     let value = Reflect::get(object, &field.into()).ok()?;
     value.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
 }
@@ -78,8 +78,28 @@ pub(super) fn clock() -> Clock {
     Rc::new(move || now.call0(&performance).ok().and_then(|ms| ms.as_f64()).expect("performance.now gives a number"))
 }
 
+/// A model: the files of a checkpoint, or a GGUF file as `{ name, gguf }`, a source of ranges.
+pub(super) async fn model_files(object: &JsValue) -> Js<ModelFiles> {
+    let gguf = Reflect::get(object, &"gguf".into())?;
+    if !gguf.is_undefined() {
+        return ModelFiles::of_gguf(source(&model_name(object)?, &gguf)?).await.map_err(js_error);
+    }
+    Ok(ModelFiles {
+        config: needed(object, "config")?,
+        tokenizer: needed(object, "tokenizer")?,
+        tokenizer_config: bytes_of(object, "tokenizerConfig"),
+        generation_config: bytes_of(object, "generationConfig"),
+        chat_template: bytes_of(object, "chatTemplate"),
+        weights: weights_of(&Reflect::get(object, &"weights".into())?).await?,
+    })
+}
+
+pub(super) fn model_name(object: &JsValue) -> Js<String> {
+    Ok(Reflect::get(object, &"name".into())?.as_string().unwrap_or_else(|| "model".to_string()))
+}
+
 /// Weights in one file, or in the files that an index names: `{ index, files: { [name]: … } }`, all sources of ranges.
-pub(super) async fn weights_of(object: &JsValue) -> Js<Source> {
+async fn weights_of(object: &JsValue) -> Js<Source> {
     let index = Reflect::get(object, &"index".into())?;
     if index.is_undefined() {
         return source("model.safetensors", object);

@@ -2,13 +2,30 @@
 
 use std::rc::Rc;
 
-use js_sys::{Function, Reflect, Uint8Array};
+use js_sys::{Function, Number, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, to_js};
-use super::{Dataset, Parts};
+use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, promise, to_js};
+use super::{Dataset, Engine, Parts};
 use crate::error::Error;
-use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start};
+use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start, Unloaded};
+
+#[wasm_bindgen]
+impl Engine {
+    /// The bytes that a run with these settings takes on the device, by what they are for, and their `total`.
+    pub fn memory(&self, settings: JsValue) -> Promise {
+        let parts = self.0.clone();
+        promise(async move {
+            let settings: Settings = from_js("settings", settings)?;
+            let unloaded = Unloaded::like(&parts.base.model).map_err(js_error)?;
+            let memory = unloaded.memory(&settings).await.map_err(js_error)?;
+            let total = Number::from(memory.total() as f64);
+            let memory = to_js(&memory);
+            Reflect::set(&memory, &"total".into(), &total)?;
+            Ok(memory)
+        })
+    }
+}
 
 impl Parts {
     pub(super) async fn probe(self: &Rc<Self>, data: &Dataset, settings: JsValue) -> Js<JsValue> {

@@ -39,8 +39,7 @@ describe("the engine", () => {
 
   test("counts parameters without loading anything", async () => {
     const [model, read, adapter, counted] = await page.evaluate(async () => {
-      const { engine, settings, modelSize, weights, dataset } = self.made;
-      const config = new Uint8Array(await (await fetch("./base/config.json")).arrayBuffer());
+      const { engine, settings, modelSize, files, dataset } = self.made;
       let parameters;
       const rows = dataset(settings);
       await engine.train(
@@ -54,15 +53,32 @@ describe("the engine", () => {
       );
       rows.free();
       const { rank, targets } = settings;
-      return [
-        engine.info().parameters,
-        await modelSize(config, weights),
-        parameters,
-        engine.adapterSize(rank, targets),
-      ];
+      return [engine.info().parameters, await modelSize(files), parameters, engine.adapterSize(rank, targets)];
     });
     assert.equal(read, model);
     assert.equal(counted, adapter);
+  });
+
+  test("foretells the memory of a run within a twentieth, with checkpointing too", async () => {
+    const [usual, checkpointed] = await page.evaluate(async () => {
+      const { another, settings, datasetOf } = self.made;
+      const run = async (wanted) => {
+        const engine = await another();
+        const { total } = await engine.memory(wanted);
+        await engine.train(
+          datasetOf(engine, wanted),
+          wanted,
+          () => {},
+          () => {},
+          {},
+        );
+        return { total, taken: engine.stats().devicePeakBytes };
+      };
+      return [await run(settings), await run({ ...settings, checkpointing: true })];
+    });
+    for (const { total, taken } of [usual, checkpointed])
+      assert.ok(Math.abs(total / taken - 1) < 0.05, `${total} ${taken}`);
+    assert.ok(checkpointed.taken < usual.taken, `${checkpointed.taken} ${usual.taken}`);
   });
 
   test("trains on although its dataset is freed meanwhile", async () => {
@@ -145,7 +161,7 @@ async function load() {
     tokenizer: await bytes("tokenizer.json"),
     weights: { bytes: weights.length, read: async (at, length) => weights.slice(at, at + length) },
   };
-  const another = () => program.Engine.create(files, (event) => seen(event), "gpu");
+  const another = () => program.Engine.create(files, (event) => seen(event), "gpu", "auto");
   const events = {};
   function seen(event) {
     events[event.type] = Object.keys(event).sort();
@@ -153,15 +169,16 @@ async function load() {
   const engine = await another();
   const settings = { ...engine.defaults(), seqLen: 32, batch: 1, steps: 3, evalEvery: 2, sampleEvery: 2 };
   Object.assign(settings, { prompt: "Take", maxTokens: 4, holdout: 0.01 });
-  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize, weights: files.weights };
+  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize, files };
 }
 
 /** Returns the keys of everything that the engine sends. */
 async function useEverything(text) {
   const keys = (object) => Object.keys(object).sort();
   const { engine, settings, events, seen } = self.made;
-  self.made.dataset = (settings, content = text) =>
+  self.made.datasetOf = (engine, settings, content = text) =>
     engine.dataset([{ name: "cook.txt", bytes: new TextEncoder().encode(content) }], settings);
+  self.made.dataset = (...of) => self.made.datasetOf(engine, ...of);
   const rows = self.made.dataset(settings);
   const summary = rows.summary();
   const foreign = self.made.dataset(settings, "Το καράβι έφυγε από το λιμάνι με τον άνεμο στα πανιά. ".repeat(20));
@@ -195,6 +212,7 @@ async function useEverything(text) {
     probe: keys(probe),
     adapterFiles: keys(adapter),
     generated: keys(generated),
+    memory: keys(await engine.memory(settings)),
     stats: keys(engine.stats()),
   };
 }

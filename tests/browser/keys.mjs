@@ -68,6 +68,7 @@ export const modelInfo = {
   layers: true,
   heads: true,
   sha256: true,
+  weights: true,
   weightBytes: true,
   chatTemplate: true,
   warnings: true,
@@ -126,6 +127,18 @@ export const adapterFiles = {
 
 /** @type {Keys<api.Generated>} */
 export const generated = { text: true, tokens: true, reason: true };
+
+/** @type {Keys<api.Memory>} */
+export const memory = {
+  weights: true,
+  rope: true,
+  adapter: true,
+  activations: true,
+  logits: true,
+  cache: true,
+  other: true,
+  total: true,
+};
 
 /** @type {Keys<api.Stats>} */
 export const stats = { deviceBytes: true, devicePeakBytes: true, buffers: true, pipelines: true };

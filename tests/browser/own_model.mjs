@@ -133,6 +133,28 @@ describe("a model of one's own", () => {
     await page.waitForFunction(() => /rows/.test(document.querySelector("#text .done-line").textContent));
   }
 
+  test("one that fails while it is read leaves the built-in model, and no two are there at once", async () => {
+    const before = await counts();
+    const broken = (at) => {
+      const weights = readFileSync(at("model.safetensors"));
+      weights.writeUInt16LE(0x7e00, weights.length - 2); // not a number
+      writeFileSync(at("model.safetensors"), weights);
+    };
+    await pickFolder(variant("not-finite", broken));
+    const fresh = page.waitForEvent("worker");
+    await page.getByRole("button", { name: "Load not-finite" }).click();
+    await fresh;
+    assert.equal(page.workers().length, 1, "the old engine ended before the new one began");
+    await what().waitFor();
+    assert.match(await what().textContent(), /model\.norm|not a finite number|finite/);
+    assert.match(await page.locator("#model").textContent(), /Built-in story model/);
+    await banner(page, "model").getByRole("button", { name: "Close" }).click();
+    await startButton(page).waitFor();
+    assert.equal(await counts(), before);
+    assert.equal(page.workers().length, 1);
+    assert.deepEqual(page.faults, []);
+  });
+
   test("a good one is measured before it is loaded, and read piece by piece", async () => {
     const before = await counts();
     const shorter = (tokenizer) => ({

@@ -167,6 +167,28 @@ describe("an address with settings that cannot be used", () => {
     await close(page);
   });
 
+  test("says what memory a run takes, which checkpointing lessens", async () => {
+    const page = await open();
+    await page.getByText(/network requests? since the page was ready/).waitFor();
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    const words = page.locator("#model").getByText(/A run with these settings takes about [\d.]+ MB of memory/);
+    const megabytes = async () => Number((await words.textContent()).match(/about ([\d.]+) MB of memory/)[1]);
+    const usual = await megabytes();
+    await page.getByText("Advanced").click();
+    await page.getByLabel("Less memory, more time", { exact: true }).selectOption("yes");
+    await page.waitForFunction(() => location.hash === "#checkpointing=true");
+    await page.waitForFunction(
+      (before) =>
+        Number(document.querySelector("#model").textContent.match(/about ([\d.]+) MB of memory/)?.[1]) < before,
+      usual,
+    );
+    await inspect(page, "settings-memory");
+    await page.getByRole("button", { name: "Reset Less memory, more time" }).click();
+    await page.waitForFunction(() => location.hash === "");
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
   test("takes nothing out of a value that is no number", async () => {
     const page = await open({ hash: "#steps=10;batch=1&rank=4&rank=16" });
     const notes = page.locator("#model .set-back");

@@ -17,6 +17,7 @@ import struct
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
+from peft.utils.other import transpose
 from safetensors.torch import load_file
 
 from check_adapter import Checks
@@ -31,6 +32,10 @@ CASES = [
     "llama-regex",
     "llama-tied-all-linear",
     "llama-wide-head-rank-3",
+    "gpt2-all-linear",
+    "gpt2-odd-c-proj",
+    "gemma3-all-linear",
+    "phi3-fused",
 ]
 WEIGHTS = "model.safetensors"
 LOGITS_TOLERANCE = 1e-4
@@ -51,7 +56,8 @@ def merged_tensors(folder, model):
         if isinstance(module, LoraLayer):
             a, b = (getattr(module, which)["default"].weight.detach().double() for which in ("lora_A", "lora_B"))
             weight = tensors[name + ".weight"]
-            tensors[name + ".weight"] = (weight.double() + module.scaling["default"] * (b @ a)).to(weight.dtype)
+            change = transpose(b @ a, module.fan_in_fan_out)
+            tensors[name + ".weight"] = (weight.double() + module.scaling["default"] * change).to(weight.dtype)
     return tensors
 
 

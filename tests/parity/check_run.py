@@ -4,10 +4,11 @@
     cargo build && python tests/parity/check_run.py --tabtune target/debug/tabtune --base www/public/base \\
         --data www/public/samples/captain.txt --out artefacts/parity --device cpu
 
-Twice: on a small random model, where float32 leaves room for nothing but the order of additions, and on the base that
-the page ships. That one has sharp attention and large activations: two float32 implementations of PyTorch's own (eager
-and fused attention) differ by 5e-4 in its logits and by 2e-3 of the largest element in its gradients, and drift apart
-as AdamW divides by the gradient's size. So it is followed for three steps only, with tolerances of that order.
+On a small random model of each family, where float32 leaves room for nothing but the order of additions, and on the
+base that the page ships. That one has sharp attention and large activations: two float32 implementations of PyTorch's
+own (eager and fused attention) differ by 5e-4 in its logits and by 2e-3 of the largest element in its gradients, and
+drift apart as AdamW divides by the gradient's size. So it is followed for three steps only, with tolerances of that
+order.
 The last line is `N passed, N failed`.
 """
 
@@ -30,6 +31,8 @@ from make_fixtures import MODELS, make_model  # noqa: E402
 
 # About 1,100 tokens: 35 rows of which 3 are held out, so 11 steps of 3 rows make an epoch and the last has 2.
 CHARACTERS, SEQ_LEN, BATCH, HOLDOUT, WARMUP, RATE = 3000, 32, 3, 0.1, 0.1, 5e-3
+# The models of the fixtures that bear the name of their family.
+FAMILIES = [name for name, config in MODELS.items() if name == config["model_type"]]
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json"]
 
 
@@ -238,13 +241,13 @@ def check_kept(checks, label, program, device, base, text, kept, rows, best_loss
         )
 
 
-def small_model(folder, base):
-    """A random model of a few hundred thousand parameters that shares the base's tokenizer."""
+def small_model(folder, base, name):
+    """A model of the fixtures, with a few hundred thousand random parameters because it has the base's vocabulary."""
     with open(os.path.join(base, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     make_model(
         folder,
-        MODELS["llama-tied"] | {key: config[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")},
+        MODELS[name] | {key: config[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")},
         seed=5,
     )
     for name in TOKENIZER_FILES:
@@ -268,34 +271,24 @@ def main():
         open(text, "w", encoding="utf-8", newline="") as part,
     ):
         part.write(file.read(CHARACTERS))
-    small = os.path.join(options.out, "model")
-    small_model(small, options.base)
     checks = Checks()
-    compare(
-        checks,
-        f"small on the {options.device}",
-        options.tabtune,
-        options.device,
-        small,
-        text,
-        options.out,
-        steps=14,
-        every=7,
-        tolerance=Tolerance(1e-5, 1e-4, 1e-4),
-    )
-    compare(
-        checks,
-        f"patterns on the {options.device}",
-        options.tabtune,
-        options.device,
-        small,
-        text,
-        options.out,
-        steps=14,
-        every=7,
-        tolerance=Tolerance(1e-5, 1e-4, 1e-4),
-        config=PATTERNS,
-    )
+    small_runs = [("llama-tied", ALL_LINEAR), ("llama-tied", PATTERNS), *((name, ALL_LINEAR) for name in FAMILIES)]
+    for name, config in small_runs:
+        small = os.path.join(options.out, "models", name)
+        small_model(small, options.base, name)
+        compare(
+            checks,
+            f"{name}{' with patterns' if config is PATTERNS else ''} on the {options.device}",
+            options.tabtune,
+            options.device,
+            small,
+            text,
+            options.out,
+            steps=14,
+            every=7,
+            tolerance=Tolerance(1e-5, 1e-4, 1e-4),
+            config=config,
+        )
     compare(
         checks,
         f"base on the {options.device}",

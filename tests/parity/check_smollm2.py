@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """SmolLM2-135M: the command line beside PEFT, on real text. Takes many minutes without a graphics card.
 
-    check_smollm2.py --tabtune target/release/tabtune --model DIR --data TEXT --out DIR [--steps 10] [--pairs FILE.csv]
+    check_smollm2.py --tabtune target/release/tabtune --model DIR --data TEXT --out DIR [--steps 10]
+        [--pairs FILE.csv] [--gguf FILE]
 
 From one adapter over the same rows: the losses of the steps, with the frozen weights in f32 and in f16 (the file holds
 f16, so both compute the same numbers), and 40 tokens of greedy text, with and without the adapter. `--pairs` names a
 table of E2E NLG (columns mr and ref): the held-out loss on some of its rows before and after 30 steps. `--page` leaves
-what tests/browser/real_model.mjs repeats in Chromium. The last line is `N passed, N failed`.
+what tests/browser/real_model.mjs repeats in Chromium. `--gguf` names the file that the model was made from, which must
+train to the same bits. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -135,6 +137,20 @@ def compare_steps(checks, options, first):
             checks.add(f"{weights}: {name} of {options.steps} steps", far <= allowed, f"furthest {far:.1e}, relative")
 
 
+def compare_gguf(checks, options, first):
+    """After `compare_steps`, which trained the folder's model on the same text."""
+    out = os.path.join(options.out, "gguf")
+    text = os.path.join(options.out, "text.txt")
+    train(options.tabtune, options.gguf, first, text, out, options.steps, SEQ_LEN, "f16", "--holdout", 0)
+    found, expected = (
+        load_file(os.path.join(folder, "adapter_model.safetensors"))
+        for folder in (out, os.path.join(options.out, "f16"))
+    )
+    differ = [name for name in expected if name not in found or not torch.equal(found[name], expected[name])]
+    what = f"GGUF: the {len(expected)} tensors of the adapter after {options.steps} steps"
+    checks.add(what, found.keys() == expected.keys() and not differ, f"{len(differ)} differ")
+
+
 def leave_for_page(options, first):
     """Checkpoints with f16 and f32 weights of the same values, a text, and the steps PEFT takes from `first` on it."""
     name, text = "smollm2-f32", "page.txt"
@@ -260,6 +276,7 @@ def main():
     for name in ("tabtune", "model", "data", "out"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pairs")
+    parser.add_argument("--gguf")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
@@ -269,6 +286,8 @@ def main():
     adapter_for(options.model, first)
     checks = Checks()
     compare_steps(checks, options, first)
+    if options.gguf:
+        compare_gguf(checks, options, first)
     if options.steps > 1:
         compare_text(checks, options, first)
     if options.page:

@@ -209,11 +209,40 @@ crate::device_tests! {
         }
     }
 
+    /// PEFT sets `fan_in_fan_out` where the linears of a model are stored as [in, out].
+    async fn an_exported_adapter_has_the_names_numbers_and_orientation_of_pefts_own() {
+        let device = device(Shape::Cpu).await;
+        for name in ["llama-all-linear", "gpt2-all-linear", "gpt2-default", "gpt2-odd-c-proj", "phi3-fused"] {
+            let case = case(name);
+            let config = tabtune::model::Config::parse(case.config).expect("a config");
+            let files = case.files();
+            let (adapter, flat) = files.load(&device, &config).expect("an adapter");
+            let found = AdapterFiles::new(&adapter, &flat, &origin("base"));
+            assert!(tensors(&found) == tensors(&files), "{name}");
+            let of = |files: &AdapterFiles, field: &str| -> Value {
+                serde_json::from_str::<Value>(&files.config).expect("JSON")[field].clone()
+            };
+            for field in ["fan_in_fan_out", "r", "lora_alpha", "peft_type", "use_rslora"] {
+                let (found, expected) = (of(&found, field), of(&files, field));
+                assert!(found == expected || found.as_f64() == expected.as_f64(), "{name}, {field}: {found}");
+            }
+            assert_eq!(found.load(&device, &config).expect("an adapter").0.spec, adapter.spec, "{name}");
+        }
+    }
+
     async fn a_merged_adapter_equals_the_unmerged_one_and_unmerging_restores_the_base() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
-            for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "llama-regex", "llama-wide-head-rank-3"]
-            {
+            for name in [
+                "llama-all-linear",
+                "llama-patterns",
+                "llama-layer-1",
+                "llama-regex",
+                "llama-wide-head-rank-3",
+                "gpt2-all-linear",
+                "gemma3-all-linear",
+                "phi3-fused",
+            ] {
                 let base = case(name).model(&device).await;
                 let sequence = ids(48, 96, 7);
                 let before = logits(&base, &sequence, 2, 1.0).await;
@@ -236,7 +265,7 @@ crate::device_tests! {
 
     async fn a_checkpoint_that_was_merged_is_the_model_that_was_merged() {
         let device = device(Shape::Direct).await;
-        for name in ["llama-all-linear", "llama-patterns", "llama-layer-1"] {
+        for name in ["llama-all-linear", "llama-patterns", "llama-layer-1", "gpt2-all-linear", "phi3-fused"] {
             let (case, mut bytes) = (case(name), Vec::new());
             let base = case.model(&device).await;
             let source = Source::memory("model.safetensors", case.model.to_vec());
@@ -393,7 +422,6 @@ crate::device_tests! {
             ("use_dora", json!(true)),
             ("bias", json!("lora_only")),
             ("lora_bias", json!(true)),
-            ("fan_in_fan_out", json!(true)),
             ("layer_replication", json!([[0, 2]])),
             ("trainable_token_indices", json!([3])),
             ("target_parameters", json!(["mlp.up_proj.weight"])),
@@ -410,6 +438,8 @@ crate::device_tests! {
             ("bias", json!("none")),
             ("lora_dropout", json!(0.1)),
             ("modules_to_save", json!(null)),
+            // PEFT sets it to what the linear is, whatever the file says.
+            ("fan_in_fan_out", json!(true)),
         ] {
             assert_eq!(spec(&edited(&files, harmless.0, harmless.1)), spec(&files));
         }

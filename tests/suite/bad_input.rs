@@ -239,12 +239,12 @@ fn checkpoints_that_are_damaged_or_unknown_are_refused_by_name() {
         ("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "unsupported_model", "mamba"),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "unsupported_field", "hidden_act"),
         ("\"rope_type\": \"default\"", "\"rope_type\": \"spiral\"", "unsupported_field", "rope_parameters"),
-        ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\", \"factor\": 2.0", "not_yet", "rope_parameters"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"longrope\"", "unsupported_field", "longrope"),
         ("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "config", "factor"),
         (
             "\"rope_type\": \"default\"",
             "\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5",
-            "not_yet",
+            "unsupported_field",
             "partial_rotary_factor",
         ),
         ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "config", "num_key_value_heads"),
@@ -607,7 +607,7 @@ fn the_memory_that_info_reports_is_what_a_run_takes() {
 fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
     let folder = Folder::new("limit");
     let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
-    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
+    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1", "--weights", "f32"];
     let refuse = |limit: u64, words: &[&str]| {
         refused(&[&run[..], &["--memory-limit", &limit.to_string()]].concat(), "memory_limit", words);
     };
@@ -649,6 +649,38 @@ fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
     fs::write(&path, weights).expect("a file");
     refuse(1000, &[]);
     refused(&run, "tensor_not_finite", &[]);
+}
+
+#[test]
+fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() {
+    let folder = Folder::new("weights");
+    let (data, model, out, log) =
+        (folder.file("text.txt", text()), folder.model("model"), folder.path("out"), folder.path("log.jsonl"));
+    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1", "--seq-len", "16"];
+    let run = [&run[..], &["--log", &log]].concat();
+    let chosen = || {
+        let lines = fs::read_to_string(&log).expect("a log");
+        let config: Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+        config["weights"].as_str().expect("a name").to_string()
+    };
+    assert_eq!((peak(&run) > 0, chosen()), (true, "f32".to_string()));
+    let smallest = ["--checkpointing", "--batch", "1", "--accumulate", "4"];
+    let mut before = peak(&[&run[..], &smallest].concat());
+    for storage in ["f16", "int8", "int4"] {
+        let taken = peak(&[&run[..], &smallest, &["--weights", storage]].concat());
+        assert_eq!(chosen(), storage);
+        let limit = (taken + before) / 2;
+        assert!(taken < limit && limit < before, "{storage}: {taken} {before}");
+        let (status, _, err) = tabtune(&[&run[..], &["--memory-limit", &limit.to_string()]].concat());
+        assert_eq!(status, 0, "{err}");
+        assert!(err.contains(&format!("warning[smaller_weights]: the weights are stored as {storage}")), "{err}");
+        assert!(number(&err, "memory at its peak: ") <= limit, "{err}");
+        assert_eq!(chosen(), storage);
+        before = taken;
+    }
+    refused(&[&run[..], &["--memory-limit", "1000"]].concat(), "memory_limit", &["of them for the weights"]);
+    refused(&[&run[..], &["--method", "full", "--weights", "int8"]].concat(), "setting", &["weights", "full"]);
+    refused_usage(&[&run[..], &["--weights", "int5"]].concat(), "int5");
 }
 
 #[test]
@@ -756,7 +788,7 @@ fn a_run_writes_the_adapter_and_a_log_and_the_other_commands_use_them() {
     let config = &events[0];
     assert_eq!(
         (&config["weights"], &config["initSha256"], config["dataSha256"].as_str().map(str::len)),
-        (&json!("auto"), &Value::Null, Some(64))
+        (&json!("f16"), &Value::Null, Some(64))
     );
 
     // Nothing better than the start was found, so the last adapter is kept and its loss is reported.

@@ -17,7 +17,7 @@ pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Di
 
 /// Of adapters that name only their base.
 pub fn origin(base: &str) -> Origin {
-    Origin { base: base.to_string(), base_sha256: None, is_chat: false }
+    Origin { base: base.to_string(), base_sha256: None, weights: None, is_chat: false }
 }
 
 thread_local! {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tabtune::error::{Error, Result};
 use tabtune::files::Source;
-use tabtune::model::{Checkpoint, Config, Storage, Transformer};
+use tabtune::model::{Checkpoint, Config, Storage, Target, Transformer};
 
 use crate::check::device;
 use crate::laws::{ids, logits, same_bits};
@@ -92,6 +92,30 @@ fn a_tensor_has_many_names() {
         norm.2.insert(0, 1);
         let expected = norm.0.clone();
         assert!(matches!(refused(&config, &wrong), Error::TensorShape { name, .. } if name == expected), "{what}");
+    }
+}
+
+/// OpenAI's own files have no prefix and hold the masks of attention.
+#[test]
+fn gpt2_is_read_with_and_without_its_prefix_and_with_its_masks() {
+    let config = config(include_bytes!("../fixtures/models/gpt2/config.json"));
+    let plain = tensors(&config);
+    let bare = |name: &str| name.strip_prefix("transformer.").unwrap_or(name).to_string();
+    let mask = |name: &str, dtype: &'static str, bytes: usize| -> Tensor {
+        (name.to_string(), dtype, vec![1, 1, 2, 2], vec![0; 4 * bytes])
+    };
+    let masks = ["h.0.attn.bias", "h.1.attn.masked_bias", "transformer.h.1.attn.bias"]
+        .map(|name| [("U8", 1), ("BOOL", 1), ("F32", 4)].map(|(dtype, bytes)| mask(name, dtype, bytes)));
+    let without: Vec<Tensor> =
+        plain.iter().cloned().map(|(name, dtype, shape, bytes)| (bare(&name), dtype, shape, bytes)).collect();
+    assert_eq!(without[1].0, "wpe.weight");
+    for renamed in [&plain, &without] {
+        for mask in masks.iter().flatten() {
+            let found = open(&config, &with(renamed, [mask.clone()])).expect("a checkpoint");
+            for (spec, (name, ..)) in config.tensors().iter().zip(renamed) {
+                assert_eq!(&found.entry(spec).name, name);
+            }
+        }
     }
 }
 
@@ -280,6 +304,30 @@ fn a_head_that_differs_is_computed_with() {
     });
 }
 
+/// Matrices of GPT-2 are transposed in panels of at most 4,194,304 numbers.
+#[test]
+fn a_matrix_of_several_panels_is_transposed_whole() {
+    pollster::block_on(async {
+        let json = json!({ "model_type": "gpt2", "vocab_size": 8, "n_embd": 1024, "n_inner": 4112, "n_layer": 1,
+            "n_head": 16, "n_positions": 4 });
+        let config = config(json.to_string().as_bytes());
+        let tensors = tensors(&config);
+        let device = device(Shape::Cpu).await;
+        let model = Transformer::load(&device, config.clone(), &file(&tensors), Storage::F32, &mut |_, _| {}).await;
+        let model = model.expect("a model");
+        for target in [Target::Up, Target::Down] {
+            let found = model.linear(0, target).weight.download(&device).await.expect("numbers");
+            let name = config.weight(0, target).name;
+            let (.., bytes) = tensors.iter().find(|tensor| tensor.0 == name).expect("a tensor");
+            let (outputs, inputs) = target.shape(&config);
+            assert_eq!(found.len(), 1024 * 4112);
+            let stored = numbers(bytes);
+            let differs = (0..found.len()).find(|i| found[*i] != stored[i % inputs * outputs + i / inputs]);
+            assert_eq!(differs, None, "{name}");
+        }
+    });
+}
+
 #[test]
 fn a_file_of_another_kind_is_called_what_it_is() {
     let config = config(UNTIED);
@@ -287,7 +335,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         (&b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"[..], ["Git LFS", "git lfs pull"]),
         (b"PK\x03\x04\x00\x00\x08\x08archive/data.pkl", ["PyTorch", "safetensors"]),
         (b"\x80\x02}q\x00X\x06\x00\x00\x00weight", ["pickle", "safetensors"]),
-        (b"GGUF\x03\x00\x00\x00\x00\x00\x00\x00", ["GGUF", "made from"]),
+        (b"GGUF\x03\x00\x00\x00\x00\x00\x00\x00", ["GGUF", "its own name"]),
         (b"<!DOCTYPE html><html><head>", ["web page", "download"]),
         (b"<html>\n<body>Not found", ["web page", "download"]),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", ["gzip", "unpack"]),

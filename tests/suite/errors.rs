@@ -35,6 +35,10 @@ fn examples() -> Vec<Error> {
             file: s("model.safetensors.index.json"),
             reason: s("tensor `model.norm.weight` is missing from `model-00002-of-00002.safetensors`"),
         },
+        Error::Gguf {
+            file: s("model.gguf"),
+            reason: s("tensor `output.weight` has the type IQ4_XS, which is not read"),
+        },
         Error::NotSafetensors {
             file: s("model.safetensors"),
             found: s("a pointer of Git LFS"),

@@ -61,7 +61,10 @@ fn a_folder_that_is_no_model_is_called_what_it_is() {
         ("pytorch_model.bin", ["pickle", "save_pretrained"]),
     ] {
         let file = folder.file(&format!("files/{name}"), "");
-        refused(&["info", "--model", &file], "folder", &words);
+        match name {
+            "tiny.gguf" => refused(&["info", "--model", &file], "gguf", &["it ends before"]),
+            _ => refused(&["info", "--model", &file], "folder", &words),
+        }
         refused(&["info", "--adapter", &file], "folder", &words);
     }
 }

@@ -55,12 +55,32 @@ pub const CASES: &[Case] = cases![
     "llama-layer-1" on "llama",
     "llama-regex" on "llama-tied",
     "llama-biases" on "llama-biases",
+    "llama-linear" on "llama-linear",
+    "llama-llama3" on "llama-llama3",
+    "llama-yarn" on "llama-yarn",
+    "mistral" on "mistral",
+    "qwen2" on "qwen2",
+    "qwen3" on "qwen3",
+    "smollm3" on "smollm3",
+    "gpt2-default" on "gpt2",
+    "gpt2-all-linear" on "gpt2",
+    "gpt2-odd-c-proj" on "gpt2-odd",
+    "gemma3-default" on "gemma3_text",
+    "gemma3-all-linear" on "gemma3_text",
+    "gemma3-wide-head" on "gemma3-wide-head",
+    "phi3-all-linear" on "phi3",
+    "phi3-fused" on "phi3",
+    "llama-int8" on "llama",
+    "llama-int4" on "llama-tied",
 ];
 
 #[derive(Deserialize)]
 pub struct Facts {
     pub batch: usize,
     pub seq_len: usize,
+    /// How the matrices are stored, if not as in the file. PEFT computed with the numbers that this leaves of them.
+    #[serde(default)]
+    weights: Storage,
     lr: f64,
     weight_decay: f64,
     clip: f64,
@@ -84,7 +104,8 @@ impl Case {
     pub async fn model(&self, device: &Rc<Device>) -> Transformer {
         let config = Config::parse(self.config).expect("config.json");
         let source = Source::memory("model.safetensors", self.model.to_vec());
-        Transformer::load(device, config, &source, Storage::default(), &mut |_, _| {}).await.expect("a checkpoint")
+        let storage = self.facts().weights;
+        Transformer::load(device, config, &source, storage, &mut |_, _| {}).await.expect("a checkpoint")
     }
 
     pub fn files(&self) -> AdapterFiles {

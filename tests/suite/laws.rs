@@ -21,6 +21,18 @@ use crate::tiny::tiny_base;
 
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+/// A case of each family.
+const FAMILIES: [&str; 9] = [
+    "llama-all-linear",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "gpt2-all-linear",
+    "gemma3-all-linear",
+    "gemma3-wide-head",
+    "phi3-all-linear",
+];
 pub const STEP: StepSettings =
     StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
@@ -110,7 +122,7 @@ fn micro(rows: &[&Row]) -> MicroBatch {
 
 /// Compares the logits of a sequence decoded token by token with those of the whole sequence at once, at some
 /// positions.
-async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
+pub async fn decoding_equals_forward(model: &Transformer, positions: &[u32]) {
     let context = model.config.context;
     let sequence = ids(context, model.config.vocabulary, 3);
     let draft = Logits::record(model, context, 1, positions.len(), None).expect("a plan");
@@ -171,16 +183,36 @@ crate::device_tests! {
 
     async fn a_later_token_never_changes_an_earlier_logit() {
         for &shape in MODEL_SHAPES {
-            let t = tuned("llama-all-linear", device(shape).await).await;
+            let device = device(shape).await;
+            for name in FAMILIES {
+                let t = tuned(name, device.clone()).await;
+                let before = ids(64, 96, 3);
+                let expected = logits(&t.model, &before, 1, 1.0).await;
+                for last in [0, 7, 31, 32, 62] {
+                    let mut after = before.clone();
+                    after[last + 1..].iter_mut().for_each(|id| *id = (*id + 41) % 96);
+                    let found = logits(&t.model, &after, 1, 1.0).await;
+                    let seen = (last + 1) * 96;
+                    same_bits(&format!("{name}, up to {last}"), &found[..seen], &expected[..seen]);
+                    assert_ne!(found[seen..], expected[seen..], "{name}: the tokens after {last} have an effect");
+                }
+            }
+        }
+    }
+
+    /// With a window of 7 in each of two layers, a token reaches the 12 that follow it.
+    async fn a_token_beyond_the_reach_of_windows_changes_no_logit() {
+        for &shape in MODEL_SHAPES {
+            let t = tuned("mistral", device(shape).await).await;
             let before = ids(64, 96, 3);
             let expected = logits(&t.model, &before, 1, 1.0).await;
-            for last in [0, 7, 31, 32, 62] {
+            for changed in [0, 20, 33] {
                 let mut after = before.clone();
-                after[last + 1..].iter_mut().for_each(|id| *id = (*id + 41) % 96);
+                after[changed] = (after[changed] + 41) % 96;
                 let found = logits(&t.model, &after, 1, 1.0).await;
-                let seen = (last + 1) * 96;
-                same_bits(&format!("up to {last}"), &found[..seen], &expected[..seen]);
-                assert_ne!(found[seen..], expected[seen..], "the tokens after {last} have an effect");
+                let differs = |at: usize| found[at * 96..][..96] != expected[at * 96..][..96];
+                let reached: Vec<usize> = (0..64).filter(|at| differs(*at)).collect();
+                assert_eq!(reached, (changed..=changed + 12).collect::<Vec<_>>(), "{shape:?}");
             }
         }
     }
@@ -355,6 +387,15 @@ crate::device_tests! {
         }
     }
 
+    async fn decoding_in_every_family_equals_the_full_forward() {
+        for &shape in MODEL_SHAPES {
+            let device = device(shape).await;
+            for name in FAMILIES {
+                decoding_equals_forward(&tuned(name, device.clone()).await.model, &[0, 1, 8, 31, 32, 63]).await;
+            }
+        }
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     async fn decoding_the_embedded_base_equals_the_full_forward() {
         let device = device(Shape::Direct).await;
@@ -367,9 +408,10 @@ crate::device_tests! {
     }
 
     async fn weights_in_slabs_give_the_same_logits_loss_and_gradient() {
-        for &shape in MODEL_SHAPES {
-            // 101 tokens, and widths that are not powers of two, so that the last slab of each matrix is a remainder.
-            let name = "llama-odd-rank-5";
+        // 101 tokens, and widths that are not powers of two, so that the last slab of each matrix is a remainder; and
+        // matrices that are transposed slab by slab.
+        let names = ["llama-odd-rank-5", "gpt2-all-linear"];
+        for (&shape, name) in MODEL_SHAPES.iter().flat_map(|shape| names.map(|name| (shape, name))) {
             let facts = case(name).facts();
             let mut outcomes = Vec::new();
             for max_binding in [None, Some(5000)] {
@@ -382,14 +424,14 @@ crate::device_tests! {
                 let logits = logits(&t.model, &facts.micro().tokens, 2, 1.0).await;
                 outcomes.push((logits, loss(&t.model, &facts.micro()).await.0, gradient));
             }
-            close("logits", &outcomes[1].0, &outcomes[0].0, 1e-6);
+            close(&format!("logits, {name}"), &outcomes[1].0, &outcomes[0].0, 1e-6);
             assert!(
                 (outcomes[1].1 / outcomes[0].1 - 1.0).abs() < 1e-6,
-                "loss {} is not {}",
+                "{name}: loss {} is not {}",
                 outcomes[1].1,
                 outcomes[0].1
             );
-            close("gradient", &outcomes[1].2, &outcomes[0].2, 1e-5);
+            close(&format!("gradient, {name}"), &outcomes[1].2, &outcomes[0].2, 1e-5);
         }
     }
 

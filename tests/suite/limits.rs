@@ -33,7 +33,7 @@ fn config_json() {
         ("vocab_size", json!(1_000_000), json!(1_000_001)),
         ("num_attention_heads", json!(256), json!(258)),
         ("num_key_value_heads", json!(4), json!(8)),
-        ("head_dim", json!(128), json!(132)),
+        ("head_dim", json!(256), json!(260)),
         ("max_position_embeddings", json!(1 << 20), json!((1 << 20) + 1)),
         ("rms_norm_eps", json!(1e-30), json!(0.0)),
         ("rms_norm_eps", json!(1.0), json!("NaN")),

@@ -11,9 +11,13 @@ mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]
+mod families;
+#[cfg(not(target_arch = "wasm32"))]
 mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;
@@ -27,6 +31,7 @@ mod memory;
 mod model;
 mod ops;
 mod plans;
+mod quantised;
 mod random_models;
 #[cfg_attr(
     target_arch = "wasm32",

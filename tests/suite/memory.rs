@@ -1,7 +1,8 @@
 //! The memory of a run, foretold without its weights and counted while it runs.
 
-use tabtune::device::{Device, DeviceOptions, Format, Shape, Usage};
+use tabtune::device::{Choice, Device, DeviceOptions, Format, Shape, Usage};
 use tabtune::error::Error;
+use tabtune::files::safetensors::Dtype;
 use tabtune::model::{Config, Storage};
 use tabtune::run::{Event, Method, Settings, Unloaded};
 
@@ -26,11 +27,10 @@ fn settings_for(config: &Config) -> Settings {
 }
 
 /// Compares what is foretold for a run with the peak that the ledger of its device counts.
-async fn check(case: &Case, shape: Shape, format: Format, change: impl Fn(&mut Settings)) {
+async fn check(case: &Case, shape: Shape, storage: Storage, change: impl Fn(&mut Settings)) {
     let device = device(shape).await;
     let config = Config::parse(case.config).expect("a config");
-    let storage = if format == Format::F16 { Storage::F16 } else { Storage::F32 };
-    let unloaded = Unloaded::new(&device, &config, &|_| format).expect("a model");
+    let unloaded = Unloaded::new(&device, &config, &|spec| storage.format(spec, Dtype::F32)).expect("a model");
     let mut settings = settings_for(&config);
     change(&mut settings);
     let foretold = unloaded.memory(&settings).await.expect("the memory of a run");
@@ -44,26 +44,35 @@ async fn check(case: &Case, shape: Shape, format: Format, change: impl Fn(&mut S
 
 crate::device_tests! {
     async fn the_memory_of_a_run_is_known_before_its_weights_are_loaded() {
-        for name in ["llama-default", "llama-tied-all-linear", "llama-biases", "llama-wide-head-rank-3"] {
-            for format in [Format::F32, Format::F16] {
+        let llamas = ["llama-default", "llama-tied-all-linear", "llama-biases", "llama-wide-head-rank-3"];
+        for name in llamas.into_iter().chain([
+            "mistral",
+            "qwen2",
+            "qwen3",
+            "smollm3",
+            "gpt2-all-linear",
+            "gemma3-wide-head",
+            "phi3-fused",
+        ]) {
+            for storage in [Storage::F32, Storage::F16, Storage::Int8, Storage::Int4] {
                 for checkpointing in [false, true] {
                     let change = |settings: &mut Settings| settings.checkpointing = checkpointing;
-                    check(case(name), Shape::Cpu, format, change).await;
+                    check(case(name), Shape::Cpu, storage, change).await;
                 }
             }
         }
         let llama = case("llama-default");
         for checkpointing in [false, true] {
-            for format in [Format::F32, Format::F16] {
-                check(llama, Shape::Direct, format, |settings| settings.checkpointing = checkpointing).await;
+            for storage in [Storage::F32, Storage::F16, Storage::Int4] {
+                check(llama, Shape::Direct, storage, |settings| settings.checkpointing = checkpointing).await;
             }
             let full = |settings: &mut Settings| {
                 settings.method = Method::Full;
                 settings.checkpointing = checkpointing;
             };
-            check(llama, Shape::Cpu, Format::F32, full).await;
+            check(llama, Shape::Cpu, Storage::F32, full).await;
         }
-        check(llama, Shape::Cpu, Format::F32, |settings| (settings.sample_every, settings.batch) = (0, 5)).await;
+        check(llama, Shape::Cpu, Storage::F32, |settings| (settings.sample_every, settings.batch) = (0, 5)).await;
     }
 
     async fn every_part_of_the_memory_follows_its_settings() {
@@ -129,5 +138,22 @@ crate::device_tests! {
             drop(half);
             assert_eq!((device.room(1 << 30).await, device.peak_bytes()), (1 << 20, 1 << 19));
         }
+    }
+
+    /// An activation of [64, 80] needs 20,480 bytes, which no binding holds: the run takes its rows in two parts.
+    async fn an_activation_that_no_binding_holds_is_cut_by_rows() {
+        let llama = case("llama-default");
+        let options = DeviceOptions { max_activation: Some(12_000), choice: Choice::Cpu, ..DeviceOptions::default() };
+        let device = Device::new(options).await.expect("a device");
+        let base = base_of(&device, llama.config, llama.model, Storage::F32).await;
+        let settings =
+            Settings { batch: 4, rank: 1, targets: "q_proj".to_string(), ..settings_for(&base.model.config) };
+        let (events, _) = whole_run(&base, &settings, None).await;
+        let batches = events.iter().filter_map(|event| match event {
+            Event::Config { settings, .. } => Some((settings.batch, settings.accumulate)),
+            _ => None,
+        });
+        assert_eq!(batches.collect::<Vec<_>>(), [(2, 2)]);
+        assert!(events.iter().any(|event| matches!(event, Event::Warning { code, .. } if code == "less_memory")));
     }
 }

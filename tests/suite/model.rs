@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use tabtune::device::Shape;
 use tabtune::files::Source;
 use tabtune::files::safetensors::Header;
-use tabtune::model::config::{Activation, Layer, Layout, NormKind};
-use tabtune::model::rope::Rope;
+use tabtune::model::config::Layer;
 use tabtune::model::{Config, Role, Storage, Target, Transformer};
 
 use crate::check::device;
 use crate::golden::{CASES, Case};
+use crate::laws::case;
 
 fn header(file: &[u8]) -> Header {
     let length = Header::length(file[..8].try_into().expect("8 bytes"), file.len() as u64, "model").expect("a header");
@@ -42,7 +42,7 @@ crate::device_tests! {
             for target in Target::ALL {
                 let path = config.family.module(layer, target);
                 assert_eq!(config.family.parse_module(&path), Some((layer, target)));
-                assert_eq!(config.family.target(config.family.name(target)), Some(target));
+                assert!(config.family.named(config.family.name(target)).eq([target]));
                 assert_eq!(config.weight(layer, target).name, format!("{path}.weight"));
             }
         }
@@ -52,10 +52,24 @@ crate::device_tests! {
         }
     }
 
+    /// PEFT's names are ends of paths. GPT-2 has two linears called c_proj.
+    async fn a_name_that_ends_several_paths_names_all_of_them() {
+        let family = config(case("gpt2-default")).family;
+        let names: Vec<&str> = family.targets().map(|target| family.name(target)).collect();
+        assert_eq!(names, ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]);
+        assert_eq!(family.parse_targets("c_proj"), Ok(vec![Target::O, Target::Down]));
+        assert_eq!(family.parse_targets("attention"), Ok(vec![Target::Qkv, Target::O]));
+        assert_eq!(family.parse_targets("mlp.c_proj, c_attn"), Ok(vec![Target::Qkv, Target::Down]));
+        for wrong in ["proj", "c_attn,", "", "q_proj"] {
+            assert!(family.parse_targets(wrong).is_err(), "{wrong}");
+        }
+    }
+
     async fn a_checkpoint_is_written_as_it_was_read() {
         let device = device(Shape::Direct).await;
-        for name in ["llama-all-linear", "llama-biases", "llama-tied-all-linear"] {
-            let case = CASES.iter().find(|case| case.name == name).expect("a case");
+        let llamas = ["llama-all-linear", "llama-biases", "llama-tied-all-linear", "qwen2", "qwen3"];
+        for name in llamas.into_iter().chain(["gpt2-odd-c-proj", "gemma3-all-linear", "phi3-fused"]) {
+            let case = case(name);
             let load = async |bytes: Vec<u8>| {
                 let source = Source::memory("model.safetensors", bytes);
                 Transformer::load(&device, config(case), &source, Storage::F32, &mut |_, _| {}).await.expect("a model")
@@ -70,8 +84,10 @@ crate::device_tests! {
             // The weights of one linear are replaced, and no others.
             let wanted = (1, Target::Down);
             let spec = again.config.weight(wanted.0, wanted.1);
-            let ones = vec![1.0; spec.shape.iter().product()];
-            let changed = again.checkpoint(&HashMap::from([(wanted, ones.as_slice())])).await.expect("a checkpoint");
+            let given: Vec<f32> = (0..spec.shape.iter().product::<usize>()).map(|i| i as f32).collect();
+            let changed = again.checkpoint(&HashMap::from([(wanted, given.as_slice())])).await.expect("a checkpoint");
+            let held = load(changed.clone()).await;
+            assert_eq!(held.linear(wanted.0, wanted.1).weight.download(&device).await, Ok(given), "{name}");
             let differ = |entry: &&tabtune::files::safetensors::Entry| {
                 let bytes = entry.begin as usize..entry.end as usize;
                 changed[bytes.clone()] != first[bytes]
@@ -83,32 +99,10 @@ crate::device_tests! {
         }
     }
 
-    /// A feature that a config can describe but the engine does not compute yet is refused by name, never ignored.
-    async fn features_that_are_not_computed_yet_are_refused_by_name() {
+    async fn layers_follow_the_pattern() {
         let llama = config(&CASES[0]);
-        assert_eq!(llama.check_computed(), Ok(()));
-        let rope = llama.layer(0).rope.expect("rope");
-        let layers = |layers: &[Layer]| Config { pattern: layers.to_vec(), ..llama.clone() };
-        let with_rope = |rope: Rope| Layer { window: None, rope: Some(rope) };
-        let same = with_rope(rope);
-        let cases = [
-            (Config { norm: NormKind::RmsPlusOne, ..llama.clone() }, "norm"),
-            (Config { norm: NormKind::LayerNorm { bias: true }, ..llama.clone() }, "norm"),
-            (Config { output_norms: true, ..llama.clone() }, "norms after"),
-            (Config { activation: Activation::GeluTanh, ..llama.clone() }, "hidden_act"),
-            (Config { learned_positions: true, ..llama.clone() }, "learned positions"),
-            (layers(&[with_rope(Rope { fraction: 0.5, ..rope })]), "partial_rotary_factor"),
-            (Config { embedding_scale: 2.0, ..llama.clone() }, "embedding"),
-            (Config { query_scale: Some(0.1), ..llama.clone() }, "query_pre_attn_scalar"),
-            (Config { layout: Layout { fused_qkv: true, ..llama.layout }, ..llama.clone() }, "q, k and v"),
-            (Config { layout: Layout { fused_gate_up: true, ..llama.layout }, ..llama.clone() }, "gate and up"),
-            (Config { layout: Layout { transposed: true, ..llama.layout }, ..llama.clone() }, "[in, out]"),
-        ];
-        for (config, word) in cases {
-            let error = config.check_computed().expect_err(word);
-            assert!(error.code() == "not_yet" && error.to_string().contains(word), "{word}: {error}");
-        }
-        let repeated = layers(&[same, Layer { window: Some(8), ..same }]);
+        let same = llama.layer(0);
+        let repeated = Config { pattern: vec![same, Layer { window: Some(8), ..same }], ..llama };
         assert_eq!([0, 1, 2, 5].map(|layer| repeated.layer(layer).window), [None, Some(8), None, Some(8)]);
     }
 }

@@ -8,9 +8,13 @@ mod cross_entropy;
 mod dropout;
 mod embed;
 mod gather_rows;
+mod gelu;
+mod layer_norm;
+mod learned_positions;
 mod project;
 mod rms_norm;
 mod rope;
+mod split;
 mod swiglu;
 
 use std::rc::Rc;
@@ -27,7 +31,7 @@ use crate::check::close64;
 const ROWS: [(usize, usize); 4] = [(1, 1), (7, 7), (65, 65), (70, 67)];
 
 /// How frozen weights are stored.
-const FORMATS: [Format; 2] = [Format::F32, Format::F16];
+const FORMATS: [Format; 4] = [Format::F32, Format::F16, Format::Int8, Format::Int4];
 
 /// A test bed for one plan: random operands, a recorder, and the results that the plan should leave.
 ///
@@ -126,7 +130,8 @@ impl Bed {
         let mut slabs = Vec::new();
         for first in (0..rows).step_by(most) {
             let rows = most.min(rows - first);
-            let values: Vec<f64> = self.noise(rows * cols).into_iter().map(|x| self.storable(x)).collect();
+            let noise = self.noise(rows * cols);
+            let values = self.storable(noise);
             let stored = Stored::new(&self.device, "weight", rows, cols, self.format).expect("a matrix");
             stored.upload(&self.device, 0, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
             slabs.push(Slab { first, stored });
@@ -135,12 +140,29 @@ impl Bed {
         (Weight { rows, cols, slabs: Rc::new(slabs) }, all)
     }
 
-    /// The nearest number that the format of weights holds.
-    fn storable(&self, x: f64) -> f64 {
+    /// Numbers near these that the format of weights holds. In a group with a scale, the first has the largest
+    /// magnitude that there is, so that it tells the scale; some scales are subnormal.
+    fn storable(&self, values: Vec<f64>) -> Vec<f64> {
+        let half = |x: f64| half::f16::from_f64(x).to_f64();
+        let grouped = |first: f64, most: f64| {
+            let group = |(i, group): (usize, &[f64])| {
+                let scale = half(if i % 5 == 4 { group[0] / 50_000.0 } else { group[0] / most });
+                let number = |(i, x): (usize, &f64)| if i == 0 { first } else { (x * most).round() };
+                group.iter().enumerate().map(|number_at| scale * number(number_at)).collect::<Vec<f64>>()
+            };
+            values.chunks(32).enumerate().flat_map(group).collect()
+        };
         match self.format {
-            Format::F32 => x,
-            Format::F16 => half::f16::from_f64(x).to_f64(),
+            Format::F32 => values,
+            Format::F16 => values.into_iter().map(half).collect(),
+            Format::Int8 => grouped(127.0, 127.0),
+            Format::Int4 => grouped(-8.0, 7.0),
         }
+    }
+
+    /// A width of at least `cols` that the format of weights can hold.
+    fn width(&self, cols: usize) -> usize {
+        cols.next_multiple_of(self.format.group())
     }
 
     /// A random activation with something trainable upstream.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
-use tabtune::device::kernel_table::{KERNELS, Kernel, MOST_GROUPS};
+use tabtune::device::kernel_table::{DIRECT_ONLY, KERNELS, Kernel, MOST_GROUPS};
 use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};
@@ -126,7 +126,7 @@ fn recording_refuses_unknown_and_missing_constants() {
 fn work_groups_cover_a_problem_and_no_more() {
     let extents = |rows, columns| [("rows", rows), ("columns", columns)];
     let groups = |kernel, shape, extents: &[(&'static str, usize)]| {
-        let geometry = Geometry::of(kernel, shape, extents);
+        let geometry = Geometry::of(kernel, &[], shape, extents);
         (geometry.constants.to_vec(), geometry.groups(kernel, extents, MOST_GROUPS))
     };
     let of = |kernel, shape, rows, columns| groups(kernel, shape, &extents(rows, columns)).1;
@@ -301,6 +301,10 @@ crate::device_tests! {
             for kernel in KERNELS {
                 let rows = kernel.geometry.iter().filter(|row| ["", shape.feature()].contains(&row.shape));
                 for (row, features) in rows.flat_map(|row| kernel.features.iter().map(move |f| (row, *f))) {
+                    let only_direct = features.iter().any(|feature| DIRECT_ONLY.contains(feature));
+                    if only_direct && row.shape == Shape::Tiled.feature() {
+                        continue;
+                    }
                     compile(&device, kernel, features, row).await;
                 }
             }

@@ -66,7 +66,7 @@ fn twin(seed: u64) -> Twin {
         eps: 1e-5,
         theta: 500.0,
         tied: random.between(0, 1) == 0,
-        window: usize::MAX,
+        window: random.between(1, 30),
     };
     let mut tensors = Vec::new();
     for (name, size) in shape.shapes() {
@@ -85,7 +85,8 @@ fn twin(seed: u64) -> Twin {
         .map(|(name, _, values)| (name.clone(), values.iter().map(|&x| f64::from(x)).collect()))
         .collect();
     let config = json!({
-        "model_type": "llama",
+        "model_type": "mistral",
+        "sliding_window": shape.window,
         "vocab_size": shape.v,
         "hidden_size": shape.c,
         "intermediate_size": shape.f,

@@ -114,6 +114,30 @@ fn rms_norm_gradient_is_that_of_its_forward() {
 }
 
 #[test]
+fn layer_norm_gradient_is_that_of_its_forward() {
+    for (rows, c, eps) in [(1, 2, 0.5), (3, 7, 1e-5), (2, 8, 0.1)] {
+        let (x, weight, bias, dy) = (noise(1, rows * c), noise(2, c), noise(3, c), noise(4, rows * c));
+        let dx = layer_norm_backward(&dy, &x, &weight, eps);
+        check_gradient("layer_norm dx", &x, &dx, |x| dot(&layer_norm_forward(x, &weight, &bias, eps), &dy));
+    }
+    let y = layer_norm_forward(&[3.0, 5.0], &[1.0, 2.0], &[0.5, 0.0], 0.0);
+    check("layer_norm y", &y, &[-0.5, 2.0], 1e-15);
+}
+
+#[test]
+fn gelu_gradients_are_those_of_their_forwards() {
+    let (g, u, dh) = (noise(1, 9), noise(2, 9), noise(3, 9));
+    let g: Vec<f64> = g.iter().map(|x| 4.0 * x).collect();
+    check_gradient("gelu dx", &g, &gelu_backward(&dh, &g), |x| dot(&gelu_forward(x), &dh));
+    let (dg, du) = geglu_backward(&dh, &g, &u);
+    check_gradient("geglu dg", &g, &dg, |g| dot(&geglu_forward(g, &u), &dh));
+    check_gradient("geglu du", &u, &du, |u| dot(&geglu_forward(&g, u), &dh));
+    // torch.nn.functional.gelu(torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64), approximate="tanh")
+    let expected = [-0.15880800939172324, 0.0, 1.954597694087775];
+    check("gelu", &gelu_forward(&[-1.0, 0.0, 2.0]), &expected, 1e-15);
+}
+
+#[test]
 fn rope_rotates_each_pair_by_its_angle_and_backward_rotates_it_back() {
     let (positions, h, d) = ([0, 3, 5], 2, 6);
     let tables = rope_tables(6, d, 10_000.0);

@@ -13,7 +13,7 @@ use tabtune::run::{
 };
 
 use crate::check::{MODEL_SHAPES, close, device};
-use crate::laws::case;
+use crate::laws::{CONFIG, MODEL, case};
 use crate::run_laws::interrupted_run;
 use crate::tiny::{base_of, tiny_base, tiny_bases, tiny_data, tiny_settings, whole_run};
 
@@ -162,6 +162,8 @@ crate::device_tests! {
         let odd = case("llama-odd-rank-5");
         let base = base_of(&device(Shape::Direct).await, odd.config, odd.model, Storage::default()).await;
         resumed_equals_whole(&base, &Settings { rank: 5, ..settings(&base) }, &[3], "odd sizes").await;
+        let base = base_of(&device(Shape::Cpu).await, CONFIG.as_bytes(), MODEL, Storage::Int4).await;
+        resumed_equals_whole(&base, &settings(&base), &[3], "int4").await;
         for (base, under_way) in tiny_bases().await.iter().zip([1, 2]) {
             let settings = Settings { targets: "q_proj,down_proj".to_string(), ..settings(base) };
             resumed_equals_whole(base, &settings, &[2, 5], &format!("{under_way} steps in flight")).await;
@@ -213,6 +215,22 @@ crate::device_tests! {
             results.push((found, resumed.files));
         }
         assert!(results[0] == results[1], "resuming depends on the form");
+    }
+
+    async fn a_run_goes_on_only_with_weights_that_are_stored_as_before() {
+        let device = device(Shape::Cpu).await;
+        let bases = [Storage::F32, Storage::Int8, Storage::Int4];
+        for storage in bases {
+            let base = base_of(&device, CONFIG.as_bytes(), MODEL, storage).await;
+            let (_, saved, _) = interrupted_run(&base, &settings(&base), Start::Fresh, 2, Wish::Stop).await;
+            let state = state(saved);
+            assert_eq!(state.storage(), Some(storage));
+            for other in bases.into_iter().filter(|other| *other != storage) {
+                let base = base_of(&device, CONFIG.as_bytes(), MODEL, other).await;
+                let reason = refused(&base, state.clone()).await;
+                assert!(reason.contains(storage.name()) && reason.contains(other.name()), "{reason}");
+            }
+        }
     }
 
     async fn a_state_with_other_rows_or_other_tensors_or_cut_short_is_refused() {

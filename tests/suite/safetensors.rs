@@ -166,6 +166,7 @@ fn half_precision_numbers_become_the_same_numbers() {
             Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Dtype::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
             Dtype::BF16 => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+            Dtype::Blocks(blocks) => panic!("{blocks:?} is not of safetensors"),
         };
         let mut numbers = vec![7.0];
         to_f32(dtype, &bytes, &mut numbers);
@@ -173,11 +174,12 @@ fn half_precision_numbers_become_the_same_numbers() {
             Dtype::F32 => v,
             Dtype::F16 => half::f16::from_f32(v).to_f32(),
             Dtype::BF16 => half::bf16::from_f32(v).to_f32(),
+            Dtype::Blocks(blocks) => panic!("{blocks:?} is not of safetensors"),
         });
         assert_eq!(numbers[0], 7.0, "earlier numbers are kept");
         let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&numbers[1..]), bits(&expected), "{dtype:?}");
-        assert_eq!(bytes.len() as u64, dtype.bytes() * values.len() as u64);
+        assert_eq!(bytes.len() as u64, dtype.block().1 * values.len() as u64);
     }
 }
 

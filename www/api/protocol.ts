@@ -12,12 +12,14 @@ import type {
   Generated,
   GenerateOptions,
   Loaded,
+  Memory,
   ModelInfo,
   NotedBase,
   Probe,
   Settings,
   Stats,
   TextDocument,
+  WeightsChoice,
 } from "./types";
 import type { ModelFiles } from "./weights";
 
@@ -34,10 +36,19 @@ export interface Training {
 
 /** Every call that a worker serves. `load` comes first; calls are served one after the other. */
 export interface Calls {
-  load: { input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice }; output: Loaded };
+  load: {
+    input: { program: WebAssembly.Module; files: ModelFiles; device: DeviceChoice; weights: WeightsChoice };
+    output: Loaded;
+  };
   /** Instead of `load`: from then on, the worker helps the one at the other end of the port. */
   assist: {
-    input: Pick<ModelFiles, "config" | "weights"> & { program: WebAssembly.Module; port: MessagePort };
+    input: {
+      program: WebAssembly.Module;
+      files: ModelFiles;
+      /** As the leader stores them. */
+      stored: WeightsChoice;
+      port: MessagePort;
+    };
     output: undefined;
   };
   /** The workers at the other ends help. */
@@ -54,7 +65,8 @@ export interface Calls {
   setAdapter: { input: AdapterInput; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
-  modelSize: { input: Pick<ModelFiles, "config" | "weights">; output: number };
+  memory: { input: Settings; output: Memory };
+  modelSize: { input: ModelFiles; output: number };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -6,7 +6,7 @@
  */
 
 import { deleteFile, deleteFolder, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
-import type { Columns, Settings, TextDocument } from "./types";
+import type { Columns, Settings, TextDocument, WeightsChoice } from "./types";
 import { bytesOf } from "./weights";
 
 /** Everything that a run needs to continue in another tab, except its state. */
@@ -14,7 +14,8 @@ export interface RunRecord {
   id: string;
   settings: Settings;
   text: { name: string; prompt?: string; documents: TextDocument[] };
-  model: { name: string; sha256: string };
+  /** Older pages did not write how its weights were stored: as in its file. */
+  model: { name: string; sha256: string; weights?: WeightsChoice };
   /** How long it has run. */
   ms: number;
 }

@@ -15,11 +15,13 @@ import type {
   Loaded,
   Settings,
   TextDocument,
+  WeightsChoice,
 } from "./types";
 import type { ModelFiles } from "./weights";
 
 export interface LoadOptions {
   device?: DeviceChoice;
+  weights?: WeightsChoice;
   /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
   workers?: number;
   /** Gets the progress of loading. */
@@ -61,15 +63,15 @@ export class Session {
   async load(
     program: WebAssembly.Module,
     files: ModelFiles,
-    { device = "auto", workers, onEvent = () => {} }: LoadOptions = {},
+    { device = "auto", weights = "auto", workers, onEvent = () => {} }: LoadOptions = {},
   ): Promise<Loaded> {
-    const loaded = await this.#leader.call("load", { program, files, device }, (note) => {
+    const loaded = await this.#leader.call("load", { program, files, device, weights }, (note) => {
       if (note.type === "event") onEvent(note.event);
     });
     const count = workersFor(loaded.info, workers) - 1;
     if (count === 0) return loaded;
     try {
-      const { helpers, info } = await gather(this.#leader, count, program, files);
+      const { helpers, info } = await gather(this.#leader, count, program, files, loaded.info.weights);
       this.#helpers = helpers;
       for (const helper of helpers) helper.lost.then((error) => this.#leader.die(error));
       return { ...loaded, info };
@@ -143,9 +145,14 @@ export class Session {
     return this.#leader.call("adapterSize", { rank, targets });
   }
 
+  /** The memory of a run with these settings, in bytes on the device. */
+  memory(settings: Settings) {
+    return this.#leader.call("memory", settings);
+  }
+
   /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
-  modelSize({ config, weights }: Pick<ModelFiles, "config" | "weights">) {
-    return this.#leader.call("modelSize", { config, weights });
+  modelSize(files: ModelFiles) {
+    return this.#leader.call("modelSize", files);
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

@@ -2,7 +2,7 @@
 
 import { loraError } from "./errors";
 import { Link } from "./link";
-import type { ModelInfo } from "./types";
+import type { ModelInfo, WeightsChoice } from "./types";
 import type { ModelFiles } from "./weights";
 
 const MOST = 8;
@@ -26,14 +26,15 @@ export async function gather(
   leader: Link,
   count: number,
   program: WebAssembly.Module,
-  { config, weights }: ModelFiles,
+  files: ModelFiles,
+  stored: WeightsChoice,
 ): Promise<{ helpers: Link[]; info: ModelInfo }> {
   const helpers: Link[] = [];
   const start = async () => {
     const helper = await Link.start();
     helpers.push(helper);
     const { port1, port2 } = new MessageChannel();
-    await helper.call("assist", { program, config, weights, port: port1 }, undefined, [port1]);
+    await helper.call("assist", { program, files, stored, port: port1 }, undefined, [port1]);
     return port2;
   };
   const starting = Array.from({ length: count }, start);

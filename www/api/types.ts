@@ -53,6 +53,21 @@ export interface Settings {
   maxTokens: number;
 }
 
+/** What a run takes on the device, in bytes. */
+export interface Memory {
+  weights: number;
+  /** The tables of rotary positions. */
+  rope: number;
+  /** With its gradient and the optimizer's moments. */
+  adapter: number;
+  activations: number;
+  logits: number;
+  /** The keys and values of samples. */
+  cache: number;
+  other: number;
+  total: number;
+}
+
 /** Which numbers a setting may be: those within all the bounds that there are. */
 export interface Limit {
   whole: boolean;
@@ -90,6 +105,12 @@ export interface Limits extends Record<LimitedSetting, Limit> {
 /** What computes. "auto" takes a graphics card if there is a real one, and the processor otherwise. */
 export type DeviceChoice = "auto" | "gpu" | "cpu";
 
+/**
+ * How the model's matrices are stored while it is in use. "auto" stores them as the file does; "int8" and "int4" round
+ * them to 8 or 4 bits.
+ */
+export type WeightsChoice = "auto" | "f32" | "f16" | "int8" | "int4";
+
 export interface ModelInfo {
   name: string;
   modelType: string;
@@ -100,6 +121,8 @@ export interface ModelInfo {
   layers: number;
   heads: number;
   sha256: string;
+  /** "auto" where the matrices of the file differ in it. */
+  weights: WeightsChoice;
   weightBytes: number;
   /** Whether the model has a chat template, so that it can read conversations. */
   chatTemplate: boolean;

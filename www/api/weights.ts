@@ -13,7 +13,10 @@ export interface Sharded<Part> {
   files: Record<string, Part>;
 }
 
-export interface ModelFiles {
+/** The files of a Hugging Face checkpoint, or one GGUF file. */
+export type ModelFiles = CheckpointFiles | GgufFile;
+
+export interface CheckpointFiles {
   name: string;
   config: Blob;
   tokenizer: Blob;
@@ -21,6 +24,11 @@ export interface ModelFiles {
   generationConfig?: Blob;
   chatTemplate?: Blob;
   weights: Blob | Sharded<Blob>;
+}
+
+export interface GgufFile {
+  name: string;
+  gguf: Blob;
 }
 
 export function blobSource(blob: Blob): RangeSource {
@@ -37,9 +45,10 @@ export function weightSource(weights: Blob | Sharded<Blob>): RangeSource | Shard
 }
 
 /** The bytes of the files that the weights are in. */
-export function weightBytes(weights: Blob | Sharded<Blob>): number {
-  if (weights instanceof Blob) return weights.size;
-  return Object.values(weights.files).reduce((sum, { size }) => sum + size, 0);
+export function bytesOnDisk(files: ModelFiles): number {
+  if ("gguf" in files) return files.gguf.size;
+  if (files.weights instanceof Blob) return files.weights.size;
+  return Object.values(files.weights.files).reduce((sum, { size }) => sum + size, 0);
 }
 
 export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
@@ -47,7 +56,7 @@ export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** Fetches the four files of a checkpoint. */
-export async function fetchModel(name: string, folder: string, count?: Count): Promise<ModelFiles> {
+export async function fetchModel(name: string, folder: string, count?: Count): Promise<CheckpointFiles> {
   const file = (path: string) => fetchThing("the model", `${folder}/${path}`, (response) => response.blob(), count);
   const [config, tokenizer, tokenizerConfig, weights] = await Promise.all([
     file("config.json"),

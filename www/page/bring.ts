@@ -1,10 +1,11 @@
-/** Finds out what files are for, wherever they were dropped or chosen: an adapter to open, or a text to learn from. */
+/** Finds out what files are for, wherever they were dropped or chosen: an adapter, a model, or a text to learn from. */
 
 import { signal } from "@preact/signals";
 import { type Brought, type Found, isText, type Listing, picked } from "./folders";
 import { isAdapter, openAdapter } from "./opened";
+import { isGguf, picked as measured, pick } from "./pick";
 import { busy, isArchive, isModel, listOf, noText } from "./refused";
-import { type Source, training } from "./state";
+import { changing, type Source, training } from "./state";
 import { take } from "./text";
 import { complain, troubles } from "./trouble";
 import { counted } from "./words";
@@ -29,8 +30,13 @@ export async function bring({ name, listed }: Brought) {
   await take(name, listed.then(textIn));
 }
 
-/** Null if it is an adapter, which is opened. */
+/** Null if it is an adapter, which is opened, or a model, which is measured. */
 async function textIn(all: Listing): Promise<Source | null> {
+  const models = loose(all).filter(({ file }) => isGguf(file));
+  if (models.length > 0) {
+    showModel(all, models);
+    return null;
+  }
   if (has(all, "tokenizer.json") && !has(all, CONFIG)) throw isModel(all.name);
   if (!has(all, CONFIG) && !isAdapter(loose(all).map(({ file }) => file))) return textsIn(all);
   const parts = partsOfAdapter(all);
@@ -41,14 +47,25 @@ async function textIn(all: Listing): Promise<Source | null> {
   return null;
 }
 
+async function showModel(all: Listing, models: Found[]) {
+  changing.value = "model";
+  await pick(models.map(({ file }) => file));
+  document.getElementById("model-title")?.focus();
+  if (!measured.value) return;
+  aside.value = `\`${models[0]?.path}\` is a model, no text: card 2 loads it${leftOut(all, models)}.`;
+}
+
 async function openBeside(all: Listing, parts: Found[]) {
   await openAdapter(parts.map(({ file }) => file));
   document.getElementById("keep-title")?.focus();
   if (troubles.value.keep) return;
-  const others = [...all.found.filter((each) => !parts.includes(each)).map(({ path }) => path), ...all.skipped];
   const name = parts.find(isZip)?.path ?? all.name;
-  const rest = others.length > 0 ? `; left out: ${listOf(others)}` : "";
-  aside.value = `\`${name}\` is an adapter, no text: find it in card 4${rest}.`;
+  aside.value = `\`${name}\` is an adapter, no text: find it in card 4${leftOut(all, parts)}.`;
+}
+
+function leftOut(all: Listing, parts: Found[]): string {
+  const others = [...all.found.filter((each) => !parts.includes(each)).map(({ path }) => path), ...all.skipped];
+  return others.length > 0 ? `; left out: ${listOf(others)}` : "";
 }
 
 /** A zip, or the files beside the configuration, or what was brought loose. */

@@ -4,10 +4,10 @@ import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
 import { fetchProgram } from "../api/fetch_program";
 import { Session } from "../api/session";
-import type { DeviceChoice, Event } from "../api/types";
+import type { DeviceChoice, Event, WeightsChoice } from "../api/types";
 import { fetchModel, type ModelFiles } from "../api/weights";
 import { count } from "./arrival";
-import { device, workers } from "./settings";
+import { device, weights, workers } from "./settings";
 import { adapter, faster, model } from "./state";
 import { complain, forgive } from "./trouble";
 
@@ -44,8 +44,18 @@ async function openIfAvailable(): Promise<Session | null> {
 }
 
 /** Starts the model again, on this device. The adapter stays. */
-export async function computeOn(wanted: DeviceChoice) {
+export function computeOn(wanted: DeviceChoice) {
   device.value = wanted;
+  return restart();
+}
+
+/** Starts the model again, with its matrices stored so. The adapter stays; rows of a text must be cut again. */
+export function storeAs(wanted: WeightsChoice) {
+  weights.value = wanted;
+  return restart();
+}
+
+async function restart() {
   const before = current;
   current = before
     .then((old) => old?.close())
@@ -62,16 +72,26 @@ async function open(): Promise<Session> {
 }
 
 /**
- * Replaces the model in use: by one from the visitor's disk or, with null, by the built-in one. An error leaves
- * everything as it was; the old engine ends when the new one is ready. `settle` is called in between.
+ * Replaces the model in use: by one from the visitor's disk or, with null, by the built-in one. The old engine ends
+ * first, so that two models never share the device's memory; after an error it is started again, and everything is as
+ * it was. `settle` is called when the new one is there.
  */
 export async function change(files: ModelFiles | null, onEvent: (event: Event) => void, settle: () => void) {
   const own = await builtIn();
   const wanted = files && { program: own.program, files };
   const before = await current;
-  await openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
-  local = wanted;
   before?.close();
+  const opening = openWith(wanted ?? own, wanted === null, async () => settle(), onEvent);
+  // Whoever asks for the session meanwhile gets the new one or, after an error, the old one.
+  const opened = opening.catch(open).catch(giveUp);
+  current = opened;
+  try {
+    await opening;
+    local = wanted;
+  } catch (error) {
+    await opened;
+    throw error;
+  }
 }
 
 async function openWith(
@@ -84,6 +104,7 @@ async function openWith(
   try {
     const loaded = await fresh.load(program, files, {
       device: device.value,
+      weights: weights.value,
       ...(workers === "auto" ? {} : { workers: Number(workers) }),
       ...(onEvent ? { onEvent } : {}),
     });

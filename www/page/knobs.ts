@@ -3,7 +3,7 @@
 import type { Settings } from "../api/types";
 
 /** Choices that are the page's, not a run's. Each has "auto". */
-export const PAGE_CHOICES = ["device", "workers", "theme"] as const;
+export const PAGE_CHOICES = ["device", "weights", "workers", "theme"] as const;
 export type PageChoice = (typeof PAGE_CHOICES)[number];
 
 /** What can be in the page's address. */
@@ -70,6 +70,16 @@ export const knobs: Knob[] = [
     what: "Which matrices of the model get an adapter.",
     when: "Attention only makes a smaller adapter that learns a little less.",
   },
+  {
+    key: "checkpointing",
+    label: "Less memory, more time",
+    choices: [
+      { value: "false", label: "no" },
+      { value: "true", label: "yes" },
+    ],
+    what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
+    when: "Yes if memory is short: the result is the same. A run that would not fit turns it on by itself.",
+  },
 ];
 
 /** These can be in the address too. The sample prompt cannot, because it can be a visitor's own words. */
@@ -109,6 +119,17 @@ const addressOnly: Named[] = [
       { value: "auto", label: "a graphics card if there is one" },
       { value: "gpu", label: "a graphics card" },
       { value: "cpu", label: "the processor" },
+    ],
+  },
+  {
+    key: "weights",
+    label: "How the numbers of the model are kept",
+    choices: [
+      { value: "auto", label: "as in its file" },
+      { value: "f32", label: "in 32 bits" },
+      { value: "f16", label: "in 16 bits" },
+      { value: "int8", label: "in 8 bits" },
+      { value: "int4", label: "in 4 bits" },
     ],
   },
   {

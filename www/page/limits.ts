@@ -15,8 +15,11 @@ const MOST_WHY: Record<string, string> = {
   rank: ", the most that the layers that learn have room for",
 };
 
+/** Settings that are true or false. */
+const FLAGS = ["shuffle", "checkpointing"];
+
 export function read(key: string, written: string): Value {
-  if (key === "shuffle") return written === "true";
+  if (FLAGS.includes(key)) return written === "true";
   return nameOf(key)?.choices ? written : number(written);
 }
 

@@ -2,8 +2,9 @@
 
 import { computed, signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
-import { type ModelFiles, type Sharded, weightBytes } from "../api/weights";
+import { bytesOnDisk, type ModelFiles, type Sharded } from "../api/weights";
 import { change, session } from "./engine";
+import { listOf } from "./refused";
 import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
 
@@ -50,7 +51,7 @@ export async function load() {
   const wanted = picked.value;
   if (!wanted || wanted.loading || training.value) return;
   forgive("model");
-  picked.value = { ...wanted, loading: { done: 0, total: weightBytes(wanted.files.weights) } };
+  picked.value = { ...wanted, loading: { done: 0, total: bytesOnDisk(wanted.files) } };
   try {
     await change(
       wanted.files,
@@ -87,7 +88,18 @@ function makeRoom() {
   if (accepted.value) changing.value = "model";
 }
 
+export function isGguf({ name }: File): boolean {
+  return name.toLowerCase().endsWith(".gguf");
+}
+
 function modelFiles(chosen: File[]): ModelFiles {
+  const [gguf, ...others] = chosen.filter(isGguf);
+  if (!gguf || nearest(chosen, NAMES.config)) return checkpointFiles(chosen);
+  if (others.length > 0) throw several([gguf, ...others]);
+  return { name: gguf.name, gguf };
+}
+
+function checkpointFiles(chosen: File[]): ModelFiles {
   const found = Object.fromEntries(
     Object.entries(NAMES).flatMap(([key, name]) => {
       const file = nearest(chosen, name);
@@ -116,9 +128,15 @@ function shards(chosen: File[]): Sharded<Blob> | undefined {
   return { index, files: Object.fromEntries(files.map((file) => [file.name, file])) };
 }
 
+function several(files: File[]): LoraError {
+  const names = listOf(files.map(({ name }) => name));
+  return new LoraError("model_files", `these are ${files.length} GGUF files: ${names}`, "Choose one of them.");
+}
+
 function incomplete(folder: string, missing: string[]): LoraError {
   const reason = `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
   const hint =
-    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and the weights belong together.";
+    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and the weights belong together. " +
+    "A GGUF file holds all of it.";
   return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
 }

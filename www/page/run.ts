@@ -5,8 +5,8 @@ import type { LoraError } from "../api/errors";
 import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
-import type { AdapterFiles, Settings } from "../api/types";
-import { computeOn, isLost, session } from "./engine";
+import type { AdapterFiles, ModelInfo, Settings } from "../api/types";
+import { computeOn, isLost, session, storeAs } from "./engine";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
 import { addEvent, begin, end, hold, type Run, ranFor, redraw } from "./progress";
@@ -30,6 +30,7 @@ import { complainWhereItHelps } from "./where_it_helps";
 
 /** Cancelling a run that took longer asks first. */
 const WORTH_ASKING_MS = 60_000;
+const NO_MODEL: RunRecord["model"] & Pick<ModelInfo, "weights"> = { name: "", sha256: "", weights: "auto" };
 /** The visitor has pressed Cancel, and is asked whether a long run shall go. */
 export const asksToCancel = signal(false);
 
@@ -57,8 +58,18 @@ export function continueRun() {
     text.value = { ...saved.text, bytes, dataset: null };
     accepted.value = true;
     changing.value = null;
-    await go(engine, saved.settings, text.value, live, saved);
+    const stored = await storedAsIn(saved, engine);
+    if (stored) await go(stored, saved.settings, text.value, live, saved);
+    else end(live);
   });
+}
+
+/** The engine, started again if the run stored the model's numbers differently. Null if it cannot be started. */
+async function storedAsIn({ model: { weights } }: SavedRun, engine: Session): Promise<Session | null> {
+  const now = model.value;
+  if (!weights || (now.state === "ready" && now.info.weights === weights)) return engine;
+  await storeAs(weights);
+  return session();
 }
 
 export async function pause() {
@@ -190,12 +201,12 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
 }
 
 function record(wanted: Settings, { name, prompt, documents }: Text): RunRecord {
-  const info = model.value.state === "ready" ? model.value.info : { name: "", sha256: "" };
+  const { name: base, sha256, weights } = model.value.state === "ready" ? model.value.info : NO_MODEL;
   return {
     id: crypto.randomUUID(),
     settings: wanted,
     text: { name, documents, ...(prompt ? { prompt } : {}) },
-    model: { name: info.name, sha256: info.sha256 },
+    model: { name: base, sha256, weights },
     ms: 0,
   };
 }

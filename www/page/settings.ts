@@ -1,7 +1,7 @@
 /** What visitors have changed of the settings, and its mirror in the page's address. */
 
 import { batch, computed, effect, signal } from "@preact/signals";
-import type { DeviceChoice, Settings } from "../api/types";
+import type { DeviceChoice, Settings, WeightsChoice } from "../api/types";
 import { isPageChoice, type Knob, nameOf, type PageChoice } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";
 import { model, text } from "./state";
@@ -25,6 +25,8 @@ export type Theme = "auto" | "light" | "dark";
 export const theme = signal<Theme>(chosen("theme"));
 /** What shall compute. */
 export const device = signal<DeviceChoice>(chosen("device"));
+/** How the model's matrices shall be stored. */
+export const weights = signal<WeightsChoice>(chosen("weights"));
 /** How many workers shall share the work on the processor: "auto" or a number. */
 export const workers = chosen("workers");
 
@@ -110,6 +112,7 @@ export function mirrorInAddress() {
       ...(verdict.value?.good ?? changes.value),
       ...(theme.value === "auto" ? {} : { theme: theme.value }),
       ...(device.value === "auto" ? {} : { device: device.value }),
+      ...(weights.value === "auto" ? {} : { weights: weights.value }),
       ...(workers === "auto" ? {} : { workers }),
     };
     const mirror = new URLSearchParams(mirrored).toString();

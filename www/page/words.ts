@@ -13,7 +13,8 @@ export const counted = (n: number, one: string, many = `${one}s`): string => `${
 
 export function bytes(n: number): string {
   if (n < 1000) return counted(n, "byte");
-  return n < 1e6 ? `${count(n / 1e3)} kB` : `${thin(n / 1e6)} MB`;
+  if (n < 1e6) return `${count(n / 1e3)} kB`;
+  return n < 1e9 ? `${thin(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
 }
 
 /** "1.2 of 10.3 MB". */

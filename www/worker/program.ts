@@ -11,24 +11,26 @@ import type {
   Generated,
   GenerateOptions,
   Limits,
+  Memory,
   ModelInfo,
   NotedBase,
   Probe,
   Settings,
   Stats,
+  WeightsChoice,
 } from "../api/types";
 import type { RangeSource, Sharded } from "../api/weights";
 
-export type WeightSource = RangeSource | Sharded<RangeSource>;
+export type EngineFiles = EngineCheckpoint | { name: string; gguf: RangeSource };
 
-export interface EngineFiles {
+interface EngineCheckpoint {
   name: string;
   config: Uint8Array;
   tokenizer: Uint8Array;
   tokenizerConfig?: Uint8Array;
   generationConfig?: Uint8Array;
   chatTemplate?: Uint8Array;
-  weights: WeightSource;
+  weights: RangeSource | Sharded<RangeSource>;
 }
 
 export interface TrainOptions {
@@ -82,6 +84,7 @@ export interface Engine {
   setAdapter(config: string, weights: Uint8Array): void;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
+  memory(settings: Settings): Promise<Memory>;
   logits(ids: Uint32Array): Promise<Float32Array>;
   stats(): Stats;
 }
@@ -89,10 +92,15 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(config: Uint8Array, weights: WeightSource): Promise<number>;
+  modelSize(files: EngineFiles): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
-  Assistant: { create(config: Uint8Array, weights: WeightSource): Promise<Assistant> };
+  Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {
-    create(files: EngineFiles, onEvent: (event: Event) => void, device: DeviceChoice): Promise<Engine>;
+    create(
+      files: EngineFiles,
+      onEvent: (event: Event) => void,
+      device: DeviceChoice,
+      stored: WeightsChoice,
+    ): Promise<Engine>;
   };
 }

@@ -2,8 +2,8 @@
 
 import { LoraError, plainError } from "../api/errors";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
-import type { TextDocument } from "../api/types";
-import { bytesOf, type ModelFiles, weightSource } from "../api/weights";
+import type { Event, TextDocument } from "../api/types";
+import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
 import type { Dataset, Engine, EngineFiles, Program } from "./program";
 import { train } from "./training";
@@ -14,7 +14,7 @@ let engine: Engine | undefined;
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "modelSize", "dataset", "columnNames"]);
+const quick = new Set<Call>(["adapterSize", "memory", "modelSize", "dataset", "columnNames"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -90,8 +90,10 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.notedBase(request.input.config, request.input.weights);
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
+    case "memory":
+      return engine.memory(request.input);
     case "modelSize":
-      return program.modelSize(await bytesOf(request.input.config), weightSource(request.input.weights));
+      return program.modelSize(await engineFiles(request.input));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":
@@ -124,20 +126,23 @@ async function begin(engine: Engine, training: Calls["train"]["input"], tell: (n
   return train(engine, held(training.dataset), training, tell, begun);
 }
 
-async function load({ program: module, files, device }: Calls["load"]["input"], tell: (note: Note) => void) {
+async function load({ program: module, files, device, weights }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
-  engine = await program.Engine.create(await engineFiles(files), (event) => tell({ type: "event", event }), device);
+  const onEvent = (event: Event) => tell({ type: "event", event });
+  engine = await program.Engine.create(await engineFiles(files), onEvent, device, weights);
   return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
 }
 
-async function assist({ program: module, config, weights, port }: Calls["assist"]["input"]) {
+async function assist({ program: module, files, stored, port }: Calls["assist"]["input"]) {
   await program.default({ module_or_path: module });
-  const assistant = await program.Assistant.create(await bytesOf(config), weightSource(weights));
+  const assistant = await program.Assistant.create(await engineFiles(files), stored);
   help(assistant, port, (error) => die(error.message));
 }
 
 /** Reads the small files whole and, of the weights, only the ranges that the engine asks for. */
-async function engineFiles({ name, config, tokenizer, weights, ...others }: ModelFiles): Promise<EngineFiles> {
+async function engineFiles(files: ModelFiles): Promise<EngineFiles> {
+  if ("gguf" in files) return { name: files.name, gguf: blobSource(files.gguf) };
+  const { name, config, tokenizer, weights, ...others } = files;
   const optional = Object.entries(others).map(async ([key, blob]) => [key, await bytesOf(blob)] as const);
   return {
     name,

@@ -1,4 +1,4 @@
-//! The base: a checkpoint's folder, or the model that the binary carries, as the page does.
+//! The base: a checkpoint's folder, a GGUF file, or the model that the binary carries, as the page does.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::{Source, json};
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, BaseFiles, ModelFolder};
+use tabtune::run::{Base, BaseFiles, ModelFiles};
 
 use crate::files::{io, write_whole};
 
@@ -30,7 +30,7 @@ pub const COPIED: [&str; 10] = [
     "chat_template.jinja",
 ];
 
-/// Loads a checkpoint's folder, or the embedded base.
+/// Loads a checkpoint's folder, a GGUF file, or the embedded base.
 pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -> Result<Base> {
     if let Some(dir) = model {
         return Base::open(device, dir, storage).await;
@@ -52,14 +52,10 @@ fn embedded_weights() -> Source {
 
 /// What a checkpoint holds, from its config and the header of its weights.
 pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
-    let (config, weights) = match model {
-        Some(dir) => {
-            let folder = ModelFolder::open(dir)?;
-            (folder.config.clone(), folder.weights()?)
-        }
-        None => (Config::parse(CONFIG)?, embedded_weights()),
-    };
-    Checkpoint::open(config, &weights).await
+    match model {
+        Some(path) => ModelFiles::open(path).await?.checkpoint().await,
+        None => Checkpoint::open(Config::parse(CONFIG)?, &embedded_weights()).await,
+    }
 }
 
 /// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.

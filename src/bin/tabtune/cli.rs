@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::{Choice, Device, DeviceOptions, set_threads};
 use tabtune::error::{Error, Result};
-use tabtune::model::{Storage, TensorSpec, Transformer};
+use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, Unloaded};
 use tabtune::text::Columns;
 
@@ -58,11 +58,13 @@ enum Command {
 
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint [default: the embedded base]
-    #[arg(long, value_name = "DIR")]
+    /// A Hugging Face checkpoint, or a GGUF file [default: the embedded base]
+    #[arg(long, value_name = "DIR|FILE")]
     pub model: Option<PathBuf>,
-    /// How the frozen weights are stored: f32, f16 (half the memory), or auto (f16 if the file is f16) [default: auto]
-    #[arg(long, value_parser = ["auto", "f32", "f16"], hide_possible_values = true, value_name = "FORMAT")]
+    /// How the frozen weights are stored: f32, f16, int8 or int4 (half, a quarter and an eighth of the memory), or auto
+    /// (as the file, or smaller if --memory-limit asks for it) [default: auto]
+    #[arg(long, hide_possible_values = true, value_name = "FORMAT")]
+    #[arg(value_parser = ["auto", "f32", "f16", "int8", "int4"])]
     weights: Option<String>,
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -111,13 +113,12 @@ impl ModelArgs {
 
     /// What would be loaded, of which no number is read.
     pub async fn unloaded(&self, device: &Device, usual: Storage) -> Result<Unloaded> {
-        let (checkpoint, storage) = (base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?);
-        let format = |spec: &TensorSpec| storage.format(checkpoint.entry(spec).dtype);
-        Unloaded::new(device, &checkpoint.config, &format)
+        Unloaded::of(device, &base::checkpoint(self.model.as_deref()).await?, self.storage(usual)?)
     }
 
-    fn storage(&self, usual: Storage) -> Result<Storage> {
-        self.weights.as_deref().map_or(Ok(usual), Storage::parse)
+    /// What the flag asks for; `auto` is `usual`.
+    pub fn storage(&self, usual: Storage) -> Result<Storage> {
+        self.weights.as_deref().filter(|name| *name != "auto").map_or(Ok(usual), Storage::parse)
     }
 }
 

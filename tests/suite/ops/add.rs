@@ -1,6 +1,6 @@
 //! `add`, and the gradients that it shares instead of copying.
 
-use tabtune::ops::{Matrix, add, project, rms_norm};
+use tabtune::ops::{Matrix, RmsNorm, add, project, rms_norm};
 
 use super::{Bed, ROWS, sum, times};
 use crate::check::{ONE_FORM, SHAPES, device};
@@ -60,7 +60,7 @@ crate::device_tests! {
                 let (gain, gain_values) = bed.matrix(1, 12);
                 let (w, w_values) = bed.weight(12, 12, 64);
                 let v = {
-                    let n = rms_norm(&mut bed.rec, &x, &gain, 0.125);
+                    let n = rms_norm(&mut bed.rec, &x, RmsNorm { weight: &gain, plus: 0.0, eps: 0.125 });
                     let branch = project(&mut bed.rec, None, &n, Matrix::Frozen(&w), None);
                     add(&mut bed.rec, &x, &branch)
                 };

@@ -16,7 +16,7 @@ struct Case(usize, usize, usize, usize, usize, f64, Option<usize>);
 /// groups. One past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32
 /// unless the maximum is subtracted. Windows of one token, within a tile, of whole tiles, over several groups of
 /// queries, and longer than the sequence.
-const CASES: [Case; 17] = [
+const CASES: [Case; 19] = [
     Case(1, 1, 1, 1, 4, 1.0, None),
     Case(1, 67, 1, 1, 4, 1.0, None),
     Case(3, 17, 1, 1, 4, 60.0, None),
@@ -34,10 +34,13 @@ const CASES: [Case; 17] = [
     Case(1, 150, 4, 2, 12, 1.0, Some(70)),
     Case(1, 67, 2, 1, 128, 1.0, Some(33)),
     Case(2, 7, 2, 2, 64, 1.0, Some(100)),
+    Case(1, 67, 2, 1, 256, 1.0, None),
+    Case(2, 9, 2, 2, 200, 1.0, Some(3)),
 ];
 
-/// `room` for one sequence may exceed its length.
-async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
+/// `room` for one sequence may exceed its length. A scale of the scores is a factor of the queries: sqrt(D) times as
+/// large as the scale.
+async fn sequences(device: &Rc<Device>, case: &Case, room: usize, scale: Option<f64>) {
     let &Case(b, t, h, kv, d, factor, window) = case;
     let shape = AttentionShape { b, t, h, kv, d, window: window.unwrap_or(usize::MAX) };
     let mut bed =
@@ -52,11 +55,13 @@ async fn sequences(device: &Rc<Device>, case: &Case, room: usize) {
     let q = bed.var_of(h * d, &q_values);
     let ((k, k_values), (v, v_values)) = (bed.var(kv * d), bed.var(kv * d));
     let heads = Heads { query: h, key: kv, size: d };
-    let o = attention(&mut bed.rec, &q, &k, &v, Attention { heads, window, batch: b, cache: None });
+    let o = attention(&mut bed.rec, &q, &k, &v, Attention { heads, window, scale, batch: b, cache: None });
     let (_, dout) = bed.seed(&o);
+    let of_queries = scale.map_or(1.0, |scale| scale * (d as f64).sqrt());
+    let q_values = times(of_queries, &q_values);
     let (dq, dk, dv) = attention_backward(&dout, &q_values, &k_values, &v_values, shape);
     bed.writes("o", &o.data, attention_forward(&q_values, &k_values, &v_values, shape).0);
-    bed.writes_grad("dq", &q, dq);
+    bed.writes_grad("dq", &q, times(of_queries, &dq));
     bed.writes_grad("dk", &k, dk);
     bed.writes_grad("dv", &v, dv);
     bed.check().await;
@@ -86,7 +91,7 @@ async fn decoding(device: &Rc<Device>, prompt: usize, heads: Heads, window: Opti
         let q = bed.var_of(h * d, &part(&q, position, rows.1, h * d));
         let k_new = bed.var_of(kv * d, &part(&k, position, rows.1, kv * d));
         let v_new = bed.var_of(kv * d, &part(&v, position, rows.1, kv * d));
-        let how = Attention { heads, window, batch: 1, cache: Some(&cache) };
+        let how = Attention { heads, window, scale: None, batch: 1, cache: Some(&cache) };
         let found = attention(&mut bed.rec, &q, &k_new, &v_new, how);
         bed.writes("o", &found.data, part(&o, position, rows.1, h * d));
         bed.changes("keys", &cache.k, part(&k, 0, position + rows.1, kv * d));
@@ -101,13 +106,17 @@ crate::device_tests! {
         for shape in SHAPES {
             let device = device(shape).await;
             for case in &CASES {
-                sequences(&device, case, case.0 * case.1).await;
+                sequences(&device, case, case.0 * case.1, None).await;
             }
-            sequences(&device, &CASES[4], 70).await;
+            sequences(&device, &CASES[4], 70, None).await;
+            for case in [&CASES[6], &CASES[11], &CASES[18]] {
+                sequences(&device, case, case.0 * case.1, Some(0.7)).await;
+            }
             let heads = |query, key, size| Heads { query, key, size };
             decoding(&device, 1, heads(1, 1, 4), None).await;
             decoding(&device, 15, heads(3, 1, 36), None).await;
             decoding(&device, 65, heads(4, 2, 32), None).await;
+            decoding(&device, 15, heads(2, 1, 256), None).await;
             decoding(&device, 1, heads(1, 1, 4), Some(1)).await;
             decoding(&device, 65, heads(4, 2, 32), Some(17)).await;
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Tensor};
+use tabtune::device::{Device, Format, Tensor};
 use tabtune::ops::{Chunks, cross_entropy, gather_rows};
 use tabtune::plan::Var;
 
@@ -19,23 +19,29 @@ struct Head {
     c: usize,
     slab: usize,
     chunk_for: usize,
+    format: Format,
 }
 
-const HEADS: [Head; 4] = [
-    Head { v: 5, c: 4, slab: 64, chunk_for: 5 },
-    Head { v: 69, c: 12, slab: 128, chunk_for: 69 },
-    Head { v: 69, c: 12, slab: 32, chunk_for: 1 << 18 },
-    Head { v: 261, c: 68, slab: 512, chunk_for: 1 << 18 },
+const HEADS: [Head; 6] = [
+    Head { v: 5, c: 4, slab: 64, chunk_for: 5, format: Format::F32 },
+    Head { v: 69, c: 12, slab: 128, chunk_for: 69, format: Format::F32 },
+    Head { v: 69, c: 12, slab: 32, chunk_for: 1 << 18, format: Format::F16 },
+    Head { v: 69, c: 32, slab: 32, chunk_for: 1 << 18, format: Format::Int8 },
+    Head { v: 69, c: 96, slab: 128, chunk_for: 69, format: Format::Int4 },
+    Head { v: 261, c: 68, slab: 512, chunk_for: 1 << 18, format: Format::F32 },
 ];
 
 /// Training (`trained`) adds to the totals and leaves a gradient; evaluating assigns the totals.
 async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Labels, trained: bool) {
-    let Head { v, c, slab, chunk_for } = head;
+    let Head { v, c, slab, chunk_for, format } = head;
     let mut bed = Bed::new(
         device,
-        &format!("cross_entropy, head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"),
+        &format!(
+            "cross_entropy, {format:?} head [{v} in slabs of {slab}, {c}], {labels:?} labelled, trained: {trained}"
+        ),
         rows,
     );
+    bed.format = format;
     let labels = label(&mut bed, labels, v);
     let (x, x_values) = bed.var(c);
     let x = if trained { x } else { Var::frozen(x.data) };

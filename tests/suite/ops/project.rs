@@ -27,6 +27,7 @@ fn param(bed: &mut Bed, rows: usize, cols: usize, values: &[f64]) -> (Param, Vec
 async fn frozen(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, slab): (usize, usize, usize), format: Format) {
     let mut bed = Bed::new(device, &format!("project [{n_out} in slabs of {slab}, {n_in}] {format:?}"), rows);
     bed.format = format;
+    let n_in = bed.width(n_in);
     let (x, x_values) = bed.var(n_in);
     let (w, w_values) = bed.weight(n_out, n_in, slab);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
@@ -146,15 +147,16 @@ crate::device_tests! {
         for shape in SHAPES {
             let device = device(shape).await;
             for (v, slab) in [(5, 64), (69, 32)] {
-                for (rows, format) in [(1, 1), (7, 7), (70, 67)].into_iter().zip(FORMATS.into_iter().cycle()) {
+                for (rows, format) in ROWS.into_iter().zip(FORMATS) {
                     let mut bed =
                         Bed::new(&device, &format!("logits of {v} tokens in slabs of {slab}, {format:?}"), rows);
                     bed.format = format;
-                    let (x, x_values) = bed.var(12);
-                    let (w, w_values) = bed.weight(v, 12, slab);
+                    let c = bed.width(12);
+                    let (x, x_values) = bed.var(c);
+                    let (w, w_values) = bed.weight(v, c, slab);
                     let y = Tensor::owned(&device, "logits", rows.0, v).expect("a tensor");
                     project_into(&mut bed.rec, &x.data, &w, &y, None);
-                    bed.writes("logits", &y, matmul(&x_values, &w_values, rows.1, 12, v));
+                    bed.writes("logits", &y, matmul(&x_values, &w_values, rows.1, c, v));
                     bed.check().await;
                 }
             }

@@ -32,7 +32,7 @@ const CASES: [Case; 7] = [
 ];
 
 fn tables(device: &Rc<Device>, context: usize, d: usize, theta: f64) -> RopeTables {
-    let rope = Rope { theta, scaling: RopeScaling::None, fraction: 1.0 };
+    let rope = Rope { theta, scaling: RopeScaling::None };
     RopeTables::new(device, context, &rope.frequencies(d), rope.amplitude()).expect("tables")
 }
 

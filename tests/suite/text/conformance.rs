@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tabtune::files::Source;
+use tabtune::run::ModelFiles;
 use tabtune::text::chat::{ChatTemplate, Refusal};
 use tabtune::text::formats::{Content, Conversation, Example};
 use tabtune::text::{Tokenizer, TokenizerFiles, rows};
@@ -15,6 +17,8 @@ use tabtune::text::{Tokenizer, TokenizerFiles, rows};
 use super::{document, labels};
 
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/text");
+/// SmolLM2 as one file.
+const GGUF: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 static CHAT: LazyLock<Chat> = LazyLock::new(|| read("chat.json"));
 
@@ -112,13 +116,14 @@ fn template(model: &str) -> Option<ChatTemplate> {
     Some(ChatTemplate::new(None, serde_json::from_slice(&config).unwrap()).unwrap().unwrap())
 }
 
+#[derive(Deserialize)]
+struct Lines {
+    lines: Vec<String>,
+    ids: serde_json::Map<String, Value>,
+}
+
 #[test]
 fn ids_equal_those_of_python() {
-    #[derive(Deserialize)]
-    struct Lines {
-        lines: Vec<String>,
-        ids: serde_json::Map<String, Value>,
-    }
     let Lines { lines, ids } = read("lines.json");
     assert_eq!((lines.len(), ids.len()), (274, 5));
     for (model, expected) in &ids {
@@ -132,6 +137,21 @@ fn ids_equal_those_of_python() {
             assert!(offsets.iter().all(|token| line.get(token.clone()).is_some()), "{model}: {offsets:?} in {line:?}");
         }
     }
+}
+
+#[test]
+fn the_tokenizer_in_a_gguf_file_is_that_of_its_checkpoint() {
+    let Some(file) = fetched("", GGUF) else { return };
+    let files = pollster::block_on(ModelFiles::of_gguf(Source::memory(GGUF, file))).unwrap();
+    let tokenizer = Tokenizer::from_files(&files.small()).unwrap();
+    let Lines { lines, mut ids } = read("lines.json");
+    let expected: Vec<Vec<u32>> = serde_json::from_value(ids["smollm2"].take()).unwrap();
+    for (line, expected) in lines.iter().zip(expected) {
+        assert_eq!(tokenizer.encode(line, true).unwrap(), expected, "{line:?}");
+    }
+    let rendered = |model: &ChatTemplate| model.text(&CHAT.conversation(0), true).unwrap();
+    let (found, published) = (tokenizer.chat_template("here").unwrap(), template("smollm2").unwrap());
+    assert_eq!(rendered(found), rendered(&published));
 }
 
 #[test]

@@ -1,16 +1,23 @@
 /** Something that opens on request. Escape closes it and returns the focus. */
 
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import "./fold.css";
 
 interface Props {
   title: ComponentChildren;
+  /** It opens when this becomes true, and closes only by hand. */
+  opens?: boolean;
   children: ComponentChildren;
 }
 
-export function Fold({ title, children }: Props) {
+export function Fold({ title, opens = false, children }: Props) {
+  const fold = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    if (opens && fold.current) fold.current.open = true;
+  }, [opens]);
   return (
-    <details onKeyDown={closeOnEscape}>
+    <details ref={fold} onKeyDown={closeOnEscape}>
       <summary>{title}</summary>
       <div class="folded">{children}</div>
     </details>

@@ -1,9 +1,9 @@
 /** Card 2: the model and the settings. */
 
 import type { ModelInfo } from "../../api/types";
-import { adapterSize } from "../adapter_size";
 import { arrival } from "../arrival";
-import { backToBuiltIn, returning } from "../pick";
+import { backToBuiltIn, picked, returning } from "../pick";
+import { adapterSize, memory } from "../run_size";
 import { changing, model } from "../state";
 import { bytes, parameters } from "../words";
 import { CardFrame } from "./card";
@@ -12,6 +12,7 @@ import { Knobs } from "./knobs";
 import { Notices } from "./notices";
 import { Picker } from "./picker";
 import { SetBack } from "./set_back";
+import { Stored } from "./stored";
 
 export function ModelCard() {
   return (
@@ -53,9 +54,11 @@ function About() {
         (LoRA, low-rank adaptation), which are yours to keep.
       </p>
       <p class="quiet">
-        {bytes(info.weightBytes)} of weights, running {whereItRuns(info.device)}.
+        {bytes(info.weightBytes)} of weights{bitsOf(info)}, running {whereItRuns(info.device)}.
+        {memory.value !== null && ` A run with these settings takes about ${bytes(memory.value.total)} of memory.`}
       </p>
       <Fold title="Advanced">
+        <Stored />
         <Knobs />
       </Fold>
       {!builtIn && (
@@ -63,7 +66,7 @@ function About() {
           Back to the built-in model
         </button>
       )}
-      <Fold title="Use another model">
+      <Fold title="Use another model" opens={picked.value !== null}>
         <Picker />
       </Fold>
       <button
@@ -76,6 +79,10 @@ function About() {
       </button>
     </>
   );
+}
+
+function bitsOf({ weights }: ModelInfo): string {
+  return weights === "auto" ? "" : ` in ${weights.replace(/\D/g, "")} bits`;
 }
 
 function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {

@@ -1,6 +1,6 @@
 /** "Use another model": a checkpoint from the visitor's disk. Its size and fit are shown before it is loaded. */
 
-import { weightBytes } from "../../api/weights";
+import { bytesOnDisk } from "../../api/weights";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
 import { bytes, parameters, percent, thin } from "../words";
@@ -12,15 +12,15 @@ export function Picker() {
   return (
     <>
       <p>
-        Any model of the Llama type that is on your disk in Hugging Face's format: a folder with config.json,
-        tokenizer.json and model.safetensors, or its parts with their index. It is read piece by piece and never leaves
-        this machine.
+        Any Llama, Mistral, Qwen2, Qwen3, SmolLM, GPT-2, Gemma 3 or Phi-3 model that is on your disk in Hugging Face's
+        format: a folder with config.json, tokenizer.json and model.safetensors, or its parts with their index. Or a
+        GGUF file of one of the first five. It is read piece by piece and never leaves this machine.
       </p>
       <div class="buttons">
         <FileButton folder onFiles={pick}>
           Choose a folder…
         </FileButton>
-        <FileButton accept=".json,.safetensors,.jinja" onFiles={pick}>
+        <FileButton accept=".gguf,.json,.safetensors,.jinja" onFiles={pick}>
           Choose the files…
         </FileButton>
       </div>
@@ -29,11 +29,12 @@ export function Picker() {
   );
 }
 
-function Chosen({ files: { name, weights }, parameters: size }: Picked) {
+function Chosen({ files, parameters: size }: Picked) {
+  const { name } = files;
   return (
     <>
       <p>
-        <strong>{name}</strong>: {parameters(size)} parameters, {bytes(weightBytes(weights))} on the disk.{" "}
+        <strong>{name}</strong>: {parameters(size)} parameters, {bytes(bytesOnDisk(files))} on the disk.{" "}
         <Fit size={size} />
       </p>
       {adapter.value && !downloaded.value && (

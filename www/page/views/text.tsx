@@ -6,6 +6,7 @@ import { aside, bringFiles } from "../bring";
 import { unnamed } from "../columns";
 import { dropHint } from "../drops";
 import { downloadIsNext, offerIsNext } from "../kept";
+import { picked } from "../pick";
 import { type Sample, samples } from "../samples";
 import { cards, openedFrom, text, training } from "../state";
 import { accept, pasted, reading, take, takePasted, unread } from "../text";
@@ -47,7 +48,7 @@ export function TextCard() {
       <div class="own">
         <FileButton
           class={isNext.value ? "primary" : ""}
-          accept={`${TEXTS},.html,.htm,.zip,.safetensors,text/plain`}
+          accept={`${TEXTS},.html,.htm,.zip,.safetensors,.gguf,text/plain`}
           onFiles={bringFiles}
         >
           Choose a file…
@@ -68,7 +69,7 @@ function Always() {
   return (
     <>
       {cards.value.text === "done" && <Reading />}
-      {aside.value && openedFrom.value !== null && (
+      {aside.value && (openedFrom.value ?? picked.value) !== null && (
         <p class="note" role="status">
           <Quoted words={aside.value} />
         </p>

@@ -1,8 +1,9 @@
 //! What a run reads: texts, the adapter it starts from, the state it resumes; and the checks of its paths.
 
 use tabtune::adapter::AdapterFiles;
+use tabtune::device::Device;
 use tabtune::error::{Error, Result};
-use tabtune::model::{Storage, Transformer};
+use tabtune::model::{Config, Storage};
 use tabtune::run::{Base, Method, RunState, SAVE_EVERY_MS, Settings, Start};
 use tabtune::text::dataset::{Dataset, NATIVE_LIMIT};
 use tabtune::text::formats::Document;
@@ -39,10 +40,10 @@ impl Inputs {
     }
 
     /// The settings that the flags change.
-    pub fn usual_settings(&self, model: &Transformer) -> Settings {
+    pub fn usual_settings(&self, config: &Config, device: &Device) -> Settings {
         match &self.resumed {
             Some(state) => state.settings.clone(),
-            None => Settings::defaults(&model.config, model.device.software),
+            None => Settings::defaults(config, device.software),
         }
     }
 
@@ -50,7 +51,7 @@ impl Inputs {
         base.dataset(&self.documents, self.eval_documents.as_deref(), settings, NATIVE_LIMIT)
     }
 
-    /// Refuses flags that would change a run that goes on.
+    /// Refuses flags that would change a run that goes on. `storage` is the one that they ask for.
     pub fn check(&self, settings: &Settings, storage: Storage) -> Result<()> {
         match &self.resumed {
             Some(state) if state.settings != *settings || storage != self.storage() => {
@@ -87,9 +88,11 @@ impl TrainArgs {
         if let Some(log) = self.log.as_ref().filter(|log| texts.any(|text| same_file(log, text))) {
             return Err(setting("log", log.display(), "another file than the text, which it would replace"));
         }
-        if let (Method::Full, Some(model)) = (method, &self.model.model)
-            && same_file(model, &self.out)
-        {
+        let full = self.model.model.as_ref().filter(|_| method == Method::Full);
+        if full.is_some_and(|model| model.is_file()) {
+            return Err(Error::NotYet { what: "full fine-tuning of a GGUF file".to_string() });
+        }
+        if full.is_some_and(|model| same_file(model, &self.out)) {
             let expected = "another folder than --model, whose files it would replace";
             return Err(setting("out", self.out.display(), expected));
         }

@@ -12,40 +12,45 @@ use std::time::Instant;
 
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, SaveWhen, Settings, Start, Wish};
+use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, SaveWhen, Settings, Start, Storing, Wish};
 use tabtune::text::dataset::Dataset;
 
 pub use flags::TrainArgs;
 use inputs::Inputs;
 use outputs::Outputs;
 
+use crate::base;
+
 pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     args.check_numbers()?;
     let mut inputs = Inputs::read(&args)?;
     let device = args.model.device.open_within(args.memory_limit).await?;
-    refuse_what_cannot_fit(&args, &inputs, &device).await?;
-    let base = args.model.load_stored(&device, inputs.storage()).await?;
+    let Storing { storage, warning } = storing(&args, &inputs, &device).await?;
+    let mut base = args.model.load_stored(&device, storage).await?;
+    base.model.warnings.extend(warning);
     let config = &base.model.config;
 
-    let mut settings = args.settings(inputs.usual_settings(&base.model), inputs.init.as_ref(), config)?;
+    let mut settings = args.settings(inputs.usual_settings(config, &device), inputs.init.as_ref(), config)?;
     args.check_paths(settings.method)?;
     let data = inputs.dataset(&base, &settings)?;
     let resumed_steps = inputs.resumed.as_ref().map(|state| state.settings.steps);
     settings.steps = args.steps(&settings, data.rows.len(), resumed_steps);
     settings.check(config)?;
-    inputs.check(&settings, base.storage)?;
+    inputs.check(&settings, args.model.storage(inputs.storage())?)?;
 
     let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
     let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
     outputs.finish(outcome, base.model.device.peak_bytes())
 }
 
-/// Refuses a run for which there is no memory before its weights are read. Errors: `MemoryLimit`.
-async fn refuse_what_cannot_fit(args: &TrainArgs, inputs: &Inputs, device: &Device) -> Result<()> {
-    let unloaded = args.model.unloaded(device, inputs.storage()).await?;
-    let (usual, init) = (inputs.usual_settings(&unloaded.model), inputs.init.as_ref());
-    let settings = args.settings(usual, init, &unloaded.model.config)?;
-    unloaded.fit(&settings, unloaded.allowed(device, &settings).await?).await.map(|_| ())
+/// How the weights of the run are stored. A run for which there is no memory is refused before its weights are read.
+/// Errors: `MemoryLimit`.
+async fn storing(args: &TrainArgs, inputs: &Inputs, device: &Device) -> Result<Storing> {
+    let checkpoint = base::checkpoint(args.model.model.as_deref()).await?;
+    let usual = inputs.usual_settings(&checkpoint.config, device);
+    let settings = args.settings(usual, inputs.init.as_ref(), &checkpoint.config)?;
+    let asked = args.model.storage(inputs.storage())?;
+    Storing::choose(device, &checkpoint, asked, &settings).await
 }
 
 /// Trains until the end or Ctrl-C.

@@ -1,0 +1,282 @@
+//! A GGUF file as a checkpoint: its metadata as config.json, and its tensors under the names of transformers.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "files come from anywhere"
+)]
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::config::Config;
+use super::linear::Target;
+use super::rope::{Rope, RopeScaling};
+use super::tensors::{Norm, Role, TensorSpec};
+use crate::error::{Error, Result};
+use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
+use crate::files::{Gguf, Source};
+
+/// An architecture of llama.cpp whose files are read.
+struct Architecture {
+    /// `general.architecture`, which its own keys of the metadata begin with.
+    name: &'static str,
+    /// What transformers calls it.
+    model_type: &'static str,
+    /// llama.cpp rotates neighbours; transformers rotates a row of a head's first half with one of its second. The rows
+    /// of q and k are in llama.cpp's order.
+    interleaved: bool,
+}
+
+const ARCHITECTURES: [Architecture; 4] = [
+    Architecture { name: "llama", model_type: "llama", interleaved: true },
+    Architecture { name: "qwen2", model_type: "qwen2", interleaved: false },
+    Architecture { name: "qwen3", model_type: "qwen3", interleaved: false },
+    Architecture { name: "smollm3", model_type: "smollm3", interleaved: true },
+];
+
+/// Keys of an architecture that are read, checked, or that change nothing. Any other may change what is computed.
+const KNOWN: [&str; 19] = [
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_rms_epsilon",
+    "attention.key_length",
+    "attention.value_length",
+    "rope.freq_base",
+    "rope.dimension_count",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
+    "expert_count",
+    "expert_used_count",
+    "tensor_data_layout",
+];
+
+/// What rope's periods are multiplied with, and the most bytes it can have.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+const MOST_FACTORS: u64 = 4096;
+
+/// A model that a GGUF file holds.
+pub struct GgufModel<'a> {
+    gguf: &'a Gguf,
+    file: &'a str,
+    architecture: &'static Architecture,
+}
+
+impl<'a> GgufModel<'a> {
+    /// Errors: `Gguf` for a file that holds no whole model, `UnsupportedModel`.
+    pub fn new(gguf: &'a Gguf, file: &'a str) -> Result<GgufModel<'a>> {
+        let word = |key: &str| gguf.metadata.get(key).and_then(Value::as_str);
+        let refusal = |reason: String| Err(Error::Gguf { file: file.to_string(), reason });
+        let kind = word("general.type").unwrap_or("model");
+        if kind != "model" {
+            return refusal(format!("it holds no model (`general.type` = {kind:?})"));
+        }
+        if let Some(parts) = gguf.metadata.get("split.count").and_then(Value::as_u64).filter(|parts| *parts > 1) {
+            return refusal(format!(
+                "it is one of {parts} parts of a model; join them with `llama-gguf-split --merge`"
+            ));
+        }
+        let name = word("general.architecture").unwrap_or("(none)");
+        match ARCHITECTURES.iter().find(|known| known.name == name) {
+            Some(architecture) => Ok(GgufModel { gguf, file, architecture }),
+            None => {
+                let names = ARCHITECTURES.map(|known| known.name).join(", ");
+                let supported = format!("{names}, where the file is a GGUF file");
+                Err(Error::UnsupportedModel { model_type: name.to_string(), supported })
+            }
+        }
+    }
+
+    /// The value of one of the architecture's own keys.
+    fn own(&self, key: &str) -> Option<&Value> {
+        self.gguf.metadata.get(&self.full(key)).filter(|value| !value.is_null())
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}.{key}", self.architecture.name)
+    }
+
+    fn unsupported(&self, key: &str, value: &Value) -> Error {
+        Error::UnsupportedField { field: self.full(key), value: value.to_string() }
+    }
+
+    fn tensor(&self, name: &str) -> Option<&Entry> {
+        self.gguf.tensors.iter().find(|entry| entry.name == name)
+    }
+
+    fn refuse_unknown(&self) -> Result<()> {
+        for (key, value) in &self.gguf.metadata {
+            let own = key.strip_prefix(self.architecture.name).and_then(|key| key.strip_prefix('.'));
+            if let Some(key) = own.filter(|key| !KNOWN.contains(key)) {
+                return Err(self.unsupported(key, value));
+            }
+        }
+        if let Some(experts) = self.own("expert_count").filter(|experts| **experts != 0) {
+            return Err(self.unsupported("expert_count", experts));
+        }
+        for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
+            if let Some(value) = self.own(key).filter(|value| value.as_u64() != self.head_size()) {
+                return Err(self.unsupported(key, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn head_size(&self) -> Option<u64> {
+        let whole = |key: &str| self.own(key).and_then(Value::as_u64);
+        let divided = || whole("embedding_length")?.checked_div(whole("attention.head_count")?);
+        whole("attention.key_length").or_else(|| whole("rope.dimension_count")).or_else(divided)
+    }
+
+    /// `rope_scaling` of config.json. Errors: `UnsupportedField`, `Io`.
+    async fn rope_scaling(&self, source: &Source) -> Result<Option<Value>> {
+        if let Some(entry) = self.tensor(ROPE_FACTORS) {
+            let unknown =
+                || Error::UnsupportedField { field: ROPE_FACTORS.to_string(), value: entry.dtype.to_string() };
+            let mut factors = Vec::new();
+            if entry.dtype == Dtype::F32 && entry.end.saturating_sub(entry.begin) <= MOST_FACTORS {
+                let bytes = source.read(entry.begin, entry.end.saturating_sub(entry.begin)).await?;
+                to_f32(entry.dtype, &bytes, &mut factors);
+            }
+            return self.llama3(&factors).map(Some).ok_or_else(unknown);
+        }
+        let kind = self.own("rope.scaling.type").and_then(Value::as_str).unwrap_or("none");
+        let context = self.own("rope.scaling.original_context_length").filter(|_| kind == "yarn");
+        match kind {
+            "none" => Ok(None),
+            "linear" | "yarn" => Ok(Some(json!({
+                "rope_type": kind,
+                "factor": self.own("rope.scaling.factor"),
+                "original_max_position_embeddings": context,
+            }))),
+            _ => Err(self.unsupported("rope.scaling.type", &kind.into())),
+        }
+    }
+
+    /// Llama 3's factors of rope's periods say what they were made with, except for what all models of it share.
+    fn llama3(&self, factors: &[f32]) -> Option<Value> {
+        let (low, high, context) = (1.0, 4.0, 8192);
+        let (factor, theta) = (f64::from(*factors.last()?), self.own("rope.freq_base")?.as_f64()?);
+        let size = usize::try_from(self.head_size()?).ok().filter(|size| size.div_ceil(2) == factors.len())?;
+        let scaling =
+            RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context: context };
+        let rope = |scaling| Rope { theta, scaling }.frequencies(size);
+        let pairs = rope(RopeScaling::None).into_iter().zip(rope(scaling));
+        let is_same = |((plain, scaled), factor): ((f32, f32), &f32)| (plain / scaled - factor).abs() <= 1e-4 * factor;
+        pairs.zip(factors).all(is_same).then(|| {
+            json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low,
+                "high_freq_factor": high,
+                "original_max_position_embeddings": context,
+            })
+        })
+    }
+
+    /// The metadata as config.json. Errors: `UnsupportedField`, `Gguf`, `Io`.
+    pub async fn config(&self, source: &Source) -> Result<Vec<u8>> {
+        self.refuse_unknown()?;
+        let lacks = |what: String| Error::Gguf { file: self.file.to_string(), reason: format!("it lacks {what}") };
+        let embedding = self.tensor("token_embd.weight").ok_or_else(|| lacks("tensor `token_embd.weight`".into()))?;
+        let mut config = Map::new();
+        for (field, key) in [
+            ("hidden_size", "embedding_length"),
+            ("intermediate_size", "feed_forward_length"),
+            ("num_hidden_layers", "block_count"),
+            ("num_attention_heads", "attention.head_count"),
+            ("max_position_embeddings", "context_length"),
+            ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        ] {
+            let value = self.own(key).ok_or_else(|| lacks(format!("`{}` in its metadata", self.full(key))))?;
+            config.insert(field.to_string(), value.clone());
+        }
+        let token = |key: &str| self.gguf.metadata.get(&format!("tokenizer.ggml.{key}_token_id")).cloned();
+        for (field, value) in [
+            ("model_type", Some(self.architecture.model_type.into())),
+            ("hidden_act", Some("silu".into())),
+            ("tie_word_embeddings", Some(self.tensor("output.weight").is_none().into())),
+            ("attention_bias", Some(self.tensor("blk.0.attn_q.bias").is_some().into())),
+            ("mlp_bias", Some(self.tensor("blk.0.ffn_up.bias").is_some().into())),
+            ("vocab_size", embedding.shape.first().map(|rows| (*rows).into())),
+            ("num_key_value_heads", self.own("attention.head_count_kv").cloned()),
+            ("head_dim", self.head_size().map(Value::from)),
+            ("rope_theta", self.own("rope.freq_base").cloned()),
+            ("rope_scaling", self.rope_scaling(source).await?),
+            ("bos_token_id", token("bos")),
+            ("eos_token_id", token("eos")),
+        ] {
+            config.extend(value.map(|value| (field.to_string(), value)));
+        }
+        Ok(Value::from(config).to_string().into_bytes())
+    }
+
+    /// The tensors under the names that the model gives them. What it does not have keeps its name.
+    pub fn header(&self, config: &Config) -> Header {
+        let specs = config.tensors().into_iter().chain([config.head()]);
+        let specs: HashMap<String, TensorSpec> = specs.map(|spec| (name(spec.role), spec)).collect();
+        let renamed = |entry: &Entry| match specs.get(&entry.name) {
+            Some(TensorSpec { name, role, .. }) => {
+                let is_rotated =
+                    matches!(role, Role::Weight(_, Target::Q | Target::K) | Role::Bias(_, Target::Q | Target::K));
+                let interleaved = (is_rotated && self.architecture.interleaved).then_some(config.heads.size);
+                Entry { name: name.clone(), interleaved, ..entry.clone() }
+            }
+            None => entry.clone(),
+        };
+        let tensors = self.gguf.tensors.iter().filter(|entry| entry.name != ROPE_FACTORS);
+        let mut entries: Vec<Entry> = tensors.map(renamed).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Header { entries, others: Vec::new(), metadata: Vec::new(), warnings: Vec::new() }
+    }
+}
+
+/// What llama.cpp calls a tensor.
+fn name(role: Role) -> String {
+    match role {
+        Role::Embedding => "token_embd.weight".to_string(),
+        Role::Positions => "position_embd.weight".to_string(),
+        Role::FinalNorm => "output_norm.weight".to_string(),
+        Role::FinalNormBias => "output_norm.bias".to_string(),
+        Role::Head => "output.weight".to_string(),
+        Role::Norm(layer, at) => format!("blk.{layer}.{}.weight", norm(at)),
+        Role::NormBias(layer, at) => format!("blk.{layer}.{}.bias", norm(at)),
+        Role::Weight(layer, target) => format!("blk.{layer}.{}.weight", linear(target)),
+        Role::Bias(layer, target) => format!("blk.{layer}.{}.bias", linear(target)),
+    }
+}
+
+fn norm(at: Norm) -> &'static str {
+    match at {
+        Norm::Attention => "attn_norm",
+        Norm::AttentionOutput => "post_attention_norm",
+        Norm::Mlp => "ffn_norm",
+        Norm::MlpOutput => "post_ffw_norm",
+        Norm::Query => "attn_q_norm",
+        Norm::Key => "attn_k_norm",
+    }
+}
+
+fn linear(target: Target) -> &'static str {
+    match target {
+        Target::Q => "attn_q",
+        Target::K => "attn_k",
+        Target::V => "attn_v",
+        Target::Qkv => "attn_qkv",
+        Target::O => "attn_output",
+        Target::Gate => "ffn_gate",
+        Target::Up | Target::GateUp => "ffn_up",
+        Target::Down => "ffn_down",
+    }
+}

@@ -1,0 +1,54 @@
+//! A whole model before it is loaded: the small files of a checkpoint, and where its weights are. A GGUF file holds all
+//! of it.
+
+use super::BaseFiles;
+use crate::error::Result;
+use crate::files::{Gguf, Source};
+use crate::model::{Checkpoint, Config, GgufModel};
+use crate::text::tokenizer::GgufTokenizer;
+
+pub struct ModelFiles {
+    pub config: Vec<u8>,
+    pub tokenizer: Vec<u8>,
+    pub tokenizer_config: Option<Vec<u8>>,
+    pub generation_config: Option<Vec<u8>>,
+    pub chat_template: Option<Vec<u8>>,
+    /// Of which nothing but headers has been read.
+    pub weights: Source,
+}
+
+impl ModelFiles {
+    /// Reads what stands before the tensors of a GGUF file. Errors: `Gguf`, `Tokenizer`, `UnsupportedModel`,
+    /// `UnsupportedField`, those of [`Config::parse`].
+    pub async fn of_gguf(source: Source) -> Result<ModelFiles> {
+        let gguf = Gguf::read(&source).await?;
+        let model = GgufModel::new(&gguf, &source.name)?;
+        let config = model.config(&source).await?;
+        let header = model.header(&Config::parse(&config)?);
+        let tokenizer = GgufTokenizer::new(&gguf.metadata)?;
+        Ok(ModelFiles {
+            config,
+            tokenizer: tokenizer.tokenizer,
+            tokenizer_config: Some(tokenizer.tokenizer_config),
+            generation_config: Some(tokenizer.generation_config),
+            chat_template: None,
+            weights: source.with_header(header),
+        })
+    }
+
+    /// The files except for the weights.
+    pub fn small(&self) -> BaseFiles<'_> {
+        BaseFiles {
+            config: &self.config,
+            tokenizer: &self.tokenizer,
+            tokenizer_config: self.tokenizer_config.as_deref(),
+            generation_config: self.generation_config.as_deref(),
+            chat_template: self.chat_template.as_deref(),
+        }
+    }
+
+    /// What the weights hold, from their headers. Errors: those of [`Config::parse`] and [`Checkpoint::open`].
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::open(Config::parse(&self.config)?, &self.weights).await
+    }
+}

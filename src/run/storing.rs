@@ -1,0 +1,65 @@
+//! How the weights of a run are stored, known before they are read.
+
+use super::ladder::Fitted;
+use super::learner::Method;
+use super::memory::Unloaded;
+use super::settings::Settings;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::{Checkpoint, Storage};
+use crate::warning::Warning;
+
+/// What `auto` tries, in this order. Full fine-tuning trains the weights, so it does not take rounded ones.
+const RUNGS: [Storage; 4] = [Storage::AsFile, Storage::F16, Storage::Int8, Storage::Int4];
+
+/// The storage of the weights of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Storing {
+    pub storage: Storage,
+    /// Says why `auto` did not store the weights as their file does.
+    pub warning: Option<Warning>,
+}
+
+impl Unloaded {
+    /// The model of a checkpoint with its weights stored so. Errors: `GpuLimit`.
+    pub fn of(device: &Device, checkpoint: &Checkpoint, storage: Storage) -> Result<Unloaded> {
+        Unloaded::new(device, &checkpoint.config, &|spec| storage.format(spec, checkpoint.entry(spec).dtype))
+    }
+}
+
+impl Storing {
+    /// The storage that is asked for or, for `auto`, the first with which a run of the same steps fits onto the device:
+    /// as in the file, f16, int8, int4. Errors: `MemoryLimit`.
+    pub async fn choose(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        asked: Storage,
+        settings: &Settings,
+    ) -> Result<Storing> {
+        let rungs = match (asked, settings.method) {
+            (Storage::AsFile, Method::Lora) => &RUNGS[..],
+            (Storage::AsFile, Method::Full) => &RUNGS[..2],
+            (_, _) => &[asked][..],
+        };
+        let mut refused: Option<Error> = None;
+        for &storage in rungs {
+            match fits(device, checkpoint, storage, settings).await {
+                Ok(_) => {
+                    let warning = refused.map(|error| Warning {
+                        code: "smaller_weights",
+                        message: format!("the weights are stored as {}, because larger: {error}", storage.name()),
+                    });
+                    return Ok(Storing { storage, warning });
+                }
+                Err(error @ (Error::MemoryLimit { .. } | Error::GpuLimit { .. })) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| unreachable!("at least the storage that is asked for was tried")))
+    }
+}
+
+async fn fits(device: &Device, checkpoint: &Checkpoint, storage: Storage, settings: &Settings) -> Result<Fitted> {
+    let unloaded = Unloaded::of(device, checkpoint, storage)?;
+    unloaded.fit(settings, unloaded.allowed(device, settings).await?).await
+}
