@@ -13,8 +13,8 @@ pub enum Cut {
     /// them with slashes in between. Such a match never goes past the last of these, and a run that contains a line
     /// end is matched before the look-ahead is tried.
     BeforeSpaceAfterLine,
-    /// A line end is a token that nothing merges with (`json::File::lines_are_apart`). Only after a `>` it may belong to
-    /// an added token.
+    /// A line end begins a token that nothing merges with (`json::File::lines_are_apart`). Only after a `>` it may
+    /// belong to an added token.
     LineEnd,
 }
 
