@@ -47,7 +47,10 @@ impl Storing {
                 Ok(_) => {
                     let warning = refused.map(|error| Warning {
                         code: "smaller_weights",
-                        message: format!("the weights are stored as {}, because larger: {error}", storage.name()),
+                        message: format!(
+                            "the weights are stored as {}, because with more bits {error}",
+                            storage.name()
+                        ),
                     });
                     return Ok(Storing { storage, warning });
                 }
