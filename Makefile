@@ -75,8 +75,8 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-test-parity: parity-samples parity-fixtures parity-page parity-run parity-full parity-merge parity-interrupts
-test-parity: parity-smollm2
+test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
+test-parity: parity-interrupts parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -85,9 +85,18 @@ parity-samples:
 
 parity-fixtures:
 	$(PYTHON) tests/fixtures/make_fixtures.py --check
+	$(PYTHON) tests/fixtures/make_tokenizers.py --check
 	$(PYTHON) tests/fixtures/make_gguf.py --check
 	if [ -f "$(CACHE)/models/smollm2/tokenizer.json" ]; then $(PYTHON) tests/fixtures/make_text.py --check; fi
 .PHONY: parity-fixtures
+
+# The published tokenizers that could be fetched.
+parity-tokenizers:
+	@if compgen -G "$(CACHE)/models/*/tokenizer.json" >/dev/null; then \
+		cargo test --no-run && $(PYTHON) tests/parity/check_tokenizers.py \
+			--tokenize $(TARGET)/debug/examples/tokenize --models "$(CACHE)/models"; \
+	else echo "NOT TESTED: the tokenizers of published models, which could not be fetched"; fi
+.PHONY: parity-tokenizers
 
 parity-page:
 	for device in gpu cpu; do \

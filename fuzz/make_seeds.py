@@ -280,6 +280,11 @@ def seed_tokenizer():
             decoder=byte_level,
             added_tokens=added,
         )
+    families = json.loads((FIXTURES / "text/tokenizers.json").read_text())["families"]
+    for name in ["o200k", "tekken", "deepseek"]:
+        tokenizer(
+            name, model, "Hell 2/\nwo!", decoder=byte_level, pre_tokenizer=families[name]["tokenizer"]["pre_tokenizer"]
+        )
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in b"\n\xc3\xa9"), "▁", "H", "i", "▁H", "Hi"]
     spaces = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
     tokenizer(
@@ -311,12 +316,28 @@ def seed_tokenizer():
         },
         added_tokens=[{"id": 1, "content": "<s>", "special": True, "lstrip": True}],
     )
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
     tokenizer(
         "metaspace",
         {**model, "vocab": {"▁": 0, "H": 1}, "merges": []},
         " H",
-        pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
-        decoder=byte_level,
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
+        pre_tokenizer=metaspace,
+        decoder=metaspace,
+    )
+    tokenizer(
+        "gemma",
+        {"vocab": {"▁": 0, "H": 1, "▁H": 2}, "merges": ["▁ H"]},
+        " H\n\nH ",
+        normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        pre_tokenizer={
+            "type": "Split",
+            "pattern": {"String": " "},
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        },
+        decoder={"type": "Sequence", "decoders": [spaces, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        added_tokens=[{"id": 3, "content": "\n"}, {"id": 4, "content": "\n\n"}],
     )
 
 

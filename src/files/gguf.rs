@@ -241,7 +241,10 @@ impl<'a> Reader<'a> {
         };
         let numbers = shape.iter().try_fold(1_u64, |product, n| product.checked_mul(*n as u64));
         let (block, block_bytes) = dtype.block();
-        if !shape.last().is_none_or(|row| (*row as u64).is_multiple_of(block)) || shape.is_empty() && block > 1 {
+        if block > 1 && shape.len() < 2 {
+            return bad(format!("tensor `{name}` is no matrix, as its type {dtype} needs"));
+        }
+        if !shape.last().is_none_or(|row| (*row as u64).is_multiple_of(block)) {
             return bad(format!("tensor `{name}` has rows that are no multiple of {block}, as its type {dtype} needs"));
         }
         let bytes = numbers.and_then(|numbers| numbers.checked_div(block)?.checked_mul(block_bytes));

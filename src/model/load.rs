@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::Linear;
 use super::norm::NormWeights;
-use super::storage::{Storage, kept_in_f16, stored_otherwise};
+use super::storage::{Storage, keeps_blocks, kept_in_f16, stored_otherwise};
 use super::tensors::{Role, TensorSpec};
 use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
@@ -155,7 +155,10 @@ impl Loader<'_> {
                 values.clear();
                 to_f32(entry.dtype, &bytes, &mut values);
                 check_range(&entry.name, &values, stored.format)?;
-                stored.upload(self.device, row, &values);
+                match keeps_blocks(entry.dtype, stored.format) {
+                    true => stored.upload_blocks(self.device, row, &bytes),
+                    false => stored.upload(self.device, row, &values),
+                }
                 self.count(bytes.len() as u64).await?;
             }
         }

@@ -62,13 +62,8 @@ impl Storage {
         let format = match (self, dtype) {
             (Storage::F32, _) | (Storage::AsFile, Dtype::F32) => Format::F32,
             (Storage::Int8, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q8_0)) => Format::Int8,
-            (Storage::Int4, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q4_0)) => {
-                if is_table {
-                    Format::Int8
-                } else {
-                    Format::Int4
-                }
-            }
+            (Storage::Int4, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q4_0)) if is_table => Format::Int8,
+            (Storage::Int4, _) | (Storage::AsFile, Dtype::Blocks(Blocks::Q4_0)) => Format::Int4,
             _ => Format::F16,
         };
         let [_, cols] = spec.size();
@@ -89,13 +84,19 @@ impl Storage {
     }
 }
 
+/// Whether the blocks of a file are stored as they are.
+pub(super) fn keeps_blocks(dtype: Dtype, format: Format) -> bool {
+    let kept = [(Blocks::Q8_0, Format::Int8), (Blocks::Q4_0, Format::Int4)];
+    kept.into_iter().any(|(blocks, stored)| dtype == Dtype::Blocks(blocks) && format == stored)
+}
+
 /// Says what becomes of quantised numbers that are not stored as they are in the file.
 pub(super) fn stored_otherwise(checkpoint: &Checkpoint, format: &dyn Fn(&TensorSpec) -> Format) -> Option<Warning> {
     let tensors = checkpoint.config.tensors();
     let changes = tensors.iter().filter(|spec| spec.role.is_weight()).filter_map(|spec| {
         let (Dtype::Blocks(blocks), format) = (checkpoint.entry(spec).dtype, format(spec)) else { return None };
-        let is_same = matches!((blocks, format), (Blocks::Q8_0, Format::Int8) | (Blocks::Q4_0, Format::Int4));
-        (!is_same).then(|| format!("{blocks:?} as {}", format.feature().unwrap_or("f32")))
+        (!keeps_blocks(Dtype::Blocks(blocks), format))
+            .then(|| format!("{blocks:?} as {}", format.feature().unwrap_or("f32")))
     });
     let changes: Vec<String> = changes.collect::<BTreeSet<String>>().into_iter().collect();
     let message = format!("quantised numbers of the file are stored in another form: {}", changes.join(", "));

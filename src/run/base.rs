@@ -61,8 +61,8 @@ impl Base {
             return Err(Error::Setting { name: "name".to_string(), value: format!("{} bytes", name.len()), expected });
         }
         let tokenizer = Tokenizer::from_files(files)?;
-        if tokenizer.size() > config.vocabulary {
-            let reason = format!("it has {} tokens, but the model has {}", tokenizer.size(), config.vocabulary);
+        if tokenizer.own_size() > config.vocabulary {
+            let reason = format!("it has {} tokens, but the model has {}", tokenizer.own_size(), config.vocabulary);
             return Err(Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;

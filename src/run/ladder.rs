@@ -80,9 +80,9 @@ impl Unloaded {
         Err(Error::MemoryLimit { needed, limit, advice })
     }
 
-    /// How many bytes a run with these settings may take on `device`: those that it holds, and those that it gives.
-    pub async fn allowed(&self, device: &Device, settings: &Settings) -> Result<u64> {
-        let held = device.bytes();
+    /// How many bytes a run with these settings may take on `device`: those that it holds already and the run will
+    /// use, and those that it gives.
+    pub async fn allowed(&self, device: &Device, settings: &Settings, held: u64) -> Result<u64> {
         for run in std::iter::once(settings.clone()).chain(same_steps(settings)).chain(shorter_rows(settings)) {
             match self.memory(&run).await {
                 Ok(memory) => return Ok(held + device.room(memory.total().saturating_sub(held)).await),
@@ -98,14 +98,22 @@ impl Unloaded {
 impl Base {
     /// The settings with which a run on this base fits onto its device. Errors: `MemoryLimit`.
     pub async fn fit(&self, settings: &Settings) -> Result<Fitted> {
-        let unloaded = Unloaded::like(&self.model)?;
-        unloaded.fit(settings, unloaded.allowed(&self.model.device, settings).await?).await
+        let (unloaded, allowed) = self.allowed(settings).await?;
+        unloaded.fit(settings, allowed).await
     }
 
     /// Errors: `MemoryLimit` for a run with these settings that does not fit onto the device.
     pub async fn check_memory(&self, settings: &Settings) -> Result<()> {
+        let (unloaded, allowed) = self.allowed(settings).await?;
+        unloaded.check(settings, allowed).await
+    }
+
+    async fn allowed(&self, settings: &Settings) -> Result<(Unloaded, u64)> {
         let unloaded = Unloaded::like(&self.model)?;
-        unloaded.check(settings, unloaded.allowed(&self.model.device, settings).await?).await
+        // What else is on the device, such as an adapter of an earlier run, is not this run's.
+        let held = unloaded.model.device.bytes() + self.model.pool.bytes();
+        let allowed = unloaded.allowed(&self.model.device, settings, held).await?;
+        Ok((unloaded, allowed))
     }
 }
 

@@ -47,7 +47,10 @@ impl Storing {
                 Ok(_) => {
                     let warning = refused.map(|error| Warning {
                         code: "smaller_weights",
-                        message: format!("the weights are stored as {}, because larger: {error}", storage.name()),
+                        message: format!(
+                            "the weights are stored as {}, because with more bits {error}",
+                            storage.name()
+                        ),
                     });
                     return Ok(Storing { storage, warning });
                 }
@@ -61,5 +64,5 @@ impl Storing {
 
 async fn fits(device: &Device, checkpoint: &Checkpoint, storage: Storage, settings: &Settings) -> Result<Fitted> {
     let unloaded = Unloaded::of(device, checkpoint, storage)?;
-    unloaded.fit(settings, unloaded.allowed(device, settings).await?).await
+    unloaded.fit(settings, unloaded.allowed(device, settings, 0).await?).await
 }

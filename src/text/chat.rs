@@ -116,8 +116,10 @@ impl ChatTemplate {
             (None, Some(Templates::Named(list))) => list.into_iter().find(|t| t.name == DEFAULT)?.template,
             (None, None) => return None,
         };
+        let extra = config.rest.get("extra_special_tokens").and_then(|tokens| tokens.as_object()).cloned();
+        let named = config.rest.into_iter().filter(|(name, _)| name.ends_with("_token"));
         let specials =
-            config.rest.into_iter().filter_map(|(key, value)| Some((key.clone(), special_token(&key, &value)?)));
+            named.chain(extra.unwrap_or_default()).filter_map(|(name, value)| Some((name, special_token(&value)?)));
         Some(environment(&source).map(|environment| {
             let mut template = ChatTemplate { environment, variables: specials.collect(), habits: Habits::default() };
             template.habits = Habits::of(&template);
@@ -166,9 +168,9 @@ impl ChatTemplate {
 }
 
 /// `bos_token`, `eos_token` and so on: a string, or an object whose `content` is the string.
-fn special_token(key: &str, value: &serde_json::Value) -> Option<Value> {
+fn special_token(value: &serde_json::Value) -> Option<Value> {
     let content = value.as_str().or_else(|| value.get("content")?.as_str())?;
-    (key.ends_with("_token") && not_finite(value).is_none()).then(|| Value::from(content))
+    not_finite(value).is_none().then(|| Value::from(content))
 }
 
 fn environment(source: &str) -> Result<Environment<'static>, String> {

@@ -1,10 +1,12 @@
 //! Text to token ids and back. The `tokenizers` crate does the tokenization; this module adds what else a run needs:
 //! which ids end a text, bounded memory for long texts, and text that appears piece by piece while ids are generated.
 
+mod added;
 mod cut;
 mod gguf;
 mod json;
 mod parts;
+mod split;
 mod steps;
 
 use std::ops::Range;
@@ -15,6 +17,7 @@ use super::chat::{ChatConfig, ChatTemplate};
 use super::formats::Conversation;
 use crate::error::{Error, Result};
 use crate::files::json as json_file;
+use added::Configured;
 pub use gguf::GgufTokenizer;
 use json::Parts;
 
@@ -46,15 +49,15 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// A file that cannot be read is a `tokenizer` error, or a `config` error if it is config.json.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
-        let parts = json::read(files.tokenizer).map_err(refusal)?;
-        let names: EndName = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let settings: TokenizerConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
+        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder).map_err(refusal)?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
         let config: EndIds = json_file::read(files.config)
             .map_err(|reason| Error::Config { field: "eos_token_id".to_owned(), reason })?;
 
         let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
-        let named = names.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
+        let named = settings.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
         let listed = [generation.eos_token_id, config.eos_token_id].into_iter().flatten().flat_map(Ids::list);
         let mut ends = Vec::new();
         for id in named.into_iter().chain(listed) {
@@ -81,9 +84,9 @@ impl Tokenizer {
     /// Like `encode`, but in pieces of at least `bytes` bytes, so that a test can check that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
-        for piece in self.pieces(text, bytes) {
+        for (piece, lead) in self.pieces(text, bytes) {
             let encoding = self.parts.inner.encode_fast(piece, false).map_err(|e| refusal(e.to_string()))?;
-            ids.extend(encoding.get_ids());
+            ids.extend(encoding.get_ids().iter().skip(lead));
         }
         if special {
             self.put_specials(&mut ids);
@@ -96,27 +99,27 @@ impl Tokenizer {
     pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let (mut ids, mut offsets) = (Vec::new(), Vec::new());
         let mut begin = 0_usize;
-        for piece in self.pieces(text, PIECE) {
+        for (piece, lead) in self.pieces(text, PIECE) {
             let encoding = self.parts.inner.encode(piece, false).map_err(|e| refusal(e.to_string()))?;
-            ids.extend(encoding.get_ids());
-            offsets.extend(
-                encoding.get_offsets().iter().map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)),
-            );
+            ids.extend(encoding.get_ids().iter().skip(lead));
+            let places = encoding.get_offsets().iter().skip(lead);
+            offsets.extend(places.map(|(from, to)| begin.saturating_add(*from)..begin.saturating_add(*to)));
             begin = begin.saturating_add(piece.len());
         }
         self.check(&ids)?;
         Ok((ids, offsets))
     }
 
-    /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole.
-    fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = &'a str> {
-        let mut rest = Some(text);
+    /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole, if so many ids of each
+    /// are left out as are beside it.
+    fn pieces<'a>(&self, text: &'a str, bytes: usize) -> impl Iterator<Item = (&'a str, usize)> {
+        let (mut rest, mut lead) = (Some(text), 0);
         std::iter::from_fn(move || {
             let text = rest.take()?;
             let cut = self.parts.cut.and_then(|cut| cut.after(text, bytes)).and_then(|at| text.split_at_checked(at));
             let (piece, next) = cut.unzip();
             rest = next;
-            piece.or(Some(text))
+            Some((piece.unwrap_or(text), std::mem::replace(&mut lead, self.parts.lead)))
         })
     }
 
@@ -177,6 +180,12 @@ impl Tokenizer {
     /// The number of ids, including added tokens: the highest id plus one.
     pub fn size(&self) -> usize {
         self.parts.size
+    }
+
+    /// The same without added tokens, for which a model may have no embedding: Gemma's models that read no pictures
+    /// have none for the token of a picture. A text with such a token is refused when it is encoded.
+    pub fn own_size(&self) -> usize {
+        self.parts.own_size
     }
 
     /// The token to write at the end of a text: the `eos_token` of tokenizer_config.json, otherwise the first
@@ -282,9 +291,13 @@ impl<'a> StreamDecoder<'a> {
     }
 }
 
+/// The part of tokenizer_config.json that concerns tokens. As in transformers, `add_bos_token` and `add_eos_token` do
+/// not count beside a tokenizer.json: its post-processor says what is added.
 #[derive(Deserialize, Default)]
-struct EndName {
+struct TokenizerConfig {
     eos_token: Option<Name>,
+    #[serde(default)]
+    added_tokens_decoder: Configured,
 }
 
 #[derive(Deserialize)]

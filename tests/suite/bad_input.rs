@@ -676,6 +676,8 @@ fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() 
         assert!(err.contains(&format!("warning[smaller_weights]: the weights are stored as {storage}")), "{err}");
         assert!(number(&err, "memory at its peak: ") <= limit, "{err}");
         assert_eq!(chosen(), storage);
+        let info = succeeded(&["info", "--model", &model, "--adapter", &out]);
+        assert!(info.contains(&format!("trained on weights in {storage}")), "{info}");
         before = taken;
     }
     refused(&[&run[..], &["--memory-limit", "1000"]].concat(), "memory_limit", &["of them for the weights"]);

@@ -59,6 +59,11 @@ impl File {
         self.fields.retain(|field| field.0 != key);
     }
 
+    /// A tensor that is a vector.
+    fn norm(&mut self) -> &mut Tensor {
+        self.tensors.iter_mut().find(|tensor| tensor.name == "output_norm.weight").expect("a norm")
+    }
+
     fn beginning(&self) -> Vec<u8> {
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.extend((self.tensors.len() as u64).to_le_bytes());
@@ -269,7 +274,7 @@ fn the_command_line_takes_a_file_in_place_of_a_folder() {
 fn every_fault_is_named() {
     type Change = fn(&mut File);
     let folder = Folder::new("gguf-faults");
-    let cases: [(Change, &str, &[&str]); 18] = [
+    let cases: [(Change, &str, &[&str]); 19] = [
         (|file| file.set("general.architecture", 8, word("mamba")), "unsupported_model", &["mamba"]),
         (|file| file.set("general.type", 8, word("adapter")), "gguf", &["it holds no model", "adapter"]),
         (|file| file.set("split.count", 2, vec![3, 0]), "gguf", &["it is one of 3 parts"]),
@@ -290,6 +295,7 @@ fn every_fault_is_named() {
         (|file| file.set("x", 13, vec![]), "gguf", &["`x` has the type 13"]),
         (|file| file.set("general.alignment", 4, vec![33, 0, 0, 0]), "gguf", &["general.alignment"]),
         (|file| file.tensors.push(file.tensors[0].clone()), "gguf", &["two of its tensors have one name"]),
+        (|file| file.norm().kind = 8, "gguf", &["norm.weight` is no matrix, as its type Q8_0 needs"]),
         (|file| drop(file.tensors.pop()), "tensor_missing", &[]),
         (|file| file.tensors[0].name.push('x'), "tensor", &[]),
     ];

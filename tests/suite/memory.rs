@@ -108,13 +108,16 @@ crate::device_tests! {
             };
             events.iter().filter_map(loss).collect()
         };
-        for shape in [Shape::Cpu, Shape::Direct] {
+        for (shape, others) in [(Shape::Cpu, false), (Shape::Direct, false), (Shape::Cpu, true)] {
             let roomy = base_of(&device(shape).await, llama.config, llama.model, Storage::F32).await;
             let (usual, _) = whole_run(&roomy, &settings, None).await;
-            let limit = roomy.model.device.peak_bytes() * 19 / 20;
+            let peak = roomy.model.device.peak_bytes();
+            let limit = if others { peak } else { peak * 19 / 20 };
             let options = DeviceOptions { shape: Some(shape), max_memory: Some(limit), ..DeviceOptions::default() };
             let device = Device::new(options).await.expect("a device");
             let base = base_of(&device, llama.config, llama.model, Storage::F32).await;
+            // What somebody else holds is not there for the run.
+            let _held = others.then(|| device.buffer("others", peak / 20, Usage::Storage).expect("a buffer"));
             let (events, _) = whole_run(&base, &settings, None).await;
             let less = |event: &Event| matches!(event, Event::Warning { code, .. } if code == "less_memory");
             assert!(events.iter().any(less) && !usual.iter().any(less), "{shape:?}: {events:?}");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use tabtune::device::blocks::quantise;
-use tabtune::device::{Device, DeviceOptions, Format, Shape};
+use tabtune::device::{Device, DeviceOptions, Format, Shape, Stored};
 use tabtune::error::Error;
 use tabtune::files::Source;
 use tabtune::files::safetensors::write;
@@ -73,6 +73,47 @@ crate::device_tests! {
                 same_bits("gradient", &found.1, &expected.1);
                 let again = outcome(case, &stored, true).await;
                 same_bits("gradient with checkpointing", &again.1, &found.1);
+            }
+        }
+    }
+
+    /// Blocks of other programs need not have the largest number that there is, by which their scale would be found.
+    async fn blocks_are_stored_as_they_are() {
+        let device = device(Shape::Cpu).await;
+        for format in [Format::Int8, Format::Int4] {
+            let stored = Stored::new(&device, "blocks", 5, 96, format).expect("a matrix");
+            let (mut blocks, mut expected) = (Vec::new(), Vec::new());
+            for i in 0..15u8 {
+                let scale = half::f16::from_f32(f32::from(i) - 7.3);
+                blocks.extend(scale.to_le_bytes());
+                let byte = |j: u8| (i * 16 + j) % if format == Format::Int8 { 100 } else { 112 };
+                let numbers: Vec<i8> = match format {
+                    Format::Int8 => (0..32).map(|j| byte(j) as i8).collect(),
+                    _ => (0..32).map(|j| (if j < 16 { byte(j) & 15 } else { byte(j - 16) >> 4 }) as i8 - 8).collect(),
+                };
+                blocks.extend((0..if format == Format::Int8 { 32 } else { 16 }).map(byte));
+                expected.extend(numbers.iter().map(|number| scale.to_f32() * f32::from(*number)));
+            }
+            let size = blocks.len() / 5;
+            stored.upload_blocks(&device, 0, &blocks[..4 * size]);
+            stored.upload_blocks(&device, 4, &blocks[4 * size..]);
+            same_bits("numbers", &stored.download(&device).await.expect("numbers"), &expected);
+        }
+    }
+
+    /// Matrices that a file has as [in, out], fused ones, scaled embeddings, norms of heads.
+    async fn every_family_computes_with_quantised_weights() {
+        let device = device(Shape::Cpu).await;
+        for name in ["gpt2-all-linear", "gpt2-odd-c-proj", "gemma3-all-linear", "phi3-fused", "qwen3", "smollm3"] {
+            for storage in STORAGES {
+                let case = case(name);
+                let stored = load(&device, case.config, case.model.to_vec(), storage).await.expect("a model");
+                let numbers = stored.checkpoint(&HashMap::new()).await.expect("a checkpoint");
+                let plain = load(&device, case.config, numbers, Storage::F32).await.expect("a model");
+                assert!(stored.weight_bytes() < plain.weight_bytes(), "{name} {storage:?}");
+                let [found, expected] = [outcome(case, &stored, false).await, outcome(case, &plain, false).await];
+                same_bits(&format!("logits of {name}"), &found.0, &expected.0);
+                same_bits(&format!("gradient of {name}"), &found.1, &expected.1);
             }
         }
     }

@@ -6,6 +6,7 @@ mod chat;
 mod conformance;
 mod constructs;
 mod examples;
+mod families;
 mod formats;
 mod hostile;
 mod preview;

@@ -102,18 +102,21 @@ fn about_memory(settings: &Settings, memory: Result<Memory>) -> String {
 }
 
 fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
-    let (adapter, _) = base.read_adapter(&AdapterFiles::open(dir)?)?;
+    let files = AdapterFiles::open(dir)?;
+    let (adapter, _) = base.read_adapter(&files)?;
+    let weights = files.origin()?.weights.map(|storage| format!("; trained on weights in {}", storage.name()));
     show(&adapter.warnings);
     let targets = adapter.spec.target_names(&base.model.config);
     Ok(format!(
-        "{}: LoRA with {} {}, alpha {}, on {} linears ({}); {} parameters",
+        "{}: LoRA with {} {}, alpha {}, on {} linears ({}); {} parameters{}",
         dir.display(),
         if adapter.spec.is_uniform() { "rank" } else { "several ranks and scales, largest rank" },
         adapter.spec.rank(),
         adapter.spec.alpha(),
         adapter.spec.sites().len(),
         targets.join(", "),
-        adapter.parameters()
+        adapter.parameters(),
+        weights.unwrap_or_default()
     ))
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::parts::CL100K;
 use super::refusal;
+use super::split::{LLAMA3, QWEN2};
 use crate::error::Result;
 
 /// Kinds of tokens, as llama.cpp counts them.
@@ -114,15 +114,15 @@ fn splitting(name: &str) -> Option<Splitting> {
         |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex });
     let sequence =
         |first: Value, use_regex: bool| json!({ "type": "Sequence", "pretokenizers": [first, byte_level(use_regex)] });
-    let split = |digits: &str| {
-        let pattern = json!({ "Regex": CL100K.replace('#', digits) });
+    let split = |regex: &str| {
+        let pattern = json!({ "Regex": regex });
         sequence(json!({ "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false }), false)
     };
     let digits = json!({ "type": "Digits", "individual_digits": true });
     let (normalizer, pre_tokenizer, is_llama) = match name {
         "smollm" => (Value::Null, sequence(digits, true), false),
-        "llama-bpe" => (Value::Null, split(r"\p{N}{1,3}"), true),
-        "qwen2" => (json!({ "type": "NFC" }), split(r"\p{N}"), false),
+        "llama-bpe" | "llama3" | "llama-v3" => (Value::Null, split(LLAMA3), true),
+        "qwen2" | "deepseek-r1-qwen" => (json!({ "type": "NFC" }), split(QWEN2), false),
         _ => return None,
     };
     Some(Splitting { normalizer, pre_tokenizer, ignore_merges: is_llama, begins: is_llama })

@@ -4,15 +4,13 @@
 //! than its text), compile a regular expression of the file's choice, or truncate and pad. A panic ends a wasm module
 //! for good.
 //!
-//! Only byte-pair models are supported, with only the parts that GPT-2, Llama, SmolLM2, Qwen and Mistral use. Regular
-//! expressions must equal the known ones character by character. Any other file is refused with a reason.
-
-use std::collections::HashSet;
+//! Only byte-pair models are supported, with only the parts that published models use (`parts`). Regular expressions
+//! must equal the known ones (`split`) character by character. Any other file is refused with a reason.
 
 use serde::Deserialize;
-use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, Vocab};
 
+use super::added::{Added, Configured, add, merged};
 use super::cut::Cut;
 use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 use super::steps::Inner;
@@ -22,9 +20,6 @@ use crate::files::json::{message, plain};
 const LARGEST_FILE: usize = 32 << 20;
 /// All ids are below this.
 const MOST_IDS: u32 = 1_000_000;
-/// The maximum size of all added tokens together, in bytes. They become one automaton, which takes about a hundred
-/// times as much memory.
-const MOST_ADDED: usize = 4 << 20;
 /// How many tokens the post-processor's template may add to a text.
 const MOST_SPECIALS: usize = 8;
 
@@ -35,20 +30,25 @@ pub struct Parts {
     pub before: Vec<u32>,
     pub after: Vec<u32>,
     pub cut: Option<Cut>,
+    /// How many ids of a piece after a cut are of the space that is put before a text, and not of the text.
+    pub lead: usize,
     /// Whether text is simply the bytes of the tokens. If not, a leading space is dropped and bytes are written as
     /// `<0x41>`.
     pub byte_level: bool,
-    /// The highest id plus one.
+    /// The highest id plus one, with and without added tokens.
     pub size: usize,
+    pub own_size: usize,
 }
 
-/// Reads the file and builds the tokenizer, or returns the reason why it cannot.
-pub fn read(json: &[u8]) -> Result<Parts, String> {
+/// Reads the file and builds the tokenizer, with what tokenizer_config.json says about added tokens, or returns the
+/// reason why it cannot.
+pub fn read(json: &[u8], configured: &Configured) -> Result<Parts, String> {
     if json.len() > LARGEST_FILE {
         return Err(format!("tokenizer.json has {} bytes; the limit is {LARGEST_FILE}", json.len()));
     }
     let json = &*plain(json).map_err(|reason| format!("tokenizer.json: {reason}"))?;
-    let file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
+    let mut file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
+    file.added_tokens = merged(file.added_tokens, configured)?;
     file.build()
 }
 
@@ -84,22 +84,6 @@ struct File {
 }
 
 #[derive(Deserialize)]
-struct Added {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    normalized: bool,
-    #[serde(default)]
-    special: bool,
-}
-
-#[derive(Deserialize)]
 struct Model {
     /// Missing in old files.
     r#type: Option<String>,
@@ -125,12 +109,14 @@ impl File {
     fn build(self) -> Result<Parts, String> {
         let cut = self.cut();
         let (before, after) = self.post_processor.map_or(Ok(Default::default()), PostProcessor::build)?;
-        let highest = self.model.vocab.values().chain(self.added_tokens.iter().map(|t| &t.id)).max();
+        let own = self.model.vocab.values().max().copied();
+        let highest = own.max(self.added_tokens.iter().map(|t| t.id).max());
         let size = match highest {
             None => return Err("its vocabulary is empty".to_owned()),
-            Some(id) if *id >= MOST_IDS => return Err(format!("it has the id {id}, but ids must be below {MOST_IDS}")),
-            Some(id) => (*id as usize).saturating_add(1),
+            Some(id) if id >= MOST_IDS => return Err(format!("it has the id {id}, but ids must be below {MOST_IDS}")),
+            Some(id) => (id as usize).saturating_add(1),
         };
+        let own_size = own.map_or(0, |id| (id as usize).saturating_add(1));
         let specials = || before.iter().chain(&after);
         if specials().count() > MOST_SPECIALS || specials().any(|id| *id as usize >= size) {
             return Err(format!("its template adds more than {MOST_SPECIALS} tokens, or one that does not exist"));
@@ -143,51 +129,60 @@ impl File {
         let (decoder, byte_level) = self.decoder.ok_or("it has no decoder")?.build()?;
         inner.with_decoder(Some(decoder));
         add(&mut inner, self.added_tokens)?;
-        Ok(Parts { inner, before, after, cut, byte_level, size })
+        let lead = if cut == Some(Cut::LineEnd) { lead(&inner) } else { Some(0) };
+        Ok(Parts { inner, before, after, cut: lead.and(cut), lead: lead.unwrap_or(0), byte_level, size, own_size })
     }
 
-    /// Added tokens are matched before anything else. One without white space never spans a cut, and one without the
-    /// three flags does not look at its neighbours. NFC never joins white space with the characters next to it.
+    /// Added tokens are matched before anything else. One without white space never spans a cut before a space, and one
+    /// without the three flags does not look at its neighbours. NFC never joins white space with the characters next to
+    /// it.
     fn cut(&self) -> Option<Cut> {
-        let plain = |t: &Added| !(t.single_word || t.lstrip || t.rstrip || t.content.contains(char::is_whitespace));
-        if !self.added_tokens.iter().all(plain) || !matches!(self.normalizer, None | Some(Normalizer::Nfc)) {
+        let tokens = &self.added_tokens;
+        let looks = |t: &Added| t.single_word || t.lstrip || t.rstrip;
+        let plain = self.normalizer.as_ref().is_none_or(Normalizer::keeps_space);
+        if self.lines_are_apart() {
+            return Some(Cut::LineEnd);
+        }
+        if !plain || tokens.iter().any(|t| looks(t) || t.content.contains(char::is_whitespace)) {
             return None;
         }
         self.pre_tokenizer.as_ref()?.cut()
     }
+
+    /// Whether a line end that follows neither white space nor `>` always begins a token that nothing merges with.
+    ///
+    /// It is one in Gemma's files, where all line ends are added tokens, and where the model has no token with a line
+    /// end, as in Llama 2's: it is then the byte `<0x0A>`, which nothing merges with.
+    fn lines_are_apart(&self) -> bool {
+        let looks = |t: &Added| t.single_word || t.lstrip || t.rstrip && !t.content.ends_with('>');
+        if self.added_tokens.iter().any(looks) {
+            return false;
+        }
+        let mut with_lines = self.added_tokens.iter().filter(|t| t.content.contains('\n')).peekable();
+        if with_lines.peek().is_some() {
+            let all_lines = |t: &Added| !t.normalized && t.content.chars().all(|c| c == '\n');
+            return with_lines.all(all_lines) && self.added_tokens.iter().any(|t| t.content == "\n");
+        }
+        let unmapped = match &self.pre_tokenizer {
+            None | Some(PreTokenizer::Metaspace(_)) => true,
+            Some(PreTokenizer::Split(split)) => !split.splits_words(),
+            Some(_) => false,
+        };
+        let vocab = &self.model.vocab;
+        let line = "<0x0A>";
+        unmapped
+            && self.normalizer.as_ref().is_none_or(Normalizer::adds_no_lines)
+            && self.model.byte_fallback == Some(true)
+            && (0..=u8::MAX).all(|byte| vocab.contains_key(&format!("<{byte:#04X}>")))
+            && !vocab.keys().any(|token| token.contains('\n') || token.contains(line) && token != line)
+    }
 }
 
-/// Adds the tokens outside the model. The crate numbers them itself, and its ids must equal those of the file.
-fn add(inner: &mut Inner, tokens: Vec<Added>) -> Result<(), String> {
-    if tokens.iter().map(|t| t.content.len()).fold(0, usize::saturating_add) > MOST_ADDED {
-        return Err(format!("its added tokens have more than {MOST_ADDED} bytes in total"));
-    }
-    let mut contents = HashSet::new();
-    let strips = tokens.iter().any(|t| t.lstrip || t.rstrip);
-    for token in &tokens {
-        if token.content.is_empty() || !contents.insert(token.content.as_str()) {
-            return Err(format!("the added token `{}` is empty or appears twice", token.content));
-        }
-        if strips && token.content.contains(char::is_whitespace) {
-            return Err(format!(
-                "the added token `{}` contains white space, but an added token strips white space",
-                token.content
-            ));
-        }
-    }
-    let convert = |t: &Added| AddedToken {
-        content: t.content.clone(),
-        single_word: t.single_word,
-        lstrip: t.lstrip,
-        rstrip: t.rstrip,
-        normalized: t.normalized,
-        special: t.special,
-    };
-    inner.add_tokens(tokens.iter().map(convert)).map_err(|e| e.to_string())?;
-    match tokens.iter().find(|t| inner.token_to_id(&t.content) != Some(t.id)) {
-        Some(token) => Err(format!("the added token `{}` cannot have the id {}", token.content, token.id)),
-        None => Ok(()),
-    }
+/// How many ids come before that of a line end. None if it does not stay one.
+fn lead(inner: &Inner) -> Option<usize> {
+    let encoding = inner.encode_fast("\n", false).ok()?;
+    let (last, lead) = encoding.get_ids().split_last()?;
+    matches!(inner.id_to_token(*last)?.as_str(), "\n" | "<0x0A>").then_some(lead.len())
 }
 
 impl Model {

@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{decoders as d, normalizers as n, pre_tokenizers as p};
 
 use super::cut::Cut;
+use super::split::Split;
 use super::steps::{Decoders, Normalizers, PreTokenizers, Steps};
-
-/// How Llama 3 and Qwen split text, except for digits: in place of `#`, Llama 3 has `\p{N}{1,3}` and Qwen `\p{N}`.
-pub(super) const CL100K: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|#| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub enum Normalizer {
     #[serde(rename = "NFC")]
     Nfc,
+    #[serde(rename = "NFD")]
+    Nfd,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    #[serde(rename = "NFKD")]
+    Nfkd,
+    Lowercase,
     Prepend {
         prepend: String,
     },
@@ -34,9 +39,18 @@ pub enum Normalizer {
 pub enum PreTokenizer {
     ByteLevel { add_prefix_space: bool, use_regex: Option<bool> },
     Digits { individual_digits: bool },
-    Split { pattern: Pattern, behavior: String, invert: bool },
-    Metaspace { replacement: char, prepend_scheme: Option<p::metaspace::PrependScheme>, split: Option<bool> },
+    Split(Split),
+    Metaspace(Metaspace),
     Sequence { pretokenizers: Vec<PreTokenizer> },
+}
+
+#[derive(Deserialize)]
+pub struct Metaspace {
+    replacement: char,
+    prepend_scheme: Option<PrependScheme>,
+    /// In files older than `prepend_scheme`.
+    add_prefix_space: Option<bool>,
+    split: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +82,7 @@ pub struct Special {
 #[serde(tag = "type")]
 pub enum Decoder {
     ByteLevel {},
+    Metaspace(Metaspace),
     Replace { pattern: Pattern, content: String },
     ByteFallback {},
     Fuse {},
@@ -81,7 +96,7 @@ pub enum Pattern {
     Regex(String),
 }
 
-/// The maximum number of parts in a sequence. Each part may double a text, so this limits memory.
+/// The maximum number of parts in a sequence. Each part may make a text longer, so this limits memory.
 const MOST_PARTS: usize = 4;
 
 impl Pattern {
@@ -102,6 +117,10 @@ impl Normalizer {
     pub fn build(self) -> Result<Normalizers, String> {
         Ok(Steps(vec![match self {
             Normalizer::Nfc => Box::new(n::NFC),
+            Normalizer::Nfd => Box::new(n::NFD),
+            Normalizer::Nfkc => Box::new(n::NFKC),
+            Normalizer::Nfkd => Box::new(n::NFKD),
+            Normalizer::Lowercase => Box::new(n::Lowercase),
             Normalizer::Prepend { prepend } if prepend.chars().count() == 1 => Box::new(n::Prepend::new(prepend)),
             Normalizer::Prepend { prepend } => {
                 return Err(format!("it puts `{prepend}` before a text; only one character is supported"));
@@ -115,6 +134,24 @@ impl Normalizer {
                 return one_after_another(normalizers.into_iter().map(Normalizer::build));
             }
         }]))
+    }
+
+    /// Whether it writes no line ends.
+    pub fn adds_no_lines(&self) -> bool {
+        match self {
+            Normalizer::Prepend { prepend: written } | Normalizer::Replace { content: written, .. } => written != "\n",
+            Normalizer::Sequence { normalizers } => normalizers.iter().all(Normalizer::adds_no_lines),
+            _ => true,
+        }
+    }
+
+    /// Whether white space and its neighbours stay what they are.
+    pub fn keeps_space(&self) -> bool {
+        match self {
+            Normalizer::Nfc => true,
+            Normalizer::Sequence { normalizers } => normalizers.iter().all(Normalizer::keeps_space),
+            _ => false,
+        }
     }
 }
 
@@ -141,20 +178,8 @@ impl PreTokenizer {
                 Box::new(p::byte_level::ByteLevel::new(add_prefix_space, false, use_regex.unwrap_or(true)))
             }
             PreTokenizer::Digits { individual_digits } => Box::new(p::digits::Digits::new(individual_digits)),
-            PreTokenizer::Metaspace { replacement, prepend_scheme, split } => {
-                let scheme = prepend_scheme.unwrap_or(p::metaspace::PrependScheme::Always);
-                Box::new(p::metaspace::Metaspace::new(replacement, scheme, split.unwrap_or(true)))
-            }
-            PreTokenizer::Split { pattern: Pattern::Regex(regex), behavior, invert: false }
-                if behavior == "Isolated" && is_cl100k(&regex) =>
-            {
-                let pattern = p::split::SplitPattern::Regex(regex);
-                let isolated = tokenizers::SplitDelimiterBehavior::Isolated;
-                Box::new(p::split::Split::new(pattern, isolated, false).map_err(|e| e.to_string())?)
-            }
-            PreTokenizer::Split { pattern: Pattern::String(text) | Pattern::Regex(text), .. } => {
-                return Err(format!("it splits text by a pattern that is not supported: `{text}`"));
-            }
+            PreTokenizer::Metaspace(metaspace) => Box::new(metaspace.build()?),
+            PreTokenizer::Split(split) => Box::new(split.build()?),
             PreTokenizer::Sequence { pretokenizers } => {
                 check_sequence(
                     pretokenizers.len(),
@@ -173,10 +198,14 @@ impl PreTokenizer {
             part if gpt2(part) => Some(Cut::BeforeSpace),
             PreTokenizer::Sequence { pretokenizers } => match pretokenizers.as_slice() {
                 [PreTokenizer::Digits { .. }, part] if gpt2(part) => Some(Cut::BeforeSpace),
-                [
-                    PreTokenizer::Split { .. },
-                    PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: Some(false) },
-                ] => Some(Cut::BeforeSpaceAfterLine),
+                [splits @ .., PreTokenizer::ByteLevel { add_prefix_space: false, use_regex: Some(false) }]
+                    if splits.iter().all(|part| matches!(part, PreTokenizer::Split(_)))
+                        && splits
+                            .iter()
+                            .any(|part| matches!(part, PreTokenizer::Split(split) if split.splits_words())) =>
+                {
+                    Some(Cut::BeforeSpaceAfterLine)
+                }
                 _ => None,
             },
             _ => None,
@@ -184,8 +213,14 @@ impl PreTokenizer {
     }
 }
 
-fn is_cl100k(regex: &str) -> bool {
-    [r"\p{N}{1,3}", r"\p{N}"].iter().any(|digits| regex == CL100K.replace('#', digits))
+impl Metaspace {
+    fn build(self) -> Result<p::metaspace::Metaspace, String> {
+        let scheme = self.prepend_scheme.unwrap_or(PrependScheme::Always);
+        if self.add_prefix_space == Some(false) && scheme != PrependScheme::Never {
+            return Err("its `Metaspace` is told to put a space before a text and not to".to_owned());
+        }
+        Ok(p::metaspace::Metaspace::new(self.replacement, scheme, self.split.unwrap_or(true)))
+    }
 }
 
 impl PostProcessor {
@@ -232,6 +267,7 @@ impl Decoder {
     pub fn build(self) -> Result<(Decoders, bool), String> {
         let parts = match self {
             Decoder::ByteLevel {} => return Ok((Steps(vec![Box::new(p::byte_level::ByteLevel::default())]), true)),
+            Decoder::Metaspace(metaspace) => return Ok((Steps(vec![Box::new(metaspace.build()?)]), false)),
             Decoder::Sequence { decoders } => decoders,
             _ => return Err("its decoder is not supported".to_owned()),
         };

@@ -171,6 +171,11 @@ fn the_file_takes_precedence_over_the_config_and_default_over_other_names() {
     let tokens = json!({"chat_template": "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}|{{ add_bos_token }}",
         "bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": null, "add_bos_token": true});
     assert_eq!(text(None, tokens).as_deref(), Some("<s>|</s>||"));
+    let extra = json!({"chat_template": "{{ image_token }}|{{ boi }}|{{ tools_token }}", "image_token": "outer",
+        "tools_token": "t", "extra_special_tokens": {"image_token": "<image>", "boi": {"content": "<boi>"}}});
+    assert_eq!(text(None, extra).as_deref(), Some("<image>|<boi>|t"));
+    let listed = json!({"chat_template": "{{ eos_token }}", "eos_token": "</s>", "extra_special_tokens": ["<x>"]});
+    assert_eq!(text(None, listed).as_deref(), Some("</s>"));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn tokenizer(model: &str, template: Option<&str>) -> Option<Tokenizer> {
     Some(Tokenizer::from_files(&files).unwrap_or_else(|e| panic!("{model}: {e}")))
 }
 
-/// The template of a model, from the fixtures or, for Llama 3.2, from the fetched files.
+/// The template of a model, from the fixtures or from the fetched files.
 fn template(model: &str) -> Option<ChatTemplate> {
     let config = std::fs::read(format!("{TEXT}/templates/{model}.json"))
         .ok()
@@ -222,6 +222,9 @@ fn what_the_assistant_says_is_found_in_every_published_template() {
     check_spans("qwen2.5", |content, _| format!("{content}<|im_end|>"));
     check_spans("mistral", |content, _| format!("{content}</s>"));
     check_spans("tinyllama", |content, _| format!("{content}</s>"));
+    check_spans("deepseek-v3", |content, _| format!("{content}<｜end▁of▁sentence｜>"));
+    check_spans("gemma3", |content, _| format!("{}<end_of_turn>", content.trim()));
+    check_spans("llama3.1", |content, _| format!("{}<|eot_id|>", content.trim()));
     // Earlier thoughts are left out; a last answer without a thought is written with an empty one.
     check_spans("qwen3", |content, last| {
         let (thought, answer) = match content.split_once("</think>") {

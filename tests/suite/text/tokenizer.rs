@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tabtune::error::Error;
 use tabtune::text::*;
 
-use super::{BASE_JSON, CONFIG, EOS, TOKENIZER, document, ids, json_line, labels, oracle, padded, tokenizer_of, with};
+use super::{
+    BASE_JSON, CONFIG, EOS, TOKENIZER, document, families, ids, json_line, labels, oracle, padded, tokenizer_of, with,
+};
 
 const LLAMA3: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|",
@@ -14,7 +16,7 @@ const LLAMA3: &str = concat!(
 );
 
 /// White space of all kinds, punctuation that also matches line ends, digits, marks, contractions, special tokens.
-const NASTY: [&str; 30] = [
+const NASTY: [&str; 34] = [
     " ",
     " ",
     "  ",
@@ -44,55 +46,22 @@ const NASTY: [&str; 30] = [
     "'s",
     "'LL",
     "<|im_end|>",
+    "/",
+    "B",
+    "中",
+    "</s>",
     "🏴‍☠️",
 ];
 
-/// The embedded tokenizer with merges across every border between white space, punctuation, letters and digits, so that
-/// ids show where text was cut. Its own merges stay within GPT-2's pattern and would hide that.
-fn telling() -> Value {
-    let mut json = BASE_JSON.clone();
-    let marks = ["Ġ", "Ċ", "č", "ĉ", ".", "-", "\"", "a", "7"];
-    for (first, second) in marks.iter().flat_map(|first| marks.map(|second| (first, second))) {
-        let vocab = json["model"]["vocab"].as_object_mut().unwrap();
-        let (id, token) = (vocab.len(), format!("{first}{second}"));
-        if !vocab.contains_key(&token) {
-            vocab.insert(token, json!(id));
-            json["model"]["merges"].as_array_mut().unwrap().push(json!([first, second]));
-        }
-    }
-    json
-}
-
-/// That tokenizer with its own pre-tokenizer and with those of SmolLM2, Llama 3 and Qwen.
-fn recognised() -> Vec<(Tokenizer, tokenizers::Tokenizer)> {
-    let byte_level =
-        |regex| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
-    let split =
-        |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-    let sequence = |first, second| json!({"type": "Sequence", "pretokenizers": [first, second]});
-    let digits = json!({"type": "Digits", "individual_digits": true});
-    let qwen = LLAMA3.replace("{1,3}", "");
-    let cases = [
-        (Value::Null, BASE_JSON["pre_tokenizer"].clone()),
-        (Value::Null, sequence(digits, byte_level(true))),
-        (Value::Null, sequence(split(LLAMA3), byte_level(false))),
-        (json!({"type": "NFC"}), sequence(split(&qwen), byte_level(false))),
-    ];
-    let make = |(normalizer, pre_tokenizer)| {
-        let mut json = telling();
-        json["normalizer"] = normalizer;
-        json["pre_tokenizer"] = pre_tokenizer;
-        (tokenizer_of(&json).unwrap(), oracle(&json))
-    };
-    cases.map(make).into()
-}
-
 #[test]
 fn long_texts_are_cut_and_give_the_ids_of_one_call() {
-    let text = "A line of text, \"quoted\".\r\nAnd   another 12345 …\n\n".repeat(4_000);
-    for (tokenizer, oracle) in recognised() {
+    let text = "A line of text, \"quoted\".\r\nAnd   another 12345 …\n\na/\n</s>\n".repeat(4_000);
+    for (name, tokenizer, oracle) in families::all() {
         let expected = oracle.encode(text.as_str(), false).unwrap();
-        assert!(tokenizer.encode(&text, false).unwrap() == expected.get_ids());
+        assert!(tokenizer.encode(&text, false).unwrap() == expected.get_ids(), "{name}");
+        let (ids, places) = tokenizer.encode_with_offsets(&text).unwrap();
+        let expected_places = expected.get_offsets().iter().map(|(from, to)| *from..*to);
+        assert!(ids == expected.get_ids() && places.into_iter().eq(expected_places), "{name}, with offsets");
     }
 }
 
@@ -186,6 +155,57 @@ fn the_end_of_text_is_looked_up_in_three_files_in_order() {
 }
 
 #[test]
+fn an_added_token_without_an_embedding_is_refused_only_in_a_text() {
+    let picture = json!({"id": 4096, "content": "<picture>", "special": true});
+    let tokenizer = with(&[("/added_tokens", json!([picture]))]).to_string();
+    let tokenizer = Tokenizer::from_files(&TokenizerFiles {
+        tokenizer: tokenizer.as_bytes(),
+        tokenizer_config: None,
+        generation_config: None,
+        chat_template: None,
+        config: br#"{"vocab_size": 4096}"#,
+    })
+    .unwrap();
+    assert_eq!((tokenizer.size(), tokenizer.own_size()), (4097, 4096));
+    assert_eq!(tokenizer.encode("the cat", false).unwrap(), ids("the cat"));
+    let refused = tokenizer.encode("the <picture>", false).unwrap_err().to_string();
+    assert!(refused.contains("the token 4096, but the model has only 4096 tokens"), "{refused}");
+}
+
+/// transformers adds to tokenizer.json's tokens those of tokenizer_config.json, and finds tokens as that file says.
+#[test]
+fn tokens_of_tokenizer_config_count() {
+    let plain = json!([{"id": 0, "content": "<|endoftext|>", "special": true}]);
+    let load = |configured: Value| {
+        let (tokenizer, config) = (with(&[("/added_tokens", plain.clone())]).to_string(), configured.to_string());
+        Tokenizer::from_files(&TokenizerFiles {
+            tokenizer: tokenizer.as_bytes(),
+            tokenizer_config: Some(config.as_bytes()),
+            generation_config: None,
+            chat_template: None,
+            config: CONFIG,
+        })
+    };
+    let token = |content: &str, flag: &str| json!({"content": content, "special": true, flag: true});
+    let tokenizer = load(json!({"added_tokens_decoder": {
+        "0": token("<|endoftext|>", "rstrip"), "4096": token("<new>", "lstrip"), "4097": token("<newer>", "special"),
+    }}))
+    .unwrap();
+    let found = tokenizer.encode("a<|endoftext|>  \na <new><newer>", false).unwrap();
+    assert_eq!(found, [ids("a"), vec![0], ids("a"), vec![4096, 4097]].concat());
+    assert_eq!(load(json!({"added_tokens_decoder": {}})).unwrap().size(), 4096);
+    for (configured, expected) in [
+        (json!({"7": token("<|endoftext|>", "special")}), "the id 7, tokenizer.json the id 0"),
+        (json!({"4098": token("<new>", "special")}), "cannot have the id 4098"),
+        (json!({"x": token("<new>", "special")}), "tokenizer_config.json"),
+        (json!({"4096": token("", "special")}), "is empty"),
+    ] {
+        let refused = load(json!({"added_tokens_decoder": configured})).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains(expected), "expected `{expected}`, found `{refused}`");
+    }
+}
+
+#[test]
 fn pieces_show_the_text_of_a_token() {
     let pieces: Vec<String> = ids(" the cat").iter().map(|id| TOKENIZER.piece(&[*id]).0).collect();
     assert_eq!(pieces.concat(), " the cat");
@@ -264,10 +284,14 @@ fn streamed_text_appears_as_soon_as_it_is_final() {
     assert_eq!(stream.finish().unwrap(), "");
 }
 
+/// A `Split` as a pre-tokenizer.
+fn by(pattern: Value, behavior: &str, invert: bool) -> Value {
+    json!({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert})
+}
+
 #[test]
 fn unsupported_tokenizers_are_refused_with_a_reason() {
-    let split =
-        |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
+    let split = |regex: &str| by(json!({"Regex": regex}), "Isolated", false);
     let template =
         |single: Value| json!({"type": "TemplateProcessing", "single": single, "special_tokens": {"x": {"ids": [1]}}});
     let text = json!({"Sequence": {"id": "A"}});
@@ -320,6 +344,17 @@ fn unsupported_tokenizers_are_refused_with_a_reason() {
         ("/decoder", Value::Null, "no decoder"),
         ("/decoder", json!({"type": "Strip", "content": " ", "start": 0, "stop": 9}), "not supported"),
         ("/decoder", json!({"type": "Sequence", "decoders": []}), "not supported"),
+        ("/normalizer", json!({"type": "StripAccents"}), "unknown variant `StripAccents`"),
+        ("/pre_tokenizer", by(json!({"Regex": LLAMA3}), "Removed", false), "(Removed)"),
+        ("/pre_tokenizer", by(json!({"Regex": LLAMA3}), "Isolated", true), "(inverted, Isolated)"),
+        ("/pre_tokenizer", by(json!({"Regex": r"\p{N}{1,3}"}), "Removed", true), "(inverted, Removed)"),
+        ("/pre_tokenizer", by(json!({"String": "a"}), "MergedWithPrevious", false), "not supported: `a`"),
+        ("/pre_tokenizer", by(json!({"String": " "}), "Isolated", false), "not supported: ` `"),
+        (
+            "/pre_tokenizer",
+            json!({"type": "Metaspace", "replacement": "▁", "add_prefix_space": false}),
+            "a space before a text and not to",
+        ),
     ];
     for (path, value, expected) in cases {
         match tokenizer_of(&with(&[(path, value)])) {
@@ -361,11 +396,12 @@ proptest! {
     fn pieces_give_the_ids_of_one_call(
         parts in prop::collection::vec(prop::sample::select(&NASTY[..]), 0..60), bytes in 0usize..6,
     ) {
-        thread_local!(static ALL: Vec<(Tokenizer, tokenizers::Tokenizer)> = recognised());
+        thread_local!(static ALL: Vec<(&'static str, Tokenizer, tokenizers::Tokenizer)> = families::all().collect());
         let text = parts.concat();
-        ALL.with(|all| for (tokenizer, oracle) in all {
+        ALL.with(|all| for (name, tokenizer, oracle) in all {
             let expected = oracle.encode(text.as_str(), false).unwrap();
-            assert_eq!(tokenizer.encode_in_pieces(&text, false, bytes).unwrap(), expected.get_ids(), "{text:?}");
+            let found = tokenizer.encode_in_pieces(&text, false, bytes).unwrap();
+            assert_eq!(found, expected.get_ids(), "{name}: {text:?}");
         });
     }
 
