@@ -23,7 +23,8 @@ pub enum Target {
 
 impl Target {
     /// Those of a block that fuses none, in its order.
-    pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
+    pub const SEPARATE: [Target; 7] =
+        [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
     /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {

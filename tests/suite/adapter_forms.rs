@@ -145,7 +145,7 @@ crate::device_tests! {
     }
 
     async fn a_file_that_lacks_what_its_config_names_is_refused() {
-        let all = every(&Target::ALL, 3, 6.0);
+        let all = every(&Target::SEPARATE, 3, 6.0);
         let without = |files: &AdapterFiles, part: &str| {
             let tensors: Tensors = tensors(files).into_iter().filter(|(name, _)| !name.contains(part)).collect();
             AdapterFiles { weights: weights(&tensors), ..files.clone() }
@@ -237,8 +237,8 @@ crate::device_tests! {
             (every(&[Target::Q, Target::Down], 3, 6.0), 2.0, json!({ "keys": [q, down] }), 2),
             (every(&[Target::Q, Target::Down], 3, 6.0), 2.0, json!({ "keys": [down, q], "alpha": 99 }), -1),
             (every(&[Target::Q, Target::Down], 3, 60.0), 20.0, json!({ "keys": [q, down] }), 16),
-            (every(&Target::ALL, 5, 2.5), 0.5, json!({}), 2),
-            (every(&Target::ALL, 1, 1.0), 1.0, json!({ "keys": null }), 0),
+            (every(&Target::SEPARATE, 5, 2.5), 0.5, json!({}), 2),
+            (every(&Target::SEPARATE, 1, 1.0), 1.0, json!({ "keys": null }), 0),
             (files(&last, false, 31), 2.5, json!({ "keys": [q, down] }), 1),
             (files(&apart, false, 32), 0.5, json!({ "keys": whole }), 1),
         ] {

@@ -241,7 +241,7 @@ crate::device_tests! {
         // (adapted linears of layer 0, of layer 1) → backward dispatches of (attention, norms).
         let cases: [(&[Target], &[Target], [usize; 2]); 4] = [
             (&[], &[Target::Down], [0, 1]),
-            (&[], &Target::ALL, [1, 2]),
+            (&[], &Target::SEPARATE, [1, 2]),
             (&[Target::Down], &[Target::Down], [1, 3]),
             (&[Target::Q], &[Target::Q], [2, 4]),
         ];

@@ -84,7 +84,7 @@ async fn state_after(base: &Base, settings: &Settings, step: u32) -> RunState {
 
 /// The names of all matrices that a run trains, in the order of the model.
 fn names(state: &RunState, config: &Config) -> Vec<String> {
-    let of_layer = |layer| Target::ALL.map(|target| config.weight(layer, target).name);
+    let of_layer = |layer| Target::SEPARATE.map(|target| config.weight(layer, target).name);
     match state.settings.method {
         Method::Full => (0..config.layers).flat_map(of_layer).collect(),
         Method::Lora => {
