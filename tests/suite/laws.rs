@@ -387,6 +387,25 @@ crate::device_tests! {
         }
     }
 
+    async fn checkpointing_in_every_family_changes_no_bit() {
+        for shape in [Shape::Direct, Shape::Cpu] {
+            let device = device(shape).await;
+            for name in FAMILIES {
+                let (t, facts) = (tuned(name, device.clone()).await, case(name).facts());
+                let mut gradients = Vec::new();
+                for checkpointing in [false, true] {
+                    let settings =
+                        TrainerSettings { checkpointing, ..TrainerSettings::new(facts.batch, facts.seq_len) };
+                    let draft = Trainer::record(&t.model, &t.adapter.params(), settings).expect("plans");
+                    let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+                    gradients.push(trainer.gradient(&facts.micro()).await.expect("a gradient"));
+                }
+                assert!(gradients[0].iter().any(|g| *g != 0.0), "{name}");
+                same_bits(name, &gradients[1], &gradients[0]);
+            }
+        }
+    }
+
     async fn decoding_in_every_family_equals_the_full_forward() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;

@@ -62,7 +62,12 @@ crate::device_tests! {
     async fn quantised_weights_give_the_results_of_their_numbers() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
-            for (name, storage) in [("llama-all-linear", Storage::Int8), ("llama-tied-all-linear", Storage::Int4)] {
+            for (name, storage) in [
+                ("llama-all-linear", Storage::Int8),
+                ("llama-tied-all-linear", Storage::Int4),
+                ("gpt2-all-linear", Storage::Int8),
+                ("phi3-all-linear", Storage::Int4),
+            ] {
                 let case = case(name);
                 let stored = load(&device, case.config, case.model.to_vec(), storage).await.expect("a model");
                 let numbers = stored.checkpoint(&HashMap::new()).await.expect("a checkpoint");
