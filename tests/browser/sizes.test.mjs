@@ -11,12 +11,12 @@ const dist = fileURLToPath(new URL("../../www/dist", import.meta.url));
 const assets = join(dist, "assets");
 
 /**
- * In bytes, compressed with brotli as far as it goes. Without what computes on the CPU the released wasm had 934,000,
- * with it 1,029,000.
+ * In bytes, compressed with brotli as far as it goes. The wasm that `make page` builds is linked in a hurry; the goal
+ * of 1,300,000 is for the released one, which had 1,029,000 before it read GGUF files and eight families.
  */
 const limits = [
-  { ending: ".js", most: 52_000 },
-  { ending: ".wasm", most: process.env.RELEASE ? 1_050_000 : 1_300_000 },
+  { ending: ".js", most: 54_000 },
+  { ending: ".wasm", most: process.env.RELEASE ? 1_150_000 : 1_400_000 },
 ];
 
 for (const { ending, most } of limits)

@@ -46,8 +46,9 @@ describe("the model's numbers", () => {
     }
     const { "f16 1": half, "int8 1": eight, "int8 2": shared, "int4 1": four } = found;
     assert.ok(eight.bytes < 0.75 * half.bytes && four.bytes < 0.8 * eight.bytes, JSON.stringify(found));
+    // Of a small model, on a few rows, after steps that differ from the first on.
     eight.losses.forEach((loss, i) => {
-      assert.ok(Math.abs(loss - half.losses[i]) < 0.01, `${loss} beside ${half.losses[i]}`);
+      assert.ok(Math.abs(loss - half.losses[i]) < 0.05, `${loss} beside ${half.losses[i]}`);
       assert.ok(Math.abs(loss - shared.losses[i]) < 1e-4, `${loss} beside ${shared.losses[i]}, shared`);
       assert.notEqual(loss, four.losses[i]);
     });
@@ -73,6 +74,7 @@ describe("the model's numbers", () => {
     await other.getByRole("button", { name: "Stop and keep" }).click();
     await trained(other);
     assert.match(await other.evaluate(() => location.hash), /weights=int4/);
+    await other.getByRole("button", { name: "Show: Train" }).click();
     assert.equal((await savedLog(other)).find(({ type }) => type === "config").weights, "int4");
     assert.deepEqual(other.faults, []);
     await close(other);
