@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
-use tabtune::device::kernel_table::{DIRECT_ONLY, KERNELS, Kernel, MOST_GROUPS};
+#[cfg(not(target_arch = "wasm32"))]
+use tabtune::device::kernel_table::MOST_GROUPS;
+use tabtune::device::kernel_table::{DIRECT_ONLY, KERNELS, Kernel};
 use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+#[cfg(not(target_arch = "wasm32"))]
 use tabtune::device::blocks::quantise;
 use tabtune::device::{Device, DeviceOptions, Format, Shape, Stored};
 use tabtune::error::Error;
