@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Wish};
+use crate::run::{Base, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Storing, Wish};
 use crate::text::{Conversation, Document, Prompt};
 
 /// How many parameters a model has. Of its weights, only the headers are read: what does not fit its config or is cut
@@ -108,9 +108,14 @@ impl Engine {
         let storage = Storage::parse(stored).map_err(js_error)?;
         let options = DeviceOptions { choice, ..DeviceOptions::default() };
         let device = Device::new(options).await.map_err(js_error)?;
-        let base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
+        // Refuses a model for which there is no memory before its weights are read.
+        let checkpoint = files.checkpoint().await.map_err(js_error)?;
+        let Storing { storage, warning } =
+            Storing::choose_for_any(&device, &checkpoint, storage).await.map_err(js_error)?;
+        let mut base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
             .await
             .map_err(js_error)?;
+        base.model.warnings.extend(warning);
         Ok(Engine(Rc::new(Parts {
             base,
             loaded: RefCell::default(),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::warning::Warning;
 
 /// Shorter rows are not proposed.
-const SHORTEST_ROWS: usize = 16;
+pub(super) const SHORTEST_ROWS: usize = 16;
 
 /// The settings of a run that fits, with a warning if they are not those that were asked for.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! How the weights of a run are stored, known before they are read.
 
-use super::ladder::Fitted;
+use super::ladder::{Fitted, SHORTEST_ROWS};
 use super::learner::Method;
 use super::memory::Unloaded;
 use super::settings::Settings;
@@ -28,6 +28,19 @@ impl Unloaded {
 }
 
 impl Storing {
+    /// As `choose`, for a model whose run is not known yet: one with the default settings or, where that does not fit,
+    /// with the shortest rows. Errors: `MemoryLimit`.
+    pub async fn choose_for_any(device: &Device, checkpoint: &Checkpoint, asked: Storage) -> Result<Storing> {
+        let usual = Settings::defaults(&checkpoint.config, device.software);
+        let shortest = Settings { seq_len: SHORTEST_ROWS.min(usual.seq_len), ..usual.clone() };
+        match Storing::choose(device, checkpoint, asked, &usual).await {
+            Err(Error::MemoryLimit { .. } | Error::GpuLimit { .. }) => {
+                Storing::choose(device, checkpoint, asked, &shortest).await
+            }
+            chosen => chosen,
+        }
+    }
+
     /// The storage that is asked for or, for `auto`, the first with which a run of the same steps fits onto the device:
     /// as in the file, f16, int8, int4. Errors: `MemoryLimit`.
     pub async fn choose(

@@ -2,9 +2,10 @@
 
 use tabtune::device::{Choice, Device, DeviceOptions, Format, Shape, Usage};
 use tabtune::error::Error;
+use tabtune::files::Source;
 use tabtune::files::safetensors::Dtype;
-use tabtune::model::{Config, Storage};
-use tabtune::run::{Event, Method, Settings, Unloaded};
+use tabtune::model::{Checkpoint, Config, Storage};
+use tabtune::run::{Event, Method, Settings, Storing, Unloaded};
 
 use crate::check::{SHAPES, device};
 use crate::golden::Case;
@@ -158,5 +159,34 @@ crate::device_tests! {
         });
         assert_eq!(batches.collect::<Vec<_>>(), [(2, 2)]);
         assert!(events.iter().any(|event| matches!(event, Event::Warning { code, .. } if code == "less_memory")));
+    }
+
+    /// Before its weights are read: as in the file if a usual run fits, in fewer bits if it does so then, for the
+    /// shortest rows if none does, and not at all if even they do not fit.
+    async fn a_model_is_stored_so_that_some_run_fits() {
+        let llama = case("llama-default");
+        let source = Source::memory("model.safetensors", llama.model.to_vec());
+        let config = Config::parse(llama.config).expect("a config");
+        let checkpoint = Checkpoint::open(config.clone(), &source).await.expect("a checkpoint");
+        let with = |bytes: u64| DeviceOptions { max_memory: Some(bytes), choice: Choice::Cpu, ..Default::default() };
+        let chosen = async |bytes: u64| {
+            let device = Device::new(with(bytes)).await.expect("a device");
+            Storing::choose_for_any(&device, &checkpoint, Storage::AsFile).await
+        };
+        let taken = async |storage: Storage, settings: &Settings| {
+            let unloaded = Unloaded::of(&Device::dry(Shape::Cpu), &checkpoint, storage).expect("a model");
+            unloaded.memory(settings).await.expect("the memory of a run").total()
+        };
+        let usual = Settings::defaults(&config, true);
+        let smallest = Settings { checkpointing: true, batch: 1, accumulate: usual.batch, ..usual.clone() };
+        let shortest = Settings { seq_len: 16, ..smallest.clone() };
+        let as_file = Storing { storage: Storage::AsFile, warning: None };
+        assert_eq!(chosen(taken(Storage::AsFile, &usual).await).await, Ok(as_file));
+        let fewer = chosen(taken(Storage::Int4, &smallest).await).await.expect("a storage");
+        assert!(fewer.storage == Storage::Int4 && fewer.warning.is_some(), "{fewer:?}");
+        let least = taken(Storage::Int4, &shortest).await;
+        assert!(least < taken(Storage::Int4, &smallest).await);
+        assert_eq!(chosen(least).await.expect("a storage").storage, Storage::Int4);
+        assert_eq!(chosen(1000).await.expect_err("there is no room").code(), "memory_limit");
     }
 }
