@@ -18,6 +18,7 @@ use super::rope::Rope;
 use crate::error::{Error, Result};
 use crate::files::json;
 use crate::ops::Heads;
+use crate::warning::Warning;
 
 /// 60 GB in f32, which is more than any device that can run this engine has.
 const MOST_PARAMETERS: u64 = 15_000_000_000;
@@ -114,7 +115,24 @@ pub struct Layout {
     pub transposed: bool,
 }
 
+/// With what probability transformers drops numbers of the base while it trains.
+const DROPOUTS: [&str; 5] = ["attention_dropout", "attn_pdrop", "embd_pdrop", "hidden_dropout", "resid_pdrop"];
+
 impl Config {
+    /// Says which dropout of the base a config.json asks for, because none is computed.
+    pub fn dropout_warning(json: &[u8]) -> Option<Warning> {
+        let value: Value = json::read(json).ok()?;
+        let is_asked = |field: &&str| value.get(*field).and_then(Value::as_f64).is_some_and(|p| p > 0.0);
+        let asked: Vec<&str> = DROPOUTS.into_iter().filter(is_asked).collect();
+        (!asked.is_empty()).then(|| Warning {
+            code: "base_dropout",
+            message: format!(
+                "config.json: {} above 0; transformers drops numbers of the base while it trains, this engine does not",
+                asked.join(", ")
+            ),
+        })
+    }
+
     /// Reads config.json. Errors: `Config`, `UnsupportedModel`, `Quantised`, `UnsupportedField`.
     pub fn parse(json: &[u8]) -> Result<Config> {
         let invalid = |reason: String| Error::Config { field: "(file)".to_string(), reason };

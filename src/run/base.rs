@@ -66,7 +66,8 @@ impl Base {
             return Err(Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;
-        let model = Transformer::load(device, config, weights, storage, progress).await?;
+        let mut model = Transformer::load(device, config, weights, storage, progress).await?;
+        model.warnings.extend(Config::dropout_warning(files.config));
         Ok(Base { name: name.to_string(), sha256, model, tokenizer })
     }
 

@@ -686,6 +686,18 @@ fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() 
 }
 
 #[test]
+fn dropout_of_the_base_is_said_not_to_be_computed() {
+    let folder = Folder::new("dropout");
+    let model = folder.model("model");
+    let config = fs::read_to_string(format!("{model}/config.json")).expect("a config");
+    let eval = ["eval", "--data", &folder.file("text.txt", text()), "--model", &model];
+    assert!(!tabtune(&eval).2.contains("base_dropout"));
+    folder.file("model/config.json", config.replacen('{', r#"{"attention_dropout": 0.1,"#, 1));
+    let (status, _, err) = tabtune(&eval);
+    assert!(status == 0 && err.contains("warning[base_dropout]: config.json: attention_dropout above 0"), "{err}");
+}
+
+#[test]
 fn wrong_usage_exits_2() {
     let folder = Folder::new("usage");
     let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
