@@ -84,10 +84,15 @@ impl GeneratorDraft {
     }
 
     pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Generator> {
-        let GeneratorDraft { model, caches, prefill, decode } = self;
+        let model = self.model.clone();
+        Ok(Generator { model, plans: RefCell::new(Some(Rc::new(self.plans(progress).await?))) })
+    }
+
+    async fn plans(self, progress: &mut Progress<'_>) -> Result<Plans> {
+        let GeneratorDraft { caches, prefill, decode, .. } = self;
         let prefill = prefill.finish(progress).await?;
         let decode = decode.finish(progress).await?;
-        Ok(Generator { model, plans: RefCell::new(Some(Rc::new(Plans { caches, prefill, decode }))) })
+        Ok(Plans { caches, prefill, decode })
     }
 }
 
@@ -95,7 +100,7 @@ impl Generator {
     /// Room for the keys and values of this many tokens in whole blocks, layer by layer.
     pub fn caches(model: &Transformer, tokens: usize) -> Result<Vec<Cache>> {
         let Config { context, heads, layers, .. } = model.config;
-        let room = tokens.max(1).next_multiple_of(CACHE_BLOCK).min(context);
+        let room = tokens.clamp(1, context).next_multiple_of(CACHE_BLOCK).min(context);
         let tensor = |label| Tensor::owned(&model.device, label, room, heads.key * heads.size);
         (0..layers).map(|_| Ok(Cache { k: tensor("keys")?, v: tensor("values")? })).collect()
     }
@@ -113,22 +118,21 @@ impl Generator {
         Generator::record(model, 1)?.finish(&mut Progress::silent()).await
     }
 
-    fn plans(&self) -> Result<Rc<Plans>> {
-        let lost =
-            || Error::Internal { what: "a generator's caches could not grow, and it was used again".to_string() };
-        self.plans.borrow().clone().ok_or_else(lost)
-    }
-
-    /// Plans whose caches hold at least `tokens`, of which `kept` are there already.
+    /// Plans whose caches hold at least `tokens`, of which `kept` are there already. Errors: `GpuLimit`, `OutOfMemory`,
+    /// and `Internal` if what should be kept is not there.
     async fn plans_for(&self, tokens: usize, kept: usize) -> Result<Rc<Plans>> {
-        let plans = self.plans()?;
-        if tokens <= plans.room() {
-            return Ok(plans);
-        }
-        let old = (kept > 0).then(|| plans.caches.clone());
+        let plans = self.plans.borrow().clone();
+        let old = match plans {
+            Some(plans) if tokens <= plans.room() => return Ok(plans),
+            Some(plans) => (kept > 0).then(|| plans.caches.clone()),
+            // Growing has failed before, or goes on just now: nothing was kept.
+            None if kept == 0 => None,
+            None => return Err(Error::Internal { what: "the caches of a generation are not there".to_string() }),
+        };
         // What nobody needs is freed before more is asked for.
-        drop((plans, self.plans.take()));
-        let grown = Generator::record(&self.model, tokens)?.finish(&mut Progress::silent()).await?.plans()?;
+        drop(self.plans.take());
+        let draft = Generator::record(&self.model, tokens)?;
+        let grown = Rc::new(draft.plans(&mut Progress::silent()).await?);
         let pairs = old.iter().flatten().zip(&grown.caches);
         for (from, to) in pairs.flat_map(|(old, new)| [(&old.k, &new.k), (&old.v, &new.v)]) {
             self.model.device.copy(&from.buffer(), 0, &to.buffer(), 0, from.bytes());

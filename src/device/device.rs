@@ -162,6 +162,11 @@ impl Device {
         Device::without_card(Executor::Dry, shape, "dry".to_string(), &DeviceOptions::default())
     }
 
+    /// Whether it computes nothing and holds no numbers.
+    pub fn is_dry(&self) -> bool {
+        matches!(self.executor, Executor::Dry)
+    }
+
     /// A dry device with the limits of this one.
     pub fn dry_copy(&self) -> Rc<Device> {
         Rc::new(Device {

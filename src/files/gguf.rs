@@ -150,6 +150,13 @@ fn bad<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Bad(reason.into()))
 }
 
+/// JSON has no numbers that are not finite, and nothing that a model needs is one.
+fn finite(key: &str, number: f64) -> Result<Value, Fault> {
+    serde_json::Number::from_f64(number)
+        .map(Value::Number)
+        .map_or_else(|| bad(format!("`{key}` is no finite number")), Ok)
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     /// How many values of the metadata were read.
@@ -179,10 +186,10 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<String, Fault> {
         let length = self.u64()?;
         if length > LONGEST_BEGINNING {
-            return bad(format!("a word of it claims {length} bytes"));
+            return bad(format!("a string in it claims {length} bytes"));
         }
         let word = str::from_utf8(self.take(length)?);
-        word.map(str::to_string).or_else(|_| bad("a word of it is not UTF-8"))
+        word.map(str::to_string).or_else(|_| bad("a string in it is not UTF-8"))
     }
 
     fn value(&mut self, key: &str, kind: u32) -> Result<Value, Fault> {
@@ -197,13 +204,13 @@ impl<'a> Reader<'a> {
             3 => i16::from_le_bytes(self.array()?).into(),
             4 => self.u32()?.into(),
             5 => i32::from_le_bytes(self.array()?).into(),
-            6 => f32::from_le_bytes(self.array()?).into(),
+            6 => finite(key, f64::from(f32::from_le_bytes(self.array()?)))?,
             7 => (self.array()? != [0]).into(),
             8 => self.string()?.into(),
             9 => self.list(key)?,
             10 => self.u64()?.into(),
             11 => i64::from_le_bytes(self.array()?).into(),
-            12 => f64::from_le_bytes(self.array()?).into(),
+            12 => finite(key, f64::from_le_bytes(self.array()?))?,
             other => return bad(format!("`{key}` has the type {other}, which the format does not know")),
         })
     }

@@ -127,7 +127,7 @@ impl Config {
         (!asked.is_empty()).then(|| Warning {
             code: "base_dropout",
             message: format!(
-                "config.json: {} above 0; transformers drops numbers of the base while it trains, this engine does not",
+                "config.json sets {} above 0: transformers applies it to the base in training, tabtune does not",
                 asked.join(", ")
             ),
         })

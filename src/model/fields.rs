@@ -69,7 +69,7 @@ impl Fields<'_> {
         self.get(field).map_or(Ok(()), |value| Err(Self::unsupported(field, value)))
     }
 
-    /// A positive finite number.
+    /// A positive finite number, which it must be in f32 too.
     pub fn number(&self, field: &str) -> Result<f64> {
         match self.get(field) {
             None => Err(Self::invalid(field, "it is missing")),
@@ -81,7 +81,7 @@ impl Fields<'_> {
         match self.get(field) {
             None => Ok(default),
             Some(value) => match value.as_f64() {
-                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
+                Some(x) if (x as f32).is_finite() && x as f32 > 0.0 => Ok(x),
                 _ => Err(Self::invalid(field, &format!("expected a positive number, found {}", json::shown(value)))),
             },
         }

@@ -43,9 +43,11 @@ fn config(fields: &Fields) -> Result<Config> {
     let config = llama::read_without_rope(fields, &FAMILY)?;
     let (global, local) = ropes(fields, config.context)?;
     let every = fields.count_or("sliding_window_pattern", 128, Some(6))?;
-    let every = fields.count_or("_sliding_window_pattern", 128, Some(every))?;
     let is_sliding = |layer: usize| !layer.saturating_add(1).is_multiple_of(every);
     let windows = windows_by_type(fields, config.layers, window(fields, Some(4096))?, &is_sliding)?;
+    // Rope follows the kind of a layer, so a layer that slides must have a window.
+    let slides = fields.get("layer_types").is_some() || window(fields, Some(4096))?.is_some();
+    fields.check("sliding_window", slides, "the layers that slide have none")?;
     let layer = |window: Option<usize>| Layer { window, rope: Some(if window.is_some() { local } else { global }) };
     let query = fields.number_or("query_pre_attn_scalar", 256.0)?;
     Ok(Config {

@@ -62,6 +62,8 @@ const KNOWN: [&str; 19] = [
     "tensor_data_layout",
 ];
 
+/// The base of rope where the metadata has none, as in llama.cpp.
+const USUAL_BASE: f64 = 10_000.0;
 /// What rope's periods are multiplied with, and the most bytes it can have.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 const MOST_FACTORS: u64 = 4096;
@@ -78,11 +80,10 @@ impl<'a> GgufModel<'a> {
     pub fn new(gguf: &'a Gguf, file: &'a str) -> Result<GgufModel<'a>> {
         let word = |key: &str| gguf.metadata.get(key).and_then(Value::as_str);
         let refusal = |reason: String| Err(Error::Gguf { file: file.to_string(), reason });
-        let kind = word("general.type").unwrap_or("model");
-        if kind != "model" {
-            return refusal(format!("it holds no model (`general.type` = {kind:?})"));
+        if let Some(kind) = gguf.metadata.get("general.type").filter(|kind| *kind != "model") {
+            return refusal(format!("it holds no model (`general.type` = {kind})"));
         }
-        if let Some(parts) = gguf.metadata.get("split.count").and_then(Value::as_u64).filter(|parts| *parts > 1) {
+        if let Some(parts) = gguf.metadata.get("split.count").filter(|parts| **parts != 0 && **parts != 1) {
             return refusal(format!(
                 "it is one of {parts} parts of a model; join them with `llama-gguf-split --merge`"
             ));
@@ -141,7 +142,16 @@ impl<'a> GgufModel<'a> {
 
     /// `rope_scaling` of config.json. Errors: `UnsupportedField`, `Io`.
     async fn rope_scaling(&self, source: &Source) -> Result<Option<Value>> {
+        // As in llama.cpp, a factor without a type is a linear one.
+        let kind = match (self.own("rope.scaling.type"), self.own("rope.scaling.factor")) {
+            (None, None) => "none",
+            (None, Some(_)) => "linear",
+            (Some(kind), _) => kind.as_str().ok_or_else(|| self.unsupported("rope.scaling.type", kind))?,
+        };
         if let Some(entry) = self.tensor(ROPE_FACTORS) {
+            if kind != "none" {
+                return Err(self.unsupported("rope.scaling.type", &kind.into()));
+            }
             let unknown =
                 || Error::UnsupportedField { field: ROPE_FACTORS.to_string(), value: entry.dtype.to_string() };
             let mut factors = Vec::new();
@@ -151,7 +161,6 @@ impl<'a> GgufModel<'a> {
             }
             return self.llama3(&factors).map(Some).ok_or_else(unknown);
         }
-        let kind = self.own("rope.scaling.type").and_then(Value::as_str).unwrap_or("none");
         let context = self.own("rope.scaling.original_context_length").filter(|_| kind == "yarn");
         match kind {
             "none" => Ok(None),
@@ -212,7 +221,7 @@ impl<'a> GgufModel<'a> {
             ("vocab_size", embedding.shape.first().map(|rows| (*rows).into())),
             ("num_key_value_heads", self.own("attention.head_count_kv").cloned()),
             ("head_dim", self.head_size().map(Value::from)),
-            ("rope_theta", self.own("rope.freq_base").cloned()),
+            ("rope_theta", Some(self.own("rope.freq_base").cloned().unwrap_or_else(|| USUAL_BASE.into()))),
             ("rope_scaling", self.rope_scaling(source).await?),
             ("bos_token_id", token("bos")),
             ("eos_token_id", token("eos")),

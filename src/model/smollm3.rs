@@ -23,7 +23,7 @@ pub static FAMILY: Family = Family { model_type: "smollm3", config, peft_targets
 
 fn config(fields: &Fields) -> Result<Config> {
     fields.require(&["num_key_value_heads", "max_position_embeddings"])?;
-    let config = llama::read(fields, &FAMILY)?;
+    let config = llama::read_without_rope(fields, &FAMILY)?;
     let rope = Rope::read(fields, 2_000_000.0, config.context)?;
     let turned = turned(fields, config.layers)?;
     let is_sliding = |layer| turned.get(layer) == Some(&false);

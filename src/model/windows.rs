@@ -49,7 +49,7 @@ pub(super) fn windows_by_type(
     let of = |name: &Value| match name.as_str() {
         Some("full_attention") => Ok(None),
         Some("sliding_attention") => {
-            let reason = "it names sliding layers, but `use_sliding_window` and `sliding_window` give them no window";
+            let reason = "it names sliding layers, but `sliding_window` or `use_sliding_window` gives them no window";
             fields.check("layer_types", window.is_some(), reason)?;
             Ok(window)
         }

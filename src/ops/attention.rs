@@ -29,7 +29,7 @@ impl Heads {
     }
 }
 
-/// The keys and values that one layer has seen so far, [context, KV x D] each.
+/// The keys and values that one layer has seen so far, [room, KV x D] each.
 #[derive(Clone)]
 pub struct Cache {
     pub k: Tensor,

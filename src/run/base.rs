@@ -10,6 +10,7 @@ use crate::files::Source;
 use crate::model::{Config, Storage, Transformer};
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::text::{Dataset, Document};
+use crate::warning::Warning;
 
 /// The longest name of a model, in bytes.
 const LONGEST_NAME: usize = 4096;
@@ -42,6 +43,8 @@ pub struct Base {
     pub sha256: String,
     pub model: Transformer,
     pub tokenizer: Tokenizer,
+    /// What a run has to say about the base.
+    pub(super) in_training: Option<Warning>,
 }
 
 impl Base {
@@ -66,9 +69,9 @@ impl Base {
             return Err(Error::Tokenizer { reason });
         }
         let sha256 = weights.sha256().await?;
-        let mut model = Transformer::load(device, config, weights, storage, progress).await?;
-        model.warnings.extend(Config::dropout_warning(files.config));
-        Ok(Base { name: name.to_string(), sha256, model, tokenizer })
+        let model = Transformer::load(device, config, weights, storage, progress).await?;
+        let in_training = Config::dropout_warning(files.config);
+        Ok(Base { name: name.to_string(), sha256, model, tokenizer, in_training })
     }
 
     /// The rows of a run with these settings, from documents of at most `limit_bytes` together. The held-out rows are

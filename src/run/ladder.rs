@@ -5,6 +5,7 @@ use super::memory::Unloaded;
 use super::settings::{MOST_ROWS, Settings};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::text::{Conversation, Prompt};
 use crate::warning::Warning;
 
 /// Shorter rows are not proposed.
@@ -23,61 +24,60 @@ impl Fitted {
     }
 }
 
-/// The first settings that fit, and what they change: `needed` bytes into what `advice` says.
+/// The first settings that fit. If they are not those that were asked for: why, and what they change.
 struct Found {
     settings: Settings,
-    needed: u64,
-    advice: Option<String>,
+    refused: Option<(Error, String)>,
 }
 
 impl Unloaded {
-    /// Errors: `MemoryLimit`, with the first settings that would fit, for a run that needs more than `limit` bytes.
+    /// Errors: `MemoryLimit` or `GpuLimit` for a run that needs more than `limit` bytes, or more than a buffer holds.
     pub async fn check(&self, settings: &Settings, limit: u64) -> Result<()> {
-        match self.find(settings, limit).await? {
-            Found { advice: None, .. } => Ok(()),
-            Found { needed, advice: Some(advice), .. } => Err(Error::MemoryLimit { needed, limit, advice }),
-        }
+        self.find(settings, limit).await?.refused.map_or(Ok(()), |(error, _)| Err(error))
     }
 
     /// The first of `settings` and of smaller runs with the same steps that needs at most `limit` bytes. Errors:
-    /// `MemoryLimit`, with shorter rows that would fit if there are any.
+    /// `MemoryLimit`, with shorter rows that would fit if there are any; `GpuLimit` if no run is small enough for the
+    /// device's buffers.
     pub async fn fit(&self, settings: &Settings, limit: u64) -> Result<Fitted> {
-        let Found { settings, needed, advice } = self.find(settings, limit).await?;
-        let warning = advice.map(|advice| Warning {
+        let Found { settings, refused } = self.find(settings, limit).await?;
+        let warning = refused.map(|(error, changes)| Warning {
             code: "less_memory",
-            message: format!(
-                "the run needs {needed} bytes on the device, {limit} are allowed: {advice}, so it is run so"
-            ),
+            message: format!("{error}; the run goes on with {changes}"),
         });
         Ok(Fitted { settings, warning })
     }
 
     async fn find(&self, settings: &Settings, limit: u64) -> Result<Found> {
-        let needed = match self.memory(settings).await {
+        let first = match self.memory(settings).await {
             Ok(memory) if memory.total() <= limit => {
-                return Ok(Found { settings: settings.clone(), needed: memory.total(), advice: None });
+                return Ok(Found { settings: settings.clone(), refused: None });
             }
-            Ok(memory) => memory.total(),
+            Ok(memory) => Ok(memory.total()),
             // More than one buffer or binding holds: a smaller run may be possible.
-            Err(Error::GpuLimit { needed, .. }) => needed,
+            Err(error @ Error::GpuLimit { .. }) => Err(error),
             Err(error) => return Err(error),
+        };
+        let refusal = |advice: String| match &first {
+            Ok(needed) => Error::MemoryLimit { needed: *needed, limit, advice },
+            Err(error) => error.clone(),
         };
         let (same_steps, shorter_rows) = (same_steps(settings), shorter_rows(settings));
         let mut last = None;
         for (i, smaller) in same_steps.iter().chain(&shorter_rows).enumerate() {
             // What the device refuses does not fit either.
             let Ok(memory) = self.memory(smaller).await else { continue };
-            let advice = format!("with {} it needs {}", changes(settings, smaller), memory.total());
+            let changes = changes(settings, smaller);
+            let advice = format!("with {changes} it needs {}", memory.total());
             match memory.total() <= limit {
                 true if i < same_steps.len() => {
-                    return Ok(Found { settings: smaller.clone(), needed, advice: Some(advice) });
+                    return Ok(Found { settings: smaller.clone(), refused: Some((refusal(advice), changes)) });
                 }
-                true => return Err(Error::MemoryLimit { needed, limit, advice }),
+                true => return Err(refusal(advice)),
                 false => last = Some(format!("even {advice}, {} of them for the weights", memory.weights)),
             }
         }
-        let advice = last.unwrap_or_else(|| "no smaller run is possible".to_string());
-        Err(Error::MemoryLimit { needed, limit, advice })
+        Err(refusal(last.unwrap_or_else(|| "no smaller run is possible".to_string())))
     }
 
     /// How many bytes a run with these settings may take on `device`: those that it holds already and the run will
@@ -108,8 +108,20 @@ impl Base {
         unloaded.check(settings, allowed).await
     }
 
+    /// A model like this one, for a run whose samples continue `prompt`.
+    pub fn unloaded(&self, prompt: &str) -> Result<Unloaded> {
+        let Base { model, tokenizer, .. } = self;
+        let mut unloaded = Unloaded::new(&model.device, &model.config, &|spec| model.format(spec.role))?;
+        // A prompt that cannot be used is refused where the run begins.
+        let counted = |prompt: Prompt<'_>| prompt.ids(tokenizer).map_or(0, |ids| ids.len());
+        let as_message = Conversation::of_user(prompt, None);
+        let message = if tokenizer.has_chat_template() { counted(Prompt::Conversation(&as_message)) } else { 0 };
+        unloaded.prompt_tokens = Some(counted(Prompt::Text(prompt)).max(message));
+        Ok(unloaded)
+    }
+
     async fn allowed(&self, settings: &Settings) -> Result<(Unloaded, u64)> {
-        let unloaded = Unloaded::like(&self.model)?;
+        let unloaded = self.unloaded(&settings.prompt)?;
         // What else is on the device, such as an adapter of an earlier run, is not this run's.
         let held = unloaded.model.device.bytes() + self.model.pool.bytes();
         let allowed = unloaded.allowed(&self.model.device, settings, held).await?;
@@ -118,20 +130,25 @@ impl Base {
 }
 
 /// The settings of smaller runs that make the same steps, in the order in which to try them: checkpointing changes no
-/// number, and smaller micro-batches add up to the same gradient.
+/// number, and smaller micro-batches add up to the same gradient, unless dropout draws for each of them.
 fn same_steps(settings: &Settings) -> Vec<Settings> {
-    let Settings { batch, accumulate, checkpointing, .. } = *settings;
-    let first = Settings { checkpointing: true, ..settings.clone() };
-    let parts = (2..=batch).filter(|parts| batch.is_multiple_of(*parts) && accumulate * parts <= MOST_ROWS);
-    let narrower =
-        parts.map(|parts| Settings { batch: batch / parts, accumulate: accumulate * parts, ..first.clone() });
-    let checkpointed = (!checkpointing).then(|| first.clone());
-    checkpointed.into_iter().chain(narrower).collect()
+    let checkpointed = Settings { checkpointing: true, ..settings.clone() };
+    let first = (!settings.checkpointing).then(|| checkpointed.clone());
+    let narrower = if settings.dropout > 0.0 { Vec::new() } else { narrower(&checkpointed) };
+    first.into_iter().chain(narrower).collect()
 }
 
-/// As `same_steps`, with shorter and shorter rows. They change what is learnt, so they are only proposed.
+/// The same rows per step in more and more micro-batches.
+fn narrower(settings: &Settings) -> Vec<Settings> {
+    let Settings { batch, accumulate, .. } = *settings;
+    let parts = (2..=batch).filter(|parts| batch.is_multiple_of(*parts) && accumulate * parts <= MOST_ROWS);
+    parts.map(|parts| Settings { batch: batch / parts, accumulate: accumulate * parts, ..settings.clone() }).collect()
+}
+
+/// The smallest micro-batches, with shorter and shorter rows. They change what is learnt, so they are only proposed.
 fn shorter_rows(settings: &Settings) -> Vec<Settings> {
-    let narrowest = same_steps(settings).pop().unwrap_or_else(|| settings.clone());
+    let checkpointed = Settings { checkpointing: true, ..settings.clone() };
+    let narrowest = narrower(&checkpointed).pop().unwrap_or(checkpointed);
     let lengths = std::iter::successors(Some(settings.seq_len / 2), |length| Some(length / 2));
     let lengths = lengths.take_while(|length| *length >= SHORTEST_ROWS);
     lengths.map(|seq_len| Settings { seq_len, ..narrowest.clone() }).collect()
@@ -143,7 +160,8 @@ fn changes(from: &Settings, to: &Settings) -> String {
         words.push("checkpointing".to_string());
     }
     if to.batch != from.batch {
-        words.push(format!("batch {} and accumulate {} (the same steps)", to.batch, to.accumulate));
+        let same = if from.dropout > 0.0 { "with other draws of dropout" } else { "the same steps" };
+        words.push(format!("batch {} and accumulate {} ({same})", to.batch, to.accumulate));
     }
     if to.seq_len != from.seq_len {
         words.push(format!("seq-len {} (shorter rows, so less context is learnt)", to.seq_len));

@@ -16,6 +16,9 @@ use crate::ops::Chunks;
 use crate::plan::Progress;
 use crate::train::{Evaluator, Trainer};
 
+/// How many tokens a chat template is taken to add to a prompt, as long as nobody can count them.
+const USUAL_TEMPLATE: usize = 32;
+
 /// The bytes that a run holds on the device at its peak, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,17 +48,15 @@ impl Memory {
 pub struct Unloaded {
     /// On a device that computes nothing.
     pub model: Transformer,
+    /// How many tokens the prompt of samples has. `None`: at most one for each of its bytes, and some of a template.
+    pub prompt_tokens: Option<usize>,
 }
 
 impl Unloaded {
     /// A model for `device`, which is not touched, with its matrices stored as `format` says. Errors: `GpuLimit`.
     pub fn new(device: &Device, config: &Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Unloaded> {
-        Ok(Unloaded { model: Transformer::zeros(&device.dry_copy(), config.clone(), format)? })
-    }
-
-    /// A model like a loaded one.
-    pub fn like(model: &Transformer) -> Result<Unloaded> {
-        Unloaded::new(&model.device, &model.config, &|spec| model.format(spec.role))
+        let model = Transformer::zeros(&device.dry_copy(), config.clone(), format)?;
+        Ok(Unloaded { model, prompt_tokens: None })
     }
 
     /// The memory of a run with these settings. Errors: `Setting`, `GpuLimit`.
@@ -88,8 +89,8 @@ impl Unloaded {
             Learner::Full(_) => None,
         };
         let before = device.bytes();
-        // A prompt has no more tokens than bytes, and a chat template adds some.
-        let tokens = (settings.sample_every > 0).then_some(settings.prompt.len() + settings.max_tokens + 32);
+        let prompt = self.prompt_tokens.unwrap_or(settings.prompt.len() + USUAL_TEMPLATE);
+        let tokens = (settings.sample_every > 0).then_some(prompt.saturating_add(settings.max_tokens));
         let caches = tokens.map(|tokens| Generator::caches(&model, tokens)).transpose()?;
         let cache = device.bytes() - before;
         drop(caches);

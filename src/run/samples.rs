@@ -36,7 +36,8 @@ impl Samples {
     /// Makes the generator, unless it exists or the run takes no samples.
     pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
         if job.settings.sample_every > 0 && self.generator.is_none() {
-            let tokens = prompt(job, &asked(job)).ids(&job.base.tokenizer)?.len() + job.settings.max_tokens;
+            let tokens =
+                prompt(job, &asked(job)).ids(&job.base.tokenizer)?.len().saturating_add(job.settings.max_tokens);
             let draft = Generator::record(&learner.attach(&job.base.model), tokens)?;
             self.generator = Some(draft.finish(&mut Progress::silent()).await?);
         }

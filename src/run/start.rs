@@ -93,6 +93,7 @@ impl Start<'_> {
             .model
             .warnings
             .iter()
+            .chain(&base.in_training)
             .chain(learner.warnings())
             .chain(&data.warnings)
             .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });

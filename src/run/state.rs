@@ -210,8 +210,8 @@ impl RunState {
             .find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
     }
 
-    /// Whether the run can go on with weights that are stored so. One that noted `auto` read them as they were in their
-    /// file, which is never quantised.
+    /// Whether the run can go on with weights that are stored so. One that noted `auto` read them in the forms of their
+    /// file, or is of a time when no form was noted and none was quantised.
     pub fn stored_as(&self, storage: Storage) -> bool {
         match self.storage().unwrap_or_default() {
             Storage::AsFile => !storage.quantises(),

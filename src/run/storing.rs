@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Checkpoint, Storage};
 use crate::warning::Warning;
 
-/// What `auto` tries, in this order. Full fine-tuning trains the weights, so it does not take rounded ones.
+/// What `auto` tries, in this order. Full fine-tuning trains the weights, so it takes no int8 or int4.
 const RUNGS: [Storage; 4] = [Storage::AsFile, Storage::F16, Storage::Int8, Storage::Int4];
 
 /// The storage of the weights of a run.
@@ -41,6 +41,18 @@ impl Storing {
         }
     }
 
+    /// The storage of a run that goes on, which must stay what it was. Errors: `MemoryLimit`.
+    pub async fn keep(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        storage: Storage,
+        settings: &Settings,
+    ) -> Result<Storing> {
+        let unloaded = Unloaded::of(device, checkpoint, storage)?;
+        unloaded.check(settings, unloaded.allowed(device, settings, 0).await?).await?;
+        Ok(Storing { storage, warning: None })
+    }
+
     /// The storage that is asked for or, for `auto`, the first with which a run of the same steps fits onto the device:
     /// as in the file, f16, int8, int4. Errors: `MemoryLimit`.
     pub async fn choose(
@@ -61,8 +73,9 @@ impl Storing {
                     let warning = refused.map(|error| Warning {
                         code: "smaller_weights",
                         message: format!(
-                            "the weights are stored as {}, because with more bits {error}",
-                            storage.name()
+                            "the weights are stored as {}; in more bits, {}",
+                            storage.name(),
+                            brief(&error)
                         ),
                     });
                     return Ok(Storing { storage, warning });
@@ -72,6 +85,16 @@ impl Storing {
             }
         }
         Err(refused.unwrap_or_else(|| unreachable!("at least the storage that is asked for was tried")))
+    }
+}
+
+/// Without the advice, which is about the run.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::MemoryLimit { needed, limit, .. } => {
+            format!("the run needs {needed} bytes on the device, {limit} are allowed")
+        }
+        other => other.to_string(),
     }
 }
 

@@ -50,7 +50,7 @@ impl Tokenizer {
     /// A file that cannot be read is a `tokenizer` error, or a `config` error if it is config.json.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
         let settings: TokenizerConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
-        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder).map_err(refusal)?;
+        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder.unwrap_or_default()).map_err(refusal)?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
         let config: EndIds = json_file::read(files.config)
@@ -68,6 +68,8 @@ impl Tokenizer {
         let chat = ChatTemplate::new(files.chat_template, chat);
         let mut tokenizer = Tokenizer { parts, ends, vocabulary, turn_end: None, chat };
         tokenizer.check(&tokenizer.ends)?;
+        tokenizer.check(&tokenizer.parts.before)?;
+        tokenizer.check(&tokenizer.parts.after)?;
         tokenizer.turn_end = tokenizer.find_turn_end();
         Ok(tokenizer)
     }
@@ -296,8 +298,7 @@ impl<'a> StreamDecoder<'a> {
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
     eos_token: Option<Name>,
-    #[serde(default)]
-    added_tokens_decoder: Configured,
+    added_tokens_decoder: Option<Configured>,
 }
 
 #[derive(Deserialize)]

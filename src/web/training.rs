@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, promise, to_js};
 use super::{Dataset, Engine, Parts};
 use crate::error::Error;
-use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start, Unloaded};
+use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start};
 
 #[wasm_bindgen]
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
         let parts = self.0.clone();
         promise(async move {
             let settings: Settings = from_js("settings", settings)?;
-            let unloaded = Unloaded::like(&parts.base.model).map_err(js_error)?;
+            let unloaded = parts.base.unloaded(&settings.prompt).map_err(js_error)?;
             let memory = unloaded.memory(&settings).await.map_err(js_error)?;
             let total = Number::from(memory.total() as f64);
             let memory = to_js(&memory);

@@ -690,11 +690,14 @@ fn dropout_of_the_base_is_said_not_to_be_computed() {
     let folder = Folder::new("dropout");
     let model = folder.model("model");
     let config = fs::read_to_string(format!("{model}/config.json")).expect("a config");
-    let eval = ["eval", "--data", &folder.file("text.txt", text()), "--model", &model];
-    assert!(!tabtune(&eval).2.contains("base_dropout"));
+    let (data, out) = (folder.file("text.txt", text()), folder.path("out"));
+    let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
+    assert!(!tabtune(&run).2.contains("base_dropout"));
     folder.file("model/config.json", config.replacen('{', r#"{"attention_dropout": 0.1,"#, 1));
-    let (status, _, err) = tabtune(&eval);
-    assert!(status == 0 && err.contains("warning[base_dropout]: config.json: attention_dropout above 0"), "{err}");
+    let (status, _, err) = tabtune(&run);
+    let words = "warning[base_dropout]: config.json sets attention_dropout above 0";
+    assert!(status == 0 && err.contains(words), "{err}");
+    assert!(!tabtune(&["eval", "--data", &data, "--model", &model]).2.contains("base_dropout"));
 }
 
 #[test]

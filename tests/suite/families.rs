@@ -164,7 +164,7 @@ fn layers_have_the_windows_that_config_json_gives_them() {
         ("smollm3", sliding(json!({ "layer_types": types })), [yes, no, no, yes]),
         ("gemma3_text", json!({ "sliding_window": 7 }), [yes; 4]),
         ("gemma3_text", json!({ "sliding_window": 7, "sliding_window_pattern": 2 }), [yes, no, yes, no]),
-        ("gemma3_text", json!({ "sliding_window": 7, "_sliding_window_pattern": 3 }), [yes, yes, no, yes]),
+        ("gemma3_text", json!({ "sliding_window": 7, "_sliding_window_pattern": 3 }), [yes; 4]),
         ("gemma3_text", json!({ "sliding_window": 7, "layer_types": types }), [yes, no, no, yes]),
         ("phi3", json!({ "sliding_window": 7 }), [yes; 4]),
         ("phi3", json!({}), [no; 4]),

@@ -274,7 +274,7 @@ fn the_command_line_takes_a_file_in_place_of_a_folder() {
 fn every_fault_is_named() {
     type Change = fn(&mut File);
     let folder = Folder::new("gguf-faults");
-    let cases: [(Change, &str, &[&str]); 19] = [
+    let cases: [(Change, &str, &[&str]); 22] = [
         (|file| file.set("general.architecture", 8, word("mamba")), "unsupported_model", &["mamba"]),
         (|file| file.set("general.type", 8, word("adapter")), "gguf", &["it holds no model", "adapter"]),
         (|file| file.set("split.count", 2, vec![3, 0]), "gguf", &["it is one of 3 parts"]),
@@ -283,6 +283,13 @@ fn every_fault_is_named() {
             "unsupported_field",
             &["llama.rope.scaling.type"],
         ),
+        (|file| file.set("llama.rope.scaling.type", 4, vec![1, 0, 0, 0]), "unsupported_field", &["rope.scaling.type"]),
+        (
+            |file| file.set("llama.rope.freq_base", 6, vec![0, 0, 0xc0, 0x7f]),
+            "gguf",
+            &["freq_base` is no finite number"],
+        ),
+        (|file| file.set("tokenizer.ggml.add_bos_token", 0, vec![1]), "tokenizer", &["add_bos_token` is 1"]),
         (|file| file.unset("llama.block_count"), "gguf", &["lacks `llama.block_count`"]),
         (|file| file.set("llama.logit_scale", 6, vec![0; 4]), "unsupported_field", &["llama.logit_scale"]),
         (|file| file.set("llama.expert_count", 4, vec![8, 0, 0, 0]), "unsupported_field", &["llama.expert_count"]),
@@ -338,7 +345,7 @@ fn a_file_that_is_cut_or_goes_on_is_refused_wherever_that_is() {
         (4, 1_u64, "it has the version 1"),
         (4, 3 << 24, "big-endian"),
         (8, 20_001, "claims 20001 tensors"),
-        (16, u64::MAX, "a word of it claims"),
+        (16, u64::MAX, "a string in it claims"),
     ] {
         let mut wrong = bytes.clone();
         let width = if at == 4 { 4 } else { 8 };

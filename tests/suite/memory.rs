@@ -129,6 +129,18 @@ crate::device_tests! {
         }
     }
 
+    /// Dropout draws for each micro-batch, so smaller ones would be other steps.
+    async fn a_run_with_dropout_is_not_cut_into_smaller_micro_batches() {
+        let config = Config::parse(case("llama-default").config).expect("a config");
+        let unloaded = Unloaded::new(&Device::dry(Shape::Cpu), &config, &|_| Format::F32).expect("a model");
+        let smaller = Settings { checkpointing: true, batch: 1, accumulate: 2, ..settings_for(&config) };
+        let limit = unloaded.memory(&smaller).await.expect("the memory of a run").total();
+        let fitted = unloaded.fit(&settings_for(&config), limit).await.expect("a run");
+        assert_eq!((fitted.settings.batch, fitted.settings.accumulate), (1, 2));
+        let refused = unloaded.fit(&Settings { dropout: 0.1, ..settings_for(&config) }, limit).await;
+        assert_eq!(refused.expect_err("the same steps need more").code(), "memory_limit");
+    }
+
     async fn a_buffer_beyond_the_memory_is_refused_by_its_name() {
         for shape in SHAPES {
             let options = DeviceOptions { shape: Some(shape), max_memory: Some(1 << 20), ..DeviceOptions::default() };

@@ -106,8 +106,8 @@ export interface Limits extends Record<LimitedSetting, Limit> {
 export type DeviceChoice = "auto" | "gpu" | "cpu";
 
 /**
- * How the model's matrices are stored while it is in use. "auto" stores them as the file does; "int8" and "int4" round
- * them to 8 or 4 bits.
+ * How the model's matrices are stored while it is in use. "auto" stores them as the file does or, where no run would
+ * fit so, in fewer bits; "int8" and "int4" round them to 8 or 4 bits.
  */
 export type WeightsChoice = "auto" | "f32" | "f16" | "int8" | "int4";
 

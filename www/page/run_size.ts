@@ -29,8 +29,8 @@ async function count(asked: string) {
   const now = settings.peek();
   if (!engine || !now) return;
   // What is wrong with the settings is reported where a step is measured.
-  const counted = [engine.adapterSize(now.rank, now.targets), engine.memory(now)] as const;
-  const [parameters, bytes] = await Promise.all(counted).catch(() => [null, null]);
+  const parameters = await engine.adapterSize(now.rank, now.targets).catch(() => null);
+  const bytes = await engine.memory(now).catch(() => null);
   if (asked !== wanted.peek()) return;
   adapterSize.value = parameters;
   memory.value = bytes;

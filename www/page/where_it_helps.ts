@@ -9,11 +9,14 @@ import { complain, forgive, toSetting } from "./trouble";
 /** Codes of errors in texts that hold conversations. */
 const aboutChats = ["no_chat_template", "conversation", "chat_template"];
 
+const aboutMemory = ["memory_limit", "out_of_memory"];
+
 export function complainWhereItHelps(error: LoraError) {
   const { code } = error;
   if (isLost(error)) return;
   if (code.startsWith("text_") || code.startsWith("data_") || aboutChats.includes(code)) return complain("text", error);
   if (error.setting) return refuseSetting(error, error.setting);
+  if (aboutMemory.includes(code)) return complain("model", error, toSetting("checkpointing"));
   if (code.startsWith("gpu_")) return complain("model", error, toSetting("batch"));
   complain("train", error);
 }

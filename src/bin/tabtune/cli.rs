@@ -61,8 +61,8 @@ pub struct ModelArgs {
     /// A Hugging Face checkpoint, or a GGUF file [default: the embedded base]
     #[arg(long, value_name = "DIR|FILE")]
     pub model: Option<PathBuf>,
-    /// How the frozen weights are stored: f32, f16, int8 or int4 (half, a quarter and an eighth of the memory), or auto
-    /// (as the file, or smaller if --memory-limit asks for it) [default: auto]
+    /// How the frozen weights are stored: f32, f16, int8 or int4 (32, 16, 8.5 and 4.5 bits a number), or auto (as the
+    /// file; for a run that would not fit, in fewer bits) [default: auto]
     #[arg(long, hide_possible_values = true, value_name = "FORMAT")]
     #[arg(value_parser = ["auto", "f32", "f16", "int8", "int4"])]
     weights: Option<String>,

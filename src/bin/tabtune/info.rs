@@ -104,7 +104,10 @@ fn about_memory(settings: &Settings, memory: Result<Memory>) -> String {
 fn about_adapter(base: &Base, dir: &Path) -> Result<String> {
     let files = AdapterFiles::open(dir)?;
     let (adapter, _) = base.read_adapter(&files)?;
-    let weights = files.origin()?.weights.map(|storage| format!("; trained on weights in {}", storage.name()));
+    let weights = files.origin()?.weights.map(|storage| match storage {
+        Storage::AsFile => "; trained on weights as they are in their file".to_string(),
+        storage => format!("; trained on weights in {}", storage.name()),
+    });
     show(&adapter.warnings);
     let targets = adapter.spec.target_names(&base.model.config);
     Ok(format!(

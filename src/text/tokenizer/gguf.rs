@@ -9,12 +9,16 @@ use super::refusal;
 use super::split::{LLAMA3, QWEN2};
 use crate::error::Result;
 
+/// The most tokens, and the most that are not made by merging: each of those takes a kilobyte while it is read.
+const MOST_TOKENS: usize = 1_000_000;
+const MOST_SPECIAL: usize = 1 << 16;
 /// Kinds of tokens, as llama.cpp counts them.
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
+const ADDED: [u64; 3] = [UNKNOWN, CONTROL, USER_DEFINED];
 /// The names of the ways to split text that are known.
-const KNOWN: &str = "smollm, llama-bpe and qwen2";
+const KNOWN: &str = "smollm, llama-bpe (llama3, llama-v3) and qwen2 (deepseek-r1-qwen)";
 
 /// Three files, as the bytes that a checkpoint has on disk.
 pub struct GgufTokenizer {
@@ -55,6 +59,11 @@ impl GgufTokenizer {
                 "`tokenizer.ggml.tokens` and `token_type` are not lists of words and their kinds".into(),
             ));
         };
+        let special = kinds.iter().filter(|kind| kind.as_u64().is_some_and(|kind| ADDED.contains(&kind))).count();
+        if tokens.len() > MOST_TOKENS || special > MOST_SPECIAL {
+            let limits = format!("at most {MOST_TOKENS} and {MOST_SPECIAL} are read");
+            return Err(refusal(format!("it has {} tokens, {special} of them special; {limits}", tokens.len())));
+        }
         let mut names = HashSet::new();
         if let Some(twice) = tokens.iter().find(|token| !names.insert(**token)) {
             return Err(refusal(format!("two of its tokens are {twice:?}")));
@@ -68,16 +77,21 @@ impl GgufTokenizer {
         let added: Vec<Value> = (0_u64..)
             .zip(tokens.iter().zip(kinds))
             .filter_map(|(id, (token, kind))| {
-                let kind = kind.as_u64().filter(|kind| [UNKNOWN, CONTROL, USER_DEFINED].contains(kind))?;
+                let kind = kind.as_u64().filter(|kind| ADDED.contains(kind))?;
                 Some(json!({
                     "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
                     "normalized": false, "special": kind != USER_DEFINED,
                 }))
             })
             .collect();
-        let asked = |key: &str, usual: bool| own(key).and_then(Value::as_bool).unwrap_or(usual);
-        let before = begin.filter(|_| asked("add_bos_token", splitting.begins));
-        let after = end.filter(|_| asked("add_eos_token", false));
+        let asked = |key: &str, usual: bool| match own(key) {
+            None => Ok(usual),
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| refusal(format!("`tokenizer.ggml.{key}` is {value}, neither true nor false"))),
+        };
+        let (begins, ends) = (asked("add_bos_token", splitting.begins)?, asked("add_eos_token", false)?);
+        let (before, after) = (begin.filter(|_| begins), end.filter(|_| ends));
         let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true });
         let vocabulary: Map<String, Value> =
             (0_u64..).zip(&tokens).map(|(id, token)| (token.to_string(), id.into())).collect();

@@ -172,6 +172,31 @@ fn an_added_token_without_an_embedding_is_refused_only_in_a_text() {
     assert!(refused.contains("the token 4096, but the model has only 4096 tokens"), "{refused}");
 }
 
+/// What the post-processor puts around every text must have an embedding.
+#[test]
+fn a_token_around_every_text_needs_an_embedding() {
+    let begin = json!({"id": 4096, "content": "<begin>", "special": true});
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<begin>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {"<begin>": {"id": "<begin>", "ids": [4096], "tokens": ["<begin>"]}},
+    });
+    let tokenizer = with(&[("/added_tokens", json!([begin])), ("/post_processor", template)]).to_string();
+    let load = |config: &str| {
+        Tokenizer::from_files(&TokenizerFiles {
+            tokenizer: tokenizer.as_bytes(),
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template: None,
+            config: config.as_bytes(),
+        })
+    };
+    assert!(load(r#"{"vocab_size": 4097}"#).is_ok());
+    let refused = load(r#"{"vocab_size": 4096}"#).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("the token 4096, but the model has only 4096 tokens"), "{refused}");
+}
+
 /// transformers adds to tokenizer.json's tokens those of tokenizer_config.json, and finds tokens as that file says.
 #[test]
 fn tokens_of_tokenizer_config_count() {

@@ -13,8 +13,9 @@ export function Picker() {
     <>
       <p>
         Any Llama, Mistral, Qwen2, Qwen3, SmolLM, GPT-2, Gemma 3 or Phi-3 model that is on your disk in Hugging Face's
-        format: a folder with config.json, tokenizer.json and model.safetensors, or its parts with their index. Or a
-        GGUF file of one of the first five. It is read piece by piece and never leaves this machine.
+        format: a folder with config.json, tokenizer.json and model.safetensors, or its parts with their index. GGUF
+        files of Llama 3, Qwen2, Qwen3 and SmolLM models can be used too. The model is read piece by piece and never
+        leaves this machine.
       </p>
       <div class="buttons">
         <FileButton folder onFiles={pick}>

@@ -37,7 +37,7 @@ export function Stored() {
       </div>
       <p id="weights-help" class="quiet">
         Fewer bits take less memory. The adapter itself always learns in 32.{" "}
-        <em>8 change hardly anything; 4 cost the model a little of what it knows.</em>
+        <em>With 8, hardly anything changes; with 4, the model loses a little of what it knows.</em>
       </p>
     </div>
   );

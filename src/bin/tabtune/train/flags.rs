@@ -70,9 +70,9 @@ pub struct TrainArgs {
     /// memory, more slowly.
     #[arg(long)]
     pub checkpointing: bool,
-    /// Hold at most so many bytes on the device: a run that would need more uses checkpointing and smaller
-    /// micro-batches, which make the same steps, or is refused before its model is loaded [default: what the device
-    /// has]
+    /// Hold at most so many bytes on the device: a run that would need more uses checkpointing and, without dropout,
+    /// smaller micro-batches, which make the same steps, or is refused before its model is loaded [default: what the
+    /// device has]
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<u64>,
     /// Fraction of the rows to hold out for evaluation [default: 0.1, at most 64 rows]

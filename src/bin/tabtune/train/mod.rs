@@ -50,7 +50,10 @@ async fn storing(args: &TrainArgs, inputs: &Inputs, device: &Device) -> Result<S
     let usual = inputs.usual_settings(&checkpoint.config, device);
     let settings = args.settings(usual, inputs.init.as_ref(), &checkpoint.config)?;
     let asked = args.model.storage(inputs.storage())?;
-    Storing::choose(device, &checkpoint, asked, &settings).await
+    match inputs.resumed {
+        Some(_) => Storing::keep(device, &checkpoint, asked, &settings).await,
+        None => Storing::choose(device, &checkpoint, asked, &settings).await,
+    }
 }
 
 /// Trains until the end or Ctrl-C.
