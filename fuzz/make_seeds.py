@@ -113,7 +113,8 @@ def seed_shards():
 
 
 def seed_config():
-    for model in ["llama", "llama-odd", "llama-tied", "llama-wide-head"]:
+    llamas = ["llama", "llama-llama3", "llama-odd", "llama-tied", "llama-wide-head", "llama-yarn"]
+    for model in [*llamas, "gemma3_text", "gpt2", "mistral", "phi3", "qwen2", "qwen3", "smollm3"]:
         (HERE / "seeds/config").mkdir(parents=True, exist_ok=True)
         shutil.copy(FIXTURES / "models" / model / "config.json", HERE / "seeds/config" / model)
 
