@@ -1,12 +1,15 @@
 //! Opens a base model from the folder of its checkpoint, or from a GGUF file. Native only, because a browser has no
 //! folders.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
 use super::{Base, ModelFiles};
 use crate::device::Device;
 use crate::error::Result;
+use crate::files::gguf::MAGIC;
 use crate::files::{Folder, Index, Source};
 use crate::model::{Config, Storage};
 
@@ -91,9 +94,12 @@ fn is_adapter(folder: &Folder) -> bool {
     folder.find(|file| file.starts_with("adapter_config.json") || file.starts_with("adapter_model.")).is_some()
 }
 
-/// Whether it is a file that is called so. What is in it is judged when it is read.
+/// Whether it is a file that is called so or begins so: stores of models name files by their hashes.
 fn is_gguf(path: &Path) -> bool {
-    path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
+    let mut beginning = [0; MAGIC.len()];
+    let mut begins = || File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok();
+    let is_called = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    path.is_file() && (is_called || begins() && beginning == *MAGIC)
 }
 
 impl ModelFiles {

@@ -89,7 +89,8 @@ async function textsIn(all: Listing): Promise<Source> {
     else others.push(each.path);
   }
   others.push(...all.skipped);
-  if (texts.length === 0) throw noText(all.name, others);
+  if (texts.length === 0)
+    throw all.found.some(({ file }) => isGguf(file)) ? isModel(all.name) : noText(all.name, others);
   const documents = texts.map(({ path, file }) => ({ name: path, content: file }));
   if (!all.found.some(isInFolder)) return { name: all.name, documents };
   const rest = others.length > 0 ? `, ${counted(others.length, "other")} left out: ${listOf(others)}` : "";
