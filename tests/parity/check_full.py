@@ -45,7 +45,7 @@ def main():
         open(text, "w", encoding="utf-8", newline="") as part,
     ):
         part.write(file.read(CHARACTERS))
-    small_model(small, options.base)
+    small_model(small, options.base, "llama")
 
     inputs, targets = rows_of(ids_of(small, text), SEQ_LEN)
     count = len(inputs) - held_out_rows(len(inputs), HOLDOUT)
