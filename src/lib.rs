@@ -67,7 +67,7 @@
 //! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap |
 //! | [`train`](mod@train) | steps, evaluation, learning rate |
 //! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |
-//! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states |
+//! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states; the memory of a run |
 //! | `web`, the binary | JavaScript and the command line, which only forward |
 //!
 //! Rooms name only those above them (CONTRIBUTING.md, `tests/suite/house.rs`).

@@ -26,8 +26,8 @@ const QUEUED: u64 = 64 << 20;
 const PANEL: usize = 4 << 20;
 
 impl Transformer {
-    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32
-    /// stores the numbers of a file of bf16 that are beyond f16.
+    /// Loads a checkpoint. `progress(bytes done, bytes in all)`. With [`Storage::AsFile`], f32 stores the numbers of a
+    /// file of bf16 that are beyond f16.
     pub async fn load(
         device: &Rc<Device>,
         config: Config,
