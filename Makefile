@@ -149,7 +149,7 @@ test-slow: $(SMOLLM2)/model.safetensors wasm page
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
 		--data $(TEXT_SAMPLE) --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
-	$(WITH_BROWSER) HEAVY=1 $(MAKE) test-package
+	$(WITH_BROWSER) HEAVY=1 ROUNDS=200 $(MAKE) test-package
 	$(WITH_BROWSER) STEPS=150 ONLY=main_job,main_job_gpu npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
