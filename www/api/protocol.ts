@@ -9,6 +9,7 @@ import type {
   DatasetSummary,
   DeviceChoice,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Loaded,
@@ -66,7 +67,7 @@ export interface Calls {
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: ModelFiles; output: number };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -17,6 +17,9 @@ export function bytes(n: number): string {
   return n < 1e9 ? `${thin(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
 }
 
+/** Of a number that is stored so: "16" for f16. */
+export const bits = (format: string): string => format.replace(/\D/g, "");
+
 /** "1.2 of 10.3 MB". */
 export const megabytes = (done: number, total: number): string =>
   `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`;
