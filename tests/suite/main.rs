@@ -14,6 +14,7 @@ mod errors;
 mod families;
 #[cfg(not(target_arch = "wasm32"))]
 mod folders;
+mod full;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
 #[cfg(not(target_arch = "wasm32"))]
