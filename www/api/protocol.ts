@@ -11,6 +11,7 @@ import type {
   Evaluated,
   EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Loaded,
@@ -70,7 +71,7 @@ export interface Calls {
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: ModelFiles; output: number };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -159,9 +159,9 @@ export class Session {
     return this.#leader.call("memory", settings);
   }
 
-  /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
-  modelSize(files: ModelFiles) {
-    return this.#leader.call("modelSize", files);
+  /** What a model would take in the place of this one. Nothing of it is loaded; what could not be loaded is refused. */
+  foresee(files: ModelFiles, weights: WeightsChoice) {
+    return this.#leader.call("foresee", { files, weights });
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

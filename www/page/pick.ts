@@ -2,14 +2,16 @@
 
 import { computed, signal } from "@preact/signals";
 import { modelFiles } from "../api/model_files";
+import type { Foreseen } from "../api/types";
 import { bytesOnDisk, type ModelFiles } from "../api/weights";
 import { change, session } from "./engine";
+import { weights } from "./settings";
 import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
 
 export interface Picked {
   files: ModelFiles;
-  parameters: number;
+  foreseen: Foreseen;
   /** In bytes; null while it is not being loaded. */
   loading: { done: number; total: number } | null;
 }
@@ -20,14 +22,14 @@ export const returning = signal(false);
 /** One model is being replaced by another. */
 export const changingModel = computed(() => returning.value || Boolean(picked.value?.loading));
 
-/** Missing files, a config.json that cannot be used and weights that do not fit it are reported at once. */
+/** Missing files, weights that do not fit their config.json and a model without room are reported at once. */
 export async function pick(chosen: File[]) {
   if (chosen.length === 0) return;
   forgive("model");
   try {
     const files = modelFiles(chosen);
     const engine = await session();
-    if (engine) picked.value = { files, parameters: await engine.modelSize(files), loading: null };
+    if (engine) picked.value = { files, foreseen: await engine.foresee(files, weights.value), loading: null };
   } catch (error) {
     picked.value = null;
     complain("model", error);

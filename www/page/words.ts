@@ -9,6 +9,9 @@ const LANGUAGE = "en";
 
 const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumSignificantDigits: 2 });
 
+/** Of a number that is stored so: "16" for f16. */
+export const bits = (format: string): string => format.replace(/\D/g, "");
+
 /** "1.2 of 10.3 MB". */
 export const megabytes = (done: number, total: number): string =>
   `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`;
