@@ -6,6 +6,7 @@ use super::state::{Flat, RunState};
 use super::training::Job;
 use crate::adapter::{Adapter, AdapterFiles, Full};
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 pub enum Start<'a> {
     Fresh,
@@ -74,7 +75,7 @@ impl Start<'_> {
             Start::Adapter(files) => Some(files.sha256()),
             Start::Resume(state) => return state.events.clone(),
         };
-        let Job { base, data, settings, .. } = job;
+        let Job { base, data, rows, settings, .. } = job;
         let config = Event::Config {
             base: base.name.clone(),
             base_sha256: base.sha256.clone(),
@@ -84,11 +85,18 @@ impl Start<'_> {
             version: env!("CARGO_PKG_VERSION").to_string(),
             device: base.model.device.name.clone(),
             workers: job.team.workers(),
-            rows: data.rows.len(),
+            rows: rows.len(),
             held_out: data.held_out.len(),
             parameters: learner.parameters(),
             settings: Box::new((*settings).clone()),
         };
+        let in_vain = (settings.packing && rows.len() == data.rows.len()).then(|| Warning {
+            code: "packing_in_vain",
+            message: format!(
+                "no two examples fit into one row of {} tokens, and plain text fills its rows: packing changes nothing",
+                settings.seq_len
+            ),
+        });
         let warnings = base
             .model
             .warnings
@@ -96,6 +104,7 @@ impl Start<'_> {
             .chain(&base.in_training)
             .chain(learner.warnings())
             .chain(&data.warnings)
+            .chain(&in_vain)
             .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
         [config].into_iter().chain(warnings).collect()
     }
