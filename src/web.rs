@@ -6,6 +6,7 @@
 
 mod convert;
 mod dataset;
+mod evaluating;
 mod helper;
 mod training;
 
@@ -27,16 +28,8 @@ use crate::error::{Error, Result};
 use crate::generate::{Generated, Generator, Reason, Sampling};
 use crate::model::{Config, Logits, Storage, Transformer};
 use crate::plan::Progress;
-use crate::run::{Base, Control, Event, Files, Helper, Kept, Limits, Phase, Settings, Storing, Wish};
+use crate::run::{Base, Control, Event, Files, Foreseen, Helper, Kept, Limits, Phase, Settings, Storing, Wish};
 use crate::text::{Conversation, Document, Prompt};
-
-/// How many parameters a model has. Of its weights, only the headers are read: what does not fit its config or is cut
-/// short is refused.
-#[wasm_bindgen(js_name = modelSize)]
-pub async fn model_size(files: JsValue) -> Js<f64> {
-    let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
-    Ok(parameters(&checkpoint.config))
-}
 
 /// The names of the columns of a table, or the keys of the first record; none for running text.
 #[wasm_bindgen(js_name = columnNames)]
@@ -111,7 +104,7 @@ impl Engine {
         // Refuses a model for which there is no memory before its weights are read.
         let checkpoint = files.checkpoint().await.map_err(js_error)?;
         let Storing { storage, warning } =
-            Storing::choose_for_any(&device, &checkpoint, storage).await.map_err(js_error)?;
+            Foreseen::of(&device, &checkpoint, storage, 0).await.map_err(js_error)?.storing;
         let mut base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
             .await
             .map_err(js_error)?;
@@ -180,6 +173,23 @@ impl Engine {
     /// What the settings may be for this model.
     pub fn limits(&self) -> JsValue {
         to_js(&Limits::of(&self.0.base.model.config))
+    }
+
+    /// What another model would take in the place of this one. Of its weights, only the headers are read: what does not
+    /// fit its config, is cut short or finds no memory is refused.
+    pub async fn foresee(&self, files: JsValue, stored: &str) -> Js<JsValue> {
+        let storage = Storage::parse(stored).map_err(js_error)?;
+        let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
+        let device = &self.0.base.model.device;
+        let Foreseen { storing, settings, memory } =
+            Foreseen::of(device, &checkpoint, storage, device.bytes()).await.map_err(js_error)?;
+        Ok(to_js(&serde_json::json!({
+            "parameters": parameters(&checkpoint.config),
+            "weights": storing.storage,
+            "batch": settings.batch,
+            "seqLen": settings.seq_len,
+            "memory": memory.total(),
+        })))
     }
 
     /// How many parameters an adapter of this rank has on these targets of the model.
@@ -298,6 +308,8 @@ impl Engine {
 
 impl Parts {
     async fn generate(&self, o: GenerateOptions, on_piece: &Function) -> Js<JsValue> {
+        // Whoever stops it may do so while the generator is being made.
+        let control = self.new_control();
         let generator = self.ready_generator().await.map_err(js_error)?;
         let sampling = Sampling {
             max_tokens: o.max_tokens,
@@ -307,7 +319,6 @@ impl Parts {
             seed: o.seed,
             strength: if o.adapter { o.strength } else { 0.0 },
         };
-        let control = self.new_control();
         let mut emit = |piece: &str| call(on_piece, &piece.into());
         let go_on = || !control.ends();
         let conversation;

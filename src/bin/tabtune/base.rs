@@ -7,10 +7,12 @@ use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::{Source, json};
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, BaseFiles, ModelFiles};
+use tabtune::run::{Base, BaseFiles, ModelFiles, ModelFolder};
 
 use crate::files::{io, write_whole};
 
+/// What the embedded base is called.
+pub const NAME: &str = "tabtune/story-5m";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -43,7 +45,7 @@ pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -
         config: CONFIG,
     };
     let weights = embedded_weights();
-    Base::load(device, "tabtune/story-5m", &files, &weights, storage, &mut |_, _| {}).await
+    Base::load(device, NAME, &files, &weights, storage, &mut |_, _| {}).await
 }
 
 fn embedded_weights() -> Source {
@@ -55,6 +57,15 @@ pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
     match model {
         Some(path) => ModelFiles::open(path).await?.checkpoint().await,
         None => Checkpoint::open(Config::parse(CONFIG)?, &embedded_weights()).await,
+    }
+}
+
+/// What a model's config.json or metadata says.
+pub async fn config(model: Option<&Path>) -> Result<Config> {
+    match model {
+        None => Config::parse(CONFIG),
+        Some(path) if path.is_dir() => Ok(ModelFolder::open(path)?.config),
+        Some(path) => Config::parse(&ModelFiles::open(path).await?.config),
     }
 }
 
