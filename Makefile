@@ -74,9 +74,9 @@ test-wasm:
 .PHONY: test-wasm
 
 # For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page
-# computed with it.
+# computed with it; likewise a whole model in artefacts/full_job/.
 test-page: wasm page
-	rm -rf artefacts/main_job
+	rm -rf artefacts/main_job artefacts/full_job
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
@@ -113,6 +113,8 @@ parity-page:
 		$(PYTHON) tests/parity/check_adapter.py --base $(BASE) \
 			--adapter artefacts/main_job/$$device/tabtune-adapter.zip --probe artefacts/main_job/$$device/probe.json; \
 	done
+	$(PYTHON) tests/parity/check_checkpoint.py --base $(BASE) --data $(TEXT_SAMPLE) \
+		--model artefacts/full_job/tabtune-model.zip --probe artefacts/full_job/probe.json
 .PHONY: parity-page
 
 # Built as `cargo test` builds it, so that nothing is compiled twice.
@@ -126,7 +128,10 @@ parity-run:
 
 parity-full:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_full.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) --out artefacts/full
+	for device in gpu cpu; do \
+		$(PYTHON) tests/parity/check_full.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) \
+			--out artefacts/full --device $$device; \
+	done
 .PHONY: parity-full
 
 parity-merge:

@@ -17,7 +17,7 @@ parentPort.on("message", (message) => {
 
 /** The message with the files whose paths it has. Only models have such files. */
 async function opened(message) {
-  const files = message.call === "modelSize" ? message.input : message.input?.files;
+  const files = message.input?.files;
   if (files) for (const [key, value] of Object.entries(files)) files[key] = await openedFile(value);
   return message;
 }
