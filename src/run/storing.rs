@@ -1,6 +1,6 @@
 //! How the weights of a run are stored, known before they are read.
 
-use super::ladder::{Fitted, SHORTEST_ROWS};
+use super::ladder::{Fitted, Room, SHORTEST_ROWS};
 use super::learner::Method;
 use super::memory::Unloaded;
 use super::settings::Settings;
@@ -49,7 +49,7 @@ impl Storing {
         settings: &Settings,
     ) -> Result<Storing> {
         let unloaded = Unloaded::of(device, checkpoint, storage)?;
-        unloaded.check(settings, unloaded.allowed(device, settings, 0).await?).await?;
+        unloaded.check(settings, Room::On { device, held: 0 }).await?;
         Ok(Storing { storage, warning: None })
     }
 
@@ -100,5 +100,5 @@ fn brief(error: &Error) -> String {
 
 async fn fits(device: &Device, checkpoint: &Checkpoint, storage: Storage, settings: &Settings) -> Result<Fitted> {
     let unloaded = Unloaded::of(device, checkpoint, storage)?;
-    unloaded.fit(settings, unloaded.allowed(device, settings, 0).await?).await
+    unloaded.fit(settings, Room::On { device, held: 0 }).await
 }
