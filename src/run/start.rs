@@ -29,17 +29,17 @@ impl Start<'_> {
         }
         let (learner, initial, resumed) = match (self, job.settings.method) {
             (Start::Fresh, Method::Lora) => {
-                let adapter = Adapter::new(device, config, spec)?;
+                let adapter = device.checked(|| Adapter::new(device, config, spec)).await?;
                 let initial = adapter.initial(job.settings.seed);
                 (Learner::Lora(adapter), initial, None)
             }
             (Start::Fresh, Method::Full) => {
-                let full = Full::new(model)?;
+                let full = device.checked(|| Full::new(model)).await?;
                 let initial = full.initial(model).await?;
                 (Learner::Full(full), initial, None)
             }
             (Start::Adapter(files), Method::Lora) => {
-                let (adapter, flat) = job.base.read_adapter(files)?;
+                let (adapter, flat) = device.checked(|| job.base.read_adapter(files)).await?;
                 (Learner::Lora(adapter), flat, None)
             }
             (Start::Adapter(_), Method::Full) => {
@@ -55,8 +55,10 @@ impl Start<'_> {
                     return Err(Error::RunState { reason });
                 }
                 let learner = match method {
-                    Method::Lora => Learner::Lora(Adapter::new(device, config, state.spec.clone())?),
-                    Method::Full => Learner::Full(Full::new(model)?),
+                    Method::Lora => {
+                        Learner::Lora(device.checked(|| Adapter::new(device, config, state.spec.clone())).await?)
+                    }
+                    Method::Full => Learner::Full(device.checked(|| Full::new(model)).await?),
                 };
                 let flat = state.flat(&learner, config)?;
                 (learner, flat.p.clone(), Some(flat))
