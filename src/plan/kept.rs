@@ -6,6 +6,8 @@ use std::rc::Rc;
 use super::recorder::Recorder;
 use crate::device::Tensor;
 
+type Forward = Box<dyn Fn(&mut Recorder, &Tensor)>;
+
 /// What a backward closure owns of a value that it reads.
 pub enum Kept {
     Tensor(Tensor),
@@ -17,7 +19,7 @@ pub struct Again {
     made: RefCell<Option<Tensor>>,
     rows: usize,
     cols: usize,
-    forward: Box<dyn Fn(&mut Recorder, &Tensor)>,
+    forward: Forward,
 }
 
 impl Again {

@@ -12,7 +12,7 @@ use super::event::{Event, Phase};
 use super::hooks::{Hooks, Log};
 use super::keeper::Keeper;
 use super::ladder::{Fitted, same_steps};
-use super::learner::{Learner, Method};
+use super::learner::Learner;
 use super::losses::Losses;
 use super::pace::{Pace, Pending};
 use super::samples::Samples;
@@ -73,9 +73,6 @@ pub async fn train(
     clock: &Clock,
     hooks: Hooks<'_>,
 ) -> Result<Outcome> {
-    if settings.method == Method::Full && !hooks.helpers.is_empty() {
-        return Err(Error::NotYet { what: "full fine-tuning with helpers".to_string() });
-    }
     // The steps of a run that goes on must stay the same bit for bit.
     let Fitted { settings, warning } = match start {
         Start::Resume(_) => base.check_memory(settings).await.map(|()| Fitted::unchanged(settings))?,
@@ -134,7 +131,7 @@ async fn run<'a>(mut job: Job<'a>, start: Start<'_>, warning: Option<Warning>, h
 /// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
 async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<Plans> {
     let settings = job.settings.trainer(job.team.leaders_batch());
-    job.team.prepare(&learner.spec(), settings).await?;
+    job.team.prepare(job.settings.method, &learner.spec(), settings).await?;
     let (model, params) = (learner.attach(&job.base.model), learner.params());
     let record = || {
         let training = Trainer::record(&model, &params, settings)?;
