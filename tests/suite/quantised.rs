@@ -28,12 +28,13 @@ async fn load(device: &Rc<Device>, config: &[u8], bytes: Vec<u8>, storage: Stora
 }
 
 /// The logits of a case's rows with its adapter, and the gradient of one micro-batch.
-async fn outcome(case: &Case, base: &Transformer, checkpointing: bool) -> (Vec<f32>, Vec<f32>) {
+async fn outcome(case: &Case, base: &Transformer, again: bool) -> (Vec<f32>, Vec<f32>) {
     let facts = case.facts();
     let (adapter, flat) = case.files().load(&base.device, &base.config).expect("an adapter");
     adapter.write(&base.device, &flat);
     let model = adapter.attach(base);
-    let settings = TrainerSettings { checkpointing, ..TrainerSettings::new(facts.batch, facts.seq_len) };
+    let settings =
+        TrainerSettings { lean: again, checkpointing: again, ..TrainerSettings::new(facts.batch, facts.seq_len) };
     let draft = Trainer::record(&model, &adapter.params(), settings).expect("plans");
     let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
     let gradient = trainer.gradient(&facts.micro()).await.expect("a gradient");
@@ -78,7 +79,7 @@ crate::device_tests! {
                 same_bits("logits", &found.0, &expected.0);
                 same_bits("gradient", &found.1, &expected.1);
                 let again = outcome(case, &stored, true).await;
-                same_bits("gradient with checkpointing", &again.1, &found.1);
+                same_bits("gradient, made again", &again.1, &found.1);
             }
         }
     }

@@ -63,6 +63,8 @@ const settings: Rules<LoraSettings> = {
   maxSteps: steps,
   targets: text,
   schedule: ["linear", "cosine", "constant"],
+  lean: flag,
+  lean: flag,
   checkpointing: flag,
   packing: flag,
   shuffle: flag,
