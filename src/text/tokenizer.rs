@@ -6,7 +6,9 @@ mod cut;
 mod gguf;
 mod json;
 mod parts;
+mod pieces;
 mod split;
+mod splitting;
 mod steps;
 
 use std::ops::Range;
