@@ -8,7 +8,10 @@ import type {
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Loaded,
@@ -61,12 +64,14 @@ export interface Calls {
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
+  /** Null if it was stopped. */
+  evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: ModelFiles; output: number };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }
