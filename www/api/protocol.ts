@@ -4,13 +4,13 @@ import type { PlainError } from "./errors";
 import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
-  AdapterFiles,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
   Event,
   Generated,
   GenerateOptions,
+  KeptFiles,
   Loaded,
   Memory,
   ModelInfo,
@@ -61,8 +61,9 @@ export interface Calls {
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
-  adapter: { input: undefined; output: AdapterFiles };
+  adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
@@ -88,7 +89,7 @@ export type ToWorker = Request | Wish | SaveWish;
 /** What a call may report before it is over. */
 export type Note =
   | { type: "event"; event: Event }
-  | { type: "adapter"; adapter: AdapterFiles }
+  | { type: "adapter"; adapter: KeptFiles }
   | { type: "piece"; text: string }
   /** The run was written to the browser's storage as it was at this step, or could not be. */
   | { type: "saved"; step: number }

@@ -6,12 +6,12 @@ import { Link } from "./link";
 import type { Training } from "./protocol";
 import { gather, workersFor } from "./team";
 import type {
-  AdapterFiles,
   AdapterInput,
   Dataset,
   DeviceChoice,
   Event,
   GenerateOptions,
+  KeptFiles,
   Loaded,
   Settings,
   TextDocument,
@@ -103,12 +103,12 @@ export class Session {
     return this.#leader.call("probe", { dataset: id, settings });
   }
 
-  /** `onAdapter` gets every adapter that is the best so far; the last one it got survives the worker. */
+  /** `onAdapter` gets every adapter or checkpoint that is the best so far; the last one it got survives the worker. */
   train(
     { id }: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
-    onAdapter: (adapter: AdapterFiles) => void,
+    onAdapter: (adapter: KeptFiles) => void,
     { onSaved, onUnsaved, onKept, onUnkept, ...options }: TrainOptions = {},
   ) {
     return this.#leader.call("train", { dataset: id, settings, ...options }, (note) => {
@@ -133,6 +133,12 @@ export class Session {
 
   setAdapter(config: string, weights: Uint8Array<ArrayBuffer>) {
     return this.#leader.call("setAdapter", { config, weights });
+  }
+
+  /** Puts back what a run left. */
+  setKept(kept: KeptFiles) {
+    if (kept.method === "full") return this.#leader.call("setCheckpoint", kept.weights);
+    return this.setAdapter(kept.config, kept.weights);
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */

@@ -1,5 +1,7 @@
 /** How numbers and sentences are written on the page. */
 
+import type { KeptFiles } from "../api/types";
+
 /** The page is in English, whatever the language of the browser, which need not even be a valid one. */
 const LANGUAGE = "en";
 
@@ -50,6 +52,9 @@ export function exactDuration(ms: number): string {
 }
 
 export const percent = (part: number): string => `${Math.round(100 * part)} %`;
+
+/** What a run leaves, in a word. */
+export const thing = (kept: KeptFiles | null): string => (kept?.method === "full" ? "model" : "adapter");
 
 /** The beginning of a text that may be long. */
 export function shortened(text: string, most = 100): string {

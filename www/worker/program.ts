@@ -4,6 +4,7 @@ import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
   AdapterInput,
+  CheckpointFiles,
   Columns,
   DatasetSummary,
   DeviceChoice,
@@ -62,10 +63,15 @@ export type Ask = (
   p?: Float32Array<ArrayBuffer>,
 ) => Promise<Sums | undefined> | undefined;
 
+/** A checkpoint is without its companions, which the engine does not keep. */
+export type Kept = AdapterFiles | Omit<CheckpointFiles, "companions">;
+
 export interface Engine {
   setHelpers(helpers: Ask[]): void;
   info(): ModelInfo;
   defaults(): Settings;
+  fullDefaults(): Settings;
+  fullSize(): number;
   limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
@@ -73,15 +79,16 @@ export interface Engine {
     dataset: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
-    onAdapter: (adapter: AdapterFiles) => void,
+    onAdapter: (adapter: Kept) => void,
     options?: TrainOptions,
   ): Promise<void>;
   stop(keep: boolean): void;
   pause(paused: boolean): void;
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
-  adapter(): AdapterFiles;
+  adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
+  setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
   memory(settings: Settings): Promise<Memory>;
@@ -93,6 +100,7 @@ export interface Engine {
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   modelSize(files: EngineFiles): Promise<number>;
+  companions(files: EngineFiles): Promise<Record<string, string>>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {
