@@ -54,9 +54,14 @@ page: ## build the page into www/dist
 	@npm --prefix www run build
 .PHONY: page
 
+package: ## build and pack the npm packages into www/dist-package, with the wasm that was built last
+package: setup-build wasm
+	npm --prefix www run package
+.PHONY: package
+
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
-test: test-native test-wasm test-page test-parity
+test: test-native test-wasm test-page test-package test-parity
 .PHONY: test
 
 test-native:
@@ -74,6 +79,11 @@ test-page: wasm page
 	rm -rf artefacts/main_job artefacts/full_job
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
+
+# Installs the packages from their tarballs, and tools from npm's registry.
+test-package: package
+	$(WITH_BROWSER) npm --prefix www run test:package
+.PHONY: test-package
 
 test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
 test-parity: parity-interrupts parity-smollm2
@@ -144,6 +154,7 @@ test-slow: $(SMOLLM2)/model.safetensors wasm page
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
 		--data $(TEXT_SAMPLE) --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(WITH_BROWSER) HEAVY=1 ROUNDS=200 $(MAKE) test-package
 	$(WITH_BROWSER) STEPS=150 ONLY=main_job,main_job_gpu npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
@@ -212,6 +223,8 @@ release: setup-build
 		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
 	npm --prefix www run release
 	RELEASE=1 npm --prefix www run test:sizes
+	npm --prefix www run package
+	RELEASE=1 node --test --test-reporter=spec tests/package/sizes.test.mjs
 .PHONY: release
 
 lint: ## check format and style

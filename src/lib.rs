@@ -65,7 +65,7 @@
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
 //! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
-//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap |
+//! | [`adapter`] | sites, ranks, flat storage, files of PEFT, MLX and llama.cpp, the check of exports, merge and swap |
 //! | [`train`](mod@train) | steps, evaluation, learning rate |
 //! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |
 //! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states; the memory of a run |

@@ -6,6 +6,7 @@
 
 mod convert;
 mod dataset;
+mod evaluating;
 mod helper;
 mod loaded;
 mod training;
@@ -28,16 +29,8 @@ use crate::device::{Choice, Device, DeviceOptions, Shape};
 use crate::error::Error;
 use crate::generate::Generator;
 use crate::model::{Config, Storage};
-use crate::run::{Base, Control, Event, Files, Helper, Kept, Limits, Method, Phase, Settings, Storing, Wish};
+use crate::run::{Base, Control, Event, Files, Foreseen, Helper, Kept, Limits, Method, Phase, Settings, Storing, Wish};
 use crate::text::Document;
-
-/// How many parameters a model has. Of its weights, only the headers are read: what does not fit its config or is cut
-/// short is refused.
-#[wasm_bindgen(js_name = modelSize)]
-pub async fn model_size(files: JsValue) -> Js<f64> {
-    let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
-    Ok(parameters(&checkpoint.config))
-}
 
 /// The files that a checkpoint in f32 of this model has beside its weights, as texts by their names.
 #[wasm_bindgen]
@@ -92,7 +85,7 @@ impl Engine {
         // Refuses a model for which there is no memory before its weights are read.
         let checkpoint = files.checkpoint().await.map_err(js_error)?;
         let Storing { storage, warning } =
-            Storing::choose_for_any(&device, &checkpoint, storage).await.map_err(js_error)?;
+            Foreseen::of(&device, &checkpoint, storage, 0).await.map_err(js_error)?.storing;
         let mut base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
             .await
             .map_err(js_error)?;
@@ -166,6 +159,23 @@ impl Engine {
     /// What the settings may be for this model.
     pub fn limits(&self) -> JsValue {
         to_js(&Limits::of(&self.0.base.model.config))
+    }
+
+    /// What another model would take in the place of this one. Of its weights, only the headers are read: what does not
+    /// fit its config, is cut short or finds no memory is refused.
+    pub async fn foresee(&self, files: JsValue, stored: &str) -> Js<JsValue> {
+        let storage = Storage::parse(stored).map_err(js_error)?;
+        let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
+        let device = &self.0.base.model.device;
+        let Foreseen { storing, settings, memory } =
+            Foreseen::of(device, &checkpoint, storage, device.bytes()).await.map_err(js_error)?;
+        Ok(to_js(&serde_json::json!({
+            "parameters": parameters(&checkpoint.config),
+            "weights": storing.storage,
+            "batch": settings.batch,
+            "seqLen": settings.seq_len,
+            "memory": memory.total(),
+        })))
     }
 
     /// How many parameters full fine-tuning of the model trains.

@@ -28,7 +28,7 @@ impl Adapter {
         assert!(kept, "the padding of an adapter's numbers is not zero");
         let named = |pair: Pair| {
             let name = |which| key(self.config.family, pair.site.layer, pair.site.target, which);
-            [(name("A"), pair.a), (name("B"), pair.b)]
+            [(name('A'), pair.a), (name('B'), pair.b)]
         };
         pairs.into_iter().flat_map(named).collect()
     }
@@ -37,7 +37,7 @@ impl Adapter {
     pub fn gather(&self, find: Find) -> Result<Vec<f32>> {
         let mut pairs = self.pairs(&vec![0.0; self.length]);
         for pair in &mut pairs {
-            let [a, b] = ["A", "B"].map(|which| key(self.config.family, pair.site.layer, pair.site.target, which));
+            let [a, b] = ['A', 'B'].map(|which| key(self.config.family, pair.site.layer, pair.site.target, which));
             for (name, matrix) in [(a, &mut pair.a), (b, &mut pair.b)] {
                 matrix.values = found(find, &name, [matrix.rows, matrix.cols])?;
             }

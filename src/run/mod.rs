@@ -54,6 +54,6 @@ pub use saver::{SAVE_EVERY_MS, SaveHook, SaveWhen};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 pub use start::Start;
 pub use state::RunState;
-pub use storing::Storing;
+pub use storing::{Foreseen, Storing};
 pub use team::{Answer, Helper, Task, Team};
 pub use training::{Outcome, train};

@@ -47,6 +47,8 @@ pub(super) struct Loaded {
 
 impl Parts {
     pub(super) async fn generate(&self, o: GenerateOptions, on_piece: &Function) -> Js<JsValue> {
+        // Whoever stops it may do so while the generator is being made.
+        let control = self.new_control();
         let generator = self.ready_generator(o.adapter).await.map_err(js_error)?;
         let sampling = Sampling {
             max_tokens: o.max_tokens,
@@ -56,7 +58,6 @@ impl Parts {
             seed: o.seed,
             strength: if o.adapter { o.strength } else { 0.0 },
         };
-        let control = self.new_control();
         let mut emit = |piece: &str| call(on_piece, &piece.into());
         let go_on = || !control.ends();
         let conversation;

@@ -11,6 +11,7 @@ mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]
+mod exports;
 mod families;
 #[cfg(not(target_arch = "wasm32"))]
 mod folders;

@@ -7,7 +7,10 @@ import type {
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   KeptFiles,
@@ -61,13 +64,15 @@ export interface Calls {
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
+  /** Null if it was stopped. */
+  evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: ModelFiles; output: number };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

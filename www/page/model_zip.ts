@@ -2,9 +2,9 @@
 
 import type { BaseFacts } from "../api/kept_store";
 import type { CheckpointFiles } from "../api/types";
+import { zip } from "../api/zip";
 import { ASK, indented, LEAK, stepOf, WRITE } from "./adapter_zip";
 import { parameters } from "./words";
-import { zip } from "./zip";
 
 export const MODEL_LEAK = LEAK.replace("An adapter", "A model");
 

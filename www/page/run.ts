@@ -188,7 +188,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       openedFrom.value = before.openedFrom;
       downloaded.value = before.downloaded;
     } else {
-      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
+      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.kept()));
       if (stored) holdAdapter(stored);
       startFrom.value = null;
     }

@@ -8,7 +8,10 @@ import type {
   Columns,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Limits,
@@ -86,10 +89,12 @@ export interface Engine {
   pause(paused: boolean): void;
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
+  evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
   adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
   setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
+  foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;
   memory(settings: Settings): Promise<Memory>;
   logits(ids: Uint32Array): Promise<Float32Array>;
@@ -99,7 +104,6 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(files: EngineFiles): Promise<number>;
   companions(files: EngineFiles): Promise<Record<string, string>>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };

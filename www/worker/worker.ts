@@ -16,7 +16,7 @@ let companions = async (): Promise<Record<string, string>> => ({});
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "memory", "modelSize", "dataset", "columnNames"]);
+const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -84,6 +84,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return begin(engine, request.input, tell).finally(begun);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
+    case "evaluate":
+      return engine.evaluate(held(request.input.dataset), request.input.options);
     case "adapter":
       return complete(engine.adapter());
     case "setAdapter":
@@ -92,12 +94,12 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.setCheckpoint(request.input);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
+    case "foresee":
+      return engine.foresee(await engineFiles(request.input.files), request.input.weights);
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "memory":
       return engine.memory(request.input);
-    case "modelSize":
-      return program.modelSize(await engineFiles(request.input));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::Source;
-use tabtune::model::{Checkpoint, Storage};
-use tabtune::run::{Base, ModelFiles, config_in_f32};
+use tabtune::model::{Checkpoint, Config, Storage};
+use tabtune::run::{Base, ModelFiles, ModelFolder, config_in_f32};
 
 use crate::files::{io, write_whole};
 
+/// What the embedded base is called.
+pub const NAME: &str = "tabtune/story-5m";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -36,7 +38,7 @@ pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -
         return Base::open(device, dir, storage).await;
     }
     let files = embedded();
-    Base::load(device, "tabtune/story-5m", &files.small(), &files.weights, storage, &mut |_, _| {}).await
+    Base::load(device, NAME, &files.small(), &files.weights, storage, &mut |_, _| {}).await
 }
 
 fn embedded() -> ModelFiles {
@@ -55,6 +57,15 @@ pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
     match model {
         Some(path) => ModelFiles::open(path).await?.checkpoint().await,
         None => embedded().checkpoint().await,
+    }
+}
+
+/// What a model's config.json or metadata says.
+pub async fn config(model: Option<&Path>) -> Result<Config> {
+    match model {
+        None => Config::parse(CONFIG),
+        Some(path) if path.is_dir() => Ok(ModelFolder::open(path)?.config),
+        Some(path) => Config::parse(&ModelFiles::open(path).await?.config),
     }
 }
 

@@ -6,7 +6,7 @@ import { backToBuiltIn, picked, returning } from "../pick";
 import { adapterSize, memory } from "../run_size";
 import { settings } from "../settings";
 import { changing, model } from "../state";
-import { bytes, parameters } from "../words";
+import { bits, bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
 import { Knobs } from "./knobs";
@@ -98,7 +98,7 @@ function WhatLearns() {
 }
 
 function bitsOf({ weights }: ModelInfo): string {
-  return weights === "auto" ? "" : ` in ${weights.replace(/\D/g, "")} bits`;
+  return weights === "auto" ? "" : ` in ${bits(weights)} bits`;
 }
 
 function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {
