@@ -1,6 +1,6 @@
 //! tabtune fine-tunes a language model with LoRA, in a browser tab or natively: WGSL compute shaders do the arithmetic,
 //! Rust drives them through wgpu. The base model stays frozen; the low-rank matrices A and B are trained. (Full
-//! fine-tuning, the baseline, trains the matrices of the blocks instead.)
+//! fine-tuning trains the matrices of the blocks instead.)
 //!
 //! # From bird's eye
 //!
@@ -15,7 +15,8 @@
 //! of staging buffers and holds nothing up.
 //!
 //! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
-//! is a frozen weight or a trained range of the adapter's flat buffer.
+//! is a frozen weight or a trained range of the adapter's flat buffer. Full fine-tuning trains such ranges instead of the
+//! weights of the blocks.
 //!
 //! # Example
 //!

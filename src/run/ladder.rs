@@ -1,6 +1,7 @@
 //! What to change about a run that needs more memory than there is.
 
 use super::base::Base;
+use super::learner::Method;
 use super::memory::Unloaded;
 use super::settings::{MOST_ROWS, Settings};
 use crate::device::Device;
@@ -99,7 +100,14 @@ impl Unloaded {
                 false => last = Some(format!("even {advice}, {} of them for the weights", memory.weights)),
             }
         }
-        Err(refusal(last.unwrap_or_else(|| "no smaller run is possible".to_string())))
+        let mut advice = last.unwrap_or_else(|| "no smaller run is possible".to_string());
+        let adapter = Settings { method: Method::Lora, ..settings.clone() };
+        if settings.method == Method::Full
+            && let Ok(memory) = self.memory(&adapter).await
+        {
+            advice += &format!("; with the method lora the run needs {}", memory.total());
+        }
+        Err(refusal(advice))
     }
 }
 

@@ -116,6 +116,7 @@ export const probe = {
 
 /** @type {Keys<api.AdapterFiles>} */
 export const adapterFiles = {
+  method: true,
   config: true,
   weights: true,
   rank: true,

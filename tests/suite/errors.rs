@@ -67,7 +67,7 @@ fn examples() -> Vec<Error> {
         Error::AdapterMismatch { reason: s("it adapts `model.layers.30.mlp.up_proj`, the model has 24 layers") },
         Error::Setting { name: s("lr"), value: s("2"), expected: s("a number above 0 and at most 1") },
         Error::PromptTooLong { tokens: 300, context: 256 },
-        Error::NotYet { what: s("full fine-tuning in a browser") },
+        Error::NotYet { what: s("merging into `model.gguf`, a GGUF file,") },
         Error::Usage { reason: s("--schedule zigzag: expected linear, cosine or constant") },
         Error::Dataset { reason: s("another engine made it") },
         Error::NoGpu { reason: s("this browser has no WebGPU") },

@@ -199,6 +199,15 @@ crate::device_tests! {
         assert_eq!(refused.expect_err("the same steps need more").code(), "memory_limit");
     }
 
+    async fn full_fine_tuning_that_does_not_fit_is_refused_with_what_an_adapter_needs() {
+        let config = Config::parse(case("llama-default").config).expect("a config");
+        let unloaded = Unloaded::new(&Device::dry(Shape::Cpu), &config, &|_| Format::F32).expect("a model");
+        let needed = unloaded.memory(&settings_for(&config)).await.expect("the memory of a run").total();
+        let full = Settings { method: Method::Full, ..settings_for(&config) };
+        let Err(Error::MemoryLimit { advice, .. }) = unloaded.fit(&full, needed).await else { panic!("it needs more") };
+        assert!(advice.ends_with(&format!("with the method lora the run needs {needed}")), "{advice}");
+    }
+
     async fn a_buffer_beyond_the_memory_is_refused_by_its_name() {
         for shape in SHAPES {
             let options = DeviceOptions { shape: Some(shape), max_memory: Some(1 << 20), ..DeviceOptions::default() };
