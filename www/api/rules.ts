@@ -64,7 +64,6 @@ const settings: Rules<LoraSettings> = {
   targets: text,
   schedule: ["linear", "cosine", "constant"],
   lean: flag,
-  lean: flag,
   checkpointing: flag,
   packing: flag,
   shuffle: flag,
