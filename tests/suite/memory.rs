@@ -204,7 +204,9 @@ crate::device_tests! {
         let unloaded = Unloaded::new(&Device::dry(Shape::Cpu), &config, &|_| Format::F32).expect("a model");
         let needed = unloaded.memory(&settings_for(&config)).await.expect("the memory of a run").total();
         let full = Settings { method: Method::Full, ..settings_for(&config) };
-        let Err(Error::MemoryLimit { advice, .. }) = unloaded.fit(&full, needed).await else { panic!("it needs more") };
+        let Err(Error::MemoryLimit { advice, .. }) = unloaded.fit(&full, Room::Bytes(needed)).await else {
+            panic!("it needs more")
+        };
         assert!(advice.ends_with(&format!("with the method lora the run needs {needed}")), "{advice}");
     }
 
