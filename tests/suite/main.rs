@@ -19,6 +19,8 @@ mod folders;
 mod fuzz;
 #[cfg(not(target_arch = "wasm32"))]
 mod gguf;
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf_checkpoints;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

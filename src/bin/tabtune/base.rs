@@ -7,12 +7,12 @@ use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::{Source, json};
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, BaseFiles, ModelFiles, ModelFolder};
+use tabtune::run::{Base, ModelFiles, ModelFolder};
 
 use crate::files::{io, write_whole};
 
 /// What the embedded base is called.
-pub const NAME: &str = "tabtune/story-5m";
+const NAME: &str = "tabtune/story-5m";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -34,38 +34,50 @@ pub const COPIED: [&str; 10] = [
 
 /// Loads a checkpoint's folder, a GGUF file, or the embedded base.
 pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -> Result<Base> {
-    if let Some(dir) = model {
-        return Base::open(device, dir, storage).await;
+    match model {
+        Some(path) => Base::open(device, path, storage).await,
+        None => {
+            let files = embedded_files();
+            Base::load(device, NAME, &files.small(), &files.weights, storage, &mut |_, _| {}).await
+        }
     }
-    let files = BaseFiles {
-        tokenizer: TOKENIZER,
-        tokenizer_config: Some(TOKENIZER_CONFIG),
-        generation_config: None,
-        chat_template: None,
-        config: CONFIG,
-    };
-    let weights = embedded_weights();
-    Base::load(device, NAME, &files, &weights, storage, &mut |_, _| {}).await
 }
 
-fn embedded_weights() -> Source {
-    Source::memory("model.safetensors", WEIGHTS.to_vec())
+/// A model before it is loaded.
+pub async fn files(model: Option<&Path>) -> Result<ModelFiles> {
+    match model {
+        Some(path) => ModelFiles::open(path).await,
+        None => Ok(embedded_files()),
+    }
+}
+
+fn embedded_files() -> ModelFiles {
+    ModelFiles {
+        config: CONFIG.to_vec(),
+        tokenizer: TOKENIZER.to_vec(),
+        tokenizer_config: Some(TOKENIZER_CONFIG.to_vec()),
+        generation_config: None,
+        chat_template: None,
+        weights: Source::memory("model.safetensors", WEIGHTS.to_vec()),
+    }
+}
+
+/// What a model is called.
+pub fn name(model: Option<&Path>) -> String {
+    let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    model.map_or(NAME.to_string(), last)
 }
 
 /// What a checkpoint holds, from its config and the header of its weights.
 pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
-    match model {
-        Some(path) => ModelFiles::open(path).await?.checkpoint().await,
-        None => Checkpoint::open(Config::parse(CONFIG)?, &embedded_weights()).await,
-    }
+    files(model).await?.checkpoint().await
 }
 
 /// What a model's config.json or metadata says.
 pub async fn config(model: Option<&Path>) -> Result<Config> {
     match model {
-        None => Config::parse(CONFIG),
         Some(path) if path.is_dir() => Ok(ModelFolder::open(path)?.config),
-        Some(path) => Config::parse(&ModelFiles::open(path).await?.config),
+        model => Config::parse(&files(model).await?.config),
     }
 }
 

@@ -18,7 +18,7 @@ const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const ADDED: [u64; 3] = [UNKNOWN, CONTROL, USER_DEFINED];
 /// The names of the ways to split text that are known.
-const KNOWN: &str = "smollm, llama-bpe (llama3, llama-v3) and qwen2 (deepseek-r1-qwen)";
+const KNOWN: &str = "gpt-2, smollm, llama-bpe (llama3, llama-v3) and qwen2 (deepseek-r1-qwen)";
 
 /// Three files, as the bytes that a checkpoint has on disk.
 pub struct GgufTokenizer {
@@ -28,11 +28,11 @@ pub struct GgufTokenizer {
 }
 
 /// How a family splits text into the pieces that are merged.
-struct Splitting {
-    normalizer: Value,
-    pre_tokenizer: Value,
+pub(super) struct Splitting {
+    pub normalizer: Value,
+    pub pre_tokenizer: Value,
     /// A piece that is a token is that token, whatever the merges would make of it.
-    ignore_merges: bool,
+    pub ignore_merges: bool,
     /// Texts begin with the token for it unless the file says otherwise.
     begins: bool,
 }
@@ -123,7 +123,7 @@ impl GgufTokenizer {
     }
 }
 
-fn splitting(name: &str) -> Option<Splitting> {
+pub(super) fn splitting(name: &str) -> Option<Splitting> {
     let byte_level =
         |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex });
     let sequence =
@@ -134,6 +134,7 @@ fn splitting(name: &str) -> Option<Splitting> {
     };
     let digits = json!({ "type": "Digits", "individual_digits": true });
     let (normalizer, pre_tokenizer, is_llama) = match name {
+        "gpt-2" => (Value::Null, byte_level(true), false),
         "smollm" => (Value::Null, sequence(digits, true), false),
         "llama-bpe" | "llama3" | "llama-v3" => (Value::Null, split(LLAMA3), true),
         "qwen2" | "deepseek-r1-qwen" => (json!({ "type": "NFC" }), split(QWEN2), false),
