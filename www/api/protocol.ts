@@ -5,6 +5,7 @@ import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
   AdapterFiles,
+  AdapterForm,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
@@ -63,6 +64,8 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  /** The adapter's files in a form, by their names. */
+  exportAdapter: { input: AdapterInput & { form: AdapterForm }; output: Record<string, Uint8Array<ArrayBuffer>> };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

@@ -7,6 +7,7 @@ import type { Training } from "./protocol";
 import { gather, workersFor } from "./team";
 import type {
   AdapterFiles,
+  AdapterForm,
   AdapterInput,
   Dataset,
   DeviceChoice,
@@ -133,6 +134,11 @@ export class Session {
 
   setAdapter(config: string, weights: Uint8Array<ArrayBuffer>) {
     return this.#leader.call("setAdapter", { config, weights });
+  }
+
+  /** An adapter's files in another form, by their names. */
+  exportAdapter(adapter: AdapterInput, form: AdapterForm) {
+    return this.#leader.call("exportAdapter", { ...adapter, form });
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */

@@ -2,11 +2,13 @@
 
 import { computed, signal } from "@preact/signals";
 import { forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
+import type { AdapterFiles, AdapterForm } from "../api/types";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
 import { save } from "./save";
 import { adapter, downloaded, model, openedFrom, startFrom, training } from "./state";
 import { complain, forgive } from "./trouble";
+import { zip } from "./zip";
 
 /** Once it was downloaded, it is only in this tab. */
 export const kept = signal<(KeptAdapter & { downloaded: boolean }) | null>(null);
@@ -68,10 +70,15 @@ export const shownBase = computed(() => {
 });
 
 /** Downloads the adapter of card 4. */
-export async function downloadAdapter() {
+export async function downloadAdapter(form: AdapterForm = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
-  handOver(adapterZip(shown, base, openedFrom.value !== null));
+  try {
+    if (form === "peft") handOver(adapterZip(shown, base, openedFrom.value !== null));
+    else await handOverAs(form, shown);
+  } catch (error) {
+    return complain("keep", error);
+  }
   downloaded.value = true;
   if (isStored.value) await forget();
 }
@@ -105,6 +112,15 @@ export async function tryKept() {
   document.getElementById("keep-title")?.focus();
 }
 
-function handOver(zip: Blob) {
-  save("tabtune-adapter.zip", zip);
+async function handOverAs(form: "gguf" | "mlx", { config, weights }: AdapterFiles) {
+  const engine = await session();
+  if (!engine) return;
+  const files = await engine.exportAdapter({ config, weights }, form);
+  const [file] = Object.values(files);
+  if (form === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
+  else if (file) save("tabtune-adapter.gguf", new Blob([file]));
+}
+
+function handOver(content: Blob) {
+  save("tabtune-adapter.zip", content);
 }

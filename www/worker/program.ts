@@ -3,6 +3,7 @@
 import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
+  AdapterForm,
   AdapterInput,
   Columns,
   DatasetSummary,
@@ -82,6 +83,7 @@ export interface Engine {
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
+  exportAdapter(config: string, weights: Uint8Array, form: AdapterForm): Record<string, Uint8Array<ArrayBuffer>>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   adapterSize(rank: number, targets: string): number;
   memory(settings: Settings): Promise<Memory>;

@@ -86,6 +86,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.adapter();
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
+    case "exportAdapter":
+      return engine.exportAdapter(request.input.config, request.input.weights, request.input.form);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
     case "adapterSize":
