@@ -40,8 +40,8 @@
 //! let (control, clock) = (Control::default(), Rc::new(|| 0.0) as _);
 //! let outcome = train(&base, &data, &settings, Start::Fresh, &control, &clock, hooks).await?;
 //!
-//! if let Some(kept) = outcome.kept {
-//!     let model = base.with_adapter(kept.files.adapter()?)?;
+//! if let Some(adapter) = outcome.kept.as_ref().and_then(|kept| kept.files.adapter()) {
+//!     let model = base.with_adapter(adapter)?;
 //!     let sampling = Sampling { max_tokens: 40, temperature: 0.7, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
 //!     let generator = Generator::new(&model).await?;
 //!     let go_on = || true;

@@ -53,7 +53,7 @@ impl Full {
     ///
     /// If the length of `flat` is not that of the trained matrices.
     pub fn named(&self, config: &Config, flat: &[f32]) -> Vec<(String, HostMatrix)> {
-        assert_eq!(flat.len(), self.params.length, "how many numbers the trained matrices have");
+        assert_eq!(flat.len(), self.params.p.length(), "how many numbers the trained matrices have");
         let named = |(name, [rows, cols], range): (String, [usize; 2], Range<usize>)| {
             (name, HostMatrix { rows, cols, values: part(flat, &range).to_vec() })
         };
@@ -62,12 +62,12 @@ impl Full {
 
     /// The inverse of `named`. Errors: those of `find`.
     pub fn gather(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
-        let mut flat = Vec::with_capacity(self.params.length);
+        let mut flat = Vec::with_capacity(self.params.p.length());
         for (name, shape, range) in self.specs(config) {
             flat.resize(range.start, 0.0);
             flat.extend(found(find, &name, shape)?);
         }
-        flat.resize(self.params.length, 0.0);
+        flat.resize(self.params.p.length(), 0.0);
         Ok(flat)
     }
 

@@ -47,7 +47,7 @@ pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::{Memory, Unloaded};
-pub use model_files::ModelFiles;
+pub use model_files::{ModelFiles, config_in_f32};
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;
@@ -55,6 +55,6 @@ pub use saver::{SAVE_EVERY_MS, SaveHook, SaveWhen};
 pub use settings::{HOLDOUT, MOST_HELD_OUT, MOST_ROWS, Settings};
 pub use start::Start;
 pub use state::RunState;
-pub use storing::Storing;
+pub use storing::{Foreseen, Storing};
 pub use team::{Answer, Helper, Task, Team};
 pub use training::{Outcome, train};

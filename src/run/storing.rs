@@ -2,7 +2,7 @@
 
 use super::ladder::{Fitted, SHORTEST_ROWS};
 use super::learner::Method;
-use super::memory::Unloaded;
+use super::memory::{Memory, Unloaded};
 use super::settings::Settings;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -27,20 +27,43 @@ impl Unloaded {
     }
 }
 
-impl Storing {
-    /// As `choose`, for a model whose run is not known yet: one with the default settings or, where that does not fit,
-    /// with the shortest rows. Errors: `MemoryLimit`.
-    pub async fn choose_for_any(device: &Device, checkpoint: &Checkpoint, asked: Storage) -> Result<Storing> {
+/// What a model will take once it is loaded, for a run that is not known yet.
+#[derive(Debug, Clone)]
+pub struct Foreseen {
+    pub storing: Storing,
+    /// The default settings, or what they become where there is less memory.
+    pub settings: Settings,
+    pub memory: Memory,
+}
+
+impl Foreseen {
+    /// Of a run with the default settings or, where that does not fit, with the shortest rows. `held` is how many of
+    /// the device's bytes will be free before the model is loaded. Errors: `MemoryLimit`, `GpuLimit`.
+    pub async fn of(device: &Device, checkpoint: &Checkpoint, asked: Storage, held: u64) -> Result<Foreseen> {
         let usual = Settings::defaults(&checkpoint.config, device.software);
         let shortest = Settings { seq_len: SHORTEST_ROWS.min(usual.seq_len), ..usual.clone() };
-        match Storing::choose(device, checkpoint, asked, &usual).await {
+        match Foreseen::with(device, checkpoint, asked, &usual, held).await {
             Err(Error::MemoryLimit { .. } | Error::GpuLimit { .. }) => {
-                Storing::choose(device, checkpoint, asked, &shortest).await
+                Foreseen::with(device, checkpoint, asked, &shortest, held).await
             }
-            chosen => chosen,
+            foreseen => foreseen,
         }
     }
 
+    async fn with(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        asked: Storage,
+        settings: &Settings,
+        held: u64,
+    ) -> Result<Foreseen> {
+        let (storing, settings) = first_that_fits(device, checkpoint, asked, settings, held).await?;
+        let memory = Unloaded::of(device, checkpoint, storing.storage)?.memory(&settings).await?;
+        Ok(Foreseen { storing, settings, memory })
+    }
+}
+
+impl Storing {
     /// The storage of a run that goes on, which must stay what it was. Errors: `MemoryLimit`.
     pub async fn keep(
         device: &Device,
@@ -61,31 +84,37 @@ impl Storing {
         asked: Storage,
         settings: &Settings,
     ) -> Result<Storing> {
-        let rungs = match (asked, settings.method) {
-            (Storage::AsFile, Method::Lora) => &RUNGS[..],
-            (Storage::AsFile, Method::Full) => &RUNGS[..2],
-            (_, _) => &[asked][..],
-        };
-        let mut refused: Option<Error> = None;
-        for &storage in rungs {
-            match fits(device, checkpoint, storage, settings).await {
-                Ok(_) => {
-                    let warning = refused.map(|error| Warning {
-                        code: "smaller_weights",
-                        message: format!(
-                            "the weights are stored as {}; in more bits, {}",
-                            storage.name(),
-                            brief(&error)
-                        ),
-                    });
-                    return Ok(Storing { storage, warning });
-                }
-                Err(error @ (Error::MemoryLimit { .. } | Error::GpuLimit { .. })) => refused = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused.unwrap_or_else(|| unreachable!("at least the storage that is asked for was tried")))
+        Ok(first_that_fits(device, checkpoint, asked, settings, 0).await?.0)
     }
+}
+
+async fn first_that_fits(
+    device: &Device,
+    checkpoint: &Checkpoint,
+    asked: Storage,
+    settings: &Settings,
+    held: u64,
+) -> Result<(Storing, Settings)> {
+    let rungs = match (asked, settings.method) {
+        (Storage::AsFile, Method::Lora) => &RUNGS[..],
+        (Storage::AsFile, Method::Full) => &RUNGS[..2],
+        (_, _) => &[asked][..],
+    };
+    let mut refused: Option<Error> = None;
+    for &storage in rungs {
+        match fits(device, checkpoint, storage, settings, held).await {
+            Ok(fitted) => {
+                let warning = refused.map(|error| Warning {
+                    code: "smaller_weights",
+                    message: format!("the weights are stored as {}; in more bits, {}", storage.name(), brief(&error)),
+                });
+                return Ok((Storing { storage, warning }, fitted.settings));
+            }
+            Err(error @ (Error::MemoryLimit { .. } | Error::GpuLimit { .. })) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| unreachable!("at least the storage that is asked for was tried")))
 }
 
 /// Without the advice, which is about the run.
@@ -98,7 +127,13 @@ fn brief(error: &Error) -> String {
     }
 }
 
-async fn fits(device: &Device, checkpoint: &Checkpoint, storage: Storage, settings: &Settings) -> Result<Fitted> {
+async fn fits(
+    device: &Device,
+    checkpoint: &Checkpoint,
+    storage: Storage,
+    settings: &Settings,
+    held: u64,
+) -> Result<Fitted> {
     let unloaded = Unloaded::of(device, checkpoint, storage)?;
-    unloaded.fit(settings, unloaded.allowed(device, settings, 0).await?).await
+    unloaded.fit(settings, unloaded.allowed(device, settings, held).await?).await
 }

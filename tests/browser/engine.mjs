@@ -37,9 +37,9 @@ describe("the engine", () => {
     assert.ok(sent.warnings.length > 0);
   });
 
-  test("counts parameters without loading anything", async () => {
-    const [model, read, adapter, counted] = await page.evaluate(async () => {
-      const { engine, settings, modelSize, files, dataset } = self.made;
+  test("foresees what a model takes without loading anything", async () => {
+    const [model, foreseen, memory, adapter, counted] = await page.evaluate(async () => {
+      const { engine, settings, files, dataset } = self.made;
       let parameters;
       const rows = dataset(settings);
       await engine.train(
@@ -53,9 +53,11 @@ describe("the engine", () => {
       );
       rows.free();
       const { rank, targets } = settings;
-      return [engine.info().parameters, await modelSize(files), parameters, engine.adapterSize(rank, targets)];
+      const [foreseen, memory] = [await engine.foresee(files, "auto"), await engine.memory(engine.defaults())];
+      return [engine.info().parameters, foreseen, memory.total, parameters, engine.adapterSize(rank, targets)];
     });
-    assert.equal(read, model);
+    assert.equal(foreseen.parameters, model);
+    assert.ok(Math.abs(foreseen.memory / memory - 1) < 0.05, `${foreseen.memory} beside ${memory}`);
     assert.equal(counted, adapter);
   });
 
@@ -169,7 +171,7 @@ async function load() {
   const engine = await another();
   const settings = { ...engine.defaults(), seqLen: 32, batch: 1, steps: 3, evalEvery: 2, sampleEvery: 2 };
   Object.assign(settings, { prompt: "Take", maxTokens: 4, holdout: 0.01 });
-  self.made = { engine, another, settings, events, seen, modelSize: program.modelSize, files };
+  self.made = { engine, another, settings, events, seen, files };
 }
 
 /** Returns the keys of everything that the engine sends. */

@@ -15,6 +15,7 @@ mod exports;
 mod families;
 #[cfg(not(target_arch = "wasm32"))]
 mod folders;
+mod full;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
 #[cfg(not(target_arch = "wasm32"))]

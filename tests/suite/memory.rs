@@ -5,7 +5,7 @@ use tabtune::error::Error;
 use tabtune::files::Source;
 use tabtune::files::safetensors::Dtype;
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Event, Method, Settings, Storing, Unloaded};
+use tabtune::run::{Event, Foreseen, Method, Settings, Storing, Unloaded};
 
 use crate::check::{SHAPES, device};
 use crate::golden::Case;
@@ -61,6 +61,7 @@ crate::device_tests! {
                     check(case(name), Shape::Cpu, storage, change).await;
                 }
             }
+            check(case(name), Shape::Cpu, Storage::F32, |settings| settings.method = Method::Full).await;
         }
         let llama = case("llama-default");
         for checkpointing in [false, true] {
@@ -183,7 +184,9 @@ crate::device_tests! {
         let with = |bytes: u64| DeviceOptions { max_memory: Some(bytes), choice: Choice::Cpu, ..Default::default() };
         let chosen = async |bytes: u64| {
             let device = Device::new(with(bytes)).await.expect("a device");
-            Storing::choose_for_any(&device, &checkpoint, Storage::AsFile).await
+            let foreseen = Foreseen::of(&device, &checkpoint, Storage::AsFile, 0).await?;
+            assert!(foreseen.memory.total() <= bytes, "{foreseen:?}");
+            Ok::<_, Error>(foreseen.storing)
         };
         let taken = async |storage: Storage, settings: &Settings| {
             let unloaded = Unloaded::of(&Device::dry(Shape::Cpu), &checkpoint, storage).expect("a model");

@@ -5,11 +5,14 @@ import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
   AdapterFiles,
-  AdapterForm,
+  AdapterFormat,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Loaded,
@@ -62,14 +65,16 @@ export interface Calls {
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
+  /** Null if it was stopped. */
+  evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
-  /** The adapter's files in a form, by their names. */
-  exportAdapter: { input: AdapterInput & { form: AdapterForm }; output: Record<string, Uint8Array<ArrayBuffer>> };
+  /** The adapter's files in a format, by their names. */
+  exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  modelSize: { input: ModelFiles; output: number };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

@@ -1,16 +1,18 @@
 /** The client of the engine, in promises: a worker that has a model, and on the processor others that help it. */
 
 import { LoraError, loraError, type PlainError } from "./errors";
+import type { WorkerSource } from "./host";
 import type { KeptAdapter } from "./kept_store";
 import { Link } from "./link";
 import type { Training } from "./protocol";
 import { gather, workersFor } from "./team";
 import type {
   AdapterFiles,
-  AdapterForm,
+  AdapterFormat,
   AdapterInput,
   Dataset,
   DeviceChoice,
+  EvaluateOptions,
   Event,
   GenerateOptions,
   Loaded,
@@ -44,15 +46,17 @@ let datasets = 0;
 
 export class Session {
   #leader: Link;
+  #source: WorkerSource | undefined;
   #helpers: Link[] = [];
 
-  /** Starts a worker. */
-  static async start(): Promise<Session> {
-    return new Session(await Link.start());
+  /** Starts a worker; by default, with the script that comes with the client. */
+  static async start(source?: WorkerSource): Promise<Session> {
+    return new Session(await Link.start(source), source);
   }
 
-  private constructor(leader: Link) {
+  private constructor(leader: Link, source: WorkerSource | undefined) {
     this.#leader = leader;
+    this.#source = source;
     this.lost.then((error) => this.#end(error));
   }
 
@@ -72,7 +76,7 @@ export class Session {
     const count = workersFor(loaded.info, workers) - 1;
     if (count === 0) return loaded;
     try {
-      const { helpers, info } = await gather(this.#leader, count, program, files, loaded.info.weights);
+      const { helpers, info } = await gather(this.#leader, count, program, files, loaded.info.weights, this.#source);
       this.#helpers = helpers;
       for (const helper of helpers) helper.lost.then((error) => this.#leader.die(error));
       return { ...loaded, info };
@@ -128,6 +132,11 @@ export class Session {
     });
   }
 
+  /** The mean loss over all rows of the dataset, or null if it was stopped. */
+  evaluate({ id }: Dataset, options: EvaluateOptions) {
+    return this.#leader.call("evaluate", { dataset: id, options });
+  }
+
   adapter() {
     return this.#leader.call("adapter", undefined);
   }
@@ -136,9 +145,9 @@ export class Session {
     return this.#leader.call("setAdapter", { config, weights });
   }
 
-  /** An adapter's files in another form, by their names. */
-  exportAdapter(adapter: AdapterInput, form: AdapterForm) {
-    return this.#leader.call("exportAdapter", { ...adapter, form });
+  /** An adapter's files in another format, by their names. */
+  exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
+    return this.#leader.call("exportAdapter", { ...adapter, format });
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */
@@ -156,9 +165,9 @@ export class Session {
     return this.#leader.call("memory", settings);
   }
 
-  /** How many parameters a model has. Nothing of it is loaded, but what could not be loaded is refused. */
-  modelSize(files: ModelFiles) {
-    return this.#leader.call("modelSize", files);
+  /** What a model would take in the place of this one. Nothing of it is loaded; what could not be loaded is refused. */
+  foresee(files: ModelFiles, weights: WeightsChoice) {
+    return this.#leader.call("foresee", { files, weights });
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */
@@ -170,7 +179,7 @@ export class Session {
     return this.#leader.call("stats", undefined);
   }
 
-  /** Ends the running `train` or `generate` within a step or a token. */
+  /** Ends the running `train`, `generate` or `evaluate` within a step, a token or a batch. */
   stop(keep: boolean) {
     this.#leader.send({ call: "stop", keep });
   }

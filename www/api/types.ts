@@ -68,6 +68,18 @@ export interface Memory {
   total: number;
 }
 
+/** What a model will take once it is loaded. */
+export interface Foreseen {
+  parameters: number;
+  /** How its matrices would be stored: "auto" is as the file has them. */
+  weights: WeightsChoice;
+  /** Of a run with the default settings, or with those that fit. */
+  batch: number;
+  seqLen: number;
+  /** What that run takes, in bytes on the device. */
+  memory: number;
+}
+
 /** Which numbers a setting may be: those within all the bounds that there are. */
 export interface Limit {
   whole: boolean;
@@ -189,7 +201,7 @@ export interface Probe {
 }
 
 /** PEFT's two files, MLX's two, or the GGUF file of llama.cpp. */
-export type AdapterForm = "peft" | "mlx" | "gguf";
+export type AdapterFormat = "peft" | "mlx" | "gguf";
 
 /** PEFT's two files of an adapter; those of the other forms are taken too. */
 export interface AdapterInput {
@@ -238,6 +250,18 @@ export interface Generated {
   text: string;
   tokens: number;
   reason: "eos" | "length" | "stopped";
+}
+
+export interface EvaluateOptions {
+  batch: number;
+  adapter: boolean;
+  strength: number;
+}
+
+export interface Evaluated {
+  /** In nats per token; null if no token carries any. */
+  loss: number | null;
+  tokens: number;
 }
 
 export interface Stats {

@@ -2,13 +2,13 @@
 
 import { computed, signal } from "@preact/signals";
 import { forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
-import type { AdapterFiles, AdapterForm } from "../api/types";
+import type { AdapterFiles, AdapterFormat } from "../api/types";
+import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
 import { save } from "./save";
 import { adapter, downloaded, model, openedFrom, startFrom, training } from "./state";
 import { complain, forgive } from "./trouble";
-import { zip } from "./zip";
 
 /** Once it was downloaded, it is only in this tab. */
 export const kept = signal<(KeptAdapter & { downloaded: boolean }) | null>(null);
@@ -70,12 +70,12 @@ export const shownBase = computed(() => {
 });
 
 /** Downloads the adapter of card 4. */
-export async function downloadAdapter(form: AdapterForm = "peft") {
+export async function downloadAdapter(format: AdapterFormat = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
   try {
-    if (form === "peft") handOver(adapterZip(shown, base, openedFrom.value !== null));
-    else await handOverAs(form, shown);
+    if (format === "peft") handOver(adapterZip(shown, base, openedFrom.value !== null));
+    else await handOverAs(format, shown);
   } catch (error) {
     return complain("keep", error);
   }
@@ -112,12 +112,12 @@ export async function tryKept() {
   document.getElementById("keep-title")?.focus();
 }
 
-async function handOverAs(form: "gguf" | "mlx", { config, weights }: AdapterFiles) {
+async function handOverAs(format: "gguf" | "mlx", { config, weights }: AdapterFiles) {
   const engine = await session();
   if (!engine) return;
-  const files = await engine.exportAdapter({ config, weights }, form);
+  const files = await engine.exportAdapter({ config, weights }, format);
   const [file] = Object.values(files);
-  if (form === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
+  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
   else if (file) save("tabtune-adapter.gguf", new Blob([file]));
 }
 

@@ -3,12 +3,15 @@
 import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
-  AdapterForm,
+  AdapterFormat,
   AdapterInput,
   Columns,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
+  Foreseen,
   Generated,
   GenerateOptions,
   Limits,
@@ -81,10 +84,12 @@ export interface Engine {
   pause(paused: boolean): void;
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
+  evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
-  exportAdapter(config: string, weights: Uint8Array, form: AdapterForm): Record<string, Uint8Array<ArrayBuffer>>;
+  exportAdapter(config: string, weights: Uint8Array, format: AdapterFormat): Record<string, Uint8Array<ArrayBuffer>>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
+  foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;
   memory(settings: Settings): Promise<Memory>;
   logits(ids: Uint32Array): Promise<Float32Array>;
@@ -94,7 +99,6 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  modelSize(files: EngineFiles): Promise<number>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {

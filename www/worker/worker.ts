@@ -14,7 +14,7 @@ let engine: Engine | undefined;
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "memory", "modelSize", "dataset", "columnNames"]);
+const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -82,20 +82,22 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return begin(engine, request.input, tell).finally(begun);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
+    case "evaluate":
+      return engine.evaluate(held(request.input.dataset), request.input.options);
     case "adapter":
       return engine.adapter();
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
     case "exportAdapter":
-      return engine.exportAdapter(request.input.config, request.input.weights, request.input.form);
+      return engine.exportAdapter(request.input.config, request.input.weights, request.input.format);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
+    case "foresee":
+      return engine.foresee(await engineFiles(request.input.files), request.input.weights);
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "memory":
       return engine.memory(request.input);
-    case "modelSize":
-      return program.modelSize(await engineFiles(request.input));
     case "logits":
       return engine.logits(Uint32Array.from(request.input));
     case "stats":

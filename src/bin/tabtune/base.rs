@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::files::{Source, json};
+use tabtune::files::Source;
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, ModelFiles, ModelFolder};
+use tabtune::run::{Base, ModelFiles, ModelFolder, config_in_f32};
 
 use crate::files::{io, write_whole};
 
@@ -81,41 +81,27 @@ pub async fn config(model: Option<&Path>) -> Result<Config> {
     }
 }
 
-/// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.
-pub fn write(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
-    for name in COPIED {
-        let bytes = match base {
-            Some(base) => copied(&base.join(name))?,
-            None => embedded(name).map(<[u8]>::to_vec),
-        };
-        if let Some(bytes) = bytes {
-            write_whole(dir, name, &if name == "config.json" { in_f32(&bytes) } else { bytes })?;
-        }
+/// The files that a checkpoint in f32 of this base has beside its weights.
+pub async fn companions(model: Option<&Path>) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    match model {
+        Some(dir) if dir.is_dir() => COPIED.into_iter().filter_map(|name| copied(dir, name).transpose()).collect(),
+        model => Ok(files(model).await?.companions()),
     }
-    write_whole(dir, "model.safetensors", weights)
 }
 
-fn copied(path: &Path) -> Result<Option<Vec<u8>>> {
+fn copied(dir: &Path, name: &'static str) -> Result<Option<(&'static str, Vec<u8>)>> {
+    let path = dir.join(name);
     if !path.is_file() {
         return Ok(None);
     }
-    std::fs::read(path).map(Some).map_err(|e| io(path, e))
+    let bytes = std::fs::read(&path).map_err(|e| io(&path, e))?;
+    Ok(Some((name, if name == "config.json" { config_in_f32(&bytes) } else { bytes })))
 }
 
-fn embedded(name: &str) -> Option<&'static [u8]> {
-    match name {
-        "config.json" => Some(CONFIG),
-        "tokenizer.json" => Some(TOKENIZER),
-        "tokenizer_config.json" => Some(TOKENIZER_CONFIG),
-        _ => None,
+/// Writes a whole checkpoint, the weights last.
+pub fn write(dir: &Path, companions: &[(&str, Vec<u8>)], weights: &[u8]) -> Result<()> {
+    for (name, bytes) in companions {
+        write_whole(dir, name, bytes)?;
     }
-}
-
-/// A config.json whose weights are now in f32. It has been parsed before, so it is a JSON object.
-fn in_f32(config: &[u8]) -> Vec<u8> {
-    let mut config: serde_json::Map<String, serde_json::Value> =
-        json::read(config).expect("the config of a loaded base is a JSON object");
-    config.remove("dtype");
-    config.insert("torch_dtype".to_string(), "float32".into());
-    json::as_written(serde_json::to_string_pretty(&config).expect("a JSON object can be written")).into_bytes()
+    write_whole(dir, "model.safetensors", weights)
 }

@@ -5,7 +5,7 @@ import { arrival } from "../arrival";
 import { backToBuiltIn, picked, returning } from "../pick";
 import { adapterSize, memory } from "../run_size";
 import { changing, model } from "../state";
-import { bytes, parameters } from "../words";
+import { bits, bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
 import { Knobs } from "./knobs";
@@ -82,7 +82,7 @@ function About() {
 }
 
 function bitsOf({ weights }: ModelInfo): string {
-  return weights === "auto" ? "" : ` in ${weights.replace(/\D/g, "")} bits`;
+  return weights === "auto" ? "" : ` in ${bits(weights)} bits`;
 }
 
 function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {

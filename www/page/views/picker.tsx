@@ -1,9 +1,10 @@
 /** "Use another model": a checkpoint from the visitor's disk. Its size and fit are shown before it is loaded. */
 
+import type { Foreseen } from "../../api/types";
 import { bytesOnDisk } from "../../api/weights";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
-import { bytes, parameters, percent, thin } from "../words";
+import { bits, bytes, counted, parameters, percent, thin } from "../words";
 import { FileButton } from "./file_button";
 
 export function Picker() {
@@ -30,13 +31,14 @@ export function Picker() {
   );
 }
 
-function Chosen({ files, parameters: size }: Picked) {
+function Chosen({ files, foreseen }: Picked) {
   const { name } = files;
+  const size = foreseen.parameters;
   return (
     <>
       <p>
         <strong>{name}</strong>: {parameters(size)} parameters, {bytes(bytesOnDisk(files))} on the disk.{" "}
-        <Fit size={size} />
+        <Fit foreseen={foreseen} /> <Pace size={size} />
       </p>
       {adapter.value && !downloaded.value && (
         <p class="note">
@@ -62,33 +64,16 @@ function Chosen({ files, parameters: size }: Picked) {
   );
 }
 
-/** The most bytes that a parameter takes. */
-const WIDEST = 4;
-/** What a program in a tab can address. */
-const TAB = 4e9;
-
-function Fit({ size }: { size: number }) {
+function Fit({ foreseen: { weights, batch, seqLen, memory } }: { foreseen: Foreseen }) {
   if (model.value.state !== "ready") return null;
-  const need = size * WIDEST;
   const isCard = model.value.info.device.kind === "gpu";
   return (
     <>
-      Its weights need up to {bytes(need)} of {isCard ? "graphics memory" : "memory"};{" "}
-      {isCard ? fitOnCard(need) : fitInTab(need)}. <Pace size={size} />
+      Training on {counted(batch, "row")} of {seqLen} tokens at a time takes about {bytes(memory)} of{" "}
+      {isCard ? "graphics memory" : "memory"}
+      {weights !== "auto" && `, with the weights in ${bits(weights)} bits`}: that fits here.
     </>
   );
-}
-
-/** No browser says how much memory of a graphics card is free, so this goes by what cards usually have. */
-function fitOnCard(need: number): string {
-  if (need < 5e8) return "that fits almost every graphics card";
-  if (need < 2e9) return "that fits most graphics cards, with room for training";
-  return `that needs a graphics card with about ${thin((2 * need) / 1e9)} GB`;
-}
-
-function fitInTab(need: number): string {
-  if (need < TAB / 4) return "a tab has room for that, and for training";
-  return need < TAB ? "a tab may be too small for that and for training" : "no tab has room for that";
 }
 
 /** The time of a step is roughly proportional to the number of parameters. */

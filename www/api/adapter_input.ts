@@ -1,11 +1,11 @@
 /** Finds an adapter in the files that a visitor gives: a zip that this page saved, PEFT's two files, MLX's, or GGUF. */
 
-import { LoraError } from "../api/errors";
-import type { AdapterInput, ModelInfo } from "../api/types";
-import { bytesOf } from "../api/weights";
-import { isGguf } from "./pick";
+import { bytes } from "./amounts";
+import { LoraError } from "./errors";
+import { isGguf } from "./model_files";
+import type { AdapterInput, ModelInfo } from "./types";
 import { entriesOf, unpack, ZipError } from "./unzip";
-import { bytes } from "./words";
+import { bytesOf } from "./weights";
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
@@ -31,7 +31,10 @@ interface Part {
   read(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-export async function adapterInput(files: File[], { parameters }: ModelInfo): Promise<AdapterInput> {
+export async function adapterInput(
+  files: File[],
+  { parameters }: Pick<ModelInfo, "parameters">,
+): Promise<AdapterInput> {
   const archive = files.find(({ name }) => /\.zip$/i.test(name));
   const name = archive?.name ?? files.map((file) => file.name).join(", ");
   try {
