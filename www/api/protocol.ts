@@ -4,6 +4,7 @@ import type { PlainError } from "./errors";
 import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
+  AdapterFormat,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
@@ -69,6 +70,8 @@ export interface Calls {
   adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
+  /** The adapter's files in a format, by their names. */
+  exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

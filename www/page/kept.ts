@@ -2,7 +2,8 @@
 
 import { computed, signal } from "@preact/signals";
 import { type BaseFacts, forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
-import type { KeptFiles } from "../api/types";
+import type { AdapterFormat, AdapterInput, KeptFiles } from "../api/types";
+import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
 import { modelZip } from "./model_zip";
@@ -70,10 +71,15 @@ export const shownBase = computed(() => {
 });
 
 /** Downloads the adapter of card 4. */
-export async function downloadAdapter() {
+export async function downloadAdapter(format: AdapterFormat = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
-  handOver(shown, base, openedFrom.value !== null);
+  try {
+    if (format === "peft" || shown.method === "full") handOver(shown, base, openedFrom.value !== null);
+    else await handOverAs(format, shown);
+  } catch (error) {
+    return complain("keep", error);
+  }
   downloaded.value = true;
   if (isStored.value) await forget();
 }
@@ -110,4 +116,13 @@ export async function tryKept() {
 function handOver(files: KeptFiles, base: BaseFacts, opened: boolean) {
   if (files.method === "full") save("tabtune-model.zip", modelZip(files, base));
   else save("tabtune-adapter.zip", adapterZip(files, base, opened));
+}
+
+async function handOverAs(format: "gguf" | "mlx", { config, weights }: AdapterInput) {
+  const engine = await session();
+  if (!engine) return;
+  const files = await engine.exportAdapter({ config, weights }, format);
+  const [file] = Object.values(files);
+  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
+  else if (file) save("tabtune-adapter.gguf", new Blob([file]));
 }
