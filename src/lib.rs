@@ -92,7 +92,8 @@
 //! 5. Tensors are contiguous and row-major: no views, strides or broadcasting. Feature counts that are contracted are
 //!    multiples of four (ranks are padded); rows and vocabularies are any number.
 //! 6. A backward closure owns exactly what it reads; dropping it frees its activations. That ownership is the memory
-//!    planner. With checkpointing a block's closure owns the block's input only, and records the block again.
+//!    planner. With checkpointing a block's closure owns the block's input only, and records the block again; in a lean
+//!    plan closures own how to record a norm or an activation again, and whoever reads it first does so.
 //! 7. What the host reads or writes is never in the pool.
 //! 8. Each kernel has a namesake in `cpu`, in `ops` and in `tests/suite/reference/`.
 //! 9. Only `web` knows JavaScript, and two files of `device`, which let a browser compile pipelines side by side and

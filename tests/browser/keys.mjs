@@ -24,6 +24,7 @@ export const settings = {
   clip: true,
   weightDecay: true,
   dropout: true,
+  lean: true,
   checkpointing: true,
   packing: true,
   holdout: true,

@@ -14,6 +14,7 @@ fn examples() -> Vec<Error> {
         Error::TextEmpty,
         Error::TextTooShort { size: s("9 words"), enough: 100, found: 12, needed: 129 },
         Error::TextTooLarge { bytes: 9_000_000, limit: 8_000_000 },
+        Error::TextWhiteSpace { bytes: 600_000, limit: 500_000 },
         Error::TextNotUtf8 { name: s("notes.txt"), offset: 5 },
         Error::NotText { name: s("data.jsonl.gz"), found: s("compressed with gzip"), advice: s("unpack it") },
         Error::DataLine { name: s("chat.jsonl"), line: 3, reason: s("expected value at column 10") },

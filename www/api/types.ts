@@ -36,7 +36,9 @@ export interface Settings {
   weightDecay: number;
   /** The fraction of an adapter's inputs that is set to zero at random while it learns. */
   dropout: number;
-  /** Whether blocks are computed again in the backward pass, which takes less memory and more time. */
+  /** Whether norms and activations are computed again in the backward pass: less memory, hardly more time. */
+  lean: boolean;
+  /** Whether blocks are computed again in the backward pass: even less memory, more time. */
   checkpointing: boolean;
   /** Whether short examples share rows. */
   packing: boolean;
@@ -295,7 +297,7 @@ export interface Stats {
 }
 
 export type Event =
-  /** Everything that is needed to repeat the run. */
+  /** Everything that is needed to repeat the run; again if the run goes on with less memory. */
   | {
       type: "config";
       base: string;

@@ -23,6 +23,11 @@ export interface Knob extends Named {
   when: string;
 }
 
+const noOrYes = [
+  { value: "false", label: "no" },
+  { value: "true", label: "yes" },
+];
+
 export const knobs: Knob[] = [
   {
     key: "method",
@@ -86,14 +91,18 @@ export const knobs: Knob[] = [
     when: "Attention only makes a smaller adapter that learns a little less.",
   },
   {
+    key: "lean",
+    label: "Somewhat less memory",
+    choices: noOrYes,
+    what: "Norms and activations are computed again for the gradient instead of being kept (lean recomputation).",
+    when: "Yes if memory is short: the result is the same, and hardly slower. A run that would not fit turns it on.",
+  },
+  {
     key: "checkpointing",
     label: "Less memory, more time",
-    choices: [
-      { value: "false", label: "no" },
-      { value: "true", label: "yes" },
-    ],
+    choices: noOrYes,
     what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
-    when: "Yes if memory is short: the result is the same. A run that would not fit turns it on by itself.",
+    when: "Yes if memory is still short: the result is the same. A run that would not fit turns it on by itself.",
   },
   {
     key: "packing",
@@ -135,10 +144,7 @@ const addressOnly: Named[] = [
   {
     key: "shuffle",
     label: "Rows in mixed order",
-    choices: [
-      { value: "true", label: "yes" },
-      { value: "false", label: "no" },
-    ],
+    choices: noOrYes,
   },
   { key: "maxTokens", label: "Longest sample, in tokens" },
   {

@@ -70,7 +70,7 @@ function introduced(learnt: Run | null): { title: string; origin: string } {
 function Facts({ learnt }: { learnt: Run | null }) {
   const kept = adapter.value;
   const info = model.value.state === "ready" ? model.value.info : null;
-  const config = learnt?.events.find((event) => event.type === "config");
+  const config = learnt?.events.findLast((event) => event.type === "config");
   return (
     <dl class="facts">
       {config && text.value && (
