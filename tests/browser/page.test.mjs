@@ -24,6 +24,7 @@ const files = [
   "foreign_adapter",
   "own_model",
   "own_gguf",
+  "hub",
   "own_text",
   "choices",
   "brought",
