@@ -39,8 +39,7 @@ describe("the first visit", () => {
     const policyOf = async (path) => (await fetch(new URL(path, address()))).headers.get("content-security-policy");
     const pagePolicy = await policyOf("");
     assert.match(pagePolicy, /script-src 'self' 'wasm-unsafe-eval';/);
-    const policies = "tabtune-worker tabtune-download tabtune-web-page";
-    assert.match(pagePolicy, new RegExp(`require-trusted-types-for 'script'; trusted-types ${policies}$`));
+    assert.match(pagePolicy, /require-trusted-types-for 'script'; trusted-types tabtune-worker tabtune-web-page$/);
     assert.doesNotMatch(pagePolicy, /unsafe-inline|unsafe-eval'?[^;]*unsafe-eval|\*/);
     const [worker] = page.workers();
     const workerPolicy = await policyOf(worker.url());

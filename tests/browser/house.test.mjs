@@ -10,7 +10,7 @@ const www = fileURLToPath(new URL("../../www", import.meta.url));
 const browser = fileURLToPath(new URL(".", import.meta.url));
 const WIDEST = 120;
 
-const files = ["api", "worker", "page", "demo"].flatMap((room) =>
+const files = ["api", "worker", "page", "package", "demo"].flatMap((room) =>
   readdirSync(join(www, room), { recursive: true })
     .map((path) => join(room, path))
     .filter((path) => !path.startsWith(join("worker", "wasm")) && /\.(tsx?|mjs|css)$/.test(path)),
@@ -24,6 +24,7 @@ const allowed = {
   api: { rooms: ["api"], packages: [] },
   worker: { rooms: ["worker", "api"], packages: ["hash-wasm"] },
   page: { rooms: ["page", "api"], packages: ["preact", "preact/hooks", "@preact/signals"] },
+  package: { rooms: ["package", "api"], packages: [] },
 };
 /** Addresses, not code: the one file of api/ that knows where worker/ is. */
 const addresses = {

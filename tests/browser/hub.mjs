@@ -53,23 +53,25 @@ describe("the download worker", () => {
     return page;
   }
 
-  /** Starts a worker and asks it. The answer has the bytes by hash instead of blobs, and the progress that was told. */
-  const ask = (call, wanted = {}, { stopAt } = {}) =>
-    page.evaluate(askWorker, [script, { call, wanted: { ...STORY, hub: hub.address, ...wanted } }, stopAt]);
+  /**
+   * Starts a worker and asks it. The answer has the bytes by hash instead of blobs, and the progress that was told.
+   * `lacking` is run in the worker first.
+   */
+  async function ask(call, wanted = {}, { stopAt, lacking } = {}) {
+    const starting = page.waitForEvent("worker");
+    await page.evaluate(startWorker, script);
+    const worker = await starting;
+    if (lacking) await worker.evaluate(lacking);
+    return page.evaluate(askWorker, [{ call, wanted: { ...STORY, hub: hub.address, ...wanted } }, stopAt]);
+  }
   const log = () => hub.log.splice(0);
   const stored = () => page.evaluate(listStored);
   const isWhole = ({ files, error }) => {
     assert.equal(error, undefined);
     assert.equal(files[WEIGHTS], sha256(weights), "the bytes arrived as they are");
   };
-  /** From now on, the worker's script begins with this. */
-  const prefix = (code) =>
-    page.route(`**/${script}`, async (route) => {
-      const response = await route.fetch();
-      await route.fulfill({ response, body: `${code};\n${await response.text()}` });
-    });
-  const refused = async (code, wanted, says) => {
-    const { error } = await ask("fetch", wanted);
+  const refused = async (code, wanted, says, options) => {
+    const { error } = await ask("fetch", wanted, options);
     assert.equal(error?.code, code);
     assert.match(error.message, says);
     assert.ok(error.hint.length > 10);
@@ -92,7 +94,7 @@ describe("the download worker", () => {
     assert.deepEqual(await stored(), {});
   });
 
-  test("it is fetched, checked, and never again; no request needs a preflight, no signed address is stored", async (t) => {
+  test("it is fetched, checked, and never again, without a preflight, and no signed address is stored", async (t) => {
     const first = await ask("fetch");
     isWhole(first);
     const lines = log();
@@ -258,16 +260,20 @@ describe("the download worker", () => {
     isWhole(await ask("fetch"));
     assert.match(log().at(-1), /bytes=\d{6,}-$/);
 
-    await prefix("StorageManager.prototype.estimate = async () => ({ quota: 9e6, usage: 4e6 })");
+    const lacking = () => {
+      StorageManager.prototype.estimate = async () => ({ quota: 9e6, usage: 4e6 });
+    };
     const other = { id: "tabtune/gguf/story.gguf" };
     await page.evaluate(emptyStorage);
-    await refused("storage", other, /10\.8 MB of `.*` are still to come, and 5\.0 MB are free/);
+    await refused("storage", other, /10\.8 MB of `.*` are still to come, and 5\.0 MB are free/, { lacking });
     assert.deepEqual(await stored(), {});
   });
 
   test("without the browser's storage it stays in memory, and says so", async () => {
-    await prefix("StorageManager.prototype.getDirectory = undefined");
-    const answer = await ask("fetch");
+    const lacking = () => {
+      StorageManager.prototype.getDirectory = undefined;
+    };
+    const answer = await ask("fetch", {}, { lacking });
     isWhole(answer);
     assert.equal(answer.kept, false);
     assert.ok(answer.told.every(({ kept }) => !kept));
@@ -293,9 +299,14 @@ describe("the download worker", () => {
 
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** In the page: one question to a download worker, and all it says. */
-function askWorker([script, question, stopAt]) {
-  const worker = new Worker(`./assets/${script}`, { type: "module" });
+/** In the page. */
+function startWorker(script) {
+  self.downloader = new Worker(`./assets/${script}`, { type: "module" });
+}
+
+/** In the page: one question to the download worker that was started last, and all it says. */
+function askWorker([question, stopAt]) {
+  const worker = self.downloader;
   const told = [];
   let requests = 0;
   let stopped;

@@ -25,6 +25,7 @@ const files = [
   "own_model",
   "own_gguf",
   "hub",
+  "hub_page",
   "own_text",
   "choices",
   "brought",

@@ -2,6 +2,7 @@
 
 import { downloadUrl } from "./assets";
 import { LoraError, loraError } from "./errors";
+import { openWorker, type WorkerSource } from "./host";
 import { modelFilesOf } from "./hub_files";
 import type { Fetched, Found, FromDownloader, Progress, ToDownloader, Wanted } from "./hub_protocol";
 import { findRecord, isCommit, storedBlobs } from "./hub_store";
@@ -21,6 +22,8 @@ export interface HubOptions {
   token?: string;
   /** What has arrived by then stays, and the next call goes on from there. */
   signal?: AbortSignal;
+  /** Where the script of the download worker is, if not beside the package's. */
+  downloadUrl?: WorkerSource;
   onProgress?(progress: Progress): void;
   /** A request goes out. */
   onRequest?(): void;
@@ -42,6 +45,7 @@ export async function lookUp(id: string, options: HubOptions = {}): Promise<Foun
 
 /** Fetches what is not there yet of a model, and checks every byte of it. */
 export async function openHub(id: string, options: HubOptions = {}): Promise<Opened> {
+  if (!downloadUrl) throw unsupported();
   const wanted = wantedOf(id, options);
   const stored = await fromStore(wanted);
   if (stored) return opened(stored);
@@ -68,9 +72,12 @@ function opened({ model: { id, commit }, blobs, kept }: Fetched): Opened {
 const PATIENCE_MS = 200;
 
 /** One question to a worker of its own, which ends with the answer. */
-function ask(question: ToDownloader, { signal, onProgress, onRequest }: HubOptions): Promise<FromDownloader> {
+function ask(
+  question: ToDownloader,
+  { signal, downloadUrl: source = downloadUrl, onProgress, onRequest }: HubOptions,
+): Promise<FromDownloader> {
   signal?.throwIfAborted();
-  const worker = new Worker(trustedUrl(), { type: "module", name: "tabtune-download" });
+  const worker = openWorker(source);
   const send = (message: ToDownloader) => worker.postMessage(message);
   let giveUp = () => {};
   const stop = () => {
@@ -95,21 +102,16 @@ function ask(question: ToDownloader, { signal, onProgress, onRequest }: HubOptio
   });
 }
 
+function unsupported(): LoraError {
+  return new LoraError(
+    "unsupported",
+    "Node fetches no model from the Hub",
+    "Fetch it with `hf download`, and give its `{ folder }`.",
+  );
+}
+
 const unstarted = (message: string) => `the download worker stopped${message ? `: ${message}` : ""}`;
 
 function unexpected(): LoraError {
   return new LoraError("internal", "the download worker answered another question", "Please report it.");
-}
-
-/** `new Worker` is a Trusted Types sink: this policy knows one address. */
-const policy = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("tabtune-download", {
-  createScriptURL: () => downloadUrl,
-});
-
-interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL(): string }): { createScriptURL(input: string): unknown };
-}
-
-function trustedUrl(): string {
-  return (policy?.createScriptURL("") ?? downloadUrl) as string;
 }

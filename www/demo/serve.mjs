@@ -24,7 +24,7 @@ const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
 const trusted = "require-trusted-types-for 'script'; trusted-types";
 const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'";
 const forbidden = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-download tabtune-web-page`;
+const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-web-page`;
 /** The worker sees the text, so it has no network from its first instruction. */
 const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
 /** The download worker sees no text, and reaches the Hub alone. */

@@ -1,8 +1,9 @@
 /** What the Hub says about a model: its commit, its licence, and the files that are needed. */
 
 import { LoraError } from "../api/errors";
-import { ggufIn, INDEX, isGguf, isWeights, modelFilesOf, neededOf } from "../api/hub_files";
+import { ggufIn, isWeights, modelFilesOf, neededOf } from "../api/hub_files";
 import type { Found, HubFile, HubModel, Wanted } from "../api/hub_protocol";
+import { INDEX, isGguf } from "../api/model_files";
 import { fileUrl, gated, type Line, modelUrl, repositoryOf } from "./line";
 import { piecesFrom } from "./pieces";
 
@@ -124,7 +125,7 @@ function blankAfter(head: Uint8Array<ArrayBuffer>, bytes: number): Blob {
 }
 
 function incomplete({ id }: Wanted, missing: string[], all: HubFile[]): LoraError {
-  const ggufs = all.map(({ path }) => path).filter(isGguf);
+  const ggufs = all.map(({ path }) => path).filter((name) => isGguf({ name }));
   const example = `${repositoryOf(id)}/${ggufs[0]}`;
   return new LoraError(
     "model_files",

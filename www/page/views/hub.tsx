@@ -105,16 +105,16 @@ function Looking({ id }: { id: string }) {
 
 function About({ model: found, foreseen }: { model: HubModel; foreseen: Foreseen | null }) {
   const { id, hub, commit, licence } = found;
+  const terms = licence ? `Its licence is ${licence}` : "Its page names no licence";
   return (
     <>
       <p>
         <strong>{id}</strong>: {foreseen && `${parameters(foreseen.parameters)} parameters, `}
-        {bytes(found.bytes)} to download. {licence ? `Its licence is ${licence}` : "Its page names no licence"}; commit{" "}
-        {commit.slice(0, 7)} (
+        {bytes(found.bytes)} to download. {terms}; this is commit {commit.slice(0, 7)} of{" "}
         <a href={`${hub}/${id.split("/").slice(0, 2).join("/")}`} target="_blank" rel="noopener noreferrer">
           its page
         </a>
-        ).{" "}
+        .{" "}
         {foreseen ? (
           <>
             <Fit foreseen={foreseen} /> <Pace size={foreseen.parameters} />
