@@ -103,7 +103,7 @@ describe("the download worker", () => {
     assert.ok(!lines.includes("preflight"));
     const last = first.told.at(-1);
     assert.equal(last.done, last.total);
-    assert.ok(last.kept && last.bytesPerSecond > 0);
+    assert.ok(last.kept);
     assert.equal(first.requests, 5);
 
     isWhole(await ask("fetch"));

@@ -50,6 +50,7 @@ export interface Progress {
   /** In bytes, what was there before included. */
   done: number;
   total: number;
+  /** Of the last seconds; 0 until it is known. */
   bytesPerSecond: number;
   /** Null until the speed is known. */
   etaMs: number | null;

@@ -29,6 +29,8 @@ type Stage =
   | { state: "fetching"; model: HubModel; progress: Progress | null };
 
 export const stage = signal<Stage>({ state: "idle" });
+/** What stands in the box for a name. */
+export const written = signal("");
 export const stored = signal<StoredModel[]>([]);
 /** The last model could not be stored: it is in memory, and ends with the tab. */
 export const unkept = signal(false);
@@ -54,8 +56,8 @@ export async function refresh() {
 }
 
 /** Asks about `org/name`, `org/name@revision` or the address of a model's page. */
-export async function look(written: string) {
-  const [id = "", revision] = written.trim().replace(`${host}/`, "").split("@");
+export async function look(name: string) {
+  const [id = "", revision] = name.trim().replace(`${host}/`, "").split("@");
   await act({ state: "looking", id }, async () => {
     const found = await lookUp(id, options(revision));
     stage.value = { state: "found", model: found.model, foreseen: await foresee(found) };

@@ -4,6 +4,8 @@ import type { Progress } from "../api/hub_protocol";
 
 /** The speed is that of the last seconds. */
 const WINDOW_MS = 4000;
+/** A speed that was measured for less time says nothing. */
+const LEAST_MS = 1000;
 const TELL_EVERY_MS = 200;
 
 export class Meter {
@@ -50,6 +52,8 @@ export class Meter {
   #speed(): number {
     const [first] = this.#past;
     const last = this.#past.at(-1);
-    return first && last && last.at > first.at ? (1000 * (last.arrived - first.arrived)) / (last.at - first.at) : 0;
+    return first && last && last.at - first.at >= LEAST_MS
+      ? (1000 * (last.arrived - first.arrived)) / (last.at - first.at)
+      : 0;
   }
 }

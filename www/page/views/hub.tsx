@@ -1,9 +1,21 @@
 /** Models of the Hugging Face Hub: a list of some that fit, what one of them is, its download, and the stored. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { HubModel, Progress, StoredModel } from "../../api/hub";
 import type { Foreseen } from "../../api/types";
-import { close, fetchModel, hostName, look, pause, refresh, remove, stage, stored, unkept } from "../hub_models";
+import {
+  close,
+  fetchModel,
+  hostName,
+  look,
+  pause,
+  refresh,
+  remove,
+  stage,
+  stored,
+  unkept,
+  written,
+} from "../hub_models";
 import { model } from "../state";
 import { bytes, duration, parameters, percent } from "../words";
 import { Fit, Pace } from "./picker";
@@ -47,8 +59,7 @@ export function Hub() {
 }
 
 function Choice() {
-  const [written, write] = useState("");
-  const ask = () => written.trim() !== "" && look(written);
+  const ask = () => written.value.trim() !== "" && look(written.value);
   return (
     <>
       <p>
@@ -72,8 +83,10 @@ function Choice() {
           placeholder="organisation/model"
           autocomplete="off"
           spellcheck={false}
-          value={written}
-          onInput={(event) => write(event.currentTarget.value)}
+          value={written.value}
+          onInput={(event) => {
+            written.value = event.currentTarget.value;
+          }}
           onKeyDown={(event) => {
             if (event.key !== "Enter") return;
             event.stopPropagation();
