@@ -58,7 +58,7 @@
 //! |---|---|
 //! | [`error`], [`warning`], [`random`] | every way to fail, with a hint; warnings; the one random generator |
 //! | [`files`] | where a file's bytes come from; safetensors, in one file or several; GGUF; JSON as Python writes it |
-//! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
+//! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, packing, batches |
 //! | `cpu` | the twin of each kernel in Rust, on slices |
 //! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |

@@ -156,7 +156,7 @@ impl Trainer {
         let mut micro = Recorder::new(device, &model.pool, &input, true);
         let mut model = if dropout { model.with_dropout() } else { model.clone() };
         model.checkpointing = checkpointing;
-        record_loss(&mut micro, &model, batch, seq_len, &buffers.totals, true)?;
+        record_loss(&mut micro, &model, batch * seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
         adamw(&mut rec, &buffers);
@@ -311,18 +311,12 @@ impl Trainer {
 fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
     let (batch, seq_len) = (micro.batch, micro.seq_len);
     assert_eq!((batch, seq_len), planned, "the shape of a micro-batch must be the one that its plan was recorded for");
-    Step {
-        rows: (batch * seq_len) as u32,
-        labelled: micro.labelled,
-        batch: batch as u32,
-        time: seq_len as u32,
-        ..*step
-    }
+    Step { rows: (batch * seq_len) as u32, labelled: micro.labelled, ..*step }
 }
 
 fn lists(micro: &MicroBatch) -> Lists<'_> {
-    let MicroBatch { tokens, labels, rows, slot_of_row, .. } = micro;
-    Lists { tokens, labels, rows, slot_of_row }
+    let MicroBatch { tokens, labels, rows, starts, slot_of_row, .. } = micro;
+    Lists { tokens, labels, rows, starts, slot_of_row }
 }
 
 fn not_stopped() -> Error {
@@ -335,16 +329,8 @@ fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Tick
     ticket.ok_or_else(|| Error::Internal { what: "more than four results are unread".to_string() })
 }
 
-fn record_loss(
-    rec: &mut Recorder,
-    model: &Transformer,
-    batch: usize,
-    seq_len: usize,
-    totals: &Tensor,
-    accumulate: bool,
-) -> Result<()> {
-    let rows = batch * seq_len;
-    let hidden = model.hidden(rec, rows, batch, None);
+fn record_loss(rec: &mut Recorder, model: &Transformer, rows: usize, totals: &Tensor, accumulate: bool) -> Result<()> {
+    let hidden = model.hidden(rec, rows, None);
     let labelled = gather_rows(rec, &hidden);
     drop(hidden);
     let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary)?;

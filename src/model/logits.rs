@@ -51,7 +51,7 @@ impl Logits {
     ) -> Result<LogitsDraft> {
         let input = Input::new(&model.device, rows)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
-        let hidden = model.hidden(&mut rec, rows, batch, caches);
+        let hidden = model.hidden(&mut rec, rows, caches);
         let mut labelled = gather_rows(&mut rec, &hidden);
         labelled.data = labelled.data.slice(0, wanted);
         let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
@@ -72,16 +72,12 @@ impl Logits {
         assert!(count.is_multiple_of(self.batch), "{count} tokens are not {} sequences of equal length", self.batch);
         let (count, most) = (wanted.len(), self.logits.rows);
         assert!((1..=most).contains(&count), "{count} rows of logits, but the plan gives 1 to {most}");
-        let step = Step {
-            rows: tokens.len() as u32,
-            labelled: wanted.len() as u32,
-            batch: self.batch as u32,
-            time: (tokens.len() / self.batch) as u32,
-            position,
-            strength,
-            ..Step::default()
-        };
-        self.plan.input.write(&self.device, &step, &Lists { tokens, rows: wanted, ..Lists::default() });
+        let (rows, labelled) = (tokens.len() as u32, wanted.len() as u32);
+        let time = rows / self.batch as u32;
+        let starts: Vec<u32> = (0..rows).map(|row| row / time * time).collect();
+        let step = Step { rows, labelled, position, strength, ..Step::default() };
+        let lists = Lists { tokens, rows: wanted, starts: &starts, ..Lists::default() };
+        self.plan.input.write(&self.device, &step, &lists);
         self.plan.submit(&self.device, 1);
         let stride = self.logits.cols.next_multiple_of(4);
         let bytes = (wanted.len() * stride * 4) as u64;

@@ -60,5 +60,6 @@ fn record(rec: &mut Recorder, q: &Tensor, k: &Tensor, heads: Heads, tables: &Rop
         constants.push(("INVERSE", true.into()));
     }
     let pairs = q.rows * (heads.query + heads.key) * heads.size / 2;
-    rec.dispatch("rope", &[], constants, &[("pairs", pairs)], &[&tables.cosine, &tables.sine, q, k]);
+    let starts = rec.input.starts.clone();
+    rec.dispatch("rope", &[], constants, &[("pairs", pairs)], &[&tables.cosine, &tables.sine, &starts, q, k]);
 }

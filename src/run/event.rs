@@ -28,6 +28,7 @@ pub enum Event {
         /// How many engines share each micro-batch.
         #[serde(default = "one")]
         workers: usize,
+        /// The rows that steps take: with packing, fewer than there are to train on.
         rows: usize,
         held_out: usize,
         parameters: usize,

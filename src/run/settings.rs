@@ -47,6 +47,9 @@ pub struct Settings {
     /// number.
     #[serde(default)]
     pub checkpointing: bool,
+    /// Whether short examples share rows. Those that are held out do not.
+    #[serde(default)]
+    pub packing: bool,
     /// The fraction of the rows that is held out.
     pub holdout: f64,
     /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
@@ -94,6 +97,7 @@ impl Settings {
             weight_decay: 0.0,
             dropout: 0.0,
             checkpointing: false,
+            packing: false,
             holdout: HOLDOUT,
             holdout_at_most: Some(MOST_HELD_OUT),
             eval_every: 0,

@@ -35,6 +35,8 @@ pub use ending::Outcome;
 pub(super) struct Job<'a> {
     pub base: &'a Base,
     pub data: &'a Dataset,
+    /// The rows that steps take, each with those that share it.
+    pub rows: &'a [Vec<&'a Row>],
     pub settings: &'a Settings,
     pub control: &'a Control,
     pub clock: &'a Clock,
@@ -74,7 +76,8 @@ pub async fn train(
         Start::Fresh | Start::Adapter(_) => base.fit(settings).await?,
     };
     let team = Team::new(hooks.helpers, settings.batch, settings.seq_len);
-    let job = Job { base, data, settings: &settings, control, clock, team };
+    let rows = data.groups(settings.packing);
+    let job = Job { base, data, rows: &rows, settings: &settings, control, clock, team };
     let Hooks { emit, keep, save, helpers } = hooks;
     let save = save.map(|SaveHook { when, save }| SaveHook { when, save });
     run(job, start, warning, Hooks { emit, keep, save, helpers }).await
@@ -184,9 +187,10 @@ impl Run<'_> {
     /// Submits a step. All its micro-batches are assembled before the first is submitted, so the number of labels is
     /// known.
     async fn submit(&mut self, step: u32) -> Result<()> {
-        let (settings, all) = (self.job.settings, &self.job.data.rows);
+        let (settings, all) = (self.job.settings, self.job.rows);
         self.step = step;
-        let rows: Vec<&Row> = settings.batches(all.len()).indices(step - 1).into_iter().map(|i| &all[i]).collect();
+        let indices = settings.batches(all.len()).indices(step - 1);
+        let rows: Vec<&[&Row]> = indices.into_iter().map(|i| all[i].as_slice()).collect();
         let parts = self.job.team.parts(&rows);
         let micros = || parts.iter().flatten();
         let labels = micros().map(|micro| micro.labelled).sum();

@@ -513,6 +513,7 @@ fn a_run_state_under_its_old_name_is_resumed_and_goes_with_its_run() {
     assert!(said.is_some() && Path::new(&new).exists(), "a state is saved after every step: {said:?}");
 
     fs::rename(&new, &old).expect("a run state");
+    refused_usage(&[&start[..], &["--resume", &out, "--packing"]].concat(), "leave out the flags that change them");
     let (status, _, err) = tabtune(&[&start[..], &["--resume", &out]].concat());
     assert!(status == 0 && err.contains("200 steps"), "{err}");
     assert!(!Path::new(&old).exists() && !Path::new(&new).exists(), "a run that has ended leaves no state");
@@ -601,6 +602,34 @@ fn the_memory_that_info_reports_is_what_a_run_takes() {
         assert!((reported as f64 / taken as f64 - 1.0).abs() < 0.05, "{reported} is not {taken}");
     }
     assert!(again < usual, "{again} {usual}");
+}
+
+#[test]
+fn packing_fits_short_examples_into_fewer_rows() {
+    let folder = Folder::new("packing");
+    let lines = (0..60).map(|i| format!("{{\"text\": \"On day {i}\"}}\n")).collect::<String>();
+    let (data, model) = (folder.file("examples.jsonl", lines), folder.model("model"));
+    let (out, log) = (folder.path("out"), folder.path("log.jsonl"));
+    let info = succeeded(&["info", "--data", &data, "--model", &model]);
+    let [alone, packed] = ["tokens, ", "with --packing they are "].map(|before| number(&info, before));
+    assert!(packed * 3 < alone, "{info}");
+    succeeded(&[
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &out,
+        "--model",
+        &model,
+        "--steps",
+        "1",
+        "--packing",
+        "--log",
+        &log,
+    ]);
+    let log = fs::read_to_string(&log).expect("a log");
+    let config: serde_json::Value = serde_json::from_str(log.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((config["rows"].as_u64(), config["settings"]["packing"].as_bool()), (Some(packed), Some(true)));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::tiny::tiny_base;
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 /// A case of each family.
-const FAMILIES: [&str; 9] = [
+pub const FAMILIES: [&str; 9] = [
     "llama-all-linear",
     "mistral",
     "qwen2",

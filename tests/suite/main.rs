@@ -32,6 +32,7 @@ mod limits;
 mod memory;
 mod model;
 mod ops;
+mod packing;
 mod plans;
 mod quantised;
 mod random_models;

@@ -43,7 +43,7 @@ fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
 fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> Recorder {
     let input = Input::new(&model.device, batch * seq_len).expect("an input");
     let mut rec = Recorder::new(&model.device, &model.pool, &input, train);
-    let hidden = model.hidden(&mut rec, batch * seq_len, batch, None);
+    let hidden = model.hidden(&mut rec, batch * seq_len, None);
     let labelled = gather_rows(&mut rec, &hidden);
     let chunks = Chunks::new(&model.device, batch * seq_len, model.config.vocabulary).expect("chunks");
     let totals = Tensor::owned(&model.device, "totals", 1, 2).expect("totals");

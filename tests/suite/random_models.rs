@@ -153,6 +153,14 @@ fn random_batch(v: usize, b: usize, t: usize, random: &mut Random) -> (Batch, Ve
     (batch, rows)
 }
 
+/// The row with padding up to `seq_len` inputs.
+fn lengthened(row: &Row, seq_len: usize) -> Row {
+    let mut longer = Row { tokens: row.ids.len().min(seq_len), ..row.clone() };
+    longer.ids.resize(seq_len + 1, 0);
+    longer.labels.resize(seq_len, false);
+    longer
+}
+
 struct Engine {
     base: Transformer,
     adapter: Adapter,
@@ -280,6 +288,16 @@ crate::device_tests! {
             assert_eq!(sum.labels, one.labels);
             assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
             close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
+
+            // Rows that share one learn as each on its own.
+            training.load(0, &start);
+            let (engine, long) = (&training.engine, twin.batch.b * twin.batch.t + 1);
+            let draft = Trainer::record(&engine.model, &engine.adapter.params(), TrainerSettings::new(1, long));
+            let mut trainer = draft.expect("plans").finish(&mut Progress::silent()).await.expect("plans");
+            let longer: Vec<Row> = twin.rows.iter().map(|row| lengthened(row, long)).collect();
+            let shared = MicroBatch::packed(&[&longer.iter().collect::<Vec<_>>()], 1, long);
+            let found = trainer.gradient(&shared).await.expect("a gradient");
+            close(&format!("the gradient of rows that share one, {what}"), &found, &gradient, 2e-5);
 
             let files = AdapterFiles::new(&training.engine.adapter, &start[0], &origin("base"));
             let (adapter, flat) = files.load(&device, &twin.config).expect("an adapter");

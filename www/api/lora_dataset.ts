@@ -10,7 +10,7 @@ export class LoraDataset {
   /** Counts, warnings, and the first rows as the model reads them. */
   readonly summary: Dataset;
   /** Those that the rows were made with. */
-  readonly settings: Pick<Settings, "seqLen" | "holdout" | "holdoutAtMost">;
+  readonly settings: Pick<Settings, "seqLen" | "holdout" | "holdoutAtMost" | "packing">;
   #session: Session;
 
   static async make(
@@ -31,10 +31,10 @@ export class LoraDataset {
     return new LoraDataset(session, await session.dataset(documents, settings), settings);
   }
 
-  private constructor(session: Session, summary: Dataset, { seqLen, holdout, holdoutAtMost }: Settings) {
+  private constructor(session: Session, summary: Dataset, { seqLen, holdout, holdoutAtMost, packing }: Settings) {
     this.#session = session;
     this.summary = summary;
-    this.settings = { seqLen, holdout, holdoutAtMost };
+    this.settings = { seqLen, holdout, holdoutAtMost, packing };
   }
 
   /** Frees the rows. A run that uses them is not disturbed. */

@@ -64,11 +64,12 @@ const settings: Rules<LoraSettings> = {
   targets: text,
   schedule: ["linear", "cosine", "constant"],
   checkpointing: flag,
+  packing: flag,
   shuffle: flag,
   sample: object,
 };
 
-const { seqLen, holdout, ...whileTraining } = settings;
+const { seqLen, holdout, packing, ...whileTraining } = settings;
 
 const sample: Rules<LoraSettings["sample"]> = { prompt: text, every: sampleEvery, maxTokens };
 
@@ -94,6 +95,7 @@ export const RULES = {
   dataset: {
     seqLen,
     holdout,
+    packing,
     name: text,
     columns: object,
     signal,

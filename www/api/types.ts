@@ -36,6 +36,8 @@ export interface Settings {
   dropout: number;
   /** Whether blocks are computed again in the backward pass, which takes less memory and more time. */
   checkpointing: boolean;
+  /** Whether short examples share rows. */
+  packing: boolean;
   /** Fraction of the rows. */
   holdout: number;
   /** The most rows that the default fraction may hold out; null: no limit. */
@@ -167,6 +169,8 @@ export interface DatasetSummary {
   /** Held-out ones included. */
   rows: number;
   heldOut: number;
+  /** The rows that steps take: with packing, fewer than there are to train on. */
+  packedRows: number;
   /** The tokens that carry loss, in the rows to train on. */
   labels: number;
   /** Whether every row is a conversation. */

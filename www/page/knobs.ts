@@ -80,6 +80,16 @@ export const knobs: Knob[] = [
     what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
     when: "Yes if memory is short: the result is the same. A run that would not fit turns it on by itself.",
   },
+  {
+    key: "packing",
+    label: "Short examples share rows",
+    choices: [
+      { value: "false", label: "no" },
+      { value: "true", label: "yes" },
+    ],
+    what: "Short examples are put into one row, where they do not see each other (packing).",
+    when: "Yes for many short examples: less time is spent on empty places. Plain text fills its rows anyway.",
+  },
 ];
 
 /** These can be in the address too. The sample prompt cannot, because it can be a visitor's own words. */

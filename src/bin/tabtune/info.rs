@@ -7,7 +7,7 @@ use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::model::Storage;
 use tabtune::run::{Base, Memory, Settings};
-use tabtune::text::{Columns, NATIVE_LIMIT};
+use tabtune::text::{Columns, NATIVE_LIMIT, Row};
 
 use crate::cli::{ColumnArgs, ModelArgs};
 use crate::terminal::{print, show};
@@ -134,6 +134,14 @@ fn about_text(base: &Base, paths: &[PathBuf], columns: &Columns) -> Result<Vec<S
         settings.seq_len,
         data.held_out.len()
     );
+    let taken: usize = data.rows.iter().map(Row::positions).sum();
+    let full = |rows: usize| 100 * taken / (rows * settings.seq_len).max(1);
+    let (rows, packed) = (data.rows.len(), data.groups(true).len());
+    let with = match packed < rows {
+        true => format!("; with --packing they are {packed} and {}% full", full(packed)),
+        false => String::new(),
+    };
+    let packing = format!("the rows are {}% full{with}", full(rows));
     let warnings = data.warnings.iter().map(|warning| format!("warning[{}]: {}", warning.code, warning.message));
-    Ok(std::iter::once(counts).chain(warnings).chain(preview::lines(&base.tokenizer, &data.rows)).collect())
+    Ok([counts, packing].into_iter().chain(warnings).chain(preview::lines(&base.tokenizer, &data.rows)).collect())
 }

@@ -70,6 +70,10 @@ pub struct TrainArgs {
     /// memory, more slowly.
     #[arg(long)]
     pub checkpointing: bool,
+    /// Let short examples share rows, so that less of what is computed is padding. What is learnt from an example stays
+    /// the same; a batch of as many rows holds more of them.
+    #[arg(long)]
+    pub packing: bool,
     /// Hold at most so many bytes on the device: a run that would need more uses checkpointing and, without dropout,
     /// smaller micro-batches, which make the same steps, or is refused before its model is loaded [default: what the
     /// device has]
