@@ -63,7 +63,7 @@ function trusted(source: WorkerSource): WorkerSource {
 
 function known(url: string): string {
   if (own.includes(url)) return url;
-  throw new TypeError(`${url} is no worker of this package`);
+  throw new TypeError(url);
 }
 
 /** Undefined where none is needed, or where the page allows no policy of this name. */

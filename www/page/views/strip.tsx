@@ -51,14 +51,11 @@ function Promised() {
 
 /** Once it is locked, the page can fetch nothing but parts of itself. */
 function Count() {
-  const own = `${counted(requests.value, "network request")} since the page was ready`;
-  const parts = requests.value > 0 && ", for parts of the page";
-  const fetched = hubRequests.value > 0 && `; ${count(hubRequests.value)} to the Hub, for the model that you asked for`;
+  const [own, others] = [requests.value, hubRequests.value];
   return (
     <>
-      {own}
-      {parts}
-      {fetched}.
+      {counted(own, "network request")} since the page was ready{own > 0 && ", for parts of the page"}
+      {others > 0 && `; ${count(others)} to the Hub, for the model that you asked for`}.
     </>
   );
 }
