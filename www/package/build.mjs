@@ -56,6 +56,7 @@ async function script(name, input, others, minify = false) {
   const bundle = await rolldown({
     input: at(input),
     platform: "neutral",
+    resolve: { mainFields: ["module", "main"] },
     external: [/^node:/, "./worker.js"],
     plugins: [exchange],
   });

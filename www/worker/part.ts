@@ -1,7 +1,6 @@
 /** A file that is arriving: on the disk, where it waits for the rest, or in memory. Every byte of it is hashed. */
 
 import { createSHA1, createSHA256, type IHasher } from "hash-wasm";
-import { persist } from "../api/fetching";
 import type { HubFile } from "../api/hub_protocol";
 import { partOf } from "../api/hub_store";
 import type { Access, Writable } from "../api/storage";
@@ -89,8 +88,7 @@ export class Part {
 }
 
 async function onDisk(handle: Writable, name: string): Promise<Place> {
-  // A worker that has just ended may hold the file for a moment longer.
-  const access: Access = await persist(() => handle.createSyncAccessHandle());
+  const access = await accessTo(handle);
   return {
     append(piece, at) {
       // Past the quota, Chromium writes fewer bytes without an error.
@@ -105,6 +103,17 @@ async function onDisk(handle: Writable, name: string): Promise<Place> {
       return handle.getFile();
     },
   };
+}
+
+/** A worker that has just ended may hold the file for a moment longer. */
+async function accessTo(handle: Writable, tries = 10): Promise<Access> {
+  try {
+    return await handle.createSyncAccessHandle();
+  } catch (error) {
+    if (tries === 1 || (error as DOMException).name !== "NoModificationAllowedError") throw error;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return accessTo(handle, tries - 1);
+  }
 }
 
 function written(access: Access, piece: Uint8Array, at: number): number {
