@@ -54,9 +54,9 @@ const NO_ICON = '<link rel="icon" href="data:,">';
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
- * processor computes, because the browser's only card is software.
+ * processor computes, because the browser's only card is software. `at` is the address of another server.
  */
-export async function open({ hash = "", device, workers, from = browser, beside, blank = false } = {}) {
+export async function open({ hash = "", device, workers, hub, at, from = browser, beside, blank = false } = {}) {
   const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -66,10 +66,11 @@ export async function open({ hash = "", device, workers, from = browser, beside,
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
-  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  const choices = Object.entries({ device, workers }).filter(([, value]) => value !== undefined);
+  const site = at ?? server.address;
+  if (blank) await page.route(site, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
+  const choices = Object.entries({ device, workers, hub }).filter(([, value]) => value !== undefined);
   const query = String(new URLSearchParams(choices));
-  await page.goto(server.address + (query && `?${query}`) + hash);
+  await page.goto(site + (query && `?${query}`) + hash);
   return page;
 }
 

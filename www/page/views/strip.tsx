@@ -2,11 +2,11 @@
 
 import type { Advice } from "../../api/availability";
 import { speed } from "../estimate";
-import { locked, requests } from "../privacy";
+import { hubRequests, locked, requests } from "../privacy";
 import { device } from "../settings";
 import { faster, model } from "../state";
 import { troubles } from "../trouble";
-import { counted, roughly } from "../words";
+import { count, counted, roughly } from "../words";
 import { Fold } from "./fold";
 import "./strip.css";
 
@@ -19,9 +19,7 @@ function Promised() {
     <div class="strip">
       <p>
         <strong>Your text stays on this machine.</strong>{" "}
-        <span class="quiet">
-          {locked.value ? `${counted(requests.value, "network request")} since the page was ready.` : <Unlocked />}
-        </span>
+        <span class="quiet">{locked.value ? <Count /> : <Unlocked />}</span>
       </p>
       <Fold title="How can I check that?">
         <p>
@@ -30,6 +28,10 @@ function Promised() {
           browser's own.
         </p>
         <p>After that you can go offline: everything keeps working, training and downloading included.</p>
+        <p>
+          If you ask for a model from the Hugging Face Hub, a worker of its own fetches it. It is told the model's name,
+          and never a word of your text; the rest of the page stays locked.
+        </p>
         <p>
           During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
           browser's private storage for this page: after the first test on held-out rows, then every half minute or more
@@ -44,6 +46,17 @@ function Promised() {
       </Fold>
       <Processor />
     </div>
+  );
+}
+
+/** Once it is locked, the page can fetch nothing but parts of itself. */
+function Count() {
+  const [own, others] = [requests.value, hubRequests.value];
+  return (
+    <>
+      {counted(own, "network request")} since the page was ready{own > 0 && ", for parts of the page"}
+      {others > 0 && `; ${count(others)} to the Hub, for the model that you asked for`}.
+    </>
   );
 }
 
