@@ -4,7 +4,6 @@ import type { PlainError } from "./errors";
 import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
-  AdapterFiles,
   AdapterFormat,
   AdapterInput,
   DatasetSummary,
@@ -15,6 +14,7 @@ import type {
   Foreseen,
   Generated,
   GenerateOptions,
+  KeptFiles,
   Loaded,
   Memory,
   ModelInfo,
@@ -67,10 +67,11 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   /** Null if it was stopped. */
   evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
-  adapter: { input: undefined; output: AdapterFiles };
+  adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   /** The adapter's files in a format, by their names. */
   exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
+  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
@@ -96,7 +97,7 @@ export type ToWorker = Request | Wish | SaveWish;
 /** What a call may report before it is over. */
 export type Note =
   | { type: "event"; event: Event }
-  | { type: "adapter"; adapter: AdapterFiles }
+  | { type: "adapter"; adapter: KeptFiles }
   | { type: "piece"; text: string }
   /** The run was written to the browser's storage as it was at this step, or could not be. */
   | { type: "saved"; step: number }

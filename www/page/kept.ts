@@ -1,11 +1,12 @@
 /** The adapter that the browser's storage holds until its owner has downloaded or forgotten it. */
 
 import { computed, signal } from "@preact/signals";
-import { forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
-import type { AdapterFiles, AdapterFormat } from "../api/types";
+import { type BaseFacts, forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
+import type { AdapterFormat, KeptFiles } from "../api/types";
 import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
+import { modelZip } from "./model_zip";
 import { save } from "./save";
 import { adapter, downloaded, model, openedFrom, startFrom, training } from "./state";
 import { complain, forgive } from "./trouble";
@@ -58,7 +59,7 @@ export function hold(fresh: KeptAdapter) {
 export async function downloadKept() {
   const found = kept.value;
   if (!found) return;
-  handOver(adapterZip(found.adapter, found.model, false));
+  handOver(found.adapter, found.model, false);
   kept.value = { ...found, downloaded: true };
   await drop(found);
 }
@@ -74,7 +75,7 @@ export async function downloadAdapter(format: AdapterFormat = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
   try {
-    if (format === "peft") handOver(adapterZip(shown, base, openedFrom.value !== null));
+    if (format === "peft") handOver(shown, base, openedFrom.value !== null);
     else await handOverAs(format, shown);
   } catch (error) {
     return complain("keep", error);
@@ -100,7 +101,7 @@ export async function tryKept() {
   const engine = await session();
   if (!found?.fits || !engine) return;
   try {
-    await engine.setAdapter(found.adapter.config, found.adapter.weights);
+    await engine.setKept(found.adapter);
   } catch (error) {
     return complain("keep", error);
   }
@@ -112,15 +113,17 @@ export async function tryKept() {
   document.getElementById("keep-title")?.focus();
 }
 
-async function handOverAs(format: "gguf" | "mlx", { config, weights }: AdapterFiles) {
+async function handOverAs(format: "gguf" | "mlx", files: KeptFiles) {
   const engine = await session();
-  if (!engine) return;
-  const files = await engine.exportAdapter({ config, weights }, format);
-  const [file] = Object.values(files);
-  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
+  if (!engine || files.method === "full") return;
+  const { config, weights } = files;
+  const written = await engine.exportAdapter({ config, weights }, format);
+  const [file] = Object.values(written);
+  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(written));
   else if (file) save("tabtune-adapter.gguf", new Blob([file]));
 }
 
-function handOver(content: Blob) {
-  save("tabtune-adapter.zip", content);
+function handOver(files: KeptFiles, base: BaseFacts, opened: boolean) {
+  if (files.method === "full") save("tabtune-model.zip", modelZip(files, base));
+  else save("tabtune-adapter.zip", adapterZip(files, base, opened));
 }

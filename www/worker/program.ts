@@ -5,6 +5,7 @@ import type {
   AdapterFiles,
   AdapterFormat,
   AdapterInput,
+  CheckpointFiles,
   Columns,
   DatasetSummary,
   DeviceChoice,
@@ -66,10 +67,15 @@ export type Ask = (
   p?: Float32Array<ArrayBuffer>,
 ) => Promise<Sums | undefined> | undefined;
 
+/** A checkpoint is without its companions, which the engine does not keep. */
+export type Kept = AdapterFiles | Omit<CheckpointFiles, "companions">;
+
 export interface Engine {
   setHelpers(helpers: Ask[]): void;
   info(): ModelInfo;
   defaults(): Settings;
+  fullDefaults(): Settings;
+  fullSize(): number;
   limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
@@ -77,7 +83,7 @@ export interface Engine {
     dataset: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
-    onAdapter: (adapter: AdapterFiles) => void,
+    onAdapter: (adapter: Kept) => void,
     options?: TrainOptions,
   ): Promise<void>;
   stop(keep: boolean): void;
@@ -85,9 +91,10 @@ export interface Engine {
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
-  adapter(): AdapterFiles;
+  adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
   exportAdapter(config: string, weights: Uint8Array, format: AdapterFormat): Record<string, Uint8Array<ArrayBuffer>>;
+  setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;
@@ -99,6 +106,7 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  companions(files: EngineFiles): Promise<Record<string, string>>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {

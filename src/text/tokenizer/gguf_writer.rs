@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::gguf::splitting;
+use super::splitting::byte_level;
 use super::{Tokenizer, TokenizerFiles, refusal};
 use crate::error::{Error, Result};
 use crate::files::gguf_writer::{Field, Metadata};
@@ -10,7 +10,8 @@ use crate::files::json;
 use crate::warning::Warning;
 
 /// The names of the ways to split text that are written.
-const WRITTEN: [&str; 4] = ["gpt-2", "smollm", "llama-bpe", "qwen2"];
+const WRITTEN: [&str; 8] =
+    ["gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2", "gpt-4o", "tekken", "deepseek-v3"];
 /// Kinds of tokens, as llama.cpp counts them. An id without a token is unused.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
@@ -126,7 +127,7 @@ fn way_to_split(file: &Value, model: &Value) -> Result<&'static str> {
     let is_true = |key: &str| model.get(key).is_some_and(|value| *value == true);
     let found = |key: &str| usual(file.get(key).unwrap_or(&Value::Null));
     let same = |name: &&str| {
-        splitting(name).is_some_and(|way| {
+        byte_level(name).is_ok_and(|way| {
             let parts = [("normalizer", &way.normalizer), ("pre_tokenizer", &way.pre_tokenizer)];
             parts.iter().all(|(key, part)| found(key) == usual(part)) && way.ignore_merges == is_true("ignore_merges")
         })
