@@ -10,6 +10,7 @@ import type {
   AdapterOptions,
   CreateOptions,
   DatasetOptions,
+  DownloadProgress,
   LoraSettings,
   MeasureOptions,
   SamplingOptions,
@@ -59,7 +60,8 @@ export class LoraModel {
     let loaded = 0;
     const count = (bytes: number) => {
       loaded += bytes;
-      progress.dispatchEvent(Object.assign(new Event("downloadprogress"), { loaded }));
+      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), { loaded });
+      progress.dispatchEvent(event);
     };
     const open = async () => {
       const found = await availability(device);

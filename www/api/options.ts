@@ -21,13 +21,18 @@ export interface CreateOptions extends Partial<LoraSettings> {
   /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
   workers?: number;
   signal?: AbortSignal;
-  /** Gets what dispatches `downloadprogress` events, with the bytes that are `loaded`. */
+  /** Gets what dispatches `downloadprogress` events, each a `DownloadProgress`. */
   monitor?(progress: EventTarget): void;
   /** Where the engine's files are, if not beside the package's script. */
   wasmUrl?: string | URL;
   workerUrl?: string | URL | TrustedAddress;
   /** A worker that runs the package's worker script; it is terminated with the model. */
   worker?: Worker;
+}
+
+export interface DownloadProgress extends Event {
+  /** In bytes, unpacked, of the engine and the model together. */
+  loaded: number;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {
