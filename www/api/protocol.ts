@@ -69,9 +69,9 @@ export interface Calls {
   evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
-  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   /** The adapter's files in a format, by their names. */
   exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
+  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

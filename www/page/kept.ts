@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { type BaseFacts, forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
-import type { AdapterFormat, AdapterInput, KeptFiles } from "../api/types";
+import type { AdapterFormat, KeptFiles } from "../api/types";
 import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
@@ -75,7 +75,7 @@ export async function downloadAdapter(format: AdapterFormat = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
   try {
-    if (format === "peft" || shown.method === "full") handOver(shown, base, openedFrom.value !== null);
+    if (format === "peft") handOver(shown, base, openedFrom.value !== null);
     else await handOverAs(format, shown);
   } catch (error) {
     return complain("keep", error);
@@ -113,16 +113,17 @@ export async function tryKept() {
   document.getElementById("keep-title")?.focus();
 }
 
+async function handOverAs(format: "gguf" | "mlx", files: KeptFiles) {
+  const engine = await session();
+  if (!engine || files.method === "full") return;
+  const { config, weights } = files;
+  const written = await engine.exportAdapter({ config, weights }, format);
+  const [file] = Object.values(written);
+  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(written));
+  else if (file) save("tabtune-adapter.gguf", new Blob([file]));
+}
+
 function handOver(files: KeptFiles, base: BaseFacts, opened: boolean) {
   if (files.method === "full") save("tabtune-model.zip", modelZip(files, base));
   else save("tabtune-adapter.zip", adapterZip(files, base, opened));
-}
-
-async function handOverAs(format: "gguf" | "mlx", { config, weights }: AdapterInput) {
-  const engine = await session();
-  if (!engine) return;
-  const files = await engine.exportAdapter({ config, weights }, format);
-  const [file] = Object.values(files);
-  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
-  else if (file) save("tabtune-adapter.gguf", new Blob([file]));
 }
