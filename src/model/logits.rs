@@ -12,6 +12,7 @@ use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 pub struct LogitsDraft {
     rec: Recorder,
     logits: Tensor,
+    staging: Rc<Buffer>,
     batch: usize,
     rows: usize,
 }
@@ -32,9 +33,8 @@ impl LogitsDraft {
     }
 
     pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Logits> {
-        let LogitsDraft { rec, logits, batch, rows } = self;
+        let LogitsDraft { rec, logits, staging, batch, rows } = self;
         let device = rec.device.clone();
-        let staging = device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
         let plan = rec.finish(progress).await?;
         Ok(Logits { plan, logits, staging, device, batch, rows })
     }
@@ -55,9 +55,10 @@ impl Logits {
         let mut labelled = gather_rows(&mut rec, &hidden);
         labelled.data = labelled.data.slice(0, wanted);
         let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
+        let staging = model.device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
         let first = Chunks::first(&model.device, wanted)?;
         project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
-        Ok(LogitsDraft { rec, logits, batch, rows })
+        Ok(LogitsDraft { rec, logits, staging, batch, rows })
     }
 
     /// The logits [wanted.len(), V] of the rows `wanted`. `tokens` holds `batch` sequences of equal length that start

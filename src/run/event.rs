@@ -8,7 +8,7 @@ use crate::model::Storage;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// Everything needed to repeat the run.
+    /// Everything needed to repeat the run. Reported again if the run goes on with less memory.
     Config {
         base: String,
         base_sha256: String,

@@ -25,12 +25,12 @@ impl Start<'_> {
         let spec = job.settings.check(config)?;
         let (learner, initial, resumed) = match (self, job.settings.method) {
             (Start::Fresh, method) => {
-                let learner = Learner::new(model, method, spec)?;
+                let learner = device.checked(|| Learner::new(model, method, spec)).await?;
                 let initial = learner.initial(model, job.settings.seed).await?;
                 (learner, initial, None)
             }
             (Start::Adapter(files), Method::Lora) => {
-                let (adapter, flat) = job.base.read_adapter(files)?;
+                let (adapter, flat) = device.checked(|| job.base.read_adapter(files)).await?;
                 (Learner::Lora(adapter), flat, None)
             }
             (Start::Adapter(_), Method::Full) => {
@@ -45,7 +45,7 @@ impl Start<'_> {
                     let reason = format!("its weights were stored as {noted}, and are now {}", model.storage.name());
                     return Err(Error::RunState { reason });
                 }
-                let learner = Learner::new(model, method, state.spec.clone())?;
+                let learner = device.checked(|| Learner::new(model, method, state.spec.clone())).await?;
                 let flat = state.flat(&learner, config)?;
                 (learner, flat.p.clone(), Some(flat))
             }

@@ -24,6 +24,7 @@ export const settings = {
   clip: true,
   weightDecay: true,
   dropout: true,
+  lean: true,
   checkpointing: true,
   packing: true,
   holdout: true,
@@ -115,6 +116,7 @@ export const probe = {
 
 /** @type {Keys<api.AdapterFiles>} */
 export const adapterFiles = {
+  method: true,
   config: true,
   weights: true,
   rank: true,

@@ -597,11 +597,17 @@ fn the_memory_that_info_reports_is_what_a_run_takes() {
     let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
     let info = succeeded(&["info", "--model", &model]);
     let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
-    let (usual, again) = (peak(&run), peak(&[&run[..], &["--checkpointing"]].concat()));
-    for (reported, taken) in [(number(&info, "): about "), usual), (number(&info, "-checkpointing: about "), again)] {
+    let mut before = u64::MAX;
+    for (flags, words) in [
+        (&[][..], "): about "),
+        (&["--lean"], "-lean: about "),
+        (&["--lean", "--checkpointing"], "-checkpointing: about "),
+    ] {
+        let (reported, taken) = (number(&info, words), peak(&[&run[..], flags].concat()));
         assert!((reported as f64 / taken as f64 - 1.0).abs() < 0.05, "{reported} is not {taken}");
+        assert!(taken < before, "{taken} {before}");
+        before = taken;
     }
-    assert!(again < usual, "{again} {usual}");
 }
 
 #[test]
@@ -640,15 +646,16 @@ fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
     let refuse = |limit: u64, words: &[&str]| {
         refused(&[&run[..], &["--memory-limit", &limit.to_string()]].concat(), "memory_limit", words);
     };
-    let smaller: [(&[&str], &str); 3] = [
-        (&["--checkpointing"], "with checkpointing it needs "),
+    let smaller: [(&[&str], &str); 4] = [
+        (&["--lean"], "with lean recomputation it needs "),
+        (&["--lean", "--checkpointing"], "with lean recomputation, checkpointing it needs "),
         (
-            &["--checkpointing", "--batch", "2", "--accumulate", "2"],
-            "with checkpointing, batch 2 and accumulate 2 (the same steps) it needs ",
+            &["--lean", "--checkpointing", "--batch", "2", "--accumulate", "2"],
+            "checkpointing, batch 2 and accumulate 2 (the same steps) it needs ",
         ),
         (
-            &["--checkpointing", "--batch", "1", "--accumulate", "4", "--seq-len", "32"],
-            "with checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
+            &["--lean", "--checkpointing", "--batch", "1", "--accumulate", "4", "--seq-len", "32"],
+            "checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
         ),
     ];
     // Each of these runs fits where the one before it does not.
@@ -668,7 +675,7 @@ fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
         }
         before = taken;
     }
-    refuse(1000, &["even with checkpointing, batch 1", "of them for the weights"]);
+    refuse(1000, &["even with lean recomputation, checkpointing, batch 1", "of them for the weights"]);
 
     // Numbers are not read: what is wrong with them is not found out.
     let path = format!("{model}/model.safetensors");
@@ -693,7 +700,7 @@ fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() 
         config["weights"].as_str().expect("a name").to_string()
     };
     assert_eq!((peak(&run) > 0, chosen()), (true, "f32".to_string()));
-    let smallest = ["--checkpointing", "--batch", "1", "--accumulate", "4"];
+    let smallest = ["--lean", "--checkpointing", "--batch", "1", "--accumulate", "4"];
     let mut before = peak(&[&run[..], &smallest].concat());
     for storage in ["f16", "int8", "int4"] {
         let taken = peak(&[&run[..], &smallest, &["--weights", storage]].concat());

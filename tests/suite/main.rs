@@ -27,6 +27,8 @@ mod house;
 mod json;
 mod laws;
 #[cfg(not(target_arch = "wasm32"))]
+mod less_memory;
+#[cfg(not(target_arch = "wasm32"))]
 mod limits;
 #[cfg(not(target_arch = "wasm32"))]
 mod memory;

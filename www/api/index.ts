@@ -16,6 +16,8 @@ export type {
   Evaluated,
   Event,
   Generated,
+  Limit,
+  Limits,
   Message,
   ModelInfo,
   Notice,

@@ -1,11 +1,11 @@
 /**
- * The adapter of the last run that came to an end, until its owner has downloaded or forgotten it, in the browser's
- * private storage (OPFS). A newer one is written beside the older one, which is deleted afterwards, so that a kill in
- * between loses neither.
+ * The adapter or checkpoint of the last run that came to an end, until its owner has downloaded or forgotten it, in the
+ * browser's private storage (OPFS). A newer one is written beside the older one, which is deleted afterwards, so that a
+ * kill in between loses neither.
  */
 
 import { deleteFile, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
-import type { AdapterFiles, ModelInfo } from "./types";
+import type { KeptFiles, ModelInfo } from "./types";
 
 /** All that is needed to offer the adapter and to hand it over, also without its model or any engine. */
 export interface KeptAdapter {
@@ -13,13 +13,13 @@ export interface KeptAdapter {
   text: string;
   model: BaseFacts;
   keptAt: number;
-  adapter: AdapterFiles;
+  adapter: KeptFiles;
 }
 
 /** What the README beside an adapter says about the model. */
 export type BaseFacts = Pick<ModelInfo, "name" | "sha256" | "parameters" | "chatTemplate">;
 
-type Header = Omit<KeptAdapter, "adapter"> & { adapter: Omit<AdapterFiles, "weights"> };
+type Header = Omit<KeptAdapter, "adapter"> & { adapter: Omit<KeptFiles, "weights"> };
 
 const FOLDER = "kept-adapter";
 
@@ -30,7 +30,9 @@ export async function readKept(): Promise<KeptAdapter | null> {
   for (const name of (await names(folder)).reverse()) {
     const file = await readSealed<Header>(folder, name);
     const weights = file?.parts[0];
-    if (weights) return { ...file.header, adapter: { ...file.header.adapter, weights } };
+    // Older pages kept nothing but adapters, and did not write the method.
+    const adapter = { method: "lora", ...file?.header.adapter, weights } as KeptFiles;
+    if (file && weights) return { ...file.header, adapter };
     await deleteFile(folder, name);
   }
   return null;

@@ -1,6 +1,7 @@
 /** The options of every call of the package. */
 
 import type { TrustedAddress } from "./host";
+import type { Progress } from "./hub";
 import type { LoraAdapter } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
 import type { Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
@@ -27,10 +28,7 @@ export interface CreateOptions extends Partial<LoraSettings> {
   /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
   workers?: number;
   signal?: AbortSignal;
-  /**
-   * Gets what dispatches `downloadprogress` events, with the bytes that are `loaded`. Of a model of the Hub they have a
-   * `download`, too: `done` and `total` bytes, `bytesPerSecond`, `etaMs`, `waitingMs`, and whether it is `kept`.
-   */
+  /** Gets what dispatches `downloadprogress` events, each a `DownloadProgress`. */
   monitor?(progress: EventTarget): void;
   /** Where the engine's files are, if not beside the package's script. */
   wasmUrl?: string | URL;
@@ -38,6 +36,13 @@ export interface CreateOptions extends Partial<LoraSettings> {
   downloadUrl?: string | URL | TrustedAddress;
   /** A worker that runs the package's worker script; it is terminated with the model. */
   worker?: Worker;
+}
+
+export interface DownloadProgress extends Event {
+  /** In bytes, unpacked, of the engine and the model together. */
+  loaded: number;
+  /** How far a model of the Hub is. */
+  download?: Progress | undefined;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {

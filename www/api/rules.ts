@@ -63,6 +63,7 @@ const settings: Rules<LoraSettings> = {
   maxSteps: steps,
   targets: text,
   schedule: ["linear", "cosine", "constant"],
+  lean: flag,
   checkpointing: flag,
   packing: flag,
   shuffle: flag,

@@ -1,9 +1,11 @@
 /** The adapter that the browser's storage holds until its owner has downloaded or forgotten it. */
 
 import { computed, signal } from "@preact/signals";
-import { forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
+import { type BaseFacts, forgetKept, type KeptAdapter, readKept } from "../api/kept_store";
+import type { KeptFiles } from "../api/types";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
+import { modelZip } from "./model_zip";
 import { save } from "./save";
 import { adapter, downloaded, model, openedFrom, startFrom, training } from "./state";
 import { complain, forgive } from "./trouble";
@@ -56,7 +58,7 @@ export function hold(fresh: KeptAdapter) {
 export async function downloadKept() {
   const found = kept.value;
   if (!found) return;
-  handOver(adapterZip(found.adapter, found.model, false));
+  handOver(found.adapter, found.model, false);
   kept.value = { ...found, downloaded: true };
   await drop(found);
 }
@@ -71,7 +73,7 @@ export const shownBase = computed(() => {
 export async function downloadAdapter() {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
-  handOver(adapterZip(shown, base, openedFrom.value !== null));
+  handOver(shown, base, openedFrom.value !== null);
   downloaded.value = true;
   if (isStored.value) await forget();
 }
@@ -93,7 +95,7 @@ export async function tryKept() {
   const engine = await session();
   if (!found?.fits || !engine) return;
   try {
-    await engine.setAdapter(found.adapter.config, found.adapter.weights);
+    await engine.setKept(found.adapter);
   } catch (error) {
     return complain("keep", error);
   }
@@ -105,6 +107,7 @@ export async function tryKept() {
   document.getElementById("keep-title")?.focus();
 }
 
-function handOver(zip: Blob) {
-  save("tabtune-adapter.zip", zip);
+function handOver(files: KeptFiles, base: BaseFacts, opened: boolean) {
+  if (files.method === "full") save("tabtune-model.zip", modelZip(files, base));
+  else save("tabtune-adapter.zip", adapterZip(files, base, opened));
 }

@@ -5,7 +5,7 @@ import type { LoraError } from "../api/errors";
 import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
-import type { AdapterFiles, ModelInfo, Settings } from "../api/types";
+import type { KeptFiles, ModelInfo, Settings } from "../api/types";
 import { computeOn, isLost, session, storeAs } from "./engine";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
@@ -27,6 +27,7 @@ import { show } from "./text";
 import { complain, forgive, type Trouble } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
 import { complainWhereItHelps } from "./where_it_helps";
+import { thing } from "./words";
 
 /** Cancelling a run that took longer asks first. */
 const WORTH_ASKING_MS = 60_000;
@@ -117,10 +118,10 @@ export async function explainLoss(error: LoraError) {
   const kept = adapter.peek();
   const cause = lostCard ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
-    ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
+    ? `${cause}. Your text, your settings and the best ${thing(kept)} so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
   const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
-  const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
+  const hint = kept ? `${start}, or try the ${thing(kept)} and download it below.` : `${start}.`;
   complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard() : undefined);
 }
 
@@ -187,7 +188,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       openedFrom.value = before.openedFrom;
       downloaded.value = before.downloaded;
     } else {
-      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
+      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.kept()));
       if (stored) holdAdapter(stored);
       startFrom.value = null;
     }
@@ -222,7 +223,10 @@ function warnUnsaved(live: Run, reason: string) {
 }
 
 function warnUnkept(live: Run, reason: string) {
-  setWarning(live, `your adapter could not be kept in this browser (${reason}); it is lost when you close the tab`);
+  setWarning(
+    live,
+    `your ${thing(adapter.peek())} could not be kept in this browser (${reason}); it is lost when you close the tab`,
+  );
 }
 
 /** The one warning about the browser's storage; null: there is nothing to warn of any more. */
@@ -232,7 +236,7 @@ function setWarning(live: Run, message: string | null) {
   redraw(live);
 }
 
-function keep(files: AdapterFiles) {
+function keep(files: KeptFiles) {
   adapter.value = files;
   openedFrom.value = null;
   downloaded.value = false;
@@ -241,5 +245,5 @@ function keep(files: AdapterFiles) {
 /** After a run that ended in an error, only the page has its best adapter: the engine gets it back. */
 async function giveBack(engine: Session) {
   const kept = adapter.value;
-  if (kept) await engine.setAdapter(kept.config, kept.weights).catch((error) => complain("keep", error));
+  if (kept) await engine.setKept(kept).catch((error) => complain("keep", error));
 }

@@ -4,16 +4,18 @@ import { downloadKept, forget, keptOffer, tryKept, undownloaded } from "../kept"
 import { otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import { model } from "../state";
-import { bytes, count, duration, loss } from "../words";
+import { bytes, count, duration, loss, thing } from "../words";
 
 export function KeptOffer({ primary }: { primary: boolean }) {
   const kept = keptOffer.value;
   if (!kept || otherTabTrains.value) return null;
   const { text, adapter, keptAt, fits, downloaded } = kept;
   const heldOut = adapter.loss === null ? "" : `, held-out loss ${loss(adapter.loss)}`;
-  const title = downloaded ? "Your adapter is downloaded." : "You have an adapter that was not downloaded.";
+  const what = thing(adapter);
+  const one = what === "model" ? "a model" : "an adapter";
+  const title = downloaded ? `Your ${what} is downloaded.` : `You have ${one} that was not downloaded.`;
   return (
-    <section class="offer" aria-label="An adapter of yours">
+    <section class="offer" aria-label={`${one} of yours`}>
       <p>
         <strong>{title}</strong> It learnt from {text} {duration(Math.max(0, Date.now() - keptAt))} ago (step{" "}
         {count(adapter.step)}
@@ -25,7 +27,7 @@ export function KeptOffer({ primary }: { primary: boolean }) {
       {!fits && <p class="note">{whyNoTry(kept.model.name)}</p>}
       <div class="buttons">
         <button type="button" class={primary ? "primary" : ""} onClick={downloadKept}>
-          {downloaded ? "Download again" : `Download adapter, ${bytes(adapter.weights.length)}`}
+          {downloaded ? "Download again" : `Download ${what}, ${bytes(adapter.weights.length)}`}
         </button>
         <button type="button" disabled={!fits || changingModel.value} onClick={tryKept}>
           Try it
@@ -58,8 +60,8 @@ export function Replaces() {
   if (!waiting) return null;
   return (
     <p class="quiet">
-      When the new run is finished, its adapter takes the place of your adapter of step {count(waiting.step)}, which you
-      have not downloaded. Download that one first if you want both.
+      When the new run is finished, what it leaves takes the place of your {thing(waiting)} of step{" "}
+      {count(waiting.step)}, which you have not downloaded. Download that one first if you want both.
     </p>
   );
 }
