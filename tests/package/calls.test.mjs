@@ -116,7 +116,7 @@ test("a GGUF file is a model, too", async () => {
 });
 
 const unopened = {
-  "an id of the Hub": ["owner/name", "not_yet"],
+  "an id of the Hub": ["owner/name", "unsupported"],
   "a folder that is not there": [{ folder: "/nowhere" }, "io"],
   "files that are no model": [{ files: [new File(["{}"], "config.json")] }, "model_files"],
   "an object that says nothing": [{}, "model_files"],

@@ -71,10 +71,7 @@ export class LoraModel {
     let download: Progress | undefined;
     const count = (bytes: number) => {
       loaded += bytes;
-      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), {
-        loaded,
-        ...(download && { download }),
-      });
+      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), { loaded, download });
       progress.dispatchEvent(event);
     };
     const onProgress = (now: Progress) => {

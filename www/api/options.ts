@@ -41,8 +41,8 @@ export interface CreateOptions extends Partial<LoraSettings> {
 export interface DownloadProgress extends Event {
   /** In bytes, unpacked, of the engine and the model together. */
   loaded: number;
-  /** What the Hub has sent of the model, and how fast. */
-  download?: Progress;
+  /** How far a model of the Hub is. */
+  download?: Progress | undefined;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {
