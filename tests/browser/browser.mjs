@@ -256,6 +256,29 @@ export async function written(page) {
   return page.locator(".column .written").allTextContents();
 }
 
+/** All that the browser keeps for the address of `page`. */
+export function everythingStored(page) {
+  return page.evaluate(async () => {
+    const files = [];
+    const list = async (folder, path) => {
+      for await (const handle of folder.values()) {
+        if (handle.kind === "file") files.push(path + handle.name);
+        else await list(handle, `${path}${handle.name}/`);
+      }
+    };
+    await list(await navigator.storage.getDirectory(), "");
+    return {
+      files: files.sort(),
+      caches: await caches.keys(),
+      databases: await indexedDB.databases(),
+      local: localStorage.length,
+      session: sessionStorage.length,
+      serviceWorkers: (await navigator.serviceWorker.getRegistrations()).length,
+      cookies: document.cookie,
+    };
+  });
+}
+
 export function keep(name, content) {
   mkdirSync(join(artefacts, name, ".."), { recursive: true });
   writeFileSync(join(artefacts, name), content);

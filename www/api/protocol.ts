@@ -64,6 +64,8 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  /** Writes the adapter to the browser's storage. */
+  keep: { input: KeptAdapter; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

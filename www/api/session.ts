@@ -135,6 +135,11 @@ export class Session {
     return this.#leader.call("setAdapter", { config, weights });
   }
 
+  /** Writes the adapter to the browser's storage, in the place of the one with its id. */
+  keep(kept: KeptAdapter) {
+    return this.#leader.call("keep", kept);
+  }
+
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */
   notedBase(adapter: AdapterInput) {
     return this.#leader.call("notedBase", adapter);

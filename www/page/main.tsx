@@ -72,5 +72,5 @@ window.addEventListener("keydown", (event) => {
 
 /** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("button, a, summary, textarea, select, .knob") !== null;
+  return target instanceof Element && target.closest("button, a, summary, textarea, select, form, .knob") !== null;
 }

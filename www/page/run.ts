@@ -188,7 +188,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       downloaded.value = before.downloaded;
     } else {
       if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
-      if (stored) holdAdapter(stored);
+      if (stored) await holdAdapter(stored);
       startFrom.value = null;
     }
   } catch (error) {

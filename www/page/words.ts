@@ -4,7 +4,11 @@
 const LANGUAGE = "en";
 
 const plain = new Intl.NumberFormat(LANGUAGE);
+const calendar = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
 const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumSignificantDigits: 2 });
+
+/** "Nov 27, 2026, 7:40 PM". */
+export const moment = (ms: number): string => calendar.format(ms);
 
 export const count = (n: number): string => plain.format(Math.round(n));
 

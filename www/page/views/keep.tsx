@@ -13,7 +13,7 @@ import {
   strength,
   typed,
 } from "../compare";
-import { downloadAdapter, downloadIsNext, isStored, shownBase } from "../kept";
+import { downloadAdapter, downloadIsNext, isStored, keepOpened, shownBase } from "../kept";
 import { continueFrom, openAdapter } from "../opened";
 import { adapter, downloaded, model, openedFrom, training } from "../state";
 import { bytes, parameters, percent } from "../words";
@@ -57,6 +57,11 @@ export function KeepCard() {
         <button type="button" onClick={continueFrom}>
           Continue from this adapter
         </button>
+        {openedFrom.value && !isStored.value && (
+          <button type="button" onClick={keepOpened}>
+            Keep it in My adapters
+          </button>
+        )}
         <Open />
       </div>
       <Elsewhere />
@@ -165,7 +170,7 @@ function Download() {
       </button>
       <p class="quiet">
         {parameters(kept.parameters)} parameters, {origin}.{" "}
-        {isStored.value && "This browser keeps it until you download it, even if you close the tab. "}
+        {isStored.value && "This browser keeps it in My adapters until you delete it, even if you close the tab. "}
         {LEAK}
       </p>
     </div>

@@ -38,8 +38,9 @@ function Promised() {
           <em>Forget it</em>.
         </p>
         <p>
-          The adapter of a run that is over is kept there too, until you download it, press <em>Forget it</em>, or
-          finish another run. Private windows and clearing the data of this page delete all of it.
+          The adapter of a run that is over is kept there too, until you delete it in <em>My adapters</em>, together
+          with the name and the size of its text, but not the text. Private windows, clearing the data of this page and
+          the button <em>Delete everything</em> delete all of it.
         </p>
       </Fold>
       <Processor />
