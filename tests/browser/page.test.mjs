@@ -38,6 +38,7 @@ const files = [
   "in_sight",
   "prompt",
   "away",
+  "offline",
   "contrast_and_paper",
   "no_webgpu",
 ];

@@ -34,7 +34,7 @@ export async function readSealed<Header>(folder: FileSystemDirectoryHandle, name
   return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
 }
 
-/** Without its parts, of which nobody knows yet whether they are whole. Null if there is no such file, or not all of it. */
+/** Its parts are not read, so they may be damaged. Null if there is no such file, or not all of it. */
 export async function readHeader<Header>(folder: FileSystemDirectoryHandle, name: string) {
   const handle = await folder.getFileHandle(name).catch(ignoreMissing);
   return handle ? peek<Header>(await handle.getFile()) : null;

@@ -15,6 +15,8 @@ const types = {
   ".json": "application/json",
   ".wasm": "application/wasm",
   ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".webmanifest": "application/manifest+json",
   ".txt": "text/plain; charset=utf-8",
   ".md": "text/plain; charset=utf-8",
   ".py": "text/plain; charset=utf-8",
@@ -22,17 +24,25 @@ const types = {
 
 const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
 const trusted = "require-trusted-types-for 'script'; trusted-types";
-const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'";
+const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; manifest-src 'self'; connect-src 'self'";
 const forbidden = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-web-page`;
+const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-page tabtune-web-page`;
 /** The worker sees the text, so it has no network from its first instruction. */
 const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
+
+/** The service worker fetches the files on its list. */
+const offlinePolicy = `default-src 'none'; connect-src 'self'; ${trusted} 'none'`;
+
+function policyFor(path) {
+  if (path === "/service-worker.js") return offlinePolicy;
+  return /^\/assets\/worker-/.test(path) ? workerPolicy : pagePolicy;
+}
 
 function headers(path) {
   const hashed = path.startsWith("/assets/");
   return {
     "Content-Type": types[extname(path)] ?? "application/octet-stream",
-    "Content-Security-Policy": /^\/assets\/worker-/.test(path) ? workerPolicy : pagePolicy,
+    "Content-Security-Policy": policyFor(path),
     "Cache-Control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",

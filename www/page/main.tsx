@@ -15,6 +15,7 @@ import { lookForKept } from "./kept";
 import { keepWhenLeaving } from "./leaving";
 import { wheneverAlone } from "./lock";
 import { keepTelling } from "./notify";
+import { keepOffline } from "./offline";
 import { lock, locked } from "./privacy";
 import { explainLoss, keepRunning } from "./run";
 import { keepCounting } from "./run_size";
@@ -58,6 +59,7 @@ effect(() => {
   if (!settled || !sampled || locked.peek()) return;
   lock();
   forgive("samples");
+  keepOffline();
 });
 
 window.addEventListener("keydown", (event) => {

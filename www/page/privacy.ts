@@ -13,9 +13,10 @@ export function lock() {
   policy.content = "connect-src 'none'";
   document.head.append(policy);
   const since = performance.now();
-  // Browsers fetch the icon of a page when they have time for it, perhaps only now.
-  const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]")?.href;
-  const counts = (entry: PerformanceEntry) => entry.startTime >= since && !fromCache(entry) && entry.name !== icon;
+  // Browsers fetch the icon and the manifest of a page when they have time for it, perhaps only now.
+  const links = Array.from(document.querySelectorAll("link"), ({ href }) => href);
+  const counts = (entry: PerformanceEntry) =>
+    entry.startTime >= since && !fromCache(entry) && !links.includes(entry.name);
   const watch = new PerformanceObserver((list) => {
     const sent = list.getEntries().filter(counts);
     requests.value += sent.length;

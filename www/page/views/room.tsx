@@ -21,8 +21,7 @@ export function Room() {
   return (
     <>
       <p class="quiet">
-        {space &&
-          `Everything that the page keeps takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
+        {space && `What the page keeps takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
         Browsers may delete what a page keeps when the disk is full: download what you cannot do without.
       </p>
       {emptied.value && (

@@ -2,6 +2,7 @@
 
 import type { Advice } from "../../api/availability";
 import { speed } from "../estimate";
+import { newerWaits } from "../offline";
 import { locked, requests } from "../privacy";
 import { device } from "../settings";
 import { faster, model } from "../state";
@@ -29,7 +30,11 @@ function Promised() {
           the browser refuses every connection the page might try to open, until you reload. The count above is the
           browser's own.
         </p>
-        <p>After that you can go offline: everything keeps working, training and downloading included.</p>
+        <p>
+          After that you can go offline: everything keeps working, training and downloading included. The browser also
+          stores a copy of the page's own files, so that you can open the page again without a network. To get that
+          copy, it asks for these files and nothing else.
+        </p>
         <p>
           During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
           browser's private storage for this page: after the first test on held-out rows, then every half minute or more
@@ -44,6 +49,9 @@ function Promised() {
         </p>
       </Fold>
       <Processor />
+      {newerWaits.value && (
+        <p role="status">A new version of this page is ready. You get it once every tab of this page is closed.</p>
+      )}
     </div>
   );
 }
