@@ -54,9 +54,14 @@ page: ## build the page into www/dist
 	@npm --prefix www run build
 .PHONY: page
 
+package: ## build and pack the npm packages into www/dist-package, with the wasm that was built last
+package: setup-build wasm
+	npm --prefix www run package
+.PHONY: package
+
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
-test: test-native test-wasm test-page test-parity
+test: test-native test-wasm test-page test-package test-parity
 .PHONY: test
 
 test-native:
@@ -69,11 +74,16 @@ test-wasm:
 .PHONY: test-wasm
 
 # For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page
-# computed with it.
+# computed with it; likewise a whole model in artefacts/full_job/.
 test-page: wasm page
-	rm -rf artefacts/main_job
+	rm -rf artefacts/main_job artefacts/full_job
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
+
+# Installs the packages from their tarballs, and tools from npm's registry.
+test-package: package
+	$(WITH_BROWSER) npm --prefix www run test:package
+.PHONY: test-package
 
 test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
 test-parity: parity-interrupts parity-smollm2
@@ -103,6 +113,8 @@ parity-page:
 		$(PYTHON) tests/parity/check_adapter.py --base $(BASE) \
 			--adapter artefacts/main_job/$$device/tabtune-adapter.zip --probe artefacts/main_job/$$device/probe.json; \
 	done
+	$(PYTHON) tests/parity/check_checkpoint.py --base $(BASE) --data $(TEXT_SAMPLE) \
+		--model artefacts/full_job/tabtune-model.zip --probe artefacts/full_job/probe.json
 .PHONY: parity-page
 
 # Built as `cargo test` builds it, so that nothing is compiled twice.
@@ -116,7 +128,10 @@ parity-run:
 
 parity-full:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_full.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) --out artefacts/full
+	for device in gpu cpu; do \
+		$(PYTHON) tests/parity/check_full.py --tabtune $(DEBUG) --base $(BASE) --data $(TEXT_SAMPLE) \
+			--out artefacts/full --device $$device; \
+	done
 .PHONY: parity-full
 
 parity-merge:
@@ -139,6 +154,7 @@ test-slow: $(SMOLLM2)/model.safetensors wasm page
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
 		--data $(TEXT_SAMPLE) --out artefacts/smollm2 --page $(if $(PAIRS),--pairs "$(PAIRS)")
+	$(WITH_BROWSER) HEAVY=1 ROUNDS=200 $(MAKE) test-package
 	$(WITH_BROWSER) STEPS=150 ONLY=main_job,main_job_gpu npm --prefix www test
 	$(WITH_BROWSER) SMOLLM2=$(CURDIR)/artefacts/smollm2 ONLY=real_model npm --prefix www test
 .PHONY: test-slow
@@ -207,6 +223,8 @@ release: setup-build
 		wasm-opt -Oz $(BINDGEN_OUT)/tabtune_bg.wasm -o $(BINDGEN_OUT)/tabtune_bg.wasm
 	npm --prefix www run release
 	RELEASE=1 npm --prefix www run test:sizes
+	npm --prefix www run package
+	RELEASE=1 node --test --test-reporter=spec tests/package/sizes.test.mjs
 .PHONY: release
 
 lint: ## check format and style

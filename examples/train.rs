@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64() * 1e3);
         let outcome = train(&base, &data, &settings, Start::Fresh, &Control::default(), &clock, hooks).await?;
         let kept = outcome.kept.expect("nobody cancels this run");
-        let adapter = kept.files.adapter()?;
+        let adapter = kept.files.adapter().expect("LoRA leaves an adapter");
         fs::create_dir_all("artefacts/example")?;
         fs::write("artefacts/example/adapter_config.json", &adapter.config)?;
         Ok(fs::write("artefacts/example/adapter_model.safetensors", &adapter.weights)?)

@@ -40,8 +40,8 @@
 //! let (control, clock) = (Control::default(), Rc::new(|| 0.0) as _);
 //! let outcome = train(&base, &data, &settings, Start::Fresh, &control, &clock, hooks).await?;
 //!
-//! if let Some(kept) = outcome.kept {
-//!     let model = base.with_adapter(kept.files.adapter()?)?;
+//! if let Some(adapter) = outcome.kept.as_ref().and_then(|kept| kept.files.adapter()) {
+//!     let model = base.with_adapter(adapter)?;
 //!     let sampling = Sampling { max_tokens: 40, temperature: 0.7, top_k: 40, top_p: 1.0, seed: 0, strength: 1.0 };
 //!     let generator = Generator::new(&model).await?;
 //!     let go_on = || true;
@@ -64,7 +64,7 @@
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
 //! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
-//! | [`adapter`] | sites, ranks, flat storage, PEFT's files, the check of every export, merge and swap |
+//! | [`adapter`] | sites, ranks, flat storage, files of PEFT, MLX and llama.cpp, the check of exports, merge and swap |
 //! | [`train`](mod@train) | steps, evaluation, learning rate |
 //! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |
 //! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states; the memory of a run |

@@ -6,7 +6,7 @@ mod evaluator;
 use std::rc::Rc;
 
 use crate::adapter::Params;
-use crate::device::{Buffer, Device, Ring, Tensor, Ticket, Usage};
+use crate::device::{Buffer, Device, Ring, Segments, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
@@ -141,12 +141,13 @@ impl Trainer {
     pub fn record(model: &Transformer, params: &Params, settings: TrainerSettings) -> Result<TrainerDraft> {
         let TrainerSettings { batch, seq_len, dropout, checkpointing } = settings;
         let device = &model.device;
-        let flat = |buffer: &Rc<Buffer>| Tensor::in_buffer(buffer.clone(), 0, 1, params.length);
+        let Params { p, g } = params.clone();
+        let moment = |label| Segments::new(device, label, &p.lengths());
         let buffers = UpdateBuffers {
-            p: flat(&params.p),
-            g: flat(&params.g),
-            m: Tensor::owned(device, "first moment", 1, params.length)?,
-            v: Tensor::owned(device, "second moment", 1, params.length)?,
+            m: moment("first moment")?,
+            v: moment("second moment")?,
+            p,
+            g,
             totals: Tensor::owned(device, "totals", 1, 2)?,
             state: Tensor::owned(device, "update state", 1, 2)?,
             result: Tensor::owned(device, "result", 1, 4)?,
@@ -220,25 +221,24 @@ impl Trainer {
     }
 
     pub fn forget_sums(&self) {
-        self.buffers.g.upload(&self.device, &vec![0.0; self.buffers.g.cols]);
+        self.buffers.g.upload(&self.device, &vec![0.0; self.buffers.g.length()]);
         self.buffers.totals.upload(&self.device, &[0.0; 4]);
     }
 
     /// What was accumulated since the last update, or `None` if the CPU gave it up because `stop` said so.
     pub async fn sums(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
-        let bytes = self.buffers.g.cols as u64 * 4;
+        let (device, g) = (&self.device, &self.buffers.g);
         let staging = match &self.staging {
             Some(staging) => staging.clone(),
-            None => self.staging.insert(self.device.buffer("gradient staging", bytes, Usage::Staging)?).clone(),
+            None => self.staging.insert(g.staging(device, "gradient staging")?).clone(),
         };
-        let totals = start_read(&mut self.ring, &self.device, &self.buffers.totals)?;
-        let gradient = self.device.start_read(&self.buffers.g.buffer(), 0, &staging, bytes);
-        let Some(totals) = self.device.finish_read_unless(totals, stop).await? else { return Ok(None) };
-        let Some(gradient) = self.device.finish_read_unless(gradient, stop).await? else { return Ok(None) };
+        let totals = start_read(&mut self.ring, device, &self.buffers.totals)?;
+        let Some(totals) = device.finish_read_unless(totals, stop).await? else { return Ok(None) };
+        let Some(gradient) = g.read(device, &staging, stop).await? else { return Ok(None) };
         let [loss, labels, ..] = *bytemuck::pod_collect_to_vec::<u8, f32>(&totals) else {
             return Err(Error::Internal { what: format!("the totals of a step have {} bytes", totals.len()) });
         };
-        Ok(Some(Sums { loss, labels: labels as u32, gradient: bytemuck::pod_collect_to_vec(&gradient) }))
+        Ok(Some(Sums { loss, labels: labels as u32, gradient }))
     }
 
     pub async fn result(&self, ticket: Ticket) -> Result<StepResult> {
@@ -288,7 +288,6 @@ impl Trainer {
 
     /// Restores the state of a trainer after `step` steps. The parameters are restored with the adapter.
     pub fn restore(&mut self, step: u32, m: &[f32], v: &[f32]) {
-        assert_eq!([m.len(), v.len()], [self.buffers.m.cols; 2], "the moments of a run");
         self.step = step;
         self.buffers.m.upload(&self.device, m);
         self.buffers.v.upload(&self.device, v);

@@ -6,29 +6,39 @@
 
 mod convert;
 mod dataset;
+mod evaluating;
 mod helper;
+mod loaded;
 mod training;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use js_sys::{Array, Float32Array, Function, Promise};
-use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 
-use convert::{Js, adapter_object, call, from_js, js_error, model_files, model_name, promise, to_js};
+use convert::{Js, call, from_js, js_error, kept_object, model_files, model_name, promise, to_js};
 pub use dataset::Dataset;
 use helper::Remote;
 pub use helper::WebAssistant;
+use loaded::{Loaded, logits};
 
-use crate::adapter::{Adapter, AdapterFiles, AdapterSpec};
+use crate::adapter::{AdapterFiles, AdapterSpec, Full};
 use crate::device::{Choice, Device, DeviceOptions, Shape};
-use crate::error::{Error, Result};
-use crate::generate::{Generated, Generator, Reason, Sampling};
-use crate::model::{Config, Logits, Storage, Transformer};
-use crate::plan::Progress;
-use crate::run::{Base, Control, Event, Files, Foreseen, Helper, Kept, Limits, Phase, Settings, Storing, Wish};
-use crate::text::{Conversation, Document, Prompt};
+use crate::error::Error;
+use crate::generate::Generator;
+use crate::model::{Config, Storage};
+use crate::run::{Base, Control, Event, Files, Foreseen, Helper, Kept, Limits, Method, Phase, Settings, Storing, Wish};
+use crate::text::Document;
+
+/// The files that a checkpoint in f32 of this model has beside its weights, as texts by their names.
+#[wasm_bindgen]
+pub async fn companions(files: JsValue) -> Js<JsValue> {
+    let companions = model_files(&files).await?.companions();
+    let texts = companions.into_iter().map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()));
+    Ok(to_js(&texts.collect::<HashMap<_, _>>()))
+}
 
 /// The names of the columns of a table, or the keys of the first record; none for running text.
 #[wasm_bindgen(js_name = columnNames)]
@@ -45,34 +55,6 @@ fn parameters(config: &Config) -> f64 {
     config.count_parameters().unwrap_or(u64::MAX) as f64
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GenerateOptions {
-    prompt: PromptOption,
-    adapter: bool,
-    strength: f32,
-    seed: u64,
-    max_tokens: usize,
-    temperature: f64,
-    top_k: usize,
-    top_p: f64,
-}
-
-/// A text that is taken as it is, or messages for the chat template.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PromptOption {
-    Text(String),
-    Messages(Vec<serde_json::Value>),
-}
-
-/// The adapter that the last run kept or that was loaded, attached and ready to generate with.
-struct Loaded {
-    kept: Kept,
-    adapter: Adapter,
-    model: Transformer,
-}
-
 #[wasm_bindgen]
 pub struct Engine(Rc<Parts>);
 
@@ -80,8 +62,8 @@ pub struct Engine(Rc<Parts>);
 struct Parts {
     base: Base,
     loaded: RefCell<Option<Loaded>>,
-    /// The generator with the loaded adapter; without one, the base alone.
-    generator: RefCell<Option<Rc<Generator>>>,
+    /// Of the base alone, and of what is loaded.
+    generators: RefCell<[Option<Rc<Generator>>; 2]>,
     /// Of the run or the generation that was started last.
     control: RefCell<Control>,
     /// Share the micro-batches of every run.
@@ -111,7 +93,7 @@ impl Engine {
         Ok(Engine(Rc::new(Parts {
             base,
             loaded: RefCell::default(),
-            generator: RefCell::default(),
+            generators: RefCell::default(),
             control: RefCell::default(),
             helpers: RefCell::new(Rc::from([])),
         })))
@@ -165,8 +147,13 @@ impl Engine {
 
     /// The default settings for this model on this device.
     pub fn defaults(&self) -> JsValue {
-        let model = &self.0.base.model;
-        to_js(&Settings::defaults(&model.config, model.device.software))
+        to_js(&self.0.defaults())
+    }
+
+    /// Those of full fine-tuning.
+    #[wasm_bindgen(js_name = fullDefaults)]
+    pub fn full_defaults(&self) -> JsValue {
+        to_js(&self.0.defaults().with_method(Method::Full))
     }
 
     /// What the settings may be for this model.
@@ -189,6 +176,12 @@ impl Engine {
             "seqLen": settings.seq_len,
             "memory": memory.total(),
         })))
+    }
+
+    /// How many parameters full fine-tuning of the model trains.
+    #[wasm_bindgen(js_name = fullSize)]
+    pub fn full_size(&self) -> f64 {
+        Full::size(&self.0.base.model.config) as f64
     }
 
     /// How many parameters an adapter of this rank has on these targets of the model.
@@ -251,10 +244,10 @@ impl Engine {
         promise(async move { parts.generate(from_js("options", options)?, &on_piece).await })
     }
 
-    /// The kept adapter as PEFT's two files.
+    /// The kept adapter as PEFT's two files, or the weights of the kept checkpoint.
     pub fn adapter(&self) -> Js<JsValue> {
         match self.0.loaded.borrow().as_ref() {
-            Some(loaded) => Ok(adapter_object(&loaded.kept)),
+            Some(loaded) => Ok(kept_object(&loaded.kept)),
             None => {
                 Err(js_error(Error::Adapter { file: "adapter".to_string(), reason: "there is none yet".to_string() }))
             }
@@ -283,15 +276,39 @@ impl Engine {
         let files = given.in_peft_form(config, &base.name).map_err(js_error)?;
         let spec = files.spec(config).map_err(js_error)?;
         let targets = spec.target_names(config);
-        self.0.load(Kept {
+        let is_chat = files.origin().is_ok_and(|origin| origin.is_chat);
+        let kept = Kept {
             step: 0,
             loss: None,
             rank: spec.rank(),
             alpha: spec.alpha(),
             targets,
             parameters: 0,
+            is_chat,
             warnings,
-            files: Files::Adapter(files),
+            files: Files::Adapter(files.clone()),
+        };
+        self.0.load_adapter(kept, &files).map_err(js_error)
+    }
+
+    /// Loads the weights of a checkpoint that full fine-tuning of this base left; `adapter` then returns them.
+    #[wasm_bindgen(js_name = setCheckpoint)]
+    pub fn set_checkpoint(&self, weights: Vec<u8>) -> Promise {
+        let parts = self.0.clone();
+        promise(async move {
+            let kept = Kept {
+                step: 0,
+                loss: None,
+                rank: 0,
+                alpha: 0.0,
+                targets: Vec::new(),
+                parameters: Full::size(&parts.base.model.config) as usize,
+                is_chat: false,
+                warnings: Vec::new(),
+                files: Files::Checkpoint(weights),
+            };
+            parts.load(kept).await.map_err(js_error)?;
+            Ok(JsValue::UNDEFINED)
         })
     }
 
@@ -306,40 +323,9 @@ impl Engine {
 }
 
 impl Parts {
-    async fn generate(&self, o: GenerateOptions, on_piece: &Function) -> Js<JsValue> {
-        let generator = self.ready_generator().await.map_err(js_error)?;
-        let sampling = Sampling {
-            max_tokens: o.max_tokens,
-            temperature: o.temperature,
-            top_k: o.top_k,
-            top_p: o.top_p,
-            seed: o.seed,
-            strength: if o.adapter { o.strength } else { 0.0 },
-        };
-        let control = self.new_control();
-        let mut emit = |piece: &str| call(on_piece, &piece.into());
-        let go_on = || !control.ends();
-        let conversation;
-        let prompt = match o.prompt {
-            PromptOption::Text(ref text) => Prompt::Text(text),
-            PromptOption::Messages(messages) => {
-                conversation = Conversation::of_messages(messages).map_err(js_error)?;
-                Prompt::Conversation(&conversation)
-            }
-        };
-        let tokenizer = &self.base.tokenizer;
-        let generated = generator.generate(tokenizer, prompt, &sampling, &mut emit, &go_on).await.map_err(js_error)?;
-        let Generated { text, tokens, reason } = generated;
-        let reason = match reason {
-            Reason::Eos => "eos",
-            Reason::Length => "length",
-            Reason::Stopped => "stopped",
-        };
-        Ok(to_js(&serde_json::json!({ "text": text, "tokens": tokens, "reason": reason })))
-    }
-
-    fn current_model(&self) -> Transformer {
-        self.loaded.borrow().as_ref().map_or_else(|| self.base.model.clone(), |loaded| loaded.model.clone())
+    fn defaults(&self) -> Settings {
+        let model = &self.base.model;
+        Settings::defaults(&model.config, model.device.software)
     }
 
     /// For what starts now: from here on, `stop` and `pause` mean it.
@@ -348,44 +334,4 @@ impl Parts {
         *self.control.borrow_mut() = control.clone();
         control
     }
-
-    /// Swaps an adapter into the place of the loaded one and its plans, if it fits there and nobody is generating;
-    /// otherwise attaches it beside that one, and new plans are made.
-    fn load(&self, mut kept: Kept) -> Js<()> {
-        let files = kept.files.adapter().map_err(js_error)?.clone();
-        let spec = files.spec(&self.base.model.config).map_err(js_error)?;
-        let idle = self.generator.borrow().as_ref().is_none_or(|generator| Rc::strong_count(generator) == 1);
-        let mut loaded = self.loaded.borrow_mut();
-        if let Some(loaded) = loaded.as_mut().filter(|loaded| idle && loaded.adapter.has_room_for(&spec)) {
-            loaded.adapter.swap(&self.base.model.device, &files).map_err(js_error)?;
-            kept.parameters = loaded.adapter.parameters();
-            loaded.kept = kept;
-            return Ok(());
-        }
-        let (adapter, model) = self.base.load_adapter(&files).map_err(js_error)?;
-        kept.parameters = adapter.parameters();
-        *loaded = Some(Loaded { kept, adapter, model });
-        *self.generator.borrow_mut() = None;
-        Ok(())
-    }
-
-    async fn ready_generator(&self) -> Result<Rc<Generator>> {
-        let ready = self.generator.borrow().clone();
-        if let Some(generator) = ready {
-            return Ok(generator);
-        }
-        let generator = Rc::new(Generator::new(&self.current_model()).await?);
-        *self.generator.borrow_mut() = Some(generator.clone());
-        Ok(generator)
-    }
-}
-
-async fn logits(model: &Transformer, ids: &[u32]) -> Result<Vec<f32>> {
-    let rows = ids.len();
-    if rows == 0 || rows > model.config.context {
-        return Err(Error::PromptTooLong { tokens: rows, context: model.config.context });
-    }
-    let logits = Logits::record(model, rows, 1, rows, None)?.finish(&mut Progress::silent()).await?;
-    let all: Vec<u32> = (0..rows as u32).collect();
-    logits.run(ids, &all, 0, 1.0).await
 }

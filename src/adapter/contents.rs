@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::keys::{self, Key, key};
-use super::mlx::MlxConfig;
+use super::AdapterSpec;
+use super::form::Form;
+use super::gguf::GgufConfig;
+use super::keys::{self, Key};
+use super::mlx::{self, MlxConfig};
 use super::peft_config::{LONGEST_CONFIG, PeftConfig, wrong};
 use super::spec::{ALPHAS, SiteSpec, is_alpha};
-use super::{AdapterSpec, peft};
 use crate::error::{Error, Result};
 use crate::files::json;
 use crate::files::safetensors::{Entry, Header};
@@ -20,10 +22,11 @@ use crate::warning::Warning;
 /// How many names of missing tensors an error lists.
 const LISTED: usize = 4;
 
-/// adapter_config.json, in either form.
+/// What a form says beside its tensors: adapter_config.json, or the metadata of a GGUF file.
 pub(super) enum AdapterConfig {
     Peft(Box<PeftConfig>),
     Mlx(MlxConfig),
+    Gguf(GgufConfig),
 }
 
 /// A and B of a site.
@@ -36,8 +39,6 @@ pub(super) struct Found<'a> {
 pub(super) struct Contents<'a> {
     /// In the order of the model.
     pub sites: Vec<Found<'a>>,
-    /// A is [in, rank] and B [rank, out].
-    pub transposed: bool,
     /// Whether they are PEFT's files, under the names that PEFT finds.
     pub is_usual: bool,
     pub warnings: Vec<Warning>,
@@ -56,25 +57,36 @@ impl AdapterConfig {
         }
     }
 
-    pub fn weights(&self) -> &'static str {
+    pub fn form(&self) -> Form {
         match self {
-            AdapterConfig::Peft(_) => peft::WEIGHTS,
-            AdapterConfig::Mlx(_) => peft::MLX_WEIGHTS,
+            AdapterConfig::Peft(_) => Form::Peft,
+            AdapterConfig::Mlx(_) => Form::Mlx,
+            AdapterConfig::Gguf(_) => Form::Gguf,
         }
     }
 
     fn adapts(&self, layer: usize, target: Target, model: &Config) -> Result<bool> {
-        let module = model.family.module(layer, target);
+        let family = model.family;
         match self {
-            AdapterConfig::Peft(config) => config.adapts(&module),
-            AdapterConfig::Mlx(config) => Ok(config.adapts(&module, model.family.path(target), layer, model.layers)),
+            AdapterConfig::Peft(config) => config.adapts(&family.module(layer, target)),
+            AdapterConfig::Mlx(config) => {
+                let module = mlx::module(family, layer, target);
+                Ok(config.adapts(&module, family.path(target), layer, model.layers))
+            }
+            // What it adapts is what it has tensors of.
+            AdapterConfig::Gguf(_) => Ok(true),
         }
     }
 
-    fn site(&self, layer: usize, target: Target, model: &Config) -> Result<SiteSpec> {
+    fn site(&self, layer: usize, target: Target, b: &Entry, model: &Config) -> Result<SiteSpec> {
         match self {
             AdapterConfig::Peft(config) => config.site(layer, target, &model.family.module(layer, target)),
             AdapterConfig::Mlx(config) => Ok(config.site(layer, target)),
+            AdapterConfig::Gguf(GgufConfig { alpha, .. }) => {
+                let [_, rank] = self.two(b)?;
+                let alpha = if *alpha == 0.0 { rank as f64 } else { *alpha };
+                Ok(SiteSpec { layer, target, rank, alpha })
+            }
         }
     }
 
@@ -82,8 +94,7 @@ impl AdapterConfig {
     /// `TensorNames`, `TensorType`.
     pub fn contents<'a>(&self, header: &'a Header, model: &Config) -> Result<Contents<'a>> {
         self.refuse_whole_weights(header, model)?;
-        let transposed = matches!(self, AdapterConfig::Mlx(_));
-        let (found, unusual) = self.by_site(header, model, transposed)?;
+        let (found, unusual) = self.by_site(header, model)?;
         let mut sites = Vec::with_capacity(found.len());
         for ((layer, target), places) in &found {
             if *layer >= model.layers {
@@ -99,19 +110,20 @@ impl AdapterConfig {
                 }
             }
             if let [Some(a), Some(b)] = places {
-                let site = self.site(*layer, *target, model)?;
-                self.check_shapes(&site, [a, b], transposed, model)?;
+                let site = self.site(*layer, *target, b, model)?;
+                self.check_shapes(&site, [a, b], model)?;
                 sites.push(Found { site, a, b });
             }
         }
+        self.refuse_missing(&found, model)?;
         let spec = AdapterSpec::from_sites(sites.iter().map(|found| found.site).collect());
         // rsLoRA and patterns can lead beyond the range of one alpha; so can the one rank of exported files.
         if let Some(alpha) = spec.sites().iter().map(|site| site.alpha).chain([spec.alpha()]).find(|x| !is_alpha(*x)) {
-            return Err(wrong(format!("its ranks and scales need an alpha of {alpha}; supported is {ALPHAS}")));
+            let reason = format!("its ranks and scales need an alpha of {alpha}; supported is {ALPHAS}");
+            return Err(if self.form() == Form::Gguf { self.refusal(reason) } else { wrong(reason) });
         }
         spec.check(model)?;
-        self.refuse_missing(&found, model)?;
-        let unusual = unusual.filter(|_| !transposed);
+        let unusual = unusual.filter(|_| self.form() == Form::Peft);
         let warnings = unusual.map(|name| Warning {
             code: "adapter_names",
             message: format!(
@@ -120,8 +132,8 @@ impl AdapterConfig {
                 PREFIX = keys::PREFIX
             ),
         });
-        let is_usual = warnings.is_none() && !transposed;
-        Ok(Contents { sites, transposed, is_usual, warnings: warnings.into_iter().collect() })
+        let is_usual = warnings.is_none() && self.form() == Form::Peft;
+        Ok(Contents { sites, is_usual, warnings: warnings.into_iter().collect() })
     }
 
     /// The tensors of each linear, A and B, and the first name that is not PEFT's own.
@@ -130,20 +142,18 @@ impl AdapterConfig {
         &self,
         header: &'a Header,
         model: &Config,
-        is_mlx: bool,
     ) -> Result<(BTreeMap<(usize, Target), [Option<&'a Entry>; 2]>, Option<&'a str>)> {
         let mut found: BTreeMap<(usize, Target), [Option<&Entry>; 2]> = BTreeMap::new();
         let mut unusual = None;
         for entry in &header.entries {
-            let Key { layer, target, which, is_usual } =
-                keys::parse(&entry.name, model.family, is_mlx, self.weights())?;
+            let Key { layer, target, which, is_usual } = keys::parse(&entry.name, model.family, self.form())?;
             if !is_usual {
                 unusual.get_or_insert(entry.name.as_str());
             }
             let [a, b] = found.entry((layer, target)).or_default();
             let place = if which == 'A' { a } else { b };
             if let Some(first) = place.replace(entry) {
-                let (first, second, file) = (first.name.clone(), entry.name.clone(), self.weights().to_string());
+                let (first, second, file) = (first.name.clone(), entry.name.clone(), self.form().weights().to_string());
                 return Err(Error::TensorNames { first, second, file });
             }
         }
@@ -169,7 +179,7 @@ impl AdapterConfig {
         }
         let saved = match self {
             AdapterConfig::Peft(config) => config.saved.as_ref().filter(|_| all.is_empty()),
-            AdapterConfig::Mlx(_) => None,
+            AdapterConfig::Mlx(_) | AdapterConfig::Gguf(_) => None,
         };
         all.extend(saved.map(|saved| format!("whole modules of the base (`modules_to_save` = {saved})")));
         if !all.is_empty() {
@@ -177,23 +187,24 @@ impl AdapterConfig {
         }
         match header.others.first() {
             Some(other) => {
-                let (name, dtype, file) = (other.name.clone(), other.dtype.clone(), self.weights().to_string());
+                let (name, dtype, file) = (other.name.clone(), other.dtype.clone(), self.form().weights().to_string());
                 Err(Error::TensorType { name, dtype, file })
             }
             None => Ok(()),
         }
     }
 
-    fn check_shapes(&self, site: &SiteSpec, [a, b]: [&Entry; 2], transposed: bool, model: &Config) -> Result<()> {
+    fn check_shapes(&self, site: &SiteSpec, [a, b]: [&Entry; 2], model: &Config) -> Result<()> {
         let ([a_rows, a_cols], [b_rows, b_cols]) = (self.two(a)?, self.two(b)?);
-        let [(a_rank, cols), (b_rank, rows)] = match transposed {
+        let [(a_rank, cols), (b_rank, rows)] = match self.form() == Form::Mlx {
             true => [(a_cols, a_rows), (b_rows, b_cols)],
             false => [(a_rows, a_cols), (b_cols, b_rows)],
         };
         for (entry, rank) in [(a, a_rank), (b, b_rank)] {
             if rank != site.rank {
+                let whence = if self.form() == Form::Gguf { b.name.as_str() } else { "adapter_config.json" };
                 return Err(self.refusal(format!(
-                    "tensor `{}` of shape {:?} has rank {rank}, adapter_config.json says {}",
+                    "tensor `{}` of shape {:?} has rank {rank}, {whence} says {}",
                     entry.name, entry.shape, site.rank
                 )));
             }
@@ -214,16 +225,12 @@ impl AdapterConfig {
         let mut missing = Vec::new();
         for (layer, target) in (0..model.layers).flat_map(|layer| model.family.targets().map(move |t| (layer, t))) {
             let [a, b] = found.get(&(layer, target)).copied().unwrap_or_default();
-            if (a.is_some() && b.is_some()) || !self.adapts(layer, target, model)? {
+            let is_left_out = self.form() == Form::Gguf && a.is_none() && b.is_none();
+            if (a.is_some() && b.is_some()) || is_left_out || !self.adapts(layer, target, model)? {
                 continue;
             }
-            let lacks = [("A", a), ("B", b)].into_iter().filter(|(_, entry)| entry.is_none());
-            missing.extend(lacks.map(|(which, _)| match self {
-                AdapterConfig::Peft(_) => key(model.family, layer, target, which),
-                AdapterConfig::Mlx(_) => {
-                    format!("{}.lora_{}", model.family.module(layer, target), which.to_ascii_lowercase())
-                }
-            }));
+            let lacks = [('A', a), ('B', b)].into_iter().filter(|(_, entry)| entry.is_none());
+            missing.extend(lacks.map(|(which, _)| self.form().key(model.family, layer, target, which)));
         }
         if missing.is_empty() {
             return Ok(());
@@ -232,7 +239,7 @@ impl AdapterConfig {
         let rest = missing.len().saturating_sub(LISTED);
         let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
         let missing = format!("{}{more}", listed.join(", "));
-        Err(Error::AdapterIncomplete { file: self.weights().to_string(), missing })
+        Err(Error::AdapterIncomplete { file: self.form().weights().to_string(), missing })
     }
 
     fn two(&self, entry: &Entry) -> Result<[usize; 2]> {
@@ -241,6 +248,10 @@ impl AdapterConfig {
     }
 
     fn refusal(&self, reason: String) -> Error {
-        Error::Adapter { file: self.weights().to_string(), reason }
+        Error::Adapter { file: self.form().weights().to_string(), reason }
     }
+}
+
+pub(super) fn mismatch(reason: String) -> Error {
+    Error::AdapterMismatch { reason }
 }

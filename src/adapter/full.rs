@@ -2,15 +2,14 @@
 //! and head stay frozen.
 
 use std::ops::Range;
-use std::rc::Rc;
 
-use super::flat::{ALIGNMENT, Params, part, part_mut};
-use crate::device::{Tensor, Usage};
+use super::flat::{Layout, Params, part, part_mut};
+use crate::device::{Segments, Tensor};
 use crate::error::{Error, Result};
-use crate::model::{Target, Transformer};
+use crate::model::{Config, Target, Transformer};
 use crate::ops::Param;
 
-/// The trained matrices on the device in one flat buffer, and their gradients in another.
+/// The trained matrices and their gradients on the device.
 pub struct Full {
     pub(super) params: Params,
     /// In the order of the model.
@@ -18,34 +17,32 @@ pub struct Full {
 }
 
 impl Full {
-    /// Makes room for every linear of the blocks of `model`. Errors: `GpuLimit` for a model whose linears do not fit
-    /// one binding.
+    /// Makes room for every linear of the blocks of `model`. Errors: `GpuLimit`.
     pub fn new(model: &Transformer) -> Result<Full> {
         let device = &model.device;
+        let mut layout = Layout::within(device.max_binding);
         let mut matrices = Vec::new();
-        let mut end: usize = 0;
         for (layer, block) in model.blocks.iter().enumerate() {
             for (&target, linear) in &block.linears {
-                let numbers = linear.weight.rows.saturating_mul(linear.weight.cols);
-                let start = end;
-                end = start.saturating_add(numbers);
-                matrices.push((layer, target, start..end));
-                end = end.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
+                let (rows, cols) = (linear.weight.rows, linear.weight.cols);
+                let range = layout.place(rows, cols).ok_or_else(|| Error::GpuLimit {
+                    what: format!("training `{}`", model.config.weight(layer, target).name),
+                    needed: (rows as u64).saturating_mul(cols as u64).saturating_mul(4),
+                    limit: device.max_binding,
+                })?;
+                matrices.push((layer, target, range));
             }
         }
-        let bytes = (end as u64).saturating_mul(4);
-        if bytes > device.max_binding {
-            return Err(Error::GpuLimit {
-                what: "training every matrix at once".to_string(),
-                needed: bytes,
-                limit: device.max_binding,
-            });
-        }
-        let buffer = |label| device.buffer(label, bytes, Usage::Storage);
-        Ok(Full {
-            params: Params { p: buffer("trained matrices")?, g: buffer("their gradient")?, length: end },
-            matrices,
-        })
+        let lengths = layout.lengths();
+        let segments = |label| Segments::new(device, label, &lengths);
+        Ok(Full { params: Params { p: segments("trained matrices")?, g: segments("their gradient")? }, matrices })
+    }
+
+    /// How many numbers it trains of a model with this config.
+    pub fn size(config: &Config) -> u64 {
+        let numbers = |(rows, cols): (usize, usize)| (rows as u64).saturating_mul(cols as u64);
+        let block = config.family.targets().map(|target| numbers(target.shape(config))).fold(0, u64::saturating_add);
+        block.saturating_mul(config.layers as u64)
     }
 
     pub fn params(&self) -> &Params {
@@ -54,7 +51,7 @@ impl Full {
 
     /// Where training starts: the base's own matrices.
     pub async fn initial(&self, model: &Transformer) -> Result<Vec<f32>> {
-        let mut flat = vec![0.0; self.params.length];
+        let mut flat = vec![0.0; self.params.p.length()];
         for (layer, target, range) in &self.matrices {
             let own = model.linear(*layer, *target).weight.download(&model.device).await?;
             part_mut(&mut flat, range).copy_from_slice(&own);
@@ -67,13 +64,27 @@ impl Full {
         let mut model = model.clone();
         for (layer, target, range) in &self.matrices {
             let linear = model.linear_mut(*layer, *target);
-            let (rows, cols) = (linear.weight.rows, linear.weight.cols);
-            let offset = (range.start as u64).saturating_mul(4);
-            let tensor = |buffer: &Rc<_>| Tensor::in_buffer(Rc::clone(buffer), offset, rows, cols);
             linear.lora = None;
-            linear.trained = Some(Param { value: tensor(&self.params.p), grad: tensor(&self.params.g) });
+            linear.trained = Some(self.slabs(range, linear.weight.cols));
         }
         model
+    }
+
+    /// The rows of `cols` numbers in a range, cut where the segments are.
+    fn slabs(&self, range: &Range<usize>, cols: usize) -> Vec<Param> {
+        let (mut begin, mut slabs) = (0_usize, Vec::new());
+        for (p, g) in self.params.p.0.iter().zip(&self.params.g.0) {
+            let end = begin.saturating_add(p.cols);
+            let own = range.start.max(begin)..range.end.min(end);
+            if !own.is_empty() {
+                let offset = (own.start.saturating_sub(begin) as u64).saturating_mul(4);
+                let rows = own.len().checked_div(cols).unwrap_or(0);
+                let tensor = |segment: &Tensor| Tensor::in_buffer(segment.buffer(), offset, rows, cols);
+                slabs.push(Param { value: tensor(p), grad: tensor(g) });
+            }
+            begin = end;
+        }
+        slabs
     }
 
     /// How many numbers are trained.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::flat::{ALIGNMENT, Params, SiteRanges, part, part_mut};
 use super::pair::{HostMatrix, Pair};
 use super::{AdapterFiles, AdapterSpec, SiteSpec};
-use crate::device::{Buffer, Device, Tensor, Usage};
+use crate::device::{Buffer, Device, Segments, Tensor, Usage};
 use crate::error::{Error, Result};
 use crate::model::{Config, Lora, Transformer};
 use crate::ops::Param;
@@ -132,7 +132,8 @@ impl Adapter {
     }
 
     pub fn params(&self) -> Params {
-        Params { p: self.p.clone(), g: self.g.clone(), length: self.length }
+        let whole = |buffer: &Rc<Buffer>| Segments(vec![Tensor::in_buffer(buffer.clone(), 0, 1, self.length)]);
+        Params { p: whole(&self.p), g: whole(&self.g) }
     }
 
     /// Replaces every parameter; `flat` is in this adapter's layout.

@@ -1,13 +1,18 @@
-//! adapter_config.json of mlx-lm, read as its `load_adapters` reads it (0.32). Its tensors lie in
-//! `adapters.safetensors` and are transposed: A is [in, rank], B is [rank, out]. `scale` is the whole factor of B A.
+//! MLX's form of an adapter, as `load_adapters` of mlx-lm reads it (0.32): adapter_config.json, and the tensors in
+//! `adapters.safetensors`, which are transposed: A is [in, rank], B is [rank, out]. `scale` is the whole factor of B A.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::form::Form;
 use super::peft_config::wrong;
 use super::spec::{MOST_RANK, SiteSpec, is_alpha};
+use super::{AdapterFiles, AdapterSpec, Origin, Pair};
 use crate::error::{Error, Result};
-use crate::files::json;
-use crate::model::Target;
+use crate::files::{json, safetensors};
+use crate::model::{Config, Family, Target};
+
+/// What all of MLX's models call the part around the blocks.
+const INNER: &str = "model";
 
 pub(super) struct MlxConfig {
     rank: usize,
@@ -70,4 +75,47 @@ impl MlxConfig {
     pub fn site(&self, layer: usize, target: Target) -> SiteSpec {
         SiteSpec { layer, target, rank: self.rank, alpha: self.scale * self.rank as f64 }
     }
+}
+
+/// The path of a linear in MLX's model.
+pub(super) fn module(family: &Family, layer: usize, target: Target) -> String {
+    let path = family.module(layer, target);
+    path.split_once('.').map_or(path.clone(), |(_, inside)| format!("{INNER}.{inside}"))
+}
+
+/// The inverse of `module`.
+pub(super) fn parse_module(path: &str, family: &Family) -> Option<(usize, Target)> {
+    family.parse_module(&family.outside(path.strip_prefix(INNER)?.strip_prefix('.')?))
+}
+
+/// Both files of an adapter of one rank and alpha.
+pub(super) fn files(pairs: &[Pair], model: &Config, origin: &Origin) -> AdapterFiles {
+    let family = model.family;
+    let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
+    let keys: Vec<String> = match spec.targets_of_every_layer(model) {
+        Some(targets) => targets.into_iter().map(|target| family.path(target).to_string()).collect(),
+        None => spec.sites().iter().map(|site| module(family, site.layer, site.target)).collect(),
+    };
+    let config = json!({
+        "fine_tune_type": "lora",
+        "model": origin.base,
+        "num_layers": model.layers,
+        "lora_parameters": {
+            "rank": spec.rank(),
+            "scale": spec.alpha() / spec.rank() as f64,
+            "dropout": 0.0,
+            "keys": keys,
+        },
+    });
+    let matrices: Vec<_> = pairs
+        .iter()
+        .flat_map(|pair| {
+            let name = |which| Form::Mlx.key(family, pair.site.layer, pair.site.target, which);
+            [(name('A'), pair.a.transposed()), (name('B'), pair.b.transposed())]
+        })
+        .collect();
+    let tensors: Vec<_> =
+        matrices.iter().map(|(name, m)| (name.clone(), vec![m.rows, m.cols], m.values.as_slice())).collect();
+    let metadata: Vec<_> = [("format".to_string(), "mlx".to_string())].into_iter().chain(origin.metadata()).collect();
+    AdapterFiles { config: format!("{config:#}"), weights: safetensors::write(&tensors, &metadata) }
 }

@@ -13,7 +13,9 @@
 pub mod check;
 mod contents;
 mod flat;
+mod form;
 pub mod full;
+mod gguf;
 mod keys;
 pub mod lora;
 pub mod merge;
@@ -29,6 +31,7 @@ pub mod spec;
 
 pub use check::{ExportCheck, ExportCheckDraft};
 pub use flat::Params;
+pub use form::Form;
 pub use full::Full;
 pub use lora::Adapter;
 pub use origin::{NotedBase, Origin};

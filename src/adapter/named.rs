@@ -28,7 +28,7 @@ impl Adapter {
         assert!(kept, "the padding of an adapter's numbers is not zero");
         let named = |pair: Pair| {
             let name = |which| key(self.config.family, pair.site.layer, pair.site.target, which);
-            [(name("A"), pair.a), (name("B"), pair.b)]
+            [(name('A'), pair.a), (name('B'), pair.b)]
         };
         pairs.into_iter().flat_map(named).collect()
     }
@@ -37,7 +37,7 @@ impl Adapter {
     pub fn gather(&self, find: Find) -> Result<Vec<f32>> {
         let mut pairs = self.pairs(&vec![0.0; self.length]);
         for pair in &mut pairs {
-            let [a, b] = ["A", "B"].map(|which| key(self.config.family, pair.site.layer, pair.site.target, which));
+            let [a, b] = ['A', 'B'].map(|which| key(self.config.family, pair.site.layer, pair.site.target, which));
             for (name, matrix) in [(a, &mut pair.a), (b, &mut pair.b)] {
                 matrix.values = found(find, &name, [matrix.rows, matrix.cols])?;
             }
@@ -53,7 +53,7 @@ impl Full {
     ///
     /// If the length of `flat` is not that of the trained matrices.
     pub fn named(&self, config: &Config, flat: &[f32]) -> Vec<(String, HostMatrix)> {
-        assert_eq!(flat.len(), self.params.length, "how many numbers the trained matrices have");
+        assert_eq!(flat.len(), self.params.p.length(), "how many numbers the trained matrices have");
         let named = |(name, [rows, cols], range): (String, [usize; 2], Range<usize>)| {
             (name, HostMatrix { rows, cols, values: part(flat, &range).to_vec() })
         };
@@ -62,12 +62,12 @@ impl Full {
 
     /// The inverse of `named`. Errors: those of `find`.
     pub fn gather(&self, config: &Config, find: Find) -> Result<Vec<f32>> {
-        let mut flat = Vec::with_capacity(self.params.length);
+        let mut flat = Vec::with_capacity(self.params.p.length());
         for (name, shape, range) in self.specs(config) {
             flat.resize(range.start, 0.0);
             flat.extend(found(find, &name, shape)?);
         }
-        flat.resize(self.params.length, 0.0);
+        flat.resize(self.params.p.length(), 0.0);
         Ok(flat)
     }
 

@@ -1,11 +1,11 @@
 //! Where an adapter comes from, as its files note it: its base model, how that was stored, and whether conversations
-//! were learnt. Whoever
-//! uses it elsewhere is told.
+//! were learnt. Whoever uses it
+//! elsewhere is told.
 
-use super::AdapterFiles;
-use super::peft::WEIGHTS;
-use super::peft_config::CONFIG;
-use crate::error::{Error, Result};
+use super::form::Form;
+use super::peft_config::wrong;
+use super::{AdapterFiles, gguf};
+use crate::error::Result;
 use crate::files::json;
 use crate::model::Storage;
 use crate::warning::Warning;
@@ -50,19 +50,24 @@ impl Origin {
 }
 
 impl AdapterFiles {
-    /// What the files note. Errors: `Adapter`, `Safetensors`.
+    /// What the files note. Errors: `Adapter`, `Safetensors`, `Gguf`.
     pub fn origin(&self) -> Result<Origin> {
-        let metadata = self.header(WEIGHTS)?.metadata;
+        let (base, metadata) = if self.is_gguf() { gguf::noted(&self.weights)? } else { self.noted()? };
         let noted = |name: &str| metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let unreadable = |reason| Error::Adapter { file: CONFIG.to_string(), reason };
-        let config: serde_json::Value = json::read(self.config.as_bytes()).map_err(unreadable)?;
-        let base = config.get("base_model_name_or_path").and_then(|base| base.as_str()).unwrap_or_default();
         Ok(Origin {
-            base: base.to_string(),
+            base,
             base_sha256: noted(BASE_SHA256),
             weights: noted(BASE_WEIGHTS).and_then(|name| Storage::parse(&name).ok()),
             is_chat: noted(TRAINED_ON).as_deref() == Some(CONVERSATIONS),
         })
+    }
+
+    /// The name of the base in adapter_config.json, PEFT's or MLX's, and what the header of the tensors notes.
+    fn noted(&self) -> Result<(String, Vec<(String, String)>)> {
+        let config: serde_json::Value = json::read(self.config.as_bytes()).map_err(wrong)?;
+        let named = config.get("base_model_name_or_path").or_else(|| config.get("model"));
+        let base = named.and_then(|base| base.as_str()).unwrap_or_default().to_string();
+        Ok((base, self.header(Form::Peft.weights())?.metadata))
     }
 
     /// The base that the files note, beside the one that is loaded. Errors: as `origin`.

@@ -1,4 +1,4 @@
-//! PEFT's two files: `adapter_config.json` and `adapter_model.safetensors`, out and in; MLX's, in.
+//! PEFT's two files, `adapter_config.json` and `adapter_model.safetensors`, out and in; those of other forms, in.
 //!
 //! `contents` says what they mean. Several readers overlook patterns and rsLoRA, so the files written here have one
 //! rank and one scale: smaller ranks are padded with zeros, and the rest of a site's scale goes into its B. If all
@@ -9,21 +9,21 @@ use std::ops::Range;
 use serde_json::json;
 
 use super::contents::{AdapterConfig, Contents, Found};
+use super::gguf::GgufConfig;
 use super::keys::key;
 use super::spec::MOST_ALPHA;
 use super::{Adapter, AdapterSpec, HostMatrix, Origin, Pair, SiteSpec};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::files::gguf::MAGIC;
 use crate::files::safetensors::{Entry, Header, to_f32, write};
 use crate::model::Config;
 use crate::warning::Warning;
 
-pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
-pub(super) const MLX_WEIGHTS: &str = "adapters.safetensors";
 /// The longest header of an adapter that is read, in bytes: several times what every linear of the largest model needs.
 pub const LONGEST_HEADER: u64 = 1 << 20;
 
-/// The bytes of an adapter as PEFT or MLX keeps it.
+/// The bytes of an adapter in one of its forms.
 ///
 /// ```no_run
 /// # use tabtune::{adapter::AdapterFiles, error::Result, model::Transformer};
@@ -37,6 +37,7 @@ pub const LONGEST_HEADER: u64 = 1 << 20;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
+    /// adapter_config.json; empty for a GGUF file, which holds all.
     pub config: String,
     pub weights: Vec<u8>,
 }
@@ -50,15 +51,42 @@ impl AdapterFiles {
     /// PEFT's files of the same adapter, as PEFT names its tensors: these, unless they are of another form. `base` is
     /// the base's name if the files note none. Errors: as `load`.
     pub fn in_peft_form(&self, config: &Config, base: &str) -> Result<AdapterFiles> {
-        let adapter_config = AdapterConfig::parse(&self.config, config)?;
-        if adapter_config.contents(&self.header(adapter_config.weights())?, config)?.is_usual {
+        let (adapter_config, header) = self.open_with(config)?;
+        if adapter_config.contents(&header, config)?.is_usual {
             return Ok(self.clone());
         }
         let pairs = self.pairs(config)?;
         let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect());
+        Ok(AdapterFiles::of(&spec, pairs, config, &self.origin_or(base)?))
+    }
+
+    /// What the files note, with the name of this base if they note none.
+    pub(super) fn origin_or(&self, base: &str) -> Result<Origin> {
         let noted = self.origin()?;
-        let base = if noted.base.is_empty() { base.to_string() } else { noted.base };
-        Ok(AdapterFiles::of(&spec, pairs, config, &Origin { base, ..noted }))
+        Ok(if noted.base.is_empty() { Origin { base: base.to_string(), ..noted } } else { noted })
+    }
+
+    /// The pairs with one rank and one alpha.
+    pub(super) fn folded(&self, config: &Config) -> Result<Vec<Pair>> {
+        let pairs = self.pairs(config)?;
+        let spec = AdapterSpec::from_sites(pairs.iter().map(|pair| pair.site).collect()).folded();
+        Ok(pairs.into_iter().zip(spec.sites()).map(|(pair, site)| folded(pair, site)).collect())
+    }
+
+    /// The config, and the names and shapes of the tensors. The config is judged first: what it says explains more than
+    /// what is wrong with the tensors.
+    fn open_with(&self, model: &Config) -> Result<(AdapterConfig, Header)> {
+        if self.is_gguf() {
+            let (config, header) = GgufConfig::read(&self.weights, model)?;
+            return Ok((AdapterConfig::Gguf(config), header));
+        }
+        let config = AdapterConfig::parse(&self.config, model)?;
+        let header = self.header(config.form().weights())?;
+        Ok((config, header))
+    }
+
+    pub(super) fn is_gguf(&self) -> bool {
+        self.config.is_empty() && self.weights.starts_with(MAGIC)
     }
 
     fn of(spec: &AdapterSpec, pairs: Vec<Pair>, model: &Config, origin: &Origin) -> AdapterFiles {
@@ -90,7 +118,7 @@ impl AdapterFiles {
         let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
             .iter()
             .flat_map(|pair| {
-                [("A", &pair.a), ("B", &pair.b)].map(|(which, m)| {
+                [('A', &pair.a), ('B', &pair.b)].map(|(which, m)| {
                     let SiteSpec { layer, target, .. } = pair.site;
                     (key(model.family, layer, target, which), vec![m.rows, m.cols], m.values.as_slice())
                 })
@@ -119,8 +147,8 @@ impl AdapterFiles {
 
     /// What there is to say about the files, although they can be used. Errors: as `load`.
     pub fn warnings(&self, config: &Config) -> Result<Vec<Warning>> {
-        let adapter_config = AdapterConfig::parse(&self.config, config)?;
-        Ok(adapter_config.contents(&self.header(adapter_config.weights())?, config)?.warnings)
+        let (adapter_config, header) = self.open_with(config)?;
+        Ok(adapter_config.contents(&header, config)?.warnings)
     }
 
     /// The SHA-256 of the weights' file, in hexadecimal.
@@ -131,8 +159,7 @@ impl AdapterFiles {
 
     /// The linears, ranks and alphas of the files. Errors: as `load`.
     pub fn spec(&self, config: &Config) -> Result<AdapterSpec> {
-        let adapter_config = AdapterConfig::parse(&self.config, config)?;
-        let header = self.header(adapter_config.weights())?;
+        let (adapter_config, header) = self.open_with(config)?;
         let sites = adapter_config.contents(&header, config)?.sites;
         Ok(AdapterSpec::from_sites(sites.into_iter().map(|found| found.site).collect()))
     }
@@ -154,14 +181,15 @@ impl AdapterFiles {
     }
 
     pub(super) fn read(&self, config: &Config) -> Result<(Vec<Pair>, Vec<Warning>)> {
-        // The config is judged first: what it says explains more than what is wrong with the tensors.
-        let adapter_config = AdapterConfig::parse(&self.config, config)?;
-        let header = self.header(adapter_config.weights())?;
-        let Contents { sites, transposed, warnings, .. } = adapter_config.contents(&header, config)?;
-        let pair = |Found { site, a, b }| {
+        let (adapter_config, header) = self.open_with(config)?;
+        let Contents { sites, warnings, .. } = adapter_config.contents(&header, config)?;
+        let pair = |Found { site, a, b }: Found| {
             let (a, b) = (self.matrix(a)?, self.matrix(b)?);
-            let (a, b) = if transposed { (a.transposed(), b.transposed()) } else { (a, b) };
-            Ok(Pair { site, a, b })
+            Ok(match &adapter_config {
+                AdapterConfig::Peft(_) => Pair { site, a, b },
+                AdapterConfig::Mlx(_) => Pair { site, a: a.transposed(), b: b.transposed() },
+                AdapterConfig::Gguf(form) => Pair { site, a, b: form.in_order(b, site.target, config) },
+            })
         };
         Ok((sites.into_iter().map(pair).collect::<Result<_>>()?, warnings))
     }
@@ -222,9 +250,8 @@ fn folded(pair: Pair, site: &SiteSpec) -> Pair {
 
 /// The last part of each name if every layer has the same linears, else whole paths. PEFT and its readers accept both.
 fn target_modules(spec: &AdapterSpec, config: &Config) -> Vec<String> {
-    let targets = spec.targets();
-    if spec.sites().len() == targets.len().saturating_mul(config.layers) {
-        return targets.iter().map(|target| config.family.name(*target).to_string()).collect();
+    match spec.targets_of_every_layer(config) {
+        Some(targets) => targets.into_iter().map(|target| config.family.name(target).to_string()).collect(),
+        None => spec.sites().iter().map(|site| config.family.module(site.layer, site.target)).collect(),
     }
-    spec.sites().iter().map(|site| config.family.module(site.layer, site.target)).collect()
 }

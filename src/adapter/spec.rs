@@ -117,6 +117,12 @@ impl AdapterSpec {
         targets
     }
 
+    /// The same, if every layer has all of them.
+    pub(super) fn targets_of_every_layer(&self, config: &Config) -> Option<Vec<Target>> {
+        let targets = self.targets();
+        (self.sites.len() == targets.len().saturating_mul(config.layers)).then_some(targets)
+    }
+
     /// Their names, as `target_modules` spells them.
     pub fn target_names(&self, config: &Config) -> Vec<&'static str> {
         self.targets().into_iter().map(|target| config.family.name(target)).collect()

@@ -1,4 +1,5 @@
-//! g[P,Q] += s · aᵀ b over the rows of the micro-batch, with a[M,P], b[M,Q]: the gradient of a trained matrix.
+//! g[P,Q] += s · aᵀ b over the rows of the micro-batch, with P columns of a, b[M,Q]: the gradient of a trained matrix
+//! or of a slab of it.
 
 use super::binding::{Slice, all};
 use super::product::{Matrix, Threads, product};
@@ -6,8 +7,9 @@ use super::{Constants, Run};
 
 pub fn twin(constants: &Constants<'_>) -> Run {
     let (p, q) = (constants.size("P"), constants.size("Q"));
+    let (stride, first) = (constants.size_or("A_STRIDE", p), constants.size_or_zero("A_OFFSET"));
     let run = move |rows: usize, scale: f32, a: &Slice<'_>, b: &Slice<'_>, g: &mut Slice<'_>| {
-        let a = Matrix::new(a.numbers(), rows, p, p).transposed();
+        let a = Matrix::new(&a.numbers()[first..], rows, p, stride).transposed();
         let b = Matrix::new(b.numbers(), rows, q, q);
         if rows > 0 {
             product(g.numbers_mut(), q, a, b, scale, true, Threads::All);

@@ -16,6 +16,7 @@ mod platform;
 mod queue;
 pub mod readback;
 mod ready;
+mod segments;
 pub mod stored;
 pub mod tensor;
 
@@ -25,6 +26,7 @@ pub use kernel::{Access, Constant, Constants, Extents, KernelKey};
 pub use kernel_table::Geometry;
 pub use readback::{Ring, Ticket};
 pub use ready::Ready;
+pub use segments::Segments;
 pub use stored::{Format, Stored};
 pub use tensor::{Pool, Tensor};
 

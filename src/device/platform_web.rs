@@ -42,8 +42,11 @@ fn post(resolve: &Function) -> Option<()> {
     Some(())
 }
 
-/// Whether wgpu can be asked for a card: without `navigator.gpu`, it panics.
+/// Whether wgpu can be asked for a card: outside pages and their workers, and without `navigator.gpu`, it panics.
 pub(super) fn has_webgpu() -> bool {
-    let found = Reflect::get(&js_sys::global(), &"navigator".into()).and_then(|it| Reflect::get(&it, &"gpu".into()));
-    found.is_ok_and(|gpu| !gpu.is_undefined() && !gpu.is_null())
+    let global = js_sys::global();
+    let is_in_browser =
+        ["Window", "WorkerGlobalScope"].iter().any(|&name| Reflect::has(&global, &name.into()) == Ok(true));
+    let found = Reflect::get(&global, &"navigator".into()).and_then(|it| Reflect::get(&it, &"gpu".into()));
+    is_in_browser && found.is_ok_and(|gpu| !gpu.is_undefined() && !gpu.is_null())
 }

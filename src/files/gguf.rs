@@ -34,7 +34,7 @@ const FIRST_READ: u64 = 1 << 20;
 /// The maximum number of values in the metadata, those in lists included.
 const MOST_VALUES: u64 = 4_000_000;
 /// Where there is no `general.alignment`.
-const ALIGNMENT: u64 = 32;
+pub(super) const ALIGNMENT: u64 = 32;
 
 /// What a file says before its data begins.
 pub struct Gguf {
@@ -58,7 +58,11 @@ impl Gguf {
         }
     }
 
-    /// Parses the beginning of a file of `file_bytes` bytes.
+    /// What the beginning of a file of `file_bytes` bytes says. Errors: `Gguf`.
+    pub fn of(beginning: &[u8], file_bytes: u64, file: &str) -> Result<Gguf> {
+        Gguf::parse(beginning, file_bytes).map_err(|fault| fault.of(file, file_bytes))
+    }
+
     fn parse(beginning: &[u8], file_bytes: u64) -> Result<Gguf, Fault> {
         let mut reader = Reader { rest: beginning, values: 0 };
         if reader.take(4)? != MAGIC {

@@ -6,6 +6,7 @@ mod dtype;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 pub mod gguf;
+pub mod gguf_writer;
 pub mod json;
 pub mod safetensors;
 pub mod shards;

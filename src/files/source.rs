@@ -120,11 +120,8 @@ impl Source {
         let (from, to) = (first / head * head, (first + count).next_multiple_of(head));
         let (at, length) = range(from, to - from);
         let (stored, row_bytes) = (self.read(at, length).await?, range(0, 1).1 as usize);
-        let rows = (first..first + count).flat_map(|row| {
-            let (half, place) = (row % head / (head / 2), row % head % (head / 2));
-            let stored_row = row / head * head + 2 * place + half - from;
-            &stored[stored_row * row_bytes..][..row_bytes]
-        });
+        let rows = (first..first + count)
+            .flat_map(|row| &stored[(interleaved_row(row, head) - from) * row_bytes..][..row_bytes]);
         Ok(rows.copied().collect())
     }
 
@@ -144,4 +141,10 @@ impl Source {
         }
         Ok(part)
     }
+}
+
+/// Where a row is in a file in which, of each run of `head` rows, those of the first half and of the second take turns.
+pub fn interleaved_row(row: usize, head: usize) -> usize {
+    let (half, place) = (row % head / (head / 2), row % head % (head / 2));
+    row / head * head + 2 * place + half
 }

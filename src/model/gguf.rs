@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
+use super::family::Family;
 use super::linear::Target;
 use super::rope::{Rope, RopeScaling};
 use super::tensors::{Norm, Role, TensorSpec};
@@ -251,8 +252,16 @@ impl<'a> GgufModel<'a> {
     }
 }
 
+/// The architecture of llama.cpp that computes a family, and whether rows of q and k are interleaved in its files.
+pub fn architecture(family: &Family) -> Option<(&'static str, bool)> {
+    // Its converter makes a Llama of a Mistral, which it is, but for a window.
+    let model_type = if family.model_type == "mistral" { "llama" } else { family.model_type };
+    let known = ARCHITECTURES.iter().find(|known| known.model_type == model_type)?;
+    Some((known.name, known.interleaved))
+}
+
 /// What llama.cpp calls a tensor.
-fn name(role: Role) -> String {
+pub fn name(role: Role) -> String {
     match role {
         Role::Embedding => "token_embd.weight".to_string(),
         Role::Positions => "position_embd.weight".to_string(),
@@ -277,7 +286,7 @@ fn norm(at: Norm) -> &'static str {
     }
 }
 
-fn linear(target: Target) -> &'static str {
+pub fn linear(target: Target) -> &'static str {
     match target {
         Target::Q => "attn_q",
         Target::K => "attn_k",

@@ -1,5 +1,7 @@
 //! A frozen linear layer and, on top of it, a LoRA pair: y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021).
 
+use std::slice::from_ref;
+
 use super::config::Config;
 use crate::device::Tensor;
 use crate::ops::{Matrix, Param, Weight, bias, dropout, project};
@@ -62,21 +64,21 @@ pub struct Linear {
     pub weight: Weight,
     /// [out], frozen.
     pub bias: Option<Tensor>,
-    /// The matrix that full fine-tuning trains instead of `weight`.
-    pub trained: Option<Param>,
+    /// The slabs of the matrix that full fine-tuning trains instead of `weight`.
+    pub trained: Option<Vec<Param>>,
     pub lora: Option<Lora>,
 }
 
 impl Linear {
     pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
-        let w = self.trained.as_ref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
+        let w = self.trained.as_deref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
         let mut y = project(rec, None, x, w, None);
         if let Some(b) = &self.bias {
             y = bias(rec, y, b);
         }
         let Some(lora) = &self.lora else { return y };
         let kept = if lora.dropout { &dropout(rec, x, &lora.site) } else { x };
-        let z = project(rec, None, kept, Matrix::Trained(&lora.a), None);
-        project(rec, Some(y), &z, Matrix::Trained(&lora.b), Some(&lora.site))
+        let z = project(rec, None, kept, Matrix::Trained(from_ref(&lora.a)), None);
+        project(rec, Some(y), &z, Matrix::Trained(from_ref(&lora.b)), Some(&lora.site))
     }
 }

@@ -100,12 +100,15 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Records g += s · aᵀ b for g [P, Q], a [rows, P] and b [rows, Q].
-pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
-    let (p, q) = (stride(a), stride(b));
+/// Records g += s · aᵀ b for g [P, Q], the P columns of `a` from `first` on, and b [rows, Q].
+pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, first: usize, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
+    let (p, q) = (g.rows.next_multiple_of(4), stride(b));
     let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
     let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
-    let constants = vec![("P", p.into()), ("Q", q.into())];
+    let mut constants = vec![("P", p.into()), ("Q", q.into())];
+    if stride(a) > p {
+        constants.extend([("A_STRIDE", stride(a).into()), ("A_OFFSET", first.into())]);
+    }
     rec.dispatch("matmul_tn", features, constants, &[("columns", q), ("rows", p)], &operands);
 }
 

@@ -1,7 +1,7 @@
 //! y (+)= s · x Wᵀ: the only op with trained operands, so LoRA needs no backward code of its own.
 
 use super::matmul::{Product, matmul_tn};
-use super::weight::{Matrix, Weight};
+use super::weight::{Matrix, Weight, with_first};
 use crate::device::Tensor;
 use crate::plan::{Recorder, Var};
 
@@ -10,12 +10,12 @@ use crate::plan::{Recorder, Var};
 /// Backward: dx (+)= s · dy W, and dW += s · dyᵀ x if W is trained.
 pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, site: Option<&Tensor>) -> Var {
     let slabs = w.slabs();
-    let param = match w {
-        Matrix::Trained(param) => Some((param.clone(), x.data.clone())),
+    let trained = match w {
+        Matrix::Trained(slabs) => Some((slabs.to_vec(), x.data.clone())),
         Matrix::Frozen(_) => None,
     };
     let accumulate = onto.is_some();
-    let is_trained = param.is_some() || x.grad.is_some() || onto.as_ref().is_some_and(|y| y.grad.is_some());
+    let is_trained = trained.is_some() || x.grad.is_some() || onto.as_ref().is_some_and(|y| y.grad.is_some());
     let has_grad = rec.trains() && is_trained;
     let y = match onto {
         Some(Var { data, grad: Some(grad) }) => Var { data, grad: Some(grad) },
@@ -25,14 +25,16 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     for slab in slabs.iter() {
         Product { accumulate, site, ..Product::forward(&x.data, slab, &y.data) }.record(rec);
     }
-    if param.is_none() && x.grad.is_none() {
+    if trained.is_none() && x.grad.is_none() {
         return y;
     }
     let (site, dx) = (site.cloned(), x.grad.clone());
     let (rows, n_in) = (x.data.rows, x.data.cols);
     rec.on_backward_of(&y.grad, move |rec, dy| {
-        if let Some((param, x)) = param {
-            matmul_tn(rec, &dy, &x, &param.grad, site.as_ref());
+        if let Some((slabs, x)) = trained {
+            for (first, param) in with_first(&slabs) {
+                matmul_tn(rec, &dy, first, &x, &param.grad, site.as_ref());
+            }
         }
         if let Some(dx) = dx {
             let (dx, mut accumulate) = rec.write(&dx, rows, n_in);

@@ -20,8 +20,8 @@ pub struct Slab {
     pub stored: Stored,
 }
 
-/// A trained matrix: a range of the flat buffers of parameters and gradients. Columns are padded with zeros to a
-/// multiple of four.
+/// Rows of a trained matrix: a range of the flat buffers of parameters and gradients. Columns are padded with zeros to
+/// a multiple of four.
 #[derive(Clone)]
 pub struct Param {
     pub value: Tensor,
@@ -32,7 +32,8 @@ pub struct Param {
 #[derive(Clone, Copy)]
 pub enum Matrix<'a> {
     Frozen(&'a Weight),
-    Trained(&'a Param),
+    /// In slabs of rows, one after the other.
+    Trained(&'a [Param]),
 }
 
 impl Weight {
@@ -56,15 +57,28 @@ impl Matrix<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Matrix::Frozen(weight) => weight.rows,
-            Matrix::Trained(param) => param.value.rows,
+            Matrix::Trained(slabs) => slabs.iter().map(|param| param.value.rows).sum(),
         }
     }
 
-    /// The slabs that kernels read. A trained matrix is a single slab.
+    /// The slabs that kernels read.
     pub fn slabs(&self) -> Rc<Vec<Slab>> {
         match self {
             Matrix::Frozen(weight) => weight.slabs.clone(),
-            Matrix::Trained(param) => Rc::new(vec![Slab { first: 0, stored: Stored::f32(param.value.clone()) }]),
+            Matrix::Trained(slabs) => Rc::new(
+                with_first(slabs)
+                    .map(|(first, param)| Slab { first, stored: Stored::f32(param.value.clone()) })
+                    .collect(),
+            ),
         }
     }
+}
+
+/// The slabs of a trained matrix, each with its first row.
+pub(super) fn with_first(slabs: &[Param]) -> impl Iterator<Item = (usize, &Param)> {
+    slabs.iter().scan(0, |end, param| {
+        let first = *end;
+        *end += param.value.rows;
+        Some((first, param))
+    })
 }

@@ -38,7 +38,7 @@ type Backward = Box<dyn FnOnce(&mut Recorder)>;
 /// Records dispatches and, with a tape, their backward pass.
 ///
 /// ```no_run
-/// # use std::rc::Rc;
+/// # use std::{rc::Rc, slice::from_ref};
 /// # use tabtune::device::{Device, Pool};
 /// # use tabtune::ops::{Matrix, Param, Weight, project};
 /// # use tabtune::plan::{Input, Plan, Progress, Recorder, Var};
@@ -48,8 +48,8 @@ type Backward = Box<dyn FnOnce(&mut Recorder)>;
 /// let x = Var::frozen(rec.tensor(64, weight.cols));
 /// // y = x Wᵀ + (x Aᵀ) Bᵀ
 /// let y = project(&mut rec, None, &x, Matrix::Frozen(weight), None);
-/// let z = project(&mut rec, None, &x, Matrix::Trained(a), None);
-/// project(&mut rec, Some(y), &z, Matrix::Trained(b), None);
+/// let z = project(&mut rec, None, &x, Matrix::Trained(from_ref(a)), None);
+/// project(&mut rec, Some(y), &z, Matrix::Trained(from_ref(b)), None);
 /// rec.finish(&mut Progress::silent()).await
 /// # }
 /// ```

@@ -1,7 +1,7 @@
 //! The engine behind a [`Helper`](super::Helper): a model, and plans for its part of the micro-batches of a run.
 
+use super::learner::Learner;
 use super::team::{Shape, Task};
-use crate::adapter::Adapter;
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::plan::Progress;
@@ -13,7 +13,7 @@ pub struct Assistant {
 }
 
 struct Ready {
-    adapter: Adapter,
+    learner: Learner,
     trainer: Trainer,
     evaluator: Evaluator,
 }
@@ -25,26 +25,26 @@ impl Assistant {
 
     /// Makes the plans of a run; those of the run before are dropped first.
     pub async fn prepare(&mut self, shape: Shape) -> Result<()> {
-        let Shape { spec, trainer: settings } = shape;
+        let Shape { method, spec, trainer: settings } = shape;
         self.ready = None;
-        let adapter = Adapter::new(&self.model.device, &self.model.config, spec)?;
-        let model = adapter.attach(&self.model);
-        let trainer = Trainer::record(&model, &adapter.params(), settings)?;
+        let learner = Learner::new(&self.model, method, spec)?;
+        let model = learner.attach(&self.model);
+        let trainer = Trainer::record(&model, &learner.params(), settings)?;
         let evaluator = Evaluator::record(&model, settings.batch, settings.seq_len)?;
         let trainer = trainer.finish(&mut Progress::silent()).await?;
         let evaluator = evaluator.finish(&mut Progress::silent()).await?;
-        self.ready = Some(Ready { adapter, trainer, evaluator });
+        self.ready = Some(Ready { learner, trainer, evaluator });
         Ok(())
     }
 
     /// The sums of a task, or `None` if `stop` said to give it up.
     pub async fn compute(&mut self, task: Task, stop: &dyn Fn() -> bool) -> Result<Option<Sums>> {
         let Task { backward, step, micros, p } = task;
-        let Some(Ready { adapter, trainer, evaluator }) = &mut self.ready else {
+        let Some(Ready { learner, trainer, evaluator }) = &mut self.ready else {
             return Err(Error::Internal { what: "a helper was given a task before it had plans".to_string() });
         };
         if let Some(p) = p {
-            adapter.write(&self.model.device, &p);
+            learner.write(&self.model.device, &p);
         }
         if backward {
             trainer.accumulate(&micros, &step, 1);

@@ -110,6 +110,17 @@ impl Base {
         Ok((adapter, model))
     }
 
+    /// A model with the linears of a checkpoint that full fine-tuning of this base left, which shares all else with it.
+    /// Errors: those of [`Transformer::load`].
+    pub async fn with_linears_of(&self, checkpoint: Vec<u8>) -> Result<Transformer> {
+        let Transformer { device, config, .. } = &self.model;
+        let source = Source::memory("model.safetensors", checkpoint);
+        let tuned = Transformer::load(device, config.clone(), &source, Storage::F32, &mut |_, _| {}).await?;
+        let mut model = self.model.clone();
+        model.blocks = tuned.blocks;
+        Ok(model)
+    }
+
     /// The adapter that the files hold, with everything there is to say about it, and its parameters.
     pub fn read_adapter(&self, files: &AdapterFiles) -> Result<(Adapter, Vec<f32>)> {
         let (mut adapter, flat) = files.load(&self.model.device, &self.model.config)?;

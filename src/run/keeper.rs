@@ -1,4 +1,4 @@
-//! The best adapter of a run, and the check that its files compute the same as it does.
+//! The best adapter or checkpoint of a run, and the check that its files compute the same as it does.
 
 use super::learner::{Files, Learner};
 use super::training::Job;
@@ -21,6 +21,8 @@ pub struct Kept {
     pub alpha: f64,
     pub targets: Vec<&'static str>,
     pub parameters: usize,
+    /// Whether it was trained on conversations.
+    pub is_chat: bool,
     /// What there was to say about the files, if they were opened and not trained.
     pub warnings: Vec<Warning>,
 }
@@ -73,6 +75,7 @@ impl<'a> Keeper<'a> {
             alpha: spec.alpha(),
             targets: spec.target_names(&job.base.model.config),
             parameters: learner.parameters(),
+            is_chat: job.data.is_chat,
             warnings: Vec::new(),
         };
         (self.hook)(&kept);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::named::Find;
 use crate::adapter::{Adapter, AdapterFiles, AdapterSpec, Full, HostMatrix, Origin, Params};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Config, Transformer};
 use crate::warning::Warning;
 
@@ -32,18 +32,32 @@ pub enum Files {
 }
 
 impl Files {
-    /// The files of an adapter. Errors: `NotYet` for a checkpoint, which full fine-tuning leaves.
-    pub fn adapter(&self) -> Result<&AdapterFiles> {
+    /// The files of an adapter; `None` for a checkpoint, which full fine-tuning leaves.
+    pub fn adapter(&self) -> Option<&AdapterFiles> {
         match self {
-            Files::Adapter(files) => Ok(files),
-            Files::Checkpoint(_) => {
-                Err(Error::NotYet { what: "using a checkpoint where an adapter is expected".to_string() })
-            }
+            Files::Adapter(files) => Some(files),
+            Files::Checkpoint(_) => None,
         }
     }
 }
 
 impl Learner {
+    /// Makes room on the device for what a run on `model` trains. Errors: those of [`Adapter::new`] and [`Full::new`].
+    pub fn new(model: &Transformer, method: Method, spec: AdapterSpec) -> Result<Learner> {
+        match method {
+            Method::Lora => Adapter::new(&model.device, &model.config, spec).map(Learner::Lora),
+            Method::Full => Full::new(model).map(Learner::Full),
+        }
+    }
+
+    /// Where training starts.
+    pub async fn initial(&self, model: &Transformer, seed: u64) -> Result<Vec<f32>> {
+        match self {
+            Learner::Lora(adapter) => Ok(adapter.initial(seed)),
+            Learner::Full(full) => full.initial(model).await,
+        }
+    }
+
     pub fn params(&self) -> Params {
         match self {
             Learner::Lora(adapter) => adapter.params(),
@@ -83,9 +97,7 @@ impl Learner {
     }
 
     pub fn write(&self, device: &Device, flat: &[f32]) {
-        let params = self.params();
-        assert_eq!(flat.len(), params.length, "the numbers that a run trains");
-        device.write(&params.p, 0, bytemuck::cast_slice(flat));
+        self.params().p.upload(device, flat);
     }
 
     /// Splits numbers in this layout into matrices without padding, under PEFT's names for an adapter and the

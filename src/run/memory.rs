@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use super::keeper::PROBE_TOKENS;
-use super::learner::{Learner, Method};
+use super::learner::Learner;
 use super::settings::Settings;
 use super::snapshots::Snapshots;
-use crate::adapter::{Adapter, ExportCheck, Full};
+use crate::adapter::ExportCheck;
 use crate::device::{Device, Format, Pool};
 use crate::error::Result;
 use crate::generate::Generator;
@@ -67,10 +67,7 @@ impl Unloaded {
         let spec = settings.check(config)?;
         let loaded = device.bytes();
 
-        let learner = match settings.method {
-            Method::Lora => Learner::Lora(Adapter::new(device, config, spec)?),
-            Method::Full => Learner::Full(Full::new(&base)?),
-        };
+        let learner = Learner::new(&base, settings.method, spec)?;
         let learned = device.bytes() - loaded;
         // In the order of a run, because its plans share the pool.
         let (params, model) = (learner.params(), learner.attach(&base));

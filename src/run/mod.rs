@@ -46,7 +46,7 @@ pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::{Memory, Unloaded};
-pub use model_files::ModelFiles;
+pub use model_files::{ModelFiles, config_in_f32};
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;

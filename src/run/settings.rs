@@ -106,6 +106,16 @@ impl Settings {
         }
     }
 
+    /// The same with another method. Full fine-tuning takes a tenth of the learning rate of LoRA.
+    pub fn with_method(self, method: Method) -> Settings {
+        let factor = match (self.method, method) {
+            (Method::Lora, Method::Full) => 0.1,
+            (Method::Full, Method::Lora) => 10.0,
+            (Method::Lora, Method::Lora) | (Method::Full, Method::Full) => 1.0,
+        };
+        Settings { method, lr: self.lr * factor, ..self }
+    }
+
     /// 150 steps or three epochs, whichever is more, at most 2,000.
     pub fn default_steps(&self, rows: usize) -> u32 {
         let per_epoch = rows.div_ceil((self.batch * self.accumulate).max(1)) as u32;

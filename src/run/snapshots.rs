@@ -3,28 +3,24 @@
 use std::rc::Rc;
 
 use crate::adapter::Params;
-use crate::device::{Buffer, Device, Tensor, Usage};
-use crate::error::Result;
+use crate::device::{Buffer, Device, Segments};
+use crate::error::{Error, Result};
 
 pub(super) struct Snapshots {
-    candidate: Tensor,
+    candidate: Segments,
     staging: Rc<Buffer>,
-    bytes: u64,
 }
 
 impl Snapshots {
     pub fn new(device: &Device, params: &Params) -> Result<Snapshots> {
-        let bytes = params.length as u64 * 4;
-        Ok(Snapshots {
-            candidate: Tensor::owned(device, "candidate", 1, params.length)?,
-            staging: device.buffer("adapter staging", bytes, Usage::Staging)?,
-            bytes,
-        })
+        let candidate = Segments::new(device, "candidate", &params.p.lengths())?;
+        let staging = candidate.staging(device, "adapter staging")?;
+        Ok(Snapshots { candidate, staging })
     }
 
     /// Copies the parameters in their state after everything submitted so far.
     pub fn take(&self, device: &Device, params: &Params) {
-        device.copy(&params.p, 0, &self.candidate.buffer(), 0, self.bytes);
+        params.p.copy_to(device, &self.candidate);
     }
 
     /// The last copy taken.
@@ -32,9 +28,12 @@ impl Snapshots {
         self.read_from(device, &self.candidate).await
     }
 
-    /// The numbers of a flat tensor, which is as long as the parameters.
-    pub async fn read_from(&self, device: &Device, flat: &Tensor) -> Result<Vec<f32>> {
-        let ticket = device.start_read(&flat.buffer(), 0, &self.staging, self.bytes);
-        Ok(bytemuck::pod_collect_to_vec(&device.finish_read(ticket).await?))
+    /// The numbers of a flat buffer, which is as long as the parameters.
+    pub async fn read_from(&self, device: &Device, flat: &Segments) -> Result<Vec<f32>> {
+        flat.read(device, &self.staging, &|| false).await?.ok_or_else(not_stopped)
     }
+}
+
+fn not_stopped() -> Error {
+    Error::Internal { what: "a read was given up, but nobody asked for that".to_string() }
 }

@@ -4,8 +4,9 @@ use super::event::Event;
 use super::learner::{Learner, Method};
 use super::state::{Flat, RunState};
 use super::training::Job;
-use crate::adapter::{Adapter, AdapterFiles, Full};
+use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 pub enum Start<'a> {
     Fresh,
@@ -22,21 +23,11 @@ impl Start<'_> {
         let model = &job.base.model;
         let (device, config) = (&model.device, &model.config);
         let spec = job.settings.check(config)?;
-        if job.settings.method == Method::Full && model.storage.quantises() {
-            let expected = "f32 or f16 with the method full, which trains the weights themselves".to_string();
-            let (name, value) = ("weights".to_string(), model.storage.name().to_string());
-            return Err(Error::Setting { name, value, expected });
-        }
         let (learner, initial, resumed) = match (self, job.settings.method) {
-            (Start::Fresh, Method::Lora) => {
-                let adapter = Adapter::new(device, config, spec)?;
-                let initial = adapter.initial(job.settings.seed);
-                (Learner::Lora(adapter), initial, None)
-            }
-            (Start::Fresh, Method::Full) => {
-                let full = Full::new(model)?;
-                let initial = full.initial(model).await?;
-                (Learner::Full(full), initial, None)
+            (Start::Fresh, method) => {
+                let learner = Learner::new(model, method, spec)?;
+                let initial = learner.initial(model, job.settings.seed).await?;
+                (learner, initial, None)
             }
             (Start::Adapter(files), Method::Lora) => {
                 let (adapter, flat) = job.base.read_adapter(files)?;
@@ -54,10 +45,7 @@ impl Start<'_> {
                     let reason = format!("its weights were stored as {noted}, and are now {}", model.storage.name());
                     return Err(Error::RunState { reason });
                 }
-                let learner = match method {
-                    Method::Lora => Learner::Lora(Adapter::new(device, config, state.spec.clone())?),
-                    Method::Full => Learner::Full(Full::new(model)?),
-                };
+                let learner = Learner::new(model, method, state.spec.clone())?;
                 let flat = state.flat(&learner, config)?;
                 (learner, flat.p.clone(), Some(flat))
             }
@@ -89,14 +77,27 @@ impl Start<'_> {
             parameters: learner.parameters(),
             settings: Box::new((*settings).clone()),
         };
+        let rounded = rounded_start(job);
         let warnings = base
             .model
             .warnings
             .iter()
             .chain(&base.in_training)
+            .chain(&rounded)
             .chain(learner.warnings())
             .chain(&data.warnings)
             .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
         [config].into_iter().chain(warnings).collect()
     }
+}
+
+/// Full fine-tuning trains in f32 what may have been rounded before.
+fn rounded_start(job: &Job<'_>) -> Option<Warning> {
+    let storage = job.base.model.storage;
+    let message = format!(
+        "full fine-tuning starts from the numbers of the weights in {}, as they are stored, and writes them in f32",
+        storage.name()
+    );
+    let says = job.settings.method == Method::Full && storage.quantises();
+    says.then_some(Warning { code: "rounded_start", message })
 }

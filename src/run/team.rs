@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control::{Control, Wish};
 use super::evaluate::Measured;
+use super::learner::Method;
 use crate::adapter::AdapterSpec;
 use crate::device::Ticket;
 use crate::error::{Error, Result};
@@ -16,9 +17,11 @@ use crate::text::batches::MicroBatch;
 use crate::text::rows::Row;
 use crate::train::{Evaluator, Sums, TrainerSettings};
 
-/// What a helper makes its plans for: the adapter of a run, and its part of a micro-batch.
+/// What a helper makes its plans for: what a run trains, and its part of a micro-batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shape {
+    pub method: Method,
+    /// Of an adapter.
     pub spec: AdapterSpec,
     /// With the sequences in its part as the batch.
     pub trainer: TrainerSettings,
@@ -31,7 +34,7 @@ pub struct Task {
     pub backward: bool,
     pub step: Step,
     pub micros: Vec<MicroBatch>,
-    /// The adapter's parameters in its layout, if they may have changed since the last task.
+    /// The trained parameters in their layout, if they may have changed since the last task.
     #[serde(skip)]
     pub p: Option<Vec<f32>>,
 }
@@ -87,8 +90,9 @@ impl<'a> Team<'a> {
     }
 
     /// Has every helper make its plans, which differ from the leader's in their batch.
-    pub(super) async fn prepare(&self, spec: &AdapterSpec, leaders: TrainerSettings) -> Result<()> {
+    pub(super) async fn prepare(&self, method: Method, spec: &AdapterSpec, leaders: TrainerSettings) -> Result<()> {
         let shape = |part: &[usize]| Shape {
+            method,
             spec: spec.clone(),
             trainer: TrainerSettings { batch: part[1] - part[0], ..leaders },
         };

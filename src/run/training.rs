@@ -11,7 +11,7 @@ use super::event::{Event, Phase};
 use super::hooks::{Hooks, Log};
 use super::keeper::Keeper;
 use super::ladder::Fitted;
-use super::learner::{Learner, Method};
+use super::learner::Learner;
 use super::losses::Losses;
 use super::pace::{Pace, Pending};
 use super::samples::Samples;
@@ -22,7 +22,7 @@ use super::start::Start;
 use super::state::{Flat, RunState, fingerprint};
 use super::team::Team;
 use crate::device::KernelKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Progress, Recorder, Step};
 use crate::random::SplitMix64;
 use crate::text::batches::MicroBatch;
@@ -68,9 +68,6 @@ pub async fn train(
     clock: &Clock,
     hooks: Hooks<'_>,
 ) -> Result<Outcome> {
-    if settings.method == Method::Full && !hooks.helpers.is_empty() {
-        return Err(Error::NotYet { what: "full fine-tuning with helpers".to_string() });
-    }
     // The steps of a run that goes on must stay the same bit for bit.
     let Fitted { settings, warning } = match start {
         Start::Resume(_) => base.check_memory(settings).await.map(|()| Fitted::unchanged(settings))?,
@@ -124,7 +121,7 @@ async fn run<'a>(job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks
 /// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
 async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<(Trainer, Evaluator)> {
     let settings = job.settings.trainer(job.team.leaders_batch());
-    job.team.prepare(&learner.spec(), settings).await?;
+    job.team.prepare(job.settings.method, &learner.spec(), settings).await?;
     let model = learner.attach(&job.base.model);
     let training = Trainer::record(&model, &learner.params(), settings)?;
     let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;

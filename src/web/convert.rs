@@ -14,7 +14,7 @@ use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
 use crate::files::shards::LONGEST_INDEX;
 use crate::files::{Index, Source};
-use crate::run::{Clock, Kept, ModelFiles};
+use crate::run::{Clock, Files, Kept, Method, ModelFiles};
 
 pub(super) type Js<T> = std::result::Result<T, JsValue>;
 
@@ -152,20 +152,25 @@ pub(super) fn adapter_files(object: &JsValue) -> Js<AdapterFiles> {
     Ok(AdapterFiles { config: config.ok_or_else(missing)?, weights: needed(object, "weights")? })
 }
 
-pub(super) fn adapter_object(kept: &Kept) -> JsValue {
-    let files = kept.files.adapter().expect("a browser trains nothing but adapters");
+/// What a run kept or what was loaded: an adapter's two files, or the weights of a checkpoint.
+pub(super) fn kept_object(kept: &Kept) -> JsValue {
+    let (config, weights) = match &kept.files {
+        Files::Adapter(files) => (Some(&files.config), &files.weights),
+        Files::Checkpoint(weights) => (None, weights),
+    };
     let facts = serde_json::json!({
-        "config": files.config,
+        "method": if config.is_some() { Method::Lora } else { Method::Full },
+        "config": config,
         "rank": kept.rank,
         "alpha": kept.alpha,
         "targets": kept.targets,
         "parameters": kept.parameters,
         "step": kept.step,
         "loss": kept.loss,
-        "isChat": files.origin().is_ok_and(|origin| origin.is_chat),
+        "isChat": kept.is_chat,
         "warnings": kept.warnings,
     });
     let object = to_js(&facts);
-    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(files.weights.as_slice()));
+    let _ = Reflect::set(&object, &"weights".into(), &Uint8Array::from(weights.as_slice()));
     object
 }

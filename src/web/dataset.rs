@@ -83,15 +83,21 @@ impl Dataset {
         })
     }
 
-    /// The rows, for a run of this engine with these settings. Errors: `Dataset`, `Setting`.
-    pub(super) fn rows_for(&self, parts: &Rc<Parts>, settings: &Settings) -> Result<&dataset::Dataset> {
+    /// The rows, for this engine, and their length. Errors: `Dataset`.
+    pub(super) fn rows(&self, parts: &Rc<Parts>) -> Result<(&dataset::Dataset, usize)> {
         if !Weak::ptr_eq(&self.made_by, &Rc::downgrade(parts)) {
             return Err(Error::Dataset { reason: "another engine made it".to_string() });
         }
+        Ok((&self.rows, self.seq_len))
+    }
+
+    /// The rows, for a run of this engine with these settings. Errors: `Dataset`, `Setting`.
+    pub(super) fn rows_for(&self, parts: &Rc<Parts>, settings: &Settings) -> Result<&dataset::Dataset> {
+        let (rows, _) = self.rows(parts)?;
         if settings.seq_len != self.seq_len {
             let expected = format!("{}, the length of the rows of this dataset", self.seq_len);
             return Err(Error::Setting { name: "seq-len".to_string(), value: settings.seq_len.to_string(), expected });
         }
-        Ok(&self.rows)
+        Ok(rows)
     }
 }

@@ -5,10 +5,21 @@ use std::rc::Rc;
 use js_sys::{Function, Number, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::convert::{Js, adapter_files, adapter_object, call, clock, from_js, js_error, needed, promise, to_js};
+use super::convert::{Js, adapter_files, call, clock, from_js, js_error, kept_object, needed, promise, to_js};
 use super::{Dataset, Engine, Parts};
-use crate::error::Error;
-use crate::run::{self, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start};
+use crate::adapter::Full;
+use crate::device::Shape;
+use crate::error::{Error, Result};
+use crate::run::{self, Base, Event, Hooks, Kept, Method, RunState, SaveHook, SaveWhen, Settings, Start};
+
+/// What the memory of wasm has room for, beside what is there anyway.
+const MOST_MEMORY: u64 = 3 << 30;
+/// How often full fine-tuning holds the numbers of a model in it: the best ones, the next ones, and files of both.
+const COPIES: u64 = 5;
+/// The most bytes of a run state, of which as many are made again on the way to the browser's storage.
+const MOST_STATE: u64 = 256 << 20;
+const STATE_TOO_LARGE: &str = "the state of this run is too large for the browser's storage, so it is not saved: \
+                               closing the tab ends the run, and nothing continues it";
 
 #[wasm_bindgen]
 impl Engine {
@@ -30,6 +41,7 @@ impl Engine {
 impl Parts {
     pub(super) async fn probe(self: &Rc<Self>, data: &Dataset, settings: JsValue) -> Js<JsValue> {
         let settings: Settings = from_js("settings", settings)?;
+        self.check_copies(&settings).await.map_err(js_error)?;
         let rows = data.rows_for(self, &settings).map_err(js_error)?;
         let held_out = rows.held_out.len();
         let helpers = self.helpers.borrow().clone();
@@ -68,27 +80,55 @@ impl Parts {
             (None, Some(files)) => Start::Adapter(files),
             (None, None) => Start::Fresh,
         };
-        if settings.method == Method::Full {
-            return Err(js_error(Error::NotYet { what: "full fine-tuning in a browser".to_string() }));
-        }
+        self.check_copies(&settings).await.map_err(js_error)?;
         let rows = data.rows_for(self, &settings).map_err(js_error)?;
         let control = self.new_control();
         let mut emit = |event: Event| call(&on_event, &to_js(&event));
-        let mut keep = |kept: &Kept| call(&on_adapter, &adapter_object(kept));
+        let mut keep = |kept: &Kept| call(&on_adapter, &kept_object(kept));
         let on_run_state = option("onRunState").map(JsCast::dyn_into::<Function>).transpose().map_err(no_function)?;
         let mut save = |bytes: Vec<u8>| {
             if let Some(hook) = &on_run_state {
                 call(hook, &Uint8Array::from(bytes.as_slice()));
             }
         };
-        let save = on_run_state.is_some().then_some(SaveHook { when: SaveWhen::Often, save: &mut save });
+        let too_large = settings.method == Method::Full && 16 * Full::size(&self.base.model.config) > MOST_STATE;
+        if too_large && on_run_state.is_some() {
+            emit(Event::Warning { code: "state_too_large".to_string(), message: STATE_TOO_LARGE.to_string() });
+        }
+        let save =
+            (on_run_state.is_some() && !too_large).then_some(SaveHook { when: SaveWhen::Often, save: &mut save });
         let helpers = self.helpers.borrow().clone();
         let hooks = Hooks { emit: &mut emit, keep: &mut keep, save, helpers: &helpers };
         let outcome = run::train(&self.base, rows, &settings, start, &control, &clock(), hooks).await;
         if let Some(kept) = outcome.map_err(js_error)?.kept {
-            self.load(kept)?;
+            self.load(kept).await.map_err(js_error)?;
         }
         Ok(JsValue::UNDEFINED)
+    }
+}
+
+impl Parts {
+    /// Refuses full fine-tuning of a model whose numbers do not fit into the memory of this program as often as the
+    /// best checkpoint and the next one need. Errors: `Setting`.
+    async fn check_copies(&self, settings: &Settings) -> Result<()> {
+        let Base { model, .. } = &self.base;
+        if settings.method == Method::Lora {
+            return Ok(());
+        }
+        let device = match model.device.shape {
+            Shape::Cpu => self.base.unloaded(&settings.prompt)?.memory(settings).await?.total(),
+            Shape::Tiled | Shape::Direct => 0,
+        };
+        let file = 4 * model.config.count_parameters().unwrap_or(u64::MAX / 4);
+        let needed = device.saturating_add(file.saturating_mul(COPIES));
+        if needed <= MOST_MEMORY {
+            return Ok(());
+        }
+        let expected = format!(
+            "lora for this model: the method full needs {needed} bytes of the memory of this tab, which has \
+             {MOST_MEMORY}; natively there is no such limit"
+        );
+        Err(Error::Setting { name: "method".to_string(), value: "full".to_string(), expected })
     }
 }
 

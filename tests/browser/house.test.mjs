@@ -10,7 +10,7 @@ const www = fileURLToPath(new URL("../../www", import.meta.url));
 const browser = fileURLToPath(new URL(".", import.meta.url));
 const WIDEST = 120;
 
-const files = ["api", "worker", "page", "demo"].flatMap((room) =>
+const files = ["api", "worker", "page", "package", "demo"].flatMap((room) =>
   readdirSync(join(www, room), { recursive: true })
     .map((path) => join(room, path))
     .filter((path) => !path.startsWith(join("worker", "wasm")) && /\.(tsx?|mjs|css)$/.test(path)),
@@ -24,6 +24,7 @@ const allowed = {
   api: { rooms: ["api"], packages: false },
   worker: { rooms: ["worker", "api"], packages: false },
   page: { rooms: ["page", "api"], packages: true },
+  package: { rooms: ["package", "api"], packages: false },
 };
 /** Addresses, not code: the one file of api/ that knows where worker/ is. */
 const addresses = { "api/assets.ts": ["worker/wasm/tabtune_bg.wasm?url", "worker/worker.ts?worker&url"] };

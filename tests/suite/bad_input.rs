@@ -681,7 +681,8 @@ fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() 
         before = taken;
     }
     refused(&[&run[..], &["--memory-limit", "1000"]].concat(), "memory_limit", &["of them for the weights"]);
-    refused(&[&run[..], &["--method", "full", "--weights", "int8"]].concat(), "setting", &["weights", "full"]);
+    let (_, _, err) = tabtune(&[&run[..], &["--method", "full", "--weights", "int8"]].concat());
+    assert!(err.contains("warning[rounded_start]") && err.contains("int8"), "{err}");
     refused_usage(&[&run[..], &["--weights", "int5"]].concat(), "int5");
 }
 

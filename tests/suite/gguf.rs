@@ -268,8 +268,10 @@ fn the_command_line_takes_a_file_in_place_of_a_folder() {
     let merged = folder.path("merged");
     refused(&["merge", "--model", &path, "--adapter", &out, "--out", &merged], "folder", &["GGUF"]);
     let full = [&["train", "--method", "full", "--out", &merged, "--steps", "2"], &short[..]].concat();
-    refused(&full, "not_yet", &["full fine-tuning", "GGUF"]);
-    assert!(!Path::new(&merged).exists());
+    succeeded(&full);
+    let again = ["--model", &merged, "--data", &data, "--seq-len", "16"];
+    succeeded(&[&["eval"], &again[..]].concat());
+    succeeded(&["generate", "--model", &merged, "--prompt", "The sea", "--max-tokens", "2"]);
 }
 
 #[test]

@@ -554,7 +554,7 @@ crate::device_tests! {
                 assert!(step(&mut trainer, &micros, STEP).await.finite);
                 let before = t.adapter.read(&t.device).await.expect("parameters");
                 assert_ne!(before, t.flat, "a finite step changes the adapter");
-                t.device.write(&trainer.buffers().g.buffer(), 16, &poison.to_le_bytes());
+                t.device.write(&trainer.buffers().g.0[0].buffer(), 16, &poison.to_le_bytes());
                 // The second step is submitted before the first is known to be broken.
                 let tickets = [0, 1].map(|_| trainer.submit(&micros, STEP, 1).expect("a step"));
                 for ticket in tickets {

@@ -11,9 +11,11 @@ mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]
+mod exports;
 mod families;
 #[cfg(not(target_arch = "wasm32"))]
 mod folders;
+mod full;
 #[cfg(not(target_arch = "wasm32"))]
 mod fuzz;
 #[cfg(not(target_arch = "wasm32"))]

@@ -61,6 +61,7 @@ crate::device_tests! {
                     check(case(name), Shape::Cpu, storage, change).await;
                 }
             }
+            check(case(name), Shape::Cpu, Storage::F32, |settings| settings.method = Method::Full).await;
         }
         let llama = case("llama-default");
         for checkpointing in [false, true] {

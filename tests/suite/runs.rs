@@ -85,7 +85,7 @@ fn sampled(event: &Event) -> Option<u32> {
 }
 
 /// The names and numbers in a safetensors file.
-fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
+pub fn tensors(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
     let length =
         Header::length(bytes[..8].try_into().expect("8 bytes"), bytes.len() as u64, "kept").expect("a header") as usize;
     let header = Header::parse(&bytes[8..8 + length], bytes.len() as u64, "kept").expect("a header");

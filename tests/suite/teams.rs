@@ -8,8 +8,8 @@ use tabtune::device::Shape;
 use tabtune::error::Error;
 use tabtune::run::team::Shape as Part;
 use tabtune::run::{
-    self, Answer, Assistant, Base, Clock, Control, DoneReason, Event, Helper, Hooks, Outcome, Settings, Start, Task,
-    Wish,
+    self, Answer, Assistant, Base, Clock, Control, DoneReason, Event, Helper, Hooks, Method, Outcome, Settings, Start,
+    Task, Wish,
 };
 use tabtune::train::Sums;
 
@@ -115,16 +115,22 @@ fn settings_of(base: &Base) -> Settings {
 crate::device_tests! {
     /// Dropout included: a mask depends on the sequence, not on who computes it.
     async fn engines_that_share_their_micro_batches_learn_the_same_as_one() {
-        for &shape in MODEL_SHAPES {
+        for (&shape, method) in MODEL_SHAPES.iter().flat_map(|shape| [(shape, Method::Lora), (shape, Method::Full)]) {
             let base = tiny_base(&device(shape).await).await;
-            let settings = settings_of(&base);
+            let dropout = if method == Method::Lora { 0.2 } else { 0.0 };
+            let settings = Settings { dropout, ..settings_of(&base).with_method(method) };
             let (alone, _) = shared_run(&base, &settings, &Control::default(), &[]).await;
             assert_eq!(workers(&alone), 1);
             for count in [1, 2] {
                 let helpers = helpers(shape, count).await;
                 let (events, outcome) = shared_run(&base, &settings, &Control::default(), &helpers).await;
                 assert_eq!(workers(&events), count + 1);
-                close(&format!("{shape:?}, {} engines", count + 1), &numbers(&events), &numbers(&alone), 2e-5);
+                close(
+                    &format!("{shape:?} {method:?}, {} engines", count + 1),
+                    &numbers(&events),
+                    &numbers(&alone),
+                    2e-5,
+                );
                 let (again, other) = shared_run(&base, &settings, &Control::default(), &helpers).await;
                 assert_eq!(events, again, "the same number of engines gives the same bits");
                 let files = |outcome: Result<Outcome, Error>| outcome.expect("a run").kept.expect("an adapter").files;

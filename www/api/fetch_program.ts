@@ -7,8 +7,12 @@ import { type Count, fetchThing } from "./fetching";
 export const PROGRAM = "the program behind the page";
 
 /** Fetches and compiles the wasm once: a new session after a trap starts from the same program, without a request. */
-export function fetchProgram(count?: Count): Promise<WebAssembly.Module> {
-  return fetchThing(PROGRAM, wasmUrl, compiled, count);
+export function fetchProgram(
+  count?: Count,
+  url: string | URL = wasmUrl,
+  signal?: AbortSignal,
+): Promise<WebAssembly.Module> {
+  return fetchThing(PROGRAM, url, compiled, count, signal);
 }
 
 async function compiled(response: Response): Promise<WebAssembly.Module> {

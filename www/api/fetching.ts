@@ -1,6 +1,7 @@
 /** Fetches what the page is made of: three tries with growing pauses, then an error that names the thing. */
 
 import { LoraError } from "./errors";
+import { fetchUrl } from "./host";
 
 /** The pauses before the second and the third try. */
 const PAUSES_MS = [1000, 3000];
@@ -11,9 +12,34 @@ export type Count = (bytes: number) => void;
 /** `thing` is the name of what is fetched, in plain words; `use` makes something of the response while it arrives. */
 export function fetchThing<T>(
   thing: string,
-  url: string,
+  url: string | URL,
+  use: (response: Response) => Promise<T>,
+  count?: Count,
+  signal?: AbortSignal,
+): Promise<T> {
+  return get(thing, url, use, count, signal, () => {
+    throw unfetched(thing, `the server answered \`${url}\` with status ${MISSING}`, BUSY);
+  });
+}
+
+/** Undefined if the server says that there is none. */
+export function fetchIfThere<T>(
+  thing: string,
+  url: string | URL,
+  use: (response: Response) => Promise<T>,
+  count?: Count,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
+  return get<T | undefined>(thing, url, use, count, signal, () => undefined);
+}
+
+function get<T>(
+  thing: string,
+  url: string | URL,
   use: (response: Response) => Promise<T>,
   count: Count = () => {},
+  signal: AbortSignal | undefined,
+  missing: () => T,
 ): Promise<T> {
   return persist(async () => {
     let arrived = 0;
@@ -25,7 +51,8 @@ export function fetchThing<T>(
       },
     });
     try {
-      const { ok, status, body, headers } = await fetch(url);
+      const { ok, status, body, headers } = await fetchUrl(url, signal);
+      if (status === MISSING) return missing();
       if (!ok || !body) throw unfetched(thing, `the server answered \`${url}\` with status ${status}`, BUSY);
       const type = headers.get("content-type") ?? "";
       return await use(new Response(body.pipeThrough(counter), { headers: { "content-type": type } }));
@@ -33,20 +60,23 @@ export function fetchThing<T>(
       count(-arrived);
       throw error instanceof LoraError ? error : unfetched(thing);
     }
-  });
+  }, signal);
 }
 
-export async function persist<T>(act: () => Promise<T>): Promise<T> {
+/** Not again once the signal is aborted. */
+export async function persist<T>(act: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (const pause of PAUSES_MS) {
     try {
       return await act();
-    } catch {
+    } catch (error) {
+      if (signal?.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
   return act();
 }
 
+const MISSING = 404;
 const BUSY = "The server may be busy: wait a moment, then try again.";
 const OFFLINE = "Check that this machine is online, then try again.";
 

@@ -1,8 +1,24 @@
 /** What the package exports. */
 
-export { type Advice, type Availability, availability } from "./availability";
-export { LoraError } from "./errors";
-export { fetchProgram } from "./fetch_program";
-export { type LoadOptions, Session, type TrainOptions } from "./session";
-export type * from "./types";
-export { fetchModel, type ModelFiles, type Sharded } from "./weights";
+export type { Advice, Availability } from "./availability";
+export { LoraError, type RefusedSetting } from "./errors";
+export { type AdapterFormat, LoraAdapter } from "./lora_adapter";
+export type { LoraDataset, Source } from "./lora_dataset";
+export { LoraModel, type Writing } from "./lora_model";
+export type { LoraRun } from "./lora_run";
+export type { ModelSource, PackagedModel } from "./model_source";
+export type * from "./options";
+export type {
+  Columns,
+  DatasetSummary,
+  DeviceChoice,
+  Evaluated,
+  Event,
+  Generated,
+  Message,
+  ModelInfo,
+  Notice,
+  Settings,
+  Stats,
+  WeightsChoice,
+} from "./types";

@@ -1,9 +1,9 @@
 /** One worker of this package, in promises: calls and what they report, wishes, and the worker's end. */
 
-import { workerUrl } from "./assets";
 import { LoraError, loraError } from "./errors";
 import { PROGRAM } from "./fetch_program";
 import { persist, unfetched } from "./fetching";
+import { openWorker, type WorkerSource } from "./host";
 import type { Call, Calls, FromWorker, Note, ToWorker } from "./protocol";
 
 interface Pending {
@@ -21,9 +21,10 @@ export class Link {
   #gone: LoraError | undefined;
   #reportLost: (error: LoraError) => void = () => {};
 
-  /** Starts a worker. */
-  static async start(): Promise<Link> {
-    return new Link(await persist(startWorker));
+  /** Starts a worker, or takes one that runs. */
+  static async start(source?: WorkerSource): Promise<Link> {
+    if (typeof Worker === "function" && source instanceof Worker) return new Link(source);
+    return new Link(await persist(() => startWorker(source)));
   }
 
   private constructor(worker: Worker) {
@@ -44,8 +45,8 @@ export class Link {
     if (this.#gone) return Promise.reject(this.#gone);
     const id = ++this.#calls;
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, onNote });
       this.send({ id, call, input } as ToWorker, transfer);
+      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, onNote });
     });
   }
 
@@ -83,8 +84,8 @@ export class Link {
 }
 
 /** Resolves when the worker's script runs. */
-function startWorker(): Promise<Worker> {
-  const worker = new Worker(trustedWorkerUrl(), { type: "module", name: "tabtune" });
+function startWorker(source?: WorkerSource): Promise<Worker> {
+  const worker = openWorker(source);
   return new Promise((resolve, reject) => {
     const fail = (error: LoraError) => {
       worker.terminate();
@@ -105,17 +106,4 @@ function trapped(message: string): LoraError {
     `the engine stopped: ${message}`,
     "Start again; the best adapter so far is kept.",
   );
-}
-
-/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */
-const policy = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("tabtune-worker", {
-  createScriptURL: () => workerUrl,
-});
-
-interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL(): string }): { createScriptURL(input: string): unknown };
-}
-
-function trustedWorkerUrl(): string {
-  return (policy?.createScriptURL("") ?? workerUrl) as string;
 }

@@ -8,6 +8,8 @@ import type {
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
   Foreseen,
   Generated,
@@ -62,6 +64,8 @@ export interface Calls {
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
+  /** Null if it was stopped. */
+  evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: AdapterFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   /** Writes the adapter to the browser's storage. */

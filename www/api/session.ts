@@ -1,6 +1,7 @@
 /** The client of the engine, in promises: a worker that has a model, and on the processor others that help it. */
 
 import { LoraError, loraError, type PlainError } from "./errors";
+import type { WorkerSource } from "./host";
 import type { KeptAdapter } from "./kept_store";
 import { Link } from "./link";
 import type { Training } from "./protocol";
@@ -10,6 +11,7 @@ import type {
   AdapterInput,
   Dataset,
   DeviceChoice,
+  EvaluateOptions,
   Event,
   GenerateOptions,
   Loaded,
@@ -43,15 +45,17 @@ let datasets = 0;
 
 export class Session {
   #leader: Link;
+  #source: WorkerSource | undefined;
   #helpers: Link[] = [];
 
-  /** Starts a worker. */
-  static async start(): Promise<Session> {
-    return new Session(await Link.start());
+  /** Starts a worker; by default, with the script that comes with the client. */
+  static async start(source?: WorkerSource): Promise<Session> {
+    return new Session(await Link.start(source), source);
   }
 
-  private constructor(leader: Link) {
+  private constructor(leader: Link, source: WorkerSource | undefined) {
     this.#leader = leader;
+    this.#source = source;
     this.lost.then((error) => this.#end(error));
   }
 
@@ -71,7 +75,7 @@ export class Session {
     const count = workersFor(loaded.info, workers) - 1;
     if (count === 0) return loaded;
     try {
-      const { helpers, info } = await gather(this.#leader, count, program, files, loaded.info.weights);
+      const { helpers, info } = await gather(this.#leader, count, program, files, loaded.info.weights, this.#source);
       this.#helpers = helpers;
       for (const helper of helpers) helper.lost.then((error) => this.#leader.die(error));
       return { ...loaded, info };
@@ -127,6 +131,11 @@ export class Session {
     });
   }
 
+  /** The mean loss over all rows of the dataset, or null if it was stopped. */
+  evaluate({ id }: Dataset, options: EvaluateOptions) {
+    return this.#leader.call("evaluate", { dataset: id, options });
+  }
+
   adapter() {
     return this.#leader.call("adapter", undefined);
   }
@@ -169,7 +178,7 @@ export class Session {
     return this.#leader.call("stats", undefined);
   }
 
-  /** Ends the running `train` or `generate` within a step or a token. */
+  /** Ends the running `train`, `generate` or `evaluate` within a step, a token or a batch. */
   stop(keep: boolean) {
     this.#leader.send({ call: "stop", keep });
   }

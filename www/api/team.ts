@@ -1,6 +1,7 @@
 /** How many workers share the work of a session on the processor, and what connects them. */
 
 import { loraError } from "./errors";
+import { memory, threads, type WorkerSource } from "./host";
 import { Link } from "./link";
 import type { ModelInfo, WeightsChoice } from "./types";
 import type { ModelFiles } from "./weights";
@@ -16,9 +17,8 @@ const USUAL_GIB = 4;
 export function workersFor({ device, weightBytes }: ModelInfo, asked: number | undefined): number {
   if (device.kind === "gpu") return 1;
   if (asked !== undefined) return Math.min(Math.max(1, Math.trunc(asked)), MOST);
-  const { deviceMemory = USUAL_GIB } = navigator as { deviceMemory?: number };
-  const fitting = Math.floor((deviceMemory * GIB * SHARE) / weightBytes);
-  return Math.max(1, Math.min(Math.floor(navigator.hardwareConcurrency / 2), MOST, fitting));
+  const fitting = Math.floor(((memory() ?? USUAL_GIB) * GIB * SHARE) / weightBytes);
+  return Math.max(1, Math.min(Math.floor(threads() / 2), MOST, fitting));
 }
 
 /** Starts workers that help the leader, each with a copy of the weights. An error ends them, but not the leader. */
@@ -28,10 +28,11 @@ export async function gather(
   program: WebAssembly.Module,
   files: ModelFiles,
   stored: WeightsChoice,
+  source?: WorkerSource,
 ): Promise<{ helpers: Link[]; info: ModelInfo }> {
   const helpers: Link[] = [];
   const start = async () => {
-    const helper = await Link.start();
+    const helper = await Link.start(source);
     helpers.push(helper);
     const { port1, port2 } = new MessageChannel();
     await helper.call("assist", { program, files, stored, port: port1 }, undefined, [port1]);

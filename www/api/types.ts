@@ -249,6 +249,18 @@ export interface Generated {
   reason: "eos" | "length" | "stopped";
 }
 
+export interface EvaluateOptions {
+  batch: number;
+  adapter: boolean;
+  strength: number;
+}
+
+export interface Evaluated {
+  /** In nats per token; null if no token carries any. */
+  loss: number | null;
+  tokens: number;
+}
+
 export interface Stats {
   deviceBytes: number;
   devicePeakBytes: number;

@@ -1,7 +1,5 @@
 /** Where a model's files come from. A `Blob` is a source of ranges: a slice is read only when it is asked for. */
 
-import { type Count, fetchThing } from "./fetching";
-
 export interface RangeSource {
   bytes: number;
   read(offset: number, length: number): Promise<Uint8Array>;
@@ -53,16 +51,4 @@ export function bytesOnDisk(files: ModelFiles): number {
 
 export async function bytesOf(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await blob.arrayBuffer());
-}
-
-/** Fetches the four files of a checkpoint. */
-export async function fetchModel(name: string, folder: string, count?: Count): Promise<CheckpointFiles> {
-  const file = (path: string) => fetchThing("the model", `${folder}/${path}`, (response) => response.blob(), count);
-  const [config, tokenizer, tokenizerConfig, weights] = await Promise.all([
-    file("config.json"),
-    file("tokenizer.json"),
-    file("tokenizer_config.json"),
-    file("model.safetensors"),
-  ]);
-  return { name, config, tokenizer, tokenizerConfig, weights };
 }

@@ -2,9 +2,9 @@
 
 import type { BaseFacts } from "../api/kept_store";
 import type { AdapterFiles } from "../api/types";
+import { zip } from "../api/zip";
 import { MESSAGE } from "./settings";
 import { loss, parameters } from "./words";
-import { zip } from "./zip";
 
 export const LEAK =
   "An adapter can contain phrases of the text it learnt from: share it as you would share the text itself.";

@@ -1,9 +1,10 @@
 /** Finds out what files are for, wherever they were dropped or chosen: an adapter, a model, or a text to learn from. */
 
 import { signal } from "@preact/signals";
+import { isGguf } from "../api/model_files";
 import { type Brought, type Found, isText, type Listing, picked } from "./folders";
 import { isAdapter, openAdapter } from "./opened";
-import { isGguf, picked as measured, pick } from "./pick";
+import { picked as measured, pick } from "./pick";
 import { busy, isArchive, isModel, listOf, noText } from "./refused";
 import { changing, type Source, training } from "./state";
 import { take } from "./text";

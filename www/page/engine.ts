@@ -2,10 +2,11 @@
 
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
+import { fetchModel } from "../api/fetch_model";
 import { fetchProgram } from "../api/fetch_program";
 import { Session } from "../api/session";
 import type { DeviceChoice, Event, WeightsChoice } from "../api/types";
-import { fetchModel, type ModelFiles } from "../api/weights";
+import type { ModelFiles } from "../api/weights";
 import { count } from "./arrival";
 import { device, weights, workers } from "./settings";
 import { adapter, faster, model } from "./state";

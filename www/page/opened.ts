@@ -1,9 +1,9 @@
 /** Opens an adapter from files. One that says it was made for another model is a question first. */
 
 import { signal } from "@preact/signals";
+import { adapterInput } from "../api/adapter_input";
 import { LoraError } from "../api/errors";
 import type { AdapterInput, NotedBase } from "../api/types";
-import { adapterInput } from "./adapter_input";
 import { session } from "./engine";
 import { adapter, changing, downloaded, model, openedFrom, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";

@@ -1,11 +1,10 @@
 /** A model from the visitor's own disk: picks its files, loads it, and goes back to the built-in one. */
 
 import { computed, signal } from "@preact/signals";
-import { LoraError } from "../api/errors";
+import { modelFiles } from "../api/model_files";
 import type { Foreseen } from "../api/types";
-import { bytesOnDisk, type ModelFiles, type Sharded } from "../api/weights";
+import { bytesOnDisk, type ModelFiles } from "../api/weights";
 import { change, session } from "./engine";
-import { listOf } from "./refused";
 import { weights } from "./settings";
 import { accepted, adapter, changing, openedFrom, run, startFrom, text, training } from "./state";
 import { complain, forgive } from "./trouble";
@@ -22,18 +21,6 @@ export const picked = signal<Picked | null>(null);
 export const returning = signal(false);
 /** One model is being replaced by another. */
 export const changingModel = computed(() => returning.value || Boolean(picked.value?.loading));
-
-const NAMES = {
-  config: "config.json",
-  tokenizer: "tokenizer.json",
-  tokenizerConfig: "tokenizer_config.json",
-  generationConfig: "generation_config.json",
-  chatTemplate: "chat_template.jinja",
-  weights: "model.safetensors",
-};
-const NEEDED = ["config", "tokenizer", "weights"] as const;
-/** Says which tensor is in which file, where the weights are in several. */
-const INDEX = "model.safetensors.index.json";
 
 /** Missing files, weights that do not fit their config.json and a model without room are reported at once. */
 export async function pick(chosen: File[]) {
@@ -88,57 +75,4 @@ function makeRoom() {
   forgive("keep");
   if (text.value) text.value = { ...text.value, dataset: null };
   if (accepted.value) changing.value = "model";
-}
-
-export function isGguf({ name }: File): boolean {
-  return name.toLowerCase().endsWith(".gguf");
-}
-
-function modelFiles(chosen: File[]): ModelFiles {
-  const [gguf, ...others] = chosen.filter(isGguf);
-  if (!gguf || nearest(chosen, NAMES.config)) return checkpointFiles(chosen);
-  if (others.length > 0) throw several([gguf, ...others]);
-  return { name: gguf.name, gguf };
-}
-
-function checkpointFiles(chosen: File[]): ModelFiles {
-  const found = Object.fromEntries(
-    Object.entries(NAMES).flatMap(([key, name]) => {
-      const file = nearest(chosen, name);
-      return file ? [[key, file]] : [];
-    }),
-  ) as Partial<Record<keyof typeof NAMES, File>>;
-  const folder = chosen[0]?.webkitRelativePath.split("/")[0] || "Your model";
-  const weights = found.weights ?? shards(chosen);
-  const missing = NEEDED.filter((key) => !found[key] && !(key === "weights" && weights)).map((key) => NAMES[key]);
-  if (missing.length > 0) throw incomplete(folder, missing);
-  return { ...(found as Record<(typeof NEEDED)[number], File>), name: folder, weights: weights as File };
-}
-
-/** The files of a checkpoint are higher up in its folder than copies in other formats. */
-function nearest(chosen: File[], name: string): File | undefined {
-  const depth = (file: File) => file.webkitRelativePath.split("/").length;
-  return chosen.filter((file) => file.name === name).sort((a, b) => depth(a) - depth(b))[0];
-}
-
-/** The index and the files of tensors that lie beside it. The engine says what is missing. */
-function shards(chosen: File[]): Sharded<Blob> | undefined {
-  const index = nearest(chosen, INDEX);
-  if (!index) return;
-  const folder = (file: File) => file.webkitRelativePath.slice(0, -file.name.length);
-  const files = chosen.filter((file) => file.name.endsWith(".safetensors") && folder(file) === folder(index));
-  return { index, files: Object.fromEntries(files.map((file) => [file.name, file])) };
-}
-
-function several(files: File[]): LoraError {
-  const names = listOf(files.map(({ name }) => name));
-  return new LoraError("model_files", `these are ${files.length} GGUF files: ${names}`, "Choose one of them.");
-}
-
-function incomplete(folder: string, missing: string[]): LoraError {
-  const reason = `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
-  const hint =
-    "Pick the folder of a Hugging Face checkpoint: config.json, tokenizer.json and the weights belong together. " +
-    "A GGUF file holds all of it.";
-  return new LoraError("model_files", `\`${folder}\`: ${reason}`, hint);
 }

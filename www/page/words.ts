@@ -1,25 +1,17 @@
 /** How numbers and sentences are written on the page. */
 
+import { count, thin } from "../api/amounts";
+
+export { bytes, count, counted, thin } from "../api/amounts";
+
 /** The page is in English, whatever the language of the browser, which need not even be a valid one. */
 const LANGUAGE = "en";
 
-const plain = new Intl.NumberFormat(LANGUAGE);
 const calendar = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
 const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumSignificantDigits: 2 });
 
 /** "Nov 27, 2026, 7:40 PM". */
 export const moment = (ms: number): string => calendar.format(ms);
-
-export const count = (n: number): string => plain.format(Math.round(n));
-
-/** "1 row", "41 rows". */
-export const counted = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
-
-export function bytes(n: number): string {
-  if (n < 1000) return counted(n, "byte");
-  if (n < 1e6) return `${count(n / 1e3)} kB`;
-  return n < 1e9 ? `${thin(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
-}
 
 /** Of a number that is stored so: "16" for f16. */
 export const bits = (format: string): string => format.replace(/\D/g, "");
@@ -27,11 +19,6 @@ export const bits = (format: string): string => format.replace(/\D/g, "");
 /** "1.2 of 10.3 MB". */
 export const megabytes = (done: number, total: number): string =>
   `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`;
-
-/** Two significant digits: "2.2", "0.11", "130". */
-export function thin(n: number): string {
-  return n >= 10 ? count(n) : String(Number(n.toPrecision(2)));
-}
 
 /** "2.2 M", "104 k". */
 export const parameters = (n: number): string => (n < 1e5 ? short.format(n).replace("K", " k") : `${thin(n / 1e6)} M`);

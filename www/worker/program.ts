@@ -7,6 +7,8 @@ import type {
   Columns,
   DatasetSummary,
   DeviceChoice,
+  Evaluated,
+  EvaluateOptions,
   Event,
   Foreseen,
   Generated,
@@ -81,6 +83,7 @@ export interface Engine {
   pause(paused: boolean): void;
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
+  evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
   adapter(): AdapterFiles;
   setAdapter(config: string, weights: Uint8Array): void;
   notedBase(config: string, weights: Uint8Array): NotedBase;

@@ -83,6 +83,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return begin(engine, request.input, tell).finally(begun);
     case "generate":
       return engine.generate(request.input, (text) => tell({ type: "piece", text }));
+    case "evaluate":
+      return engine.evaluate(held(request.input.dataset), request.input.options);
     case "adapter":
       return engine.adapter();
     case "setAdapter":

@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::files::{Source, json};
+use tabtune::files::Source;
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, BaseFiles, ModelFiles};
+use tabtune::run::{Base, ModelFiles, ModelFolder, config_in_f32};
 
 use crate::files::{io, write_whole};
 
+/// What the embedded base is called.
+pub const NAME: &str = "tabtune/story-5m";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -35,64 +37,60 @@ pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -
     if let Some(dir) = model {
         return Base::open(device, dir, storage).await;
     }
-    let files = BaseFiles {
-        tokenizer: TOKENIZER,
-        tokenizer_config: Some(TOKENIZER_CONFIG),
-        generation_config: None,
-        chat_template: None,
-        config: CONFIG,
-    };
-    let weights = embedded_weights();
-    Base::load(device, "tabtune/story-5m", &files, &weights, storage, &mut |_, _| {}).await
+    let files = embedded();
+    Base::load(device, NAME, &files.small(), &files.weights, storage, &mut |_, _| {}).await
 }
 
-fn embedded_weights() -> Source {
-    Source::memory("model.safetensors", WEIGHTS.to_vec())
+fn embedded() -> ModelFiles {
+    ModelFiles {
+        config: CONFIG.to_vec(),
+        tokenizer: TOKENIZER.to_vec(),
+        tokenizer_config: Some(TOKENIZER_CONFIG.to_vec()),
+        generation_config: None,
+        chat_template: None,
+        weights: Source::memory("model.safetensors", WEIGHTS.to_vec()),
+    }
 }
 
 /// What a checkpoint holds, from its config and the header of its weights.
 pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
     match model {
         Some(path) => ModelFiles::open(path).await?.checkpoint().await,
-        None => Checkpoint::open(Config::parse(CONFIG)?, &embedded_weights()).await,
+        None => embedded().checkpoint().await,
     }
 }
 
-/// Writes a whole checkpoint: these weights, which are in f32, and the other files of its base.
-pub fn write(dir: &Path, base: Option<&Path>, weights: &[u8]) -> Result<()> {
-    for name in COPIED {
-        let bytes = match base {
-            Some(base) => copied(&base.join(name))?,
-            None => embedded(name).map(<[u8]>::to_vec),
-        };
-        if let Some(bytes) = bytes {
-            write_whole(dir, name, &if name == "config.json" { in_f32(&bytes) } else { bytes })?;
-        }
+/// What a model's config.json or metadata says.
+pub async fn config(model: Option<&Path>) -> Result<Config> {
+    match model {
+        None => Config::parse(CONFIG),
+        Some(path) if path.is_dir() => Ok(ModelFolder::open(path)?.config),
+        Some(path) => Config::parse(&ModelFiles::open(path).await?.config),
     }
-    write_whole(dir, "model.safetensors", weights)
 }
 
-fn copied(path: &Path) -> Result<Option<Vec<u8>>> {
+/// The files that a checkpoint in f32 of this base has beside its weights.
+pub async fn companions(model: Option<&Path>) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    match model {
+        Some(dir) if dir.is_dir() => COPIED.into_iter().filter_map(|name| copied(dir, name).transpose()).collect(),
+        Some(path) => Ok(ModelFiles::open(path).await?.companions()),
+        None => Ok(embedded().companions()),
+    }
+}
+
+fn copied(dir: &Path, name: &'static str) -> Result<Option<(&'static str, Vec<u8>)>> {
+    let path = dir.join(name);
     if !path.is_file() {
         return Ok(None);
     }
-    std::fs::read(path).map(Some).map_err(|e| io(path, e))
+    let bytes = std::fs::read(&path).map_err(|e| io(&path, e))?;
+    Ok(Some((name, if name == "config.json" { config_in_f32(&bytes) } else { bytes })))
 }
 
-fn embedded(name: &str) -> Option<&'static [u8]> {
-    match name {
-        "config.json" => Some(CONFIG),
-        "tokenizer.json" => Some(TOKENIZER),
-        "tokenizer_config.json" => Some(TOKENIZER_CONFIG),
-        _ => None,
+/// Writes a whole checkpoint, the weights last.
+pub fn write(dir: &Path, companions: &[(&str, Vec<u8>)], weights: &[u8]) -> Result<()> {
+    for (name, bytes) in companions {
+        write_whole(dir, name, bytes)?;
     }
-}
-
-/// A config.json whose weights are now in f32. It has been parsed before, so it is a JSON object.
-fn in_f32(config: &[u8]) -> Vec<u8> {
-    let mut config: serde_json::Map<String, serde_json::Value> =
-        json::read(config).expect("the config of a loaded base is a JSON object");
-    config.remove("dtype");
-    config.insert("torch_dtype".to_string(), "float32".into());
-    json::as_written(serde_json::to_string_pretty(&config).expect("a JSON object can be written")).into_bytes()
+    write_whole(dir, "model.safetensors", weights)
 }

@@ -13,6 +13,7 @@ use tabtune::run::{Base, Unloaded};
 use tabtune::text::Columns;
 
 use crate::eval::{EvalArgs, eval};
+use crate::export::{ExportArgs, export};
 use crate::generate::{GenerateArgs, generate};
 use crate::info::{InfoArgs, info};
 use crate::merge::{MergeArgs, merge};
@@ -48,6 +49,8 @@ enum Command {
     /// Continue a prompt.
     #[command(allow_negative_numbers = true)]
     Generate(GenerateArgs),
+    /// Write an adapter as PEFT's files, MLX's, or a GGUF file of llama.cpp.
+    Export(ExportArgs),
     /// Merge an adapter into its base and write a whole checkpoint in the base's layout.
     Merge(MergeArgs),
     /// Describe a model, an adapter or a text.
@@ -124,8 +127,8 @@ impl ModelArgs {
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// An adapter of that model [default: none, the base alone]
-    #[arg(long, value_name = "DIR")]
+    /// An adapter of that model: a folder of PEFT or MLX, or a GGUF file [default: none, the base alone]
+    #[arg(long, value_name = "DIR|FILE")]
     pub adapter: Option<PathBuf>,
     /// Factor of the adapter's scale; 0 is the base alone.
     #[arg(long, default_value_t = 1.0)]
@@ -176,6 +179,7 @@ pub fn run() -> ExitCode {
             Command::Train(args) => train(*args).await,
             Command::Eval(args) => eval(args).await.map(done),
             Command::Generate(args) => generate(args).await.map(done),
+            Command::Export(args) => export(&args).await.map(done),
             Command::Merge(args) => merge(&args).await.map(done),
             Command::Info(args) => info(args).await.map(done),
             Command::Bench(args) => bench::bench(&args).await.map(done),

@@ -77,6 +77,11 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Is it a file, or a folder with something in it?
+pub fn is_filled(path: &Path) -> bool {
+    std::fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some())
+}
+
 /// Do two paths lead to one file or folder?
 pub fn same_file(a: &Path, b: &Path) -> bool {
     std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))

@@ -18,8 +18,8 @@ use crate::{files, preview};
 pub struct InfoArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// PEFT's two files.
-    #[arg(long, value_name = "DIR")]
+    /// An adapter: a folder of PEFT or MLX, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE")]
     adapter: Option<PathBuf>,
     /// Texts: how many rows they make, and the first rows token by token.
     #[arg(long, value_name = "FILE", num_args = 1..)]

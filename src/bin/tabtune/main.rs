@@ -9,6 +9,7 @@ mod bench;
 mod cli;
 mod environment;
 mod eval;
+mod export;
 mod files;
 mod generate;
 mod info;

@@ -13,7 +13,7 @@ use tabtune::run::ModelFolder;
 
 use crate::base::COPIED;
 use crate::cli::setting;
-use crate::files::io;
+use crate::files::{io, is_filled};
 use crate::terminal::show;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -24,8 +24,8 @@ pub struct MergeArgs {
     /// The base, a Hugging Face checkpoint.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// An adapter of that model.
-    #[arg(long, value_name = "DIR")]
+    /// An adapter of that model: a folder of PEFT or MLX, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE")]
     adapter: PathBuf,
     /// A folder that is empty or does not exist yet.
     #[arg(long, value_name = "DIR")]
@@ -41,7 +41,7 @@ pub async fn merge(args: &MergeArgs) -> Result<()> {
     // Hashing a large base takes a while, and without a hash to compare with it is not needed.
     let sha256 = if adapter.origin()?.base_sha256.is_some() { base.sha256().await? } else { String::new() };
     show(adapter.other_base(&model.display().to_string(), &sha256)?.as_slice());
-    if fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some()) {
+    if is_filled(out) {
         return Err(setting("out", out.display(), "a folder that is empty or does not exist yet"));
     }
     fs::create_dir_all(out).map_err(|e| io(out, e))?;

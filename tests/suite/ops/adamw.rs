@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Pool, Tensor};
+use tabtune::device::{Device, Pool, Segments, Tensor};
 use tabtune::ops::{UpdateBuffers, adamw};
 use tabtune::plan::{Input, Plan, Progress, Recorder, Step};
 use tabtune::random::SplitMix64;
@@ -27,13 +27,16 @@ struct Optimizer {
 }
 
 impl Optimizer {
-    async fn new(device: &Rc<Device>, n: usize) -> Optimizer {
+    /// With the numbers in segments of these lengths.
+    async fn new(device: &Rc<Device>, lengths: &[usize]) -> Optimizer {
+        let n = lengths.iter().sum();
+        let segments = |label: &str| Segments::new(device, label, lengths).expect("segments");
         let tensor = |label: &str, n| Tensor::owned(device, label, 1, n).expect("a tensor");
         let buffers = UpdateBuffers {
-            p: tensor("p", n),
-            g: tensor("g", n),
-            m: tensor("m", n),
-            v: tensor("v", n),
+            p: segments("p"),
+            g: segments("g"),
+            m: segments("m"),
+            v: segments("v"),
             totals: tensor("totals", 2),
             state: tensor("state", 2),
             result: tensor("result", 4),
@@ -96,16 +99,16 @@ impl Optimizer {
                 tolerance,
             );
         }
-        for tensor in [&b.g, &b.totals] {
-            let found = tensor.download(&self.device).await.expect("a state");
-            assert!(found.iter().all(|&x| x == 0.0), "{what}: gradient and totals are zero again");
-        }
+        let [g, totals] = [b.g.download(&self.device).await, b.totals.download(&self.device).await]
+            .map(|found| found.expect("a state"));
+        assert!(g.iter().chain(&totals).all(|&x| x == 0.0), "{what}: gradient and totals are zero again");
     }
 }
 
 /// Three steps with gradients of norm about sqrt(n / 3).
-async fn steps(device: &Rc<Device>, n: usize, clip: f64) {
-    let mut optimizer = Optimizer::new(device, n).await;
+async fn steps(device: &Rc<Device>, lengths: &[usize], clip: f64) {
+    let mut optimizer = Optimizer::new(device, lengths).await;
+    let n = optimizer.p.len();
     for _ in 0..3 {
         let g = optimizer.noise(n);
         let totals = [2.5, 3.0];
@@ -124,7 +127,7 @@ async fn steps(device: &Rc<Device>, n: usize, clip: f64) {
 /// After a gradient or loss that is not finite, finite ones change nothing any more, and the host learns of it each
 /// time.
 async fn stays_broken(device: &Rc<Device>, n: usize, what: &str, bad: Option<(usize, f32)>, loss: f32) {
-    let mut optimizer = Optimizer::new(device, n).await;
+    let mut optimizer = Optimizer::new(device, &[n]).await;
     let mut g = vec![0.25; n];
     if let Some((index, value)) = bad {
         g[index] = value;
@@ -140,13 +143,13 @@ async fn stays_broken(device: &Rc<Device>, n: usize, what: &str, bad: Option<(us
 
 crate::device_tests! {
     /// 4,160 numbers are one work group of quads more than the 1,024 invocations of the norm. A clip of 0 means none,
-    /// and one of 1,000 has no effect.
+    /// and one of 1,000 has no effect. The norm is that of all segments.
     async fn update_equals_its_reference() {
         for shape in SHAPES {
             let device = device(shape).await;
-            for n in [4, 68, 4160] {
+            for lengths in [&[4][..], &[68], &[4160], &[68, 4160, 4]] {
                 for clip in [0.0, 0.5, 1000.0] {
-                    steps(&device, n, clip).await;
+                    steps(&device, lengths, clip).await;
                 }
             }
         }

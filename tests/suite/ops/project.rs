@@ -1,6 +1,7 @@
 //! `project`: the three products y = x Wᵀ, dx = dy W and dW = dyᵀ x, and `matmul_vec` for a plan of one row.
 
 use std::rc::Rc;
+use std::slice::from_ref;
 
 use tabtune::device::Tensor;
 use tabtune::device::{Device, Format, Usage};
@@ -61,8 +62,8 @@ async fn lora(device: &Rc<Device>, rows: (usize, usize), (n_out, n_in, rank): (u
     bed.step.strength = 0.5;
     let site = site(device, 2.0 * lora.scale as f32);
     let y = project(&mut bed.rec, None, &x, Matrix::Frozen(&w), None);
-    let z = project(&mut bed.rec, None, &x, Matrix::Trained(&a), None);
-    let y = project(&mut bed.rec, Some(y), &z, Matrix::Trained(&b), Some(&site));
+    let z = project(&mut bed.rec, None, &x, Matrix::Trained(from_ref(&a)), None);
+    let y = project(&mut bed.rec, Some(y), &z, Matrix::Trained(from_ref(&b)), Some(&site));
     let (_, dy) = bed.seed(&y);
 
     let (dx, da, db) = lora_backward(&dy, &x_values, &w_values, &lora, rows.1, n_in, n_out);
@@ -114,7 +115,7 @@ crate::device_tests! {
                 let site = site(&device, 2.0);
                 bed.step.strength = 0.0;
                 bed.tolerance = 0.0;
-                let y = project(&mut bed.rec, Some(y), &x, Matrix::Trained(&b), Some(&site));
+                let y = project(&mut bed.rec, Some(y), &x, Matrix::Trained(from_ref(&b)), Some(&site));
                 bed.changes("y", &y.data, base);
                 bed.check().await;
             }
@@ -173,7 +174,7 @@ crate::device_tests! {
                 let w_values = bed.noise(12 * 4);
                 let (w, before) = param(&mut bed, 12, 4, &w_values);
                 let site = site(&device, -3.0);
-                let y = project(&mut bed.rec, None, &x, Matrix::Trained(&w), Some(&site));
+                let y = project(&mut bed.rec, None, &x, Matrix::Trained(from_ref(&w)), Some(&site));
                 let (_, dy) = bed.seed(&y);
                 bed.writes("y", &y.data, times(-3.0, &matmul(&x_values, &w_values, rows.1, 4, 12)));
                 bed.writes_grad("dx", &x, times(-3.0, &matmul_nn(&dy, &w_values, rows.1, 4, 12)));

@@ -33,11 +33,12 @@ export function Picker() {
 
 function Chosen({ files, foreseen }: Picked) {
   const { name } = files;
+  const size = foreseen.parameters;
   return (
     <>
       <p>
-        <strong>{name}</strong>: {parameters(foreseen.parameters)} parameters, {bytes(bytesOnDisk(files))} on the disk.{" "}
-        <Fit foreseen={foreseen} /> <Pace size={foreseen.parameters} />
+        <strong>{name}</strong>: {parameters(size)} parameters, {bytes(bytesOnDisk(files))} on the disk.{" "}
+        <Fit foreseen={foreseen} /> <Pace size={size} />
       </p>
       {adapter.value && !downloaded.value && (
         <p class="note">

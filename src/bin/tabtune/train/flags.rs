@@ -19,7 +19,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Start from this adapter and take over its rank, alpha and targets.
-    #[arg(long, value_name = "ADAPTER_DIR")]
+    #[arg(long, value_name = "DIR|FILE")]
     pub init: Option<PathBuf>,
     /// lora; or full, which trains every matrix of the blocks and writes a whole checkpoint to --out [default: lora]
     #[arg(long, value_name = "METHOD")]

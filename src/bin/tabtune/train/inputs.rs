@@ -89,9 +89,6 @@ impl TrainArgs {
             return Err(setting("log", log.display(), "another file than the text, which it would replace"));
         }
         let full = self.model.model.as_ref().filter(|_| method == Method::Full);
-        if full.is_some_and(|model| model.is_file()) {
-            return Err(Error::NotYet { what: "full fine-tuning of a GGUF file".to_string() });
-        }
         if full.is_some_and(|model| same_file(model, &self.out)) {
             let expected = "another folder than --model, whose files it would replace";
             return Err(setting("out", self.out.display(), expected));

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::run::{self, Base, Clock, Control, Hooks, Outcome, SaveHook, SaveWhen, Settings, Start, Storing, Wish};
+use tabtune::run::{
+    self, Base, Clock, Control, Hooks, Method, Outcome, SaveHook, SaveWhen, Settings, Start, Storing, Wish,
+};
 use tabtune::text::dataset::Dataset;
 
 pub use flags::TrainArgs;
@@ -38,7 +40,11 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     settings.check(config)?;
     inputs.check(&settings, args.model.storage(inputs.storage())?)?;
 
-    let outputs = Outputs::open(&args, settings.steps, inputs.resumed.is_some())?;
+    let companions = match settings.method {
+        Method::Lora => Vec::new(),
+        Method::Full => base::companions(args.model.model.as_deref()).await?,
+    };
+    let outputs = Outputs::open(&args, companions, settings.steps, inputs.resumed.is_some())?;
     let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
     outputs.finish(outcome, base.model.device.peak_bytes())
 }

@@ -17,8 +17,8 @@ use crate::files::{OutFolder, io, remove_run_state, write_adapter, write_run_sta
 /// The hooks of a run share it, so it is written to through `&self`.
 pub struct Outputs {
     folder: OutFolder,
-    /// The folder of the base, whose tokenizer a whole checkpoint needs.
-    base: Option<PathBuf>,
+    /// What a whole checkpoint has beside its weights.
+    companions: Vec<(&'static str, Vec<u8>)>,
     log: Option<(PathBuf, File)>,
     screen: Screen,
     /// Does the run continue another one, whose log and run state it takes over?
@@ -41,7 +41,12 @@ struct Failed {
 impl Outputs {
     /// Makes and opens what will be written, and changes nothing yet: a run that is refused leaves the log and the run
     /// state of another as they are.
-    pub fn open(args: &TrainArgs, steps: u32, resumes: bool) -> Result<Outputs> {
+    pub fn open(
+        args: &TrainArgs,
+        companions: Vec<(&'static str, Vec<u8>)>,
+        steps: u32,
+        resumes: bool,
+    ) -> Result<Outputs> {
         let folder = OutFolder::make(&args.out)?;
         let open = |path: &PathBuf| {
             let file = File::options().append(true).create(true).open(path).map_err(|e| io(path, e))?;
@@ -49,7 +54,7 @@ impl Outputs {
         };
         Ok(Outputs {
             folder,
-            base: args.model.model.clone(),
+            companions,
             log: args.log.as_ref().map(open).transpose()?,
             screen: Screen::new(steps),
             resumes,
@@ -90,7 +95,7 @@ impl Outputs {
     pub fn keep(&self, kept: &Kept) {
         let written = match &kept.files {
             Files::Adapter(files) => write_adapter(self.out(), files),
-            Files::Checkpoint(weights) => crate::base::write(self.out(), self.base.as_deref(), weights),
+            Files::Checkpoint(weights) => crate::base::write(self.out(), &self.companions, weights),
         };
         self.failed.borrow_mut().kept = written.err();
     }

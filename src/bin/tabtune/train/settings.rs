@@ -23,7 +23,8 @@ impl TrainArgs {
     /// The settings of a run but its steps: the usual ones, changed by the flags. Rank, alpha and targets come from the
     /// adapter that a run starts from.
     pub fn settings(&self, mut settings: Settings, init: Option<&AdapterFiles>, config: &Config) -> Result<Settings> {
-        settings.method = self.method(settings.method)?;
+        let method = self.method(settings.method)?;
+        settings = settings.with_method(method);
         settings.schedule = self.schedule(settings.schedule)?;
         if let Some(rank) = self.rank {
             (settings.rank, settings.alpha) = (rank, 2.0 * rank as f64);

@@ -2,6 +2,7 @@
 //! attention, activations and the loss were free.
 
 use std::rc::Rc;
+use std::slice::from_ref;
 
 use tabtune::device::{Choice, Device, DeviceOptions, Pool, Stored, Tensor};
 use tabtune::error::Result;
@@ -118,8 +119,8 @@ impl Recorded<'_> {
     /// y = (x Aᵀ) Bᵀ and the gradients of x, A and B
     fn adapter(&mut self, width: usize, rank: usize) -> Result<()> {
         let (a, b) = (self.param(rank, width)?, self.param(width, rank)?);
-        let low = project(self.rec, None, &self.input(width)?, Matrix::Trained(&a), None);
-        let y = project(self.rec, None, &low, Matrix::Trained(&b), None);
+        let low = project(self.rec, None, &self.input(width)?, Matrix::Trained(from_ref(&a)), None);
+        let y = project(self.rec, None, &low, Matrix::Trained(from_ref(&b)), None);
         self.operations += 6.0 * 2.0 * (self.rows * width * rank) as f64;
         self.given(&y)
     }

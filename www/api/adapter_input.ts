@@ -1,10 +1,10 @@
 /** Finds an adapter in the files that a visitor gives: the zip that this page saved, PEFT's two files, or MLX's. */
 
-import { LoraError } from "../api/errors";
-import type { AdapterInput, ModelInfo } from "../api/types";
-import { bytesOf } from "../api/weights";
+import { bytes } from "./amounts";
+import { LoraError } from "./errors";
+import type { AdapterInput, ModelInfo } from "./types";
 import { entriesOf, unpack, ZipError } from "./unzip";
-import { bytes } from "./words";
+import { bytesOf } from "./weights";
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
@@ -27,7 +27,10 @@ interface Part {
   read(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-export async function adapterInput(files: File[], { parameters }: ModelInfo): Promise<AdapterInput> {
+export async function adapterInput(
+  files: File[],
+  { parameters }: Pick<ModelInfo, "parameters">,
+): Promise<AdapterInput> {
   const archive = files.find(({ name }) => /\.zip$/i.test(name));
   const name = archive?.name ?? files.map((file) => file.name).join(", ");
   try {

@@ -1,0 +1,5 @@
+/** Prints the losses. */
+
+import { train } from "./train.js";
+
+console.log(JSON.stringify(await train()));

@@ -1,0 +1,45 @@
+/** How large the packages are, as they are packed, and what a browser has to fetch of them. */
+
+import assert from "node:assert/strict";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { brotliCompressSync } from "node:zlib";
+import { packed, tarballOf } from "./installed.mjs";
+
+const home = join(packed, "tabtune");
+const scripts = ["index.js", "worker.js"];
+
+/** In bytes. The wasm that `make wasm` builds is linked in a hurry; `make release` builds the smaller one. */
+const limits = {
+  wasm: process.env.RELEASE ? 1_300_000 : 1_400_000,
+  scripts: 40_000,
+  tabtune: 2_000_000,
+  "tabtune-base": 12_000_000,
+};
+
+test(`the wasm has at most ${limits.wasm / 1000} kB, compressed with brotli`, (t) => {
+  within(t, brotli("tabtune.wasm"), limits.wasm);
+});
+
+test(`what a browser loads of the scripts has at most ${limits.scripts / 1000} kB, compressed with brotli`, (t) => {
+  within(
+    t,
+    scripts.reduce((sum, name) => sum + brotli(name), 0),
+    limits.scripts,
+  );
+});
+
+for (const name of ["tabtune", "tabtune-base"])
+  test(`the tarball of ${name} has at most ${limits[name] / 1e6} MB`, (t) => {
+    within(t, statSync(tarballOf(name)).size, limits[name]);
+  });
+
+function within(t, bytes, most) {
+  t.diagnostic(`${bytes} bytes`);
+  assert.ok(bytes > 0 && bytes <= most, `it has ${bytes} bytes`);
+}
+
+function brotli(name) {
+  return brotliCompressSync(readFileSync(join(home, name))).length;
+}

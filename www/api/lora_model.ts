@@ -1,0 +1,186 @@
+/** A model that is loaded and can be trained and asked: what the package is about. */
+
+import { type Availability, availability } from "./availability";
+import { LoraError } from "./errors";
+import { fetchProgram } from "./fetch_program";
+import { LoraDataset, type Source } from "./lora_dataset";
+import { LoraRun } from "./lora_run";
+import { openModel } from "./model_source";
+import type {
+  AdapterOptions,
+  CreateOptions,
+  DatasetOptions,
+  LoraSettings,
+  MeasureOptions,
+  SamplingOptions,
+  TrainOptions,
+} from "./options";
+import { checked, refused, settled } from "./rules";
+import { Session } from "./session";
+import { Stream } from "./stream";
+import { aborted, Turns, unlessAborted } from "./turns";
+import type { Evaluated, Generated, Loaded, Message, ModelInfo, Settings, Stats } from "./types";
+
+/** What is written where nothing is chosen. */
+const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
+const EVALUATED_AT_ONCE = 4;
+
+/** Text, piece by piece; `result` is all of it, and why it ended. */
+export type Writing = Stream<string, Generated>;
+
+export class LoraModel {
+  readonly info: ModelInfo;
+  /** What a run is like where its options say nothing else. */
+  readonly defaults: Settings;
+  /** Resolves when the engine is gone because it failed or its device was lost; every call is rejected then. */
+  readonly lost: Promise<LoraError>;
+  #session: Session;
+  /** The engine's own defaults, and what `create` was told instead. */
+  #usual: Settings;
+  #options: Partial<LoraSettings>;
+  #turns = new Turns();
+
+  /** Whether a model can be created here, on what, and what would make it faster. Nothing is fetched. */
+  static async availability(options: Partial<CreateOptions> = {}): Promise<Availability> {
+    return availability(checked("create", options).device);
+  }
+
+  /** Fetches the engine and the model, and loads them in a worker. */
+  static async create(options: CreateOptions): Promise<LoraModel> {
+    const { model, device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = checked(
+      "create",
+      options,
+    );
+    if (model === undefined) throw refused("model", model, "a model, such as the one that `tabtune-base` exports");
+    const progress = new EventTarget();
+    monitor?.(progress);
+    let loaded = 0;
+    const count = (bytes: number) => {
+      loaded += bytes;
+      progress.dispatchEvent(Object.assign(new Event("downloadprogress"), { loaded }));
+    };
+    const open = async () => {
+      const found = await availability(device);
+      if (found.state === "unavailable") throw new LoraError(found.code, found.reason, found.advice);
+      const [program, files] = await Promise.all([
+        fetchProgram(count, wasmUrl, signal),
+        openModel(model, count, signal),
+      ]);
+      if (signal?.aborted) throw aborted(signal);
+      const session = await Session.start(worker ?? workerUrl);
+      const close = () => session.close();
+      signal?.addEventListener("abort", close);
+      try {
+        if (signal?.aborted) throw aborted(signal);
+        const choices = { device, weights, workers: worker ? 1 : workers };
+        return new LoraModel(session, await session.load(program, files, given(choices)), settings);
+      } catch (error) {
+        session.close();
+        throw error;
+      } finally {
+        signal?.removeEventListener("abort", close);
+      }
+    };
+    return unlessAborted(signal, open());
+  }
+
+  private constructor(session: Session, { info, defaults, limits }: Loaded, options: Partial<LoraSettings>) {
+    this.#session = session;
+    this.info = info;
+    this.defaults = settled(defaults, options);
+    this.#usual = defaults;
+    this.#options = options;
+    this.lost = session.lost;
+    const { seqLen } = this.defaults;
+    const most = limits.seqLen.to ?? seqLen;
+    if (seqLen > most) throw refused("seqLen", seqLen, `at most ${most}, which the model sees at once`);
+  }
+
+  /** Cuts a text, a table, records or conversations into rows. */
+  async dataset(source: Source, options: DatasetOptions = {}): Promise<LoraDataset> {
+    const { signal, name, columns, ...changes } = checked("dataset", options);
+    const settings = settled(this.defaults, changes);
+    const make = () => LoraDataset.make(this.#session, source, settings, name, columns);
+    return this.#turns.take(signal, async () => {
+      const dataset = await make();
+      if (!signal?.aborted) return dataset;
+      await dataset.release();
+      throw aborted(signal);
+    });
+  }
+
+  /** Starts a run. */
+  train(data: LoraDataset, options: TrainOptions = {}): LoraRun {
+    const { signal, adapter, ...changes } = checked("train", options);
+    const { summary, settings } = data;
+    const wanted = settled(this.#usual, { maxSteps: summary.defaultSteps, ...this.#options, ...changes });
+    return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, adapter, signal);
+  }
+
+  /** Continues a text. */
+  generate(prompt: string, options: SamplingOptions = {}): Writing {
+    return this.#write(prompt, options);
+  }
+
+  /** Answers messages, which the model's chat template writes as the model reads them. */
+  chat(messages: Message[], options: SamplingOptions = {}): Writing {
+    return this.#write(messages, options);
+  }
+
+  /** The mean loss over all rows of the dataset, in nats per token. */
+  async evaluate(data: LoraDataset, options: MeasureOptions = {}): Promise<Evaluated> {
+    const { signal, adapter, strength = 1, batch = EVALUATED_AT_ONCE } = checked("evaluate", options);
+    return this.#turns.take(
+      signal,
+      async () => {
+        await this.#use(adapter);
+        const measure = { batch, strength, adapter: adapter !== undefined };
+        const measured = await this.#session.evaluate(data.summary, measure);
+        if (!measured) throw aborted({ reason: "the evaluation was stopped" });
+        return measured;
+      },
+      () => this.#session.stop(false),
+    );
+  }
+
+  /** What the model and whatever uses it take on the device. */
+  async stats(): Promise<Stats> {
+    return this.#session.stats();
+  }
+
+  /** Ends the engine and everything that is under way. */
+  destroy() {
+    this.#session.close();
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.destroy();
+  }
+
+  #write(prompt: string | Message[], options: SamplingOptions): Writing {
+    const { signal, adapter, ...sampling } = checked("generate", options);
+    const asked = { ...SAMPLING, ...sampling, prompt, adapter: adapter !== undefined };
+    const reader = new AbortController();
+    const either = signal ? AbortSignal.any([signal, reader.signal]) : reader.signal;
+    const stop = () => this.#session.stop(false);
+    const write = async (tell: (piece: string) => void) => {
+      await this.#use(adapter);
+      return this.#session.generate(asked, tell);
+    };
+    return new Stream(
+      (tell) => this.#turns.take(either, () => write(tell), stop),
+      () => reader.abort("the reader left"),
+    );
+  }
+
+  async #use(adapter: AdapterOptions["adapter"]) {
+    if (adapter) await this.#session.setAdapter(adapter.config, adapter.weights);
+  }
+}
+
+/** Without what is undefined. */
+function given<T extends object>(options: T) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof T]?: Exclude<T[Key], undefined>;
+  };
+}

@@ -1,0 +1,68 @@
+/** The options of every call of the package. */
+
+import type { TrustedAddress } from "./host";
+import type { LoraAdapter } from "./lora_adapter";
+import type { ModelSource } from "./model_source";
+import type { Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
+
+/** What a run is like. What is left out has the model's defaults. */
+export interface LoraSettings
+  extends Omit<Settings, "method" | "steps" | "prompt" | "sampleEvery" | "maxTokens" | "holdoutAtMost"> {
+  /** By default 150, or three epochs if they are more. */
+  maxSteps: number;
+  /** Has the model continue a prompt while it learns. */
+  sample: { prompt?: string; every?: number; maxTokens?: number };
+}
+
+export interface CreateOptions extends Partial<LoraSettings> {
+  model: ModelSource;
+  device?: DeviceChoice;
+  weights?: WeightsChoice;
+  /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
+  workers?: number;
+  signal?: AbortSignal;
+  /** Gets what dispatches `downloadprogress` events, with the bytes that are `loaded`. */
+  monitor?(progress: EventTarget): void;
+  /** Where the engine's files are, if not beside the package's script. */
+  wasmUrl?: string | URL;
+  workerUrl?: string | URL | TrustedAddress;
+  /** A worker that runs the package's worker script; it is terminated with the model. */
+  worker?: Worker;
+}
+
+export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout">> {
+  /** The name of a text that is no file: its ending says what it is. By default `text.txt`. */
+  name?: string;
+  /** The columns of a table, or the keys of records, that hold the text, if their names are not known ones. */
+  columns?: Columns;
+  signal?: AbortSignal;
+}
+
+/** How long the rows are and how many are held out is settled when a dataset is made. */
+export interface TrainOptions extends Partial<Omit<LoraSettings, "seqLen" | "holdout">> {
+  /** The adapter to start from; the run has its rank, alpha and targets. */
+  adapter?: LoraAdapter;
+  signal?: AbortSignal;
+}
+
+export interface AdapterOptions {
+  /** Without one, the base is asked alone. */
+  adapter?: LoraAdapter;
+  /** A factor on the adapter: 0 is the base alone, 1 is the adapter as it was trained. */
+  strength?: number;
+  signal?: AbortSignal;
+}
+
+export interface SamplingOptions extends AdapterOptions {
+  maxTokens?: number;
+  seed?: number;
+  /** 0 takes the likeliest token every time. */
+  temperature?: number;
+  /** 0: no limit. */
+  topK?: number;
+  topP?: number;
+}
+
+export interface MeasureOptions extends AdapterOptions {
+  batch?: number;
+}
