@@ -1,4 +1,4 @@
-/** Draws the PNG icons beside www/public/icon.svg: `CHROMIUM=path node tools/icons.mjs`. */
+/** Draws the PNG icons of www/public/icon.svg: `CHROMIUM=path node tools/icons.mjs`. */
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -13,12 +13,12 @@ const maskable = svg
 
 const browser = await launch();
 for (const [name, size, drawing] of [
-  ["icon-192", 192, svg],
-  ["icon-512", 512, svg],
-  ["icon-maskable-512", 512, maskable],
+  ["192", 192, svg],
+  ["512", 512, svg],
+  ["maskable-512", 512, maskable],
 ]) {
   const page = await browser.newPage({ viewport: { width: size, height: size } });
   await page.setContent(`<style>body { margin: 0 } svg { display: block }</style>${drawing}`);
-  await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, folder)), omitBackground: true });
+  await page.screenshot({ path: fileURLToPath(new URL(`icons/${name}.png`, folder)), omitBackground: true });
 }
 await browser.close();

@@ -54,13 +54,15 @@ const NO_ICON = '<link rel="icon" href="data:,">';
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
- * processor computes, because the browser's only card is software. `at` is the address of another server.
+ * processor computes, because the browser's only card is software. `at` is the address of another server, and
+ * `proxy` is what stands before it.
  */
-export async function open({ hash = "", device, workers, from = browser, beside, blank = false, at } = {}) {
+export async function open({ hash = "", device, workers, from = browser, beside, blank = false, at, proxy } = {}) {
   // What a service worker answers cannot be watched or changed on its way: only tests that give an address have one.
   const serviceWorkers = at ? "allow" : "block";
   const context =
-    beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true, serviceWorkers }));
+    beside?.context() ??
+    (await from.newContext({ viewport: sizes[0], acceptDownloads: true, serviceWorkers, ...(proxy && { proxy }) }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.faults = [];
@@ -69,7 +71,8 @@ export async function open({ hash = "", device, workers, from = browser, beside,
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
-  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
+  if (blank)
+    await page.route(at ?? server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
   const choices = Object.entries({ device, workers }).filter(([, value]) => value !== undefined);
   const query = String(new URLSearchParams(choices));
   await page.goto((at ?? server.address) + (query && `?${query}`) + hash);

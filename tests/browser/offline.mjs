@@ -128,6 +128,7 @@ test("the page can be installed", async () => {
     installabilityErrors.filter(({ errorId }) => errorId !== "in-incognito"),
     [],
   );
+  assert.deepEqual(page.faults, []);
   host.stop();
   await close(page);
 });

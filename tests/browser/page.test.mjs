@@ -39,6 +39,7 @@ const files = [
   "prompt",
   "away",
   "offline",
+  "privacy",
   "contrast_and_paper",
   "no_webgpu",
 ];

@@ -11,8 +11,8 @@ export interface TrustedAddress {
   toJSON(): string;
 }
 
-/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */
-const policy = makePolicy();
+/** `new Worker` is a Trusted Types sink: a page allows this policy, which knows one address, or brings its own. */
+let policy: ReturnType<typeof makePolicy> | null = null;
 
 export function openWorker(source: WorkerSource = ownAddress()): Worker {
   try {
@@ -52,6 +52,7 @@ interface TrustedTypes {
 }
 
 function ownAddress(): string | TrustedAddress {
+  if (policy === null) policy = makePolicy();
   return policy?.createScriptURL("") ?? workerUrl;
 }
 

@@ -24,9 +24,10 @@ const types = {
 
 const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
 const trusted = "require-trusted-types-for 'script'; trusted-types";
-const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; manifest-src 'self'; connect-src 'self'";
+const sources =
+  "style-src 'self'; img-src 'self' data:; worker-src 'self' blob:; manifest-src 'self'; connect-src 'self'";
 const forbidden = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-page tabtune-web-page`;
+const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-page tabtune-web-page`;
 /** The worker sees the text, so it has no network from its first instruction. */
 const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
 

@@ -9,7 +9,7 @@ import { render } from "preact";
 import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { watchDrops } from "./drops";
-import { start } from "./engine";
+import { awaited, fetched, start } from "./engine";
 import { keepEstimating } from "./estimate";
 import { lookForKept } from "./kept";
 import { keepWhenLeaving } from "./leaving";
@@ -21,7 +21,7 @@ import { explainLoss, keepRunning } from "./run";
 import { keepCounting } from "./run_size";
 import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { changing, model, text } from "./state";
+import { changing, model } from "./state";
 import { keepTitled } from "./title";
 import { forgive, troubles } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
@@ -53,9 +53,9 @@ wheneverAlone(async () => {
 start(explainLoss);
 fetchSamples();
 effect(() => {
-  const settled = model.value.state === "ready" || model.value.state === "absent";
-  // Whoever has chosen a text does without samples that could not be fetched.
-  const sampled = samples.value.length > 0 || (troubles.value.samples && text.value);
+  const settled = fetched.value || model.value.state === "absent";
+  // Whoever brings something for the model does without samples that could not be fetched.
+  const sampled = samples.value.length > 0 || (troubles.value.samples && awaited.value);
   if (!settled || !sampled || locked.peek()) return;
   lock();
   forgive("samples");
