@@ -13,11 +13,12 @@ import { awaited, fetched, start } from "./engine";
 import { keepEstimating } from "./estimate";
 import { lookForKept } from "./kept";
 import { keepWhenLeaving } from "./leaving";
-import { wheneverAlone } from "./lock";
+import { keepTellingTabs, wheneverAlone } from "./lock";
+import { handleLoss } from "./lost";
 import { keepTelling } from "./notify";
 import { keepOffline } from "./offline";
 import { lock, locked } from "./privacy";
-import { explainLoss, keepRunning } from "./run";
+import { keepRunning } from "./run";
 import { keepCounting } from "./run_size";
 import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
@@ -45,12 +46,13 @@ watchDrops();
 keepTitled();
 keepTelling();
 keepWhenLeaving();
+keepTellingTabs();
 wheneverAlone(async () => {
   await lookForKept();
   await lookForUnfinished();
 });
 
-start(explainLoss);
+start(handleLoss);
 fetchSamples();
 effect(() => {
   const settled = fetched.value || model.value.state === "absent";
