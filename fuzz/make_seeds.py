@@ -72,30 +72,46 @@ def seed_gguf():
         begin = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields)) + metadata + table
         return begin + b"\0" * (-len(begin) % 32) + data
 
-    def model(pre, linear, block, cols, more=()):
-        count = lambda key, n: (f"llama.{key}", 4, struct.pack("<I", n))
+    def model(pre, linear, block, cols, more=(), arch="llama"):
+        """Without `pre`, a tokenizer of SentencePiece."""
+        is_gpt = arch == "gpt2"
+        count = lambda key, n: (f"{arch}.{key}", 4, struct.pack("<I", n))
         fields = [
-            ("general.architecture", 8, word("llama")),
-            *(count("attention." + key, 1) for key in ("head_count", "head_count_kv")),
-            *(count(key, cols) for key in ("embedding_length", "feed_forward_length", "attention.key_length")),
+            ("general.architecture", 8, word(arch)),
+            count("attention.head_count", 1),
+            *(count(key, cols) for key in ("embedding_length", "feed_forward_length")),
             *(count(key, n) for key, n in (("block_count", 1), ("context_length", 8))),
-            ("llama.attention.layer_norm_rms_epsilon", 6, f32(1e-5)),
-            ("tokenizer.ggml.model", 8, word("gpt2")),
-            ("tokenizer.ggml.pre", 8, word(pre)),
+            (f"{arch}.attention.layer_norm_{'' if is_gpt else 'rms_'}epsilon", 6, f32(1e-5)),
+            ("tokenizer.ggml.model", 8, word("gpt2" if pre else "llama")),
             ("tokenizer.ggml.tokens", 9, words("a", "b", "ab", "<e>")),
             ("tokenizer.ggml.token_type", 9, struct.pack("<IQ4i", 5, 4, 1, 1, 1, 3)),
-            ("tokenizer.ggml.merges", 9, words("a b")),
             ("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 3)),
             ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 3)),
             ("tokenizer.chat_template", 8, word("{{ messages }}")),
             *more,
         ]
+        if not is_gpt:
+            fields += [count("attention.head_count_kv", 1), count("attention.key_length", cols)]
+        if pre:
+            fields += [("tokenizer.ggml.pre", 8, word(pre)), ("tokenizer.ggml.merges", 9, words("a b"))]
+        else:
+            fields.append(("tokenizer.ggml.scores", 9, struct.pack("<IQ4f", 6, 4, -3, -2, -1, 0)))
         matrix = lambda rows: ([rows, cols], linear, b"\x11" * (rows * cols // block[0] * block[1]))
-        norm = ([cols], 0, f32(*[1] * cols))
-        linears = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
-        tensors = [("token_embd.weight", *matrix(4)), ("output_norm.weight", *norm)]
-        tensors += [(f"blk.0.{name}.weight", *norm) for name in ("attn_norm", "ffn_norm")]
-        return file(fields, tensors + [(f"blk.0.{name}.weight", *matrix(cols)) for name in linears])
+        vector = lambda n: ([n], 0, f32(*[1] * n))
+        linears = {"attn_output": 1, "ffn_up": 1, "ffn_down": 1}
+        linears |= {"attn_qkv": 3} if is_gpt else {"attn_q": 1, "attn_k": 1, "attn_v": 1, "ffn_gate": 1}
+        norms = ["attn_norm", "ffn_norm"]
+        if arch == "gemma3":
+            norms += ["attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm"]
+        tensors = [("token_embd.weight", *matrix(4)), ("output_norm.weight", *vector(cols))]
+        tensors += [(f"blk.0.{name}.weight", *vector(cols)) for name in norms]
+        tensors += [(f"blk.0.{name}.weight", *matrix(n * cols)) for name, n in linears.items()]
+        if is_gpt:
+            sizes = {**linears, "attn_norm": 1, "ffn_norm": 1}
+            tensors += [(f"blk.0.{name}.bias", *vector(n * cols)) for name, n in sizes.items()]
+            tensors += [("output_norm.bias", *vector(cols))]
+            tensors += [("position_embd.weight", [8, cols], 0, f32(*[1] * 8 * cols))]
+        return file(fields, tensors)
 
     alignment = ("general.alignment", 4, struct.pack("<I", 32))
     seed("gguf", "f32", model("smollm", 0, (1, 4), 4, [alignment]))
@@ -103,6 +119,11 @@ def seed_gguf():
     every = struct.pack("<IQ2d", 12, 2, 1, 2)
     seed("gguf", "q8_0", model("llama-bpe", 8, (32, 34), 32, [("list", 9, every), ("flag", 7, b"\1")]))
     seed("gguf", "q4_1", model("smollm", 3, (32, 20), 32))
+    seed("gguf", "pieces", model(None, 0, (1, 4), 4, [("tokenizer.ggml.add_space_prefix", 7, b"\0")]))
+    scaled = [("gemma3.rope.scaling.type", 8, word("linear")), ("gemma3.rope.scaling.factor", 6, f32(8))]
+    window = ("gemma3.attention.sliding_window", 4, struct.pack("<I", 2))
+    seed("gguf", "gemma3", model(None, 0, (1, 4), 4, [window, *scaled], "gemma3"))
+    seed("gguf", "gpt2", model("gpt-2", 0, (1, 4), 4, arch="gpt2"))
 
 
 def seed_shards():

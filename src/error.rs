@@ -17,6 +17,8 @@ pub enum Error {
     TextTooShort { size: String, enough: usize, found: usize, needed: usize },
     #[error("the text has {bytes} bytes, the limit is {limit}")]
     TextTooLarge { bytes: u64, limit: u64 },
+    #[error("the text has {bytes} bytes of white space in a row, at most {limit} are read")]
+    TextWhiteSpace { bytes: usize, limit: usize },
     #[error("`{name}` is not UTF-8 text: byte {offset} is not part of a character")]
     TextNotUtf8 { name: String, offset: usize },
     #[error("`{name}` is {found}: {advice}")]
@@ -68,7 +70,7 @@ pub enum Error {
     Config { field: String, reason: String },
     #[error("model type `{model_type}` is not supported; supported: {supported}")]
     UnsupportedModel { model_type: String, supported: String },
-    #[error("config.json: `{field}` = {value} is not supported")]
+    #[error("the model has `{field}` = {value}, which is not supported")]
     UnsupportedField { field: String, value: String },
     #[error("`{file}`: {reason}")]
     Adapter { file: String, reason: String },
@@ -125,6 +127,7 @@ impl Error {
             Error::TextEmpty => "text_empty",
             Error::TextTooShort { .. } => "text_too_short",
             Error::TextTooLarge { .. } => "text_too_large",
+            Error::TextWhiteSpace { .. } => "text_white_space",
             Error::TextNotUtf8 { .. } => "text_not_utf8",
             Error::NotText { .. } => "not_text",
             Error::DataLine { .. } => "data_line",
@@ -181,6 +184,7 @@ impl Error {
             Error::TextEmpty => "Give some text: a few pages of it work best.",
             Error::TextTooShort { .. } => "Add text, or make the rows shorter.",
             Error::TextTooLarge { .. } => "Use a part of the text; a few megabytes are plenty for an adapter.",
+            Error::TextWhiteSpace { .. } => "Remove the white space.",
             Error::TextNotUtf8 { .. } => {
                 "Open the file in an editor and save it with the encoding UTF-8, or copy its text and paste that."
             }
@@ -243,7 +247,9 @@ impl Error {
                 "Use the checkpoint that it was made from, in float32, float16 or bfloat16; or load it in Python, call \
                  `dequantize()` and `save_pretrained`."
             }
-            Error::Tokenizer { .. } => "Use the tokenizer.json that came with the model.",
+            Error::Tokenizer { .. } => {
+                "Use the tokenizer.json that came with the model, or the checkpoint from which a GGUF file was made."
+            }
             Error::Config { .. } => "Use the config.json that came with the model.",
             Error::UnsupportedModel { .. } => "Use a model whose config.json has one of these as its model_type.",
             Error::UnsupportedField { .. } => "Use a model without this feature.",

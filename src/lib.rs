@@ -1,6 +1,6 @@
 //! tabtune fine-tunes a language model with LoRA, in a browser tab or natively: WGSL compute shaders do the arithmetic,
 //! Rust drives them through wgpu. The base model stays frozen; the low-rank matrices A and B are trained. (Full
-//! fine-tuning, the baseline, trains the matrices of the blocks instead.)
+//! fine-tuning trains the matrices of the blocks instead.)
 //!
 //! # From bird's eye
 //!
@@ -15,7 +15,8 @@
 //! of staging buffers and holds nothing up.
 //!
 //! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
-//! is a frozen weight or a trained range of the adapter's flat buffer.
+//! is a frozen weight or a trained range of the adapter's flat buffer. Full fine-tuning trains such ranges instead of the
+//! weights of the blocks.
 //!
 //! # Example
 //!
@@ -58,7 +59,7 @@
 //! |---|---|
 //! | [`error`], [`warning`], [`random`] | every way to fail, with a hint; warnings; the one random generator |
 //! | [`files`] | where a file's bytes come from; safetensors, in one file or several; GGUF; JSON as Python writes it |
-//! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, batches |
+//! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, packing, batches |
 //! | `cpu` | the twin of each kernel in Rust, on slices |
 //! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
@@ -91,7 +92,8 @@
 //! 5. Tensors are contiguous and row-major: no views, strides or broadcasting. Feature counts that are contracted are
 //!    multiples of four (ranks are padded); rows and vocabularies are any number.
 //! 6. A backward closure owns exactly what it reads; dropping it frees its activations. That ownership is the memory
-//!    planner. With checkpointing a block's closure owns the block's input only, and records the block again.
+//!    planner. With checkpointing a block's closure owns the block's input only, and records the block again; in a lean
+//!    plan closures own how to record a norm or an activation again, and whoever reads it first does so.
 //! 7. What the host reads or writes is never in the pool.
 //! 8. Each kernel has a namesake in `cpu`, in `ops` and in `tests/suite/reference/`.
 //! 9. Only `web` knows JavaScript, and two files of `device`, which let a browser compile pipelines side by side and

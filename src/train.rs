@@ -71,14 +71,17 @@ pub struct TrainerSettings {
     pub seq_len: usize,
     /// Whether the input of A is masked.
     pub dropout: bool,
-    /// Whether blocks are computed again in the backward pass, which takes less memory and more time.
+    /// Whether the backward pass makes norms and activations again, which takes less memory and hardly more time.
+    #[serde(default)]
+    pub lean: bool,
+    /// Whether blocks are computed again in the backward pass, which takes even less memory and more time.
     pub checkpointing: bool,
 }
 
 impl TrainerSettings {
-    /// With neither dropout nor checkpointing.
+    /// Without dropout, and with nothing that takes less memory.
     pub fn new(batch: usize, seq_len: usize) -> TrainerSettings {
-        TrainerSettings { batch, seq_len, dropout: false, checkpointing: false }
+        TrainerSettings { batch, seq_len, dropout: false, lean: false, checkpointing: false }
     }
 }
 
@@ -139,7 +142,7 @@ impl TrainerDraft {
 impl Trainer {
     /// Records the forward and backward pass of a micro-batch, and the update. `model` reads the parameters.
     pub fn record(model: &Transformer, params: &Params, settings: TrainerSettings) -> Result<TrainerDraft> {
-        let TrainerSettings { batch, seq_len, dropout, checkpointing } = settings;
+        let TrainerSettings { batch, seq_len, dropout, lean, checkpointing } = settings;
         let device = &model.device;
         let Params { p, g } = params.clone();
         let moment = |label| Segments::new(device, label, &p.lengths());
@@ -154,9 +157,10 @@ impl Trainer {
         };
         let input = Input::new(device, batch * seq_len)?;
         let mut micro = Recorder::new(device, &model.pool, &input, true);
+        micro.lean = lean;
         let mut model = if dropout { model.with_dropout() } else { model.clone() };
         model.checkpointing = checkpointing;
-        record_loss(&mut micro, &model, batch, seq_len, &buffers.totals, true)?;
+        record_loss(&mut micro, &model, batch * seq_len, &buffers.totals, true)?;
         micro.unwind();
         let mut rec = Recorder::new(device, &model.pool, &input, false);
         adamw(&mut rec, &buffers);
@@ -230,7 +234,10 @@ impl Trainer {
         let (device, g) = (&self.device, &self.buffers.g);
         let staging = match &self.staging {
             Some(staging) => staging.clone(),
-            None => self.staging.insert(g.staging(device, "gradient staging")?).clone(),
+            None => {
+                let staging = device.checked(|| g.staging(device, "gradient staging")).await?;
+                self.staging.insert(staging).clone()
+            }
         };
         let totals = start_read(&mut self.ring, device, &self.buffers.totals)?;
         let Some(totals) = device.finish_read_unless(totals, stop).await? else { return Ok(None) };
@@ -311,18 +318,12 @@ impl Trainer {
 fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
     let (batch, seq_len) = (micro.batch, micro.seq_len);
     assert_eq!((batch, seq_len), planned, "the shape of a micro-batch must be the one that its plan was recorded for");
-    Step {
-        rows: (batch * seq_len) as u32,
-        labelled: micro.labelled,
-        batch: batch as u32,
-        time: seq_len as u32,
-        ..*step
-    }
+    Step { rows: (batch * seq_len) as u32, labelled: micro.labelled, ..*step }
 }
 
 fn lists(micro: &MicroBatch) -> Lists<'_> {
-    let MicroBatch { tokens, labels, rows, slot_of_row, .. } = micro;
-    Lists { tokens, labels, rows, slot_of_row }
+    let MicroBatch { tokens, labels, rows, starts, slot_of_row, .. } = micro;
+    Lists { tokens, labels, rows, starts, slot_of_row }
 }
 
 fn not_stopped() -> Error {
@@ -335,16 +336,8 @@ fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Tick
     ticket.ok_or_else(|| Error::Internal { what: "more than four results are unread".to_string() })
 }
 
-fn record_loss(
-    rec: &mut Recorder,
-    model: &Transformer,
-    batch: usize,
-    seq_len: usize,
-    totals: &Tensor,
-    accumulate: bool,
-) -> Result<()> {
-    let rows = batch * seq_len;
-    let hidden = model.hidden(rec, rows, batch, None);
+fn record_loss(rec: &mut Recorder, model: &Transformer, rows: usize, totals: &Tensor, accumulate: bool) -> Result<()> {
+    let hidden = model.hidden(rec, rows, None);
     let labelled = gather_rows(rec, &hidden);
     drop(hidden);
     let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary)?;

@@ -66,7 +66,7 @@ impl AdapterFiles {
             pair.check(config)?;
             let spec = config.weight(pair.site.layer, pair.site.target);
             let entry = checkpoint.entry(&spec);
-            if entry.interleaved.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
+            if entry.converted.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
                 return Err(Error::NotYet { what: format!("merging into `{}`, a GGUF file,", base.name) });
             }
             merges.push((entry, if spec.transposed { pair.transposed() } else { pair }));

@@ -11,14 +11,13 @@ use super::{Constants, Run};
 pub fn twin(constants: &Constants<'_>) -> Run {
     let heads = Heads::of(constants);
     Box::new(move |bound| {
-        let [step, q, k, v, _, dout, lse, dq, delta] = all(bound);
+        let [step, q, k, v, _, dout, starts, stats, dq] = all(bound);
         let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
-        let (dout, lse) = (dout.numbers(), lse.numbers());
-        let parts = Part::all(&step.step(), heads.query);
+        let (dout, known): (_, &[[f32; 2]]) = (dout.numbers(), bytemuck::cast_slice(stats.numbers()));
+        let parts = Part::all(&step.step(), starts, heads.query);
         let done = each_task(parts.len(), |task| {
             let Part { start, count, head } = parts[task];
-            let at = |row: usize| (start + row) * heads.query + head;
-            let mut deltas = Vec::with_capacity(count);
+            let mut sums = Vec::with_capacity(count);
             let mut out = vec![0.0; count * heads.size];
             let mut p = vec![0.0; BLOCK.min(count) * count];
             let mut dp = p.clone();
@@ -30,22 +29,23 @@ pub fn twin(constants: &Constants<'_>) -> Run {
                 let key_head = heads.key_of(head);
                 let k = heads.keys(k, first_key, keys, key_head);
                 scores(p, heads.queries(q, start + first, queries, head), k, heads.scale);
-                let lse = (first..first + queries).map(|row| lse[at(row)]);
-                probabilities(p, keys, heads.seen(first, queries), lse);
+                let lse = (first..first + queries).map(|row| known[(start + row) * heads.query + head][0]);
+                probabilities(p, keys, heads.seen(first, queries), lse.clone());
                 let v = heads.keys(v, first_key, keys, key_head);
                 scores(dp, heads.queries(dout, start + first, queries, head), v, 1.0);
                 // From the same products that it is subtracted from, so that a row that sees one key has no gradient.
-                deltas.extend(p.chunks(keys).zip(dp.chunks(keys)).map(|(p, dp)| dot(p, dp)));
-                score_gradients(p, dp, keys, heads.scale, deltas[first..].iter().copied());
+                let deltas = p.chunks(keys).zip(dp.chunks(keys)).map(|(p, dp)| dot(p, dp));
+                sums.extend(lse.zip(deltas).map(|(lse, delta)| [lse, delta]));
+                score_gradients(p, dp, keys, heads.scale, sums[first..].iter().map(|[_, delta]| *delta));
                 let ds = Matrix::new(p, queries, keys, keys);
                 product(&mut out[first * heads.size..], heads.size, ds, k, 1.0, false, Threads::One);
             }
-            (out, deltas)
+            (out, sums)
         });
-        let (dq, delta) = (dq.numbers_mut(), delta.numbers_mut());
-        for (part, (out, deltas)) in parts.iter().zip(done) {
+        let (dq, stats) = (dq.numbers_mut(), stats.numbers_mut());
+        for (part, (out, sums)) in parts.iter().zip(done) {
             part.put(heads.query, heads.size, &out, dq);
-            part.put(heads.query, 1, &deltas, delta);
+            part.put(heads.query, 2, sums.as_flattened(), stats);
         }
     })
 }

@@ -1,5 +1,5 @@
 //! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). Query t of a sequence sees the last WINDOW of
-//! the keys 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
+//! its keys 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
 
 use super::binding::all;
 use super::exp::exp_all;
@@ -11,15 +11,15 @@ use super::{Constants, Run};
 pub fn twin(constants: &Constants<'_>) -> Run {
     let heads = Heads::of(constants);
     Box::new(move |bound| {
-        let [step, q, k, v, o, lse] = all(bound);
+        let [step, q, k, v, starts, o, stats] = all(bound);
         let step = step.step();
         let position = step.position as usize;
         let (q, k, v) = (q.numbers(), k.numbers(), v.numbers());
-        let parts = Part::all(&step, heads.query);
+        let parts = Part::all(&step, starts, heads.query);
         let done = each_task(parts.len(), |task| {
             let Part { start, count, head } = parts[task];
             let mut out = vec![0.0; count * heads.size];
-            let mut sums = vec![0.0; count];
+            let mut sums = vec![[0.0; 2]; count];
             let mut block = vec![0.0; BLOCK.min(count) * (position + count)];
             for first in (0..count).step_by(BLOCK) {
                 let queries = BLOCK.min(count - first);
@@ -35,7 +35,7 @@ pub fn twin(constants: &Constants<'_>) -> Run {
                     let top = visible.iter().copied().fold(f32::MIN, f32::max);
                     let total = exp_all(visible, top);
                     visible.iter_mut().for_each(|p| *p /= total);
-                    sums[first + i] = top + total.ln();
+                    sums[first + i][0] = top + total.ln();
                 }
                 let p = Matrix::new(block, queries, keys, keys);
                 let out = &mut out[first * heads.size..];
@@ -43,10 +43,10 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             }
             (out, sums)
         });
-        let (o, lse) = (o.numbers_mut(), lse.numbers_mut());
+        let (o, stats) = (o.numbers_mut(), stats.numbers_mut());
         for (part, (out, sums)) in parts.iter().zip(done) {
             part.put(heads.query, heads.size, &out, o);
-            part.put(heads.query, 1, &sums, lse);
+            part.put(heads.query, 2, sums.as_flattened(), stats);
         }
     })
 }

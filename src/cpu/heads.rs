@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::Constants;
+use super::binding::Slice;
 use super::exp::exp;
 use super::product::{Matrix, Threads, product};
 use super::step::Step;
@@ -30,13 +31,14 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The parts of a micro-batch, in order of rows.
-    pub fn all(step: &Step, heads: usize) -> Vec<Part> {
-        let (rows, time) = (step.rows as usize, step.time as usize);
-        let starts = (0..rows).step_by(time.max(1));
-        starts
-            .flat_map(|start| (0..heads).map(move |head| Part { start, count: time.min(rows - start), head }))
-            .collect()
+    /// The parts of a micro-batch, in order of rows. `starts` says for each row at which row its sequence begins.
+    pub fn all(step: &Step, starts: &Slice<'_>, heads: usize) -> Vec<Part> {
+        let sequences = starts.words()[..step.rows as usize].chunk_by(|a, b| a == b);
+        let parts = |of: &[u32]| {
+            let (start, count) = (of[0] as usize, of.len());
+            (0..heads).map(move |head| Part { start, count, head })
+        };
+        sequences.flat_map(parts).collect()
     }
 
     /// Copies the part's rows of `width` numbers into data [rows, heads, width].

@@ -7,12 +7,11 @@ use super::{Constants, Run};
 pub fn twin(constants: &Constants<'_>) -> Run {
     let cols = constants.size("C");
     Box::new(move |bound| {
-        let [step, w, y] = all(bound);
+        let [step, w, starts, y] = all(bound);
         let step = step.step();
-        let (first, time) = (step.position as usize, step.time as usize);
-        let w = w.numbers();
+        let (w, starts) = (w.numbers(), starts.words());
         each_row(&mut y.numbers_mut()[..step.rows as usize * cols], cols, |row, y| {
-            let position = first + row % time;
+            let position = step.position as usize + row - starts[row] as usize;
             for (y, w) in y.iter_mut().zip(&w[position * cols..]) {
                 *y += w;
             }

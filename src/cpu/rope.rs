@@ -9,14 +9,14 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let half = size / 2;
     let sign = if constants.flag("INVERSE") { -1.0 } else { 1.0 };
     Box::new(move |bound| {
-        let [step, cosine, sine, q, k] = all(bound);
+        let [step, cosine, sine, starts, q, k] = all(bound);
         let step = step.step();
         let rows = step.rows as usize;
-        let (cosine, sine) = (cosine.numbers(), sine.numbers());
+        let (cosine, sine, starts) = (cosine.numbers(), sine.numbers(), starts.words());
         let q = (&mut q.numbers_mut()[..rows * heads * size], heads * size);
         let k = (&mut k.numbers_mut()[..rows * key_heads * size], key_heads * size);
         each_row_of_two(q, k, |row, q, k| {
-            let at = (step.position as usize + row % step.time as usize) * half;
+            let at = (step.position as usize + row - starts[row] as usize) * half;
             let (cosine, sine) = (&cosine[at..at + half], &sine[at..at + half]);
             for head in q.chunks_mut(size).chain(k.chunks_mut(size)) {
                 let (low, high) = head.split_at_mut(half);

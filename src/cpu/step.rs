@@ -8,8 +8,6 @@ use bytemuck::{Pod, Zeroable};
 pub struct Step {
     pub rows: u32,
     pub labelled: u32,
-    pub batch: u32,
-    pub time: u32,
     pub position: u32,
     pub step: u32,
     pub micro: u32,

@@ -52,22 +52,14 @@ const ALONE: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
 ];
 
-/// `queries` are those of one key head: all positions times the query heads that share it.
+/// `queries` are those of one key head: all rows times the query heads that share it.
 const BY_QUERY: &[Geometry] = &[
-    Geometry {
-        shape: TILED,
-        constants: &[("GROUP", 64), ("TILE", 16)],
-        grid: &[("queries", 64), ("key heads", 1), ("sequences", 1)],
-    },
+    Geometry { shape: TILED, constants: &[("GROUP", 64), ("TILE", 16)], grid: &[("queries", 64), ("key heads", 1)] },
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
 ];
 
 const BY_KEY: &[Geometry] = &[
-    Geometry {
-        shape: TILED,
-        constants: &[("GROUP", 64), ("TILE", 8)],
-        grid: &[("keys", 64), ("key heads", 1), ("sequences", 1)],
-    },
+    Geometry { shape: TILED, constants: &[("GROUP", 64), ("TILE", 8)], grid: &[("rows", 64), ("key heads", 1)] },
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
 ];
 

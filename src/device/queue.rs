@@ -27,6 +27,8 @@ pub(super) struct Queue {
     queued: Cell<u64>,
     done: Cell<u64>,
     destroyed: Cell<bool>,
+    /// When the event loop was let in: many short waits need it as much as a long one.
+    let_in: Cell<f64>,
 }
 
 impl Queue {
@@ -63,7 +65,6 @@ impl Queue {
     /// Runs commands until the first `count` that were ever queued are done. Returns false if `stop` came before the
     /// last dispatch among them: then nothing that was queued is run any more. Errors: `DeviceLost`.
     pub async fn drain_unless(&self, count: u64, stop: &dyn Fn() -> bool) -> Result<bool> {
-        let mut since = platform::now();
         while self.done.get() < count {
             self.alive()?;
             if stop() && self.computes_before(count) {
@@ -72,9 +73,9 @@ impl Queue {
                 return Ok(false);
             }
             self.run_one();
-            if platform::now() - since > PIECE_MS {
+            if platform::now() - self.let_in.get() > PIECE_MS {
                 platform::let_others_run().await;
-                since = platform::now();
+                self.let_in.set(platform::now());
             }
         }
         self.alive()?;

@@ -20,6 +20,8 @@ struct Slots {
     sizes: Vec<u64>,
     buffers: Vec<Option<Rc<Buffer>>>,
     free: BTreeMap<u64, Vec<usize>>,
+    /// The slots before this one are given up: no new tensor takes them.
+    given_up: usize,
 }
 
 pub(crate) struct Slot {
@@ -36,7 +38,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.0.borrow_mut().free.entry(self.bytes).or_default().push(self.id);
+        let mut slots = self.pool.0.borrow_mut();
+        if self.id >= slots.given_up {
+            slots.free.entry(self.bytes).or_default().push(self.id);
+        }
     }
 }
 
@@ -74,15 +79,24 @@ impl Pool {
         Tensor { rows, cols, offset: 0, place: Place::Pooled(Rc::new(Slot { id, bytes: size, pool: self.clone() })) }
     }
 
-    /// Gives every slot its buffer. Errors: `GpuLimit`.
-    pub(crate) fn allocate(&self, device: &Device) -> Result<()> {
-        let mut slots = self.0.borrow_mut();
-        for id in 0..slots.sizes.len() {
-            if slots.buffers[id].is_none() {
-                slots.buffers[id] = Some(device.buffer("activation", slots.sizes[id], Usage::Storage)?);
+    /// The buffer of a slot, which is made for the first plan that is finished. Errors: `GpuLimit`, `OutOfMemory`.
+    pub(crate) fn allocated(&self, device: &Device, id: usize) -> Result<Rc<Buffer>> {
+        let slots = &mut *self.0.borrow_mut();
+        match &slots.buffers[id] {
+            Some(buffer) => Ok(buffer.clone()),
+            None => {
+                let buffer = device.buffer("activation", slots.sizes[id], Usage::Storage)?;
+                Ok(slots.buffers[id].insert(buffer).clone())
             }
         }
-        Ok(())
+    }
+
+    /// Starts again with no memory. That of the plans so far is freed with them.
+    pub fn give_up(&self) {
+        let slots = &mut *self.0.borrow_mut();
+        slots.given_up = slots.sizes.len();
+        slots.buffers.fill(None);
+        slots.free.clear();
     }
 
     pub(crate) fn buffer(&self, id: usize) -> Rc<Buffer> {
@@ -91,11 +105,13 @@ impl Pool {
     }
 
     pub fn slots(&self) -> usize {
-        self.0.borrow().sizes.len()
+        let slots = self.0.borrow();
+        slots.sizes.len() - slots.given_up
     }
 
     pub fn bytes(&self) -> u64 {
-        self.0.borrow().sizes.iter().sum()
+        let slots = self.0.borrow();
+        slots.sizes[slots.given_up..].iter().sum()
     }
 }
 

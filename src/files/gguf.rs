@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
         let Some(end) = bytes.and_then(|bytes| begin.checked_add(bytes)) else {
             return bad(format!("tensor `{name}` is larger than this machine can address"));
         };
-        Ok(Entry { name, dtype, shape, begin, end, interleaved: None })
+        Ok(Entry { name, dtype, shape, begin, end, converted: None })
     }
 }
 

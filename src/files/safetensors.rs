@@ -40,8 +40,18 @@ pub struct Entry {
     /// Offsets are from the start of the file, not of its data.
     pub begin: u64,
     pub end: u64,
+    pub converted: Option<Converted>,
+}
+
+/// What llama.cpp's converter did to a tensor. It is undone when the tensor is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Converted {
     /// In each run of so many rows, which are those of a head, rows of the first half and of the second take turns.
-    pub interleaved: Option<usize>,
+    Interleaved(usize),
+    /// A matrix that the model has as [in, out] is [out, in].
+    Transposed,
+    /// A norm that multiplies by 1 + w holds 1 + w.
+    PlusOne,
 }
 
 impl Entry {
@@ -266,7 +276,7 @@ impl RawTensor {
             return Err(format!("tensor `{name}` is larger than this machine can address"));
         };
         Ok(match dtype {
-            Some(dtype) => Ok(Entry { name, dtype, shape, begin, end, interleaved: None }),
+            Some(dtype) => Ok(Entry { name, dtype, shape, begin, end, converted: None }),
             None => Err(Other { name, dtype: self.dtype, begin, end }),
         })
     }

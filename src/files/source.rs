@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::safetensors::{Entry, Header};
+use super::safetensors::{Converted, Entry, Header};
 use super::shards::Shards;
 use crate::error::{Error, Result};
 
@@ -108,11 +108,12 @@ impl Source {
 
     /// The bytes of `count` rows of a matrix with `cols` columns, from row `first` on, in the order of the model.
     pub async fn rows(&self, entry: &Entry, cols: usize, first: usize, count: usize) -> Result<Vec<u8>> {
+        let head = if let Some(Converted::Interleaved(head)) = entry.converted { Some(head) } else { None };
         // A vector whose numbers change places is a column.
-        let is_column = entry.shape.len() == 1 && entry.interleaved.is_some();
+        let is_column = entry.shape.len() == 1 && head.is_some();
         let (cols, first, count) = if is_column { (1, first * cols, count * cols) } else { (cols, first, count) };
         let range = |row: usize, rows: usize| entry.range(row as u64 * cols as u64, rows as u64 * cols as u64);
-        let Some(head) = entry.interleaved else {
+        let Some(head) = head else {
             let (at, length) = range(first, count);
             return self.read(at, length).await;
         };

@@ -30,7 +30,6 @@ impl Block {
         config: &Config,
         positions: &Positions,
         x: Var,
-        batch: usize,
         cache: Option<&Cache>,
     ) -> Var {
         let h = self.norm(rec, config, Norm::Attention, &x);
@@ -43,7 +42,7 @@ impl Block {
         if let Some(tables) = &positions.rope {
             (q, k) = rope(rec, q, k, config.heads, tables);
         }
-        let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, batch, cache };
+        let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, cache };
         let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
         let mut o = self.linear(rec, Target::O, &o);

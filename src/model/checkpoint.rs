@@ -16,7 +16,7 @@ use super::config::Config;
 use super::tensors::{Role, TensorSpec};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Entry, Header, to_f32};
+use crate::files::safetensors::{Converted, Entry, Header, to_f32};
 use crate::warning::Warning;
 
 /// What wrappers put in front of a model's names: `torch.compile` and `DistributedDataParallel`.
@@ -108,8 +108,12 @@ impl Checkpoint {
     fn check(&self, spec: &TensorSpec, file: &str) -> Result<()> {
         let entry = self.entries.get(&spec.name);
         let entry = entry.ok_or_else(|| Error::TensorMissing { name: spec.name.clone(), file: file.to_string() })?;
-        if entry.shape != spec.shape {
-            let (name, expected, found) = (entry.name.clone(), spec.shape.clone(), entry.shape.clone());
+        let mut expected = spec.shape.clone();
+        if entry.converted == Some(Converted::Transposed) {
+            expected.reverse();
+        }
+        if entry.shape != expected {
+            let (name, found) = (entry.name.clone(), entry.shape.clone());
             return Err(Error::TensorShape { name, expected, found });
         }
         Ok(())

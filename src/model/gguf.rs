@@ -13,13 +13,13 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::config::Config;
+use super::config::{Config, NormKind};
 use super::family::Family;
 use super::linear::Target;
 use super::rope::{Rope, RopeScaling};
 use super::tensors::{Norm, Role, TensorSpec};
 use crate::error::{Error, Result};
-use crate::files::safetensors::{Dtype, Entry, Header, to_f32};
+use crate::files::safetensors::{Converted, Dtype, Entry, Header, to_f32};
 use crate::files::{Gguf, Source};
 
 /// An architecture of llama.cpp whose files are read.
@@ -31,37 +31,90 @@ struct Architecture {
     /// llama.cpp rotates neighbours; transformers rotates a row of a head's first half with one of its second. The rows
     /// of q and k are in llama.cpp's order.
     interleaved: bool,
+    /// Fields of config.json that it needs, by their keys.
+    fields: &'static [(&'static str, &'static str)],
+    /// And fields that only some families have, which a file may lack.
+    more: &'static [(&'static str, &'static str)],
+    /// The field of the activation, and its value.
+    activation: (&'static str, &'static str),
 }
 
-const ARCHITECTURES: [Architecture; 4] = [
-    Architecture { name: "llama", model_type: "llama", interleaved: true },
-    Architecture { name: "qwen2", model_type: "qwen2", interleaved: false },
-    Architecture { name: "qwen3", model_type: "qwen3", interleaved: false },
-    Architecture { name: "smollm3", model_type: "smollm3", interleaved: true },
+const LLAMA: Architecture = Architecture {
+    name: "llama",
+    model_type: "llama",
+    interleaved: true,
+    fields: &[
+        ("hidden_size", "embedding_length"),
+        ("intermediate_size", "feed_forward_length"),
+        ("num_hidden_layers", "block_count"),
+        ("num_attention_heads", "attention.head_count"),
+        ("max_position_embeddings", "context_length"),
+        ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+    ],
+    more: &[],
+    activation: ("hidden_act", "silu"),
+};
+
+const ARCHITECTURES: [Architecture; 7] = [
+    LLAMA,
+    Architecture { name: "qwen2", model_type: "qwen2", interleaved: false, ..LLAMA },
+    Architecture { name: "qwen3", model_type: "qwen3", interleaved: false, ..LLAMA },
+    Architecture {
+        name: "gpt2",
+        model_type: "gpt2",
+        interleaved: false,
+        fields: &[
+            ("n_embd", "embedding_length"),
+            ("n_inner", "feed_forward_length"),
+            ("n_layer", "block_count"),
+            ("n_head", "attention.head_count"),
+            ("n_positions", "context_length"),
+            ("layer_norm_epsilon", "attention.layer_norm_epsilon"),
+        ],
+        activation: ("activation_function", "gelu_new"),
+        ..LLAMA
+    },
+    Architecture {
+        name: "gemma3",
+        model_type: "gemma3_text",
+        interleaved: false,
+        more: &[
+            ("rope_local_base_freq", LOCAL_BASE),
+            ("sliding_window", WINDOW),
+            ("sliding_window_pattern", WINDOW_PATTERN),
+        ],
+        activation: ("hidden_activation", "gelu_pytorch_tanh"),
+        ..LLAMA
+    },
+    Architecture { name: "smollm3", model_type: "smollm3", interleaved: true, ..LLAMA },
+    Architecture { name: "phi3", model_type: "phi3", interleaved: false, more: &[("sliding_window", WINDOW)], ..LLAMA },
 ];
 
-/// Keys of an architecture that are read, checked, or that change nothing. Any other may change what is computed.
-const KNOWN: [&str; 19] = [
-    "block_count",
-    "context_length",
-    "embedding_length",
-    "feed_forward_length",
+/// Fields of config.json that a file may lack, by their keys.
+const OPTIONAL: [(&str, &str); 3] =
+    [("num_key_value_heads", "attention.head_count_kv"), ("head_dim", KEY_LENGTH), ("rope_theta", "rope.freq_base")];
+/// Those of the object `rope_scaling`.
+const SCALING: [(&str, &str); 5] = [
+    ("rope_type", "rope.scaling.type"),
+    ("factor", "rope.scaling.factor"),
+    ("original_max_position_embeddings", "rope.scaling.original_context_length"),
+    ("beta_fast", "rope.scaling.yarn_beta_fast"),
+    ("beta_slow", "rope.scaling.yarn_beta_slow"),
+];
+/// Further keys of an architecture that are checked, or that change nothing. Any other may change what is computed.
+const KNOWN: [&str; 7] = [
     "vocab_size",
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.layer_norm_rms_epsilon",
-    "attention.key_length",
     "attention.value_length",
-    "rope.freq_base",
     "rope.dimension_count",
-    "rope.scaling.type",
-    "rope.scaling.factor",
-    "rope.scaling.original_context_length",
     "rope.scaling.finetuned",
     "expert_count",
     "expert_used_count",
     "tensor_data_layout",
 ];
+const KEY_LENGTH: &str = "attention.key_length";
+const LOCAL_BASE: &str = "rope.freq_base_swa";
+const WINDOW: &str = "attention.sliding_window";
+const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
 
 /// The base of rope where the metadata has none, as in llama.cpp.
 const USUAL_BASE: f64 = 10_000.0;
@@ -113,6 +166,29 @@ impl<'a> GgufModel<'a> {
         Error::UnsupportedField { field: self.full(key), value: value.to_string() }
     }
 
+    /// Every field of config.json that is read from the metadata, with its key.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.architecture.fields.iter().chain(self.architecture.more).copied().chain(OPTIONAL).chain(SCALING)
+    }
+
+    /// An error about config.json, in the words of the file that it was made from.
+    pub fn explain(&self, error: Error) -> Error {
+        let called = |field: &str| {
+            let last = field.rsplit('.').next();
+            let key = self.fields().find(|(known, _)| Some(*known) == last);
+            key.map_or_else(|| field.to_string(), |(_, key)| self.full(key))
+        };
+        match error {
+            Error::UnsupportedField { field, value } => Error::UnsupportedField { field: called(&field), value },
+            Error::Config { field, reason } => {
+                let words: Vec<String> = reason.split(' ').map(called).collect();
+                let place = if field == "(file)" { String::new() } else { format!("`{}`: ", called(&field)) };
+                Error::Gguf { file: self.file.to_string(), reason: format!("{place}{}", words.join(" ")) }
+            }
+            other => other,
+        }
+    }
+
     fn tensor(&self, name: &str) -> Option<&Entry> {
         self.gguf.tensors.iter().find(|entry| entry.name == name)
     }
@@ -120,14 +196,15 @@ impl<'a> GgufModel<'a> {
     fn refuse_unknown(&self) -> Result<()> {
         for (key, value) in &self.gguf.metadata {
             let own = key.strip_prefix(self.architecture.name).and_then(|key| key.strip_prefix('.'));
-            if let Some(key) = own.filter(|key| !KNOWN.contains(key)) {
+            let is_known = |key: &&str| KNOWN.contains(key) || self.fields().any(|(_, known)| known == *key);
+            if let Some(key) = own.filter(|key| !is_known(key)) {
                 return Err(self.unsupported(key, value));
             }
         }
         if let Some(experts) = self.own("expert_count").filter(|experts| **experts != 0) {
             return Err(self.unsupported("expert_count", experts));
         }
-        for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
+        for key in [KEY_LENGTH, "attention.value_length", "rope.dimension_count"] {
             if let Some(value) = self.own(key).filter(|value| value.as_u64() != self.head_size()) {
                 return Err(self.unsupported(key, value));
             }
@@ -135,10 +212,25 @@ impl<'a> GgufModel<'a> {
         Ok(())
     }
 
+    /// As in llama.cpp: of how many numbers rope turns it says nothing.
     fn head_size(&self) -> Option<u64> {
         let whole = |key: &str| self.own(key).and_then(Value::as_u64);
         let divided = || whole("embedding_length")?.checked_div(whole("attention.head_count")?);
-        whole("attention.key_length").or_else(|| whole("rope.dimension_count")).or_else(divided)
+        whole(KEY_LENGTH).or_else(divided)
+    }
+
+    fn is_gemma(&self) -> bool {
+        self.architecture.model_type == "gemma3_text"
+    }
+
+    /// The window of the layers that slide, and which layers those are.
+    fn windows(&self) -> [(&'static str, Option<Value>); 2] {
+        // A window of 0 is none.
+        let window = self.own(WINDOW).filter(|window| **window != 0).cloned();
+        // Of a Gemma without a window, every layer sees everything.
+        let everywhere = (self.is_gemma() && window.is_none()).then(|| 1.into());
+        let pattern = everywhere.or_else(|| self.own(WINDOW_PATTERN).cloned());
+        [("sliding_window", window), ("sliding_window_pattern", pattern)]
     }
 
     /// `rope_scaling` of config.json. Errors: `UnsupportedField`, `Io`.
@@ -162,14 +254,16 @@ impl<'a> GgufModel<'a> {
             }
             return self.llama3(&factors).map(Some).ok_or_else(unknown);
         }
-        let context = self.own("rope.scaling.original_context_length").filter(|_| kind == "yarn");
         match kind {
             "none" => Ok(None),
-            "linear" | "yarn" => Ok(Some(json!({
-                "rope_type": kind,
-                "factor": self.own("rope.scaling.factor"),
-                "original_max_position_embeddings": context,
-            }))),
+            "linear" | "yarn" => {
+                // The others are yarn's.
+                let read = if kind == "yarn" { SCALING.len() } else { 2 };
+                let own = |(field, key): &(&str, &str)| Some((field.to_string(), self.own(key)?.clone()));
+                let mut scaling: Map<String, Value> = SCALING.iter().take(read).filter_map(own).collect();
+                scaling.insert("rope_type".to_string(), kind.into());
+                Ok(Some(scaling.into()))
+            }
             _ => Err(self.unsupported("rope.scaling.type", &kind.into())),
         }
     }
@@ -201,32 +295,30 @@ impl<'a> GgufModel<'a> {
         let lacks = |what: String| Error::Gguf { file: self.file.to_string(), reason: format!("it lacks {what}") };
         let embedding = self.tensor("token_embd.weight").ok_or_else(|| lacks("tensor `token_embd.weight`".into()))?;
         let mut config = Map::new();
-        for (field, key) in [
-            ("hidden_size", "embedding_length"),
-            ("intermediate_size", "feed_forward_length"),
-            ("num_hidden_layers", "block_count"),
-            ("num_attention_heads", "attention.head_count"),
-            ("max_position_embeddings", "context_length"),
-            ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
-        ] {
+        for (field, key) in self.architecture.fields {
             let value = self.own(key).ok_or_else(|| lacks(format!("`{}` in its metadata", self.full(key))))?;
             config.insert(field.to_string(), value.clone());
         }
         let token = |key: &str| self.gguf.metadata.get(&format!("tokenizer.ggml.{key}_token_id")).cloned();
-        for (field, value) in [
+        let (activation, name) = self.architecture.activation;
+        let head_size = self.head_size().map(Value::from);
+        let own = [
             ("model_type", Some(self.architecture.model_type.into())),
-            ("hidden_act", Some("silu".into())),
+            (activation, Some(name.into())),
             ("tie_word_embeddings", Some(self.tensor("output.weight").is_none().into())),
             ("attention_bias", Some(self.tensor("blk.0.attn_q.bias").is_some().into())),
             ("mlp_bias", Some(self.tensor("blk.0.ffn_up.bias").is_some().into())),
             ("vocab_size", embedding.shape.first().map(|rows| (*rows).into())),
             ("num_key_value_heads", self.own("attention.head_count_kv").cloned()),
-            ("head_dim", self.head_size().map(Value::from)),
+            ("head_dim", head_size.clone()),
+            ("query_pre_attn_scalar", head_size.filter(|_| self.is_gemma())),
             ("rope_theta", Some(self.own("rope.freq_base").cloned().unwrap_or_else(|| USUAL_BASE.into()))),
+            ("rope_local_base_freq", self.own(LOCAL_BASE).cloned()),
             ("rope_scaling", self.rope_scaling(source).await?),
             ("bos_token_id", token("bos")),
             ("eos_token_id", token("eos")),
-        ] {
+        ];
+        for (field, value) in own.into_iter().chain(self.windows()) {
             config.extend(value.map(|value| (field.to_string(), value)));
         }
         Ok(Value::from(config).to_string().into_bytes())
@@ -237,18 +329,24 @@ impl<'a> GgufModel<'a> {
         let specs = config.tensors().into_iter().chain([config.head()]);
         let specs: HashMap<String, TensorSpec> = specs.map(|spec| (name(spec.role), spec)).collect();
         let renamed = |entry: &Entry| match specs.get(&entry.name) {
-            Some(TensorSpec { name, role, .. }) => {
-                let is_rotated =
-                    matches!(role, Role::Weight(_, Target::Q | Target::K) | Role::Bias(_, Target::Q | Target::K));
-                let interleaved = (is_rotated && self.architecture.interleaved).then_some(config.heads.size);
-                Entry { name: name.clone(), interleaved, ..entry.clone() }
-            }
+            Some(spec) => Entry { name: spec.name.clone(), converted: self.converted(spec, config), ..entry.clone() },
             None => entry.clone(),
         };
         let tensors = self.gguf.tensors.iter().filter(|entry| entry.name != ROPE_FACTORS);
         let mut entries: Vec<Entry> = tensors.map(renamed).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Header { entries, others: Vec::new(), metadata: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn converted(&self, spec: &TensorSpec, config: &Config) -> Option<Converted> {
+        match spec.role {
+            Role::Weight(_, Target::Q | Target::K) | Role::Bias(_, Target::Q | Target::K) => {
+                self.architecture.interleaved.then_some(Converted::Interleaved(config.heads.size))
+            }
+            Role::Weight(..) => spec.transposed.then_some(Converted::Transposed),
+            Role::Norm(..) | Role::FinalNorm => (config.norm == NormKind::RmsPlusOne).then_some(Converted::PlusOne),
+            _ => None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::transformer::{OnDevice, Tables, Transformer};
 use crate::device::{Device, Format, Stored, Tensor};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::to_f32;
+use crate::files::safetensors::{Converted, to_f32};
 use crate::ops::{Slab, Weight};
 use crate::warning::Warning;
 
@@ -132,7 +132,9 @@ impl Loader<'_> {
         self.done = 0;
         for spec in model.config.tensors() {
             match model.on_device(spec.role) {
-                OnDevice::Weight(weight) if spec.transposed => self.transpose(&spec, &weight.slabs).await?,
+                OnDevice::Weight(weight) if spec.transposed && self.checkpoint.entry(&spec).converted.is_none() => {
+                    self.transpose(&spec, &weight.slabs).await?;
+                }
                 OnDevice::Weight(weight) => self.stream(&spec, &weight.slabs).await?,
                 OnDevice::Tensor(tensor) => {
                     self.stream(&spec, &[Slab { first: 0, stored: Stored::f32(tensor.clone()) }]).await?;
@@ -154,6 +156,9 @@ impl Loader<'_> {
                 let bytes = self.source.rows(&entry, stored.cols, first + row, count).await?;
                 values.clear();
                 to_f32(entry.dtype, &bytes, &mut values);
+                if entry.converted == Some(Converted::PlusOne) {
+                    values.iter_mut().for_each(|x| *x -= 1.0);
+                }
                 check_range(&entry.name, &values, stored.format)?;
                 match keeps_blocks(entry.dtype, stored.format) {
                     true => stored.upload_blocks(self.device, row, &bytes),

@@ -12,6 +12,7 @@ use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 pub struct LogitsDraft {
     rec: Recorder,
     logits: Tensor,
+    staging: Rc<Buffer>,
     batch: usize,
     rows: usize,
 }
@@ -32,9 +33,8 @@ impl LogitsDraft {
     }
 
     pub async fn finish(self, progress: &mut Progress<'_>) -> Result<Logits> {
-        let LogitsDraft { rec, logits, batch, rows } = self;
+        let LogitsDraft { rec, logits, staging, batch, rows } = self;
         let device = rec.device.clone();
-        let staging = device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
         let plan = rec.finish(progress).await?;
         Ok(Logits { plan, logits, staging, device, batch, rows })
     }
@@ -51,13 +51,14 @@ impl Logits {
     ) -> Result<LogitsDraft> {
         let input = Input::new(&model.device, rows)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
-        let hidden = model.hidden(&mut rec, rows, batch, caches);
+        let hidden = model.hidden(&mut rec, rows, caches);
         let mut labelled = gather_rows(&mut rec, &hidden);
         labelled.data = labelled.data.slice(0, wanted);
         let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
+        let staging = model.device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
         let first = Chunks::first(&model.device, wanted)?;
         project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
-        Ok(LogitsDraft { rec, logits, batch, rows })
+        Ok(LogitsDraft { rec, logits, staging, batch, rows })
     }
 
     /// The logits [wanted.len(), V] of the rows `wanted`. `tokens` holds `batch` sequences of equal length that start
@@ -72,16 +73,12 @@ impl Logits {
         assert!(count.is_multiple_of(self.batch), "{count} tokens are not {} sequences of equal length", self.batch);
         let (count, most) = (wanted.len(), self.logits.rows);
         assert!((1..=most).contains(&count), "{count} rows of logits, but the plan gives 1 to {most}");
-        let step = Step {
-            rows: tokens.len() as u32,
-            labelled: wanted.len() as u32,
-            batch: self.batch as u32,
-            time: (tokens.len() / self.batch) as u32,
-            position,
-            strength,
-            ..Step::default()
-        };
-        self.plan.input.write(&self.device, &step, &Lists { tokens, rows: wanted, ..Lists::default() });
+        let (rows, labelled) = (tokens.len() as u32, wanted.len() as u32);
+        let time = rows / self.batch as u32;
+        let starts: Vec<u32> = (0..rows).map(|row| row / time * time).collect();
+        let step = Step { rows, labelled, position, strength, ..Step::default() };
+        let lists = Lists { tokens, rows: wanted, starts: &starts, ..Lists::default() };
+        self.plan.input.write(&self.device, &step, &lists);
         self.plan.submit(&self.device, 1);
         let stride = self.logits.cols.next_multiple_of(4);
         let bytes = (wanted.len() * stride * 4) as u64;

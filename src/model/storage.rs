@@ -70,7 +70,8 @@ impl Storage {
         if cols.is_multiple_of(format.group()) { format } else { Format::F16 }
     }
 
-    /// The storage whose matrices have the same formats as those of this one, which `auto` may share with another.
+    /// The first storage whose matrices have the same formats as those of this one: `auto` may share them with another,
+    /// and so may `int8` where no row is whole groups.
     pub(super) fn resolve(self, checkpoint: &Checkpoint) -> Storage {
         let tensors = checkpoint.config.tensors();
         let same = |other: &Storage| {
@@ -80,7 +81,7 @@ impl Storage {
                 other.format(spec, dtype) == self.format(spec, dtype)
             })
         };
-        if self == Storage::AsFile { Storage::ALL.into_iter().skip(1).find(same).unwrap_or(self) } else { self }
+        Storage::ALL.into_iter().skip(1).find(same).unwrap_or(self)
     }
 }
 

@@ -108,9 +108,9 @@ impl Transformer {
         model
     }
 
-    /// Records the normalised hidden states [rows, C] of `batch` sequences. With caches, those of one sequence that
+    /// Records the normalised hidden states [rows, C] of the input's sequences. With caches, those of one sequence that
     /// goes on at `Step.position`.
-    pub fn hidden(&self, rec: &mut Recorder, rows: usize, batch: usize, caches: Option<&[Cache]>) -> Var {
+    pub fn hidden(&self, rec: &mut Recorder, rows: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.tables.embedding, rows, self.config.embedding_scale as f32);
         if let Some(table) = &self.tables.positions {
             x = learned_positions(rec, x, table);
@@ -120,7 +120,7 @@ impl Transformer {
             let cache = caches.map(|caches| caches[layer].clone());
             let (block, config) = (block.clone(), self.config.clone());
             let positions = self.positions[layer % self.positions.len()].clone();
-            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &positions, x, batch, cache.as_ref());
+            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &positions, x, cache.as_ref());
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();

@@ -44,8 +44,6 @@ pub struct Attention<'a> {
     pub window: Option<usize>,
     /// The factor of the scores; `None`: 1 / sqrt(D).
     pub scale: Option<f64>,
-    /// The number of sequences.
-    pub batch: usize,
     /// What one sequence, which is being decoded, has seen so far.
     pub cache: Option<&'a Cache>,
 }
@@ -60,14 +58,16 @@ impl Attention<'_> {
     }
 }
 
-/// Records o = softmax(scale · q kᵀ) v for sequences of up to rows / batch tokens. With a cache the new keys and
-/// values are appended to it at `Step.position`, and the queries attend to the cache.
+/// Records o = softmax(scale · q kᵀ) v within the sequences of the input. With a cache the new keys and values are
+/// appended to it at `Step.position`, and the queries attend to the cache.
 pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'_>) -> Var {
-    let Attention { heads, batch, cache, .. } = how;
+    let Attention { heads, cache, .. } = how;
     let rows = q.data.rows;
     let trained = [q, k, v].iter().any(|x| x.grad.is_some());
     let o = Var::new(rec.tensor(rows, heads.query * heads.size), trained);
-    let lse = rec.tensor(rows, heads.query);
+    // For each query the logarithm of its Σ exp(scores), and room for what the backward pass needs besides.
+    let stats = rec.tensor(rows, 2 * heads.query);
+    let starts = rec.input.starts.clone();
     let (keys, values) = match cache {
         Some(cache) => {
             let cols = heads.key * heads.size;
@@ -78,27 +78,23 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'
         None => (k.data.clone(), v.data.clone()),
     };
     let (features, constants) = ([heads.feature()], how.constants());
-    let time = rows / batch;
     let extents = [
-        ("queries", time * (heads.query / heads.key)),
-        ("keys", time),
+        ("queries", rows * (heads.query / heads.key)),
         ("rows", rows),
         ("query heads", heads.query),
         ("key heads", heads.key),
-        ("sequences", batch),
     ];
-    let operands = [&q.data, &keys, &values, &o.data, &lse];
+    let operands = [&q.data, &keys, &values, &starts, &o.data, &stats];
     rec.dispatch("attention_forward", &features, constants.clone(), &extents, &operands);
     let [dq, dk, dv] = [q, k, v].map(|x| x.grad.clone());
     let (q, out) = (q.data.clone(), o.data.clone());
     rec.on_backward_of(&o.grad, move |rec, dout| {
-        let delta = rec.tensor(rows, heads.query);
         let dq = first_write(rec, &dq, rows, heads.query * heads.size);
-        let operands = [&q, &keys, &values, &out, &dout, &lse, &dq, &delta];
+        let operands = [&q, &keys, &values, &out, &dout, &starts, &stats, &dq];
         rec.dispatch("attention_backward_q", &features, constants.clone(), &extents, &operands);
         let dk = first_write(rec, &dk, rows, heads.key * heads.size);
         let dv = first_write(rec, &dv, rows, heads.key * heads.size);
-        let operands = [&q, &keys, &values, &dout, &lse, &delta, &dk, &dv];
+        let operands = [&q, &keys, &values, &dout, &starts, &stats, &dk, &dv];
         rec.dispatch("attention_backward_kv", &features, constants, &extents, &operands);
     });
     o

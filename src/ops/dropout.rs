@@ -10,6 +10,11 @@ pub fn dropout(rec: &mut Recorder, x: &Var, site: &Tensor) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
     record(rec, site, &x.data, &y.data, false);
+    let (read, of) = (x.keep(), site.clone());
+    let y = rec.made_by(y, move |rec, y| {
+        let x = read.tensor(rec);
+        record(rec, &of, &x, y, false);
+    });
     if let Some(dx) = x.grad.clone() {
         let site = site.clone();
         rec.on_backward_of(&y.grad, move |rec, dy| {

@@ -8,7 +8,10 @@ pub fn gelu(rec: &mut Recorder, x: &Var) -> Var {
     let (rows, cols) = (x.data.rows, x.data.cols);
     let extents = [("quads", rows * cols / 4)];
     let h = Var::new(rec.tensor(rows, cols), x.grad.is_some());
-    rec.dispatch("gelu_forward", &[], vec![("F", cols.into())], &extents, &[&x.data, &h.data]);
+    let read = x.data.clone();
+    let h = rec.cheap(h, move |rec, h| {
+        rec.dispatch("gelu_forward", &[], vec![("F", cols.into())], &extents, &[&read, h]);
+    });
     let x = x.clone();
     rec.on_backward_of(&h.grad, move |rec, dh| {
         let dx = first_write(rec, &x.grad, rows, cols);
@@ -22,8 +25,11 @@ pub fn geglu(rec: &mut Recorder, gate: &Var, up: &Var) -> Var {
     let (rows, cols) = (gate.data.rows, gate.data.cols);
     let extents = [("quads", rows * cols / 4)];
     let h = Var::new(rec.tensor(rows, cols), gate.grad.is_some() || up.grad.is_some());
-    let operands = [&gate.data, &up.data, &h.data];
-    rec.dispatch("gelu_forward", &["gated"], vec![("F", cols.into())], &extents, &operands);
+    let read = [gate, up].map(|x| x.data.clone());
+    let h = rec.cheap(h, move |rec, h| {
+        let [gate, up] = &read;
+        rec.dispatch("gelu_forward", &["gated"], vec![("F", cols.into())], &extents, &[gate, up, h]);
+    });
     let (gate, up) = (gate.clone(), up.clone());
     rec.on_backward_of(&h.grad, move |rec, dh| {
         // One dispatch writes both gradients. If only one is wanted, the other is scratch.

@@ -10,10 +10,13 @@ pub fn layer_norm(rec: &mut Recorder, x: &Var, weight: &Tensor, bias: &Tensor, e
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
     let stats = rec.tensor(1, 2 * rows);
     let constants = vec![("C", cols.into()), ("EPS", eps.into())];
-    let operands = [&x.data, weight, bias, &y.data, &stats];
-    rec.dispatch("layer_norm_forward", &[], constants, &[("rows", rows)], &operands);
-    if let Some(dx) = x.grad.clone() {
-        let (x, weight) = (x.data.clone(), weight.clone());
+    let (dx, x, weight) = (x.grad.clone(), x.data.clone(), weight.clone());
+    let read = [&x, &weight, bias, &stats].map(Tensor::clone);
+    let y = rec.cheap(y, move |rec, y| {
+        let [x, weight, bias, stats] = &read;
+        rec.dispatch("layer_norm_forward", &[], constants.clone(), &[("rows", rows)], &[x, weight, bias, y, stats]);
+    });
+    if let Some(dx) = dx {
         rec.on_backward_of(&y.grad, move |rec, dy| {
             let (dx, accumulate) = rec.write(&dx, rows, cols);
             let constants = constants_of("C", cols, accumulate);

@@ -7,6 +7,7 @@ use crate::plan::{Recorder, Var};
 /// [context, C].
 pub fn learned_positions(rec: &mut Recorder, y: Var, table: &Tensor) -> Var {
     let (rows, cols) = (y.data.rows, y.data.cols);
-    rec.dispatch("learned_positions", &[], vec![("C", cols.into())], &[("quads", rows * cols / 4)], &[table, &y.data]);
+    let (starts, extents) = (rec.input.starts.clone(), [("quads", rows * cols / 4)]);
+    rec.dispatch("learned_positions", &[], vec![("C", cols.into())], &extents, &[table, &starts, &y.data]);
     y
 }

@@ -11,15 +11,15 @@ use crate::plan::{Recorder, Var};
 pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, site: Option<&Tensor>) -> Var {
     let slabs = w.slabs();
     let trained = match w {
-        Matrix::Trained(slabs) => Some((slabs.to_vec(), x.data.clone())),
+        Matrix::Trained(slabs) => Some((slabs.to_vec(), x.keep())),
         Matrix::Frozen(_) => None,
     };
     let accumulate = onto.is_some();
     let is_trained = trained.is_some() || x.grad.is_some() || onto.as_ref().is_some_and(|y| y.grad.is_some());
     let has_grad = rec.trains() && is_trained;
     let y = match onto {
-        Some(Var { data, grad: Some(grad) }) => Var { data, grad: Some(grad) },
-        Some(Var { data, grad: None }) => Var::new(data, has_grad),
+        Some(Var { data, grad: Some(grad), .. }) => Var { grad: Some(grad), ..Var::frozen(data) },
+        Some(Var { data, grad: None, .. }) => Var::new(data, has_grad),
         None => Var::new(rec.tensor(x.data.rows, w.rows()), has_grad),
     };
     for slab in slabs.iter() {
@@ -32,6 +32,7 @@ pub fn project(rec: &mut Recorder, onto: Option<Var>, x: &Var, w: Matrix<'_>, si
     let (rows, n_in) = (x.data.rows, x.data.cols);
     rec.on_backward_of(&y.grad, move |rec, dy| {
         if let Some((slabs, x)) = trained {
+            let x = x.tensor(rec);
             for (first, param) in with_first(&slabs) {
                 matmul_tn(rec, &dy, first, &x, &param.grad, site.as_ref());
             }

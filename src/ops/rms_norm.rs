@@ -28,9 +28,13 @@ pub fn rms_norm(rec: &mut Recorder, x: &Var, RmsNorm { weight, plus, eps }: RmsN
     let y = Var::new(rec.tensor(rows, cols), x.grad.is_some());
     let rstd = rec.tensor(1, rows * parts);
     let constants = with_defaults(vec![("C", size.into()), ("EPS", eps.into())]);
-    rec.dispatch("rms_norm_forward", &[], constants, &extents, &[&x.data, weight, &y.data, &rstd]);
-    if let Some(dx) = x.grad.clone() {
-        let (x, weight) = (x.data.clone(), weight.clone());
+    let (dx, x, weight) = (x.grad.clone(), x.data.clone(), weight.clone());
+    let read = [&x, &weight, &rstd].map(Tensor::clone);
+    let y = rec.cheap(y, move |rec, y| {
+        let [x, weight, rstd] = &read;
+        rec.dispatch("rms_norm_forward", &[], constants.clone(), &extents, &[x, weight, y, rstd]);
+    });
+    if let Some(dx) = dx {
         rec.on_backward_of(&y.grad, move |rec, dy| {
             let (dx, accumulate) = rec.write(&dx, rows, cols);
             let constants = with_defaults(constants_of("C", size, accumulate));

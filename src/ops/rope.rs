@@ -40,6 +40,7 @@ impl RopeTables {
 /// rotation, so their gradients are rotated back in place too.
 pub fn rope(rec: &mut Recorder, mut q: Var, mut k: Var, heads: Heads, tables: &RopeTables) -> (Var, Var) {
     record(rec, &q.data, &k.data, heads, tables, false);
+    (q.again, k.again) = (None, None);
     if q.grad.is_some() || k.grad.is_some() {
         // Attention writes both gradients and one dispatch rotates both. If only one is wanted, the other is scratch.
         let dq = q.grad.get_or_insert_default().clone();
@@ -60,5 +61,6 @@ fn record(rec: &mut Recorder, q: &Tensor, k: &Tensor, heads: Heads, tables: &Rop
         constants.push(("INVERSE", true.into()));
     }
     let pairs = q.rows * (heads.query + heads.key) * heads.size / 2;
-    rec.dispatch("rope", &[], constants, &[("pairs", pairs)], &[&tables.cosine, &tables.sine, q, k]);
+    let starts = rec.input.starts.clone();
+    rec.dispatch("rope", &[], constants, &[("pairs", pairs)], &[&tables.cosine, &tables.sine, &starts, q, k]);
 }

@@ -18,6 +18,8 @@ pub struct Lists<'a> {
     pub labels: &'a [u32],
     /// The labelled rows in order [labelled].
     pub rows: &'a [u32],
+    /// The row at which the sequence of each row begins [rows]. Left empty: all rows are one sequence.
+    pub starts: &'a [u32],
     /// Position of each row among the labelled ones, or 0xffffffff [rows].
     pub slot_of_row: &'a [u32],
 }
@@ -28,6 +30,7 @@ pub struct Input {
     pub tokens: Tensor,
     pub labels: Tensor,
     pub rows: Tensor,
+    pub starts: Tensor,
     pub slot_of_row: Tensor,
     /// The most numbers that a list holds, and the bytes from one list to the next.
     room: usize,
@@ -38,13 +41,14 @@ impl Input {
     /// Allocates room for micro-batches of at most `rows` rows.
     pub fn new(device: &Device, rows: usize) -> Result<Rc<Input>> {
         let stride = (rows as u64 * 4).next_multiple_of(256);
-        let buffer = device.buffer("input", STEP_BYTES + 4 * stride, Usage::Uniform)?;
+        let buffer = device.buffer("input", STEP_BYTES + 5 * stride, Usage::Uniform)?;
         let part = |i: u64| Tensor::in_buffer(buffer.clone(), STEP_BYTES + i * stride, 1, rows);
         Ok(Rc::new(Input {
             tokens: part(0),
             labels: part(1),
             rows: part(2),
-            slot_of_row: part(3),
+            starts: part(3),
+            slot_of_row: part(4),
             buffer: buffer.clone(),
             room: rows,
             stride,
@@ -56,14 +60,15 @@ impl Input {
         device.write(&self.buffer, 0, bytemuck::bytes_of(step));
     }
 
-    /// Writes the uniform and the four lists at once.
+    /// Writes the uniform and the lists at once.
     pub fn write(&self, device: &Device, step: &Step, lists: &Lists) {
-        let mut bytes = vec![0u8; (STEP_BYTES + 3 * self.stride) as usize + lists.slot_of_row.len() * 4];
+        let mut bytes = vec![0u8; (STEP_BYTES + 4 * self.stride) as usize + lists.slot_of_row.len() * 4];
         bytes[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
         let named = [
             ("tokens", lists.tokens),
             ("labels", lists.labels),
             ("rows", lists.rows),
+            ("starts", lists.starts),
             ("slot_of_row", lists.slot_of_row),
         ];
         for (i, (name, list)) in named.into_iter().enumerate() {

@@ -2,11 +2,13 @@
 //! an op computes.
 
 pub mod input;
+mod kept;
 #[allow(clippy::module_inception)]
 mod plan;
 pub mod recorder;
 
 pub use input::{Input, Lists};
+pub use kept::Kept;
 pub use plan::{Dispatch, Operand, Plan, Progress};
 pub use recorder::{Grad, Recorder, Var};
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::input::Input;
+use super::kept::{Again, Kept};
 use super::plan::{Dispatch, Operand, Plan, Progress};
 use crate::device::tensor::Place;
 use crate::device::{Access, Constant, Constants, Device, Extents, Geometry, KernelKey, Pool, Tensor};
@@ -20,16 +21,26 @@ pub type Grad = Rc<RefCell<Option<Tensor>>>;
 pub struct Var {
     pub data: Tensor,
     pub grad: Option<Grad>,
+    /// How the backward pass of a lean plan makes it again. Whoever changes the value in place takes this away.
+    pub(crate) again: Option<Rc<Again>>,
 }
 
 impl Var {
     pub fn frozen(data: Tensor) -> Var {
-        Var { data, grad: None }
+        Var::new(data, false)
     }
 
     /// A value with a gradient if `trained`.
     pub fn new(data: Tensor, trained: bool) -> Var {
-        Var { data, grad: trained.then(Grad::default) }
+        Var { data, grad: trained.then(Grad::default), again: None }
+    }
+
+    /// What a backward closure owns that reads the value.
+    pub fn keep(&self) -> Kept {
+        match &self.again {
+            Some(again) => Kept::Again(again.clone()),
+            None => Kept::Tensor(self.data.clone()),
+        }
     }
 }
 
@@ -60,6 +71,8 @@ pub struct Recorder {
     dispatches: Vec<Dispatch>,
     cuts: Vec<usize>,
     tape: Option<Vec<Backward>>,
+    /// Whether the backward pass makes again what is cheap to make, instead of keeping it.
+    pub lean: bool,
 }
 
 impl Recorder {
@@ -73,6 +86,7 @@ impl Recorder {
             dispatches: Vec::new(),
             cuts: Vec::new(),
             tape,
+            lean: false,
         }
     }
 
@@ -110,6 +124,19 @@ impl Recorder {
         assert_eq!(all.len(), bindings.len(), "{}: bindings", key.label());
         let groups = geometry.groups(kernel, extents, self.device.max_groups);
         self.dispatches.push(Dispatch { key, groups, operands: all });
+    }
+
+    /// Records `forward`, which writes y at little cost: the backward pass of a lean plan records it again.
+    pub fn cheap(&mut self, y: Var, forward: impl Fn(&mut Recorder, &Tensor) + 'static) -> Var {
+        forward(self, &y.data);
+        self.made_by(y, forward)
+    }
+
+    /// Has the backward pass of a lean plan make y again instead of keeping it. What `forward` reads must be kept
+    /// anyway, or made again itself: otherwise nothing is gained.
+    pub fn made_by(&self, y: Var, forward: impl Fn(&mut Recorder, &Tensor) + 'static) -> Var {
+        let again = (self.lean && y.grad.is_some()).then(|| Again::new(&y.data, forward));
+        Var { again, ..y }
     }
 
     /// Where to write a gradient of this shape, and whether it must be added to what is already there.

@@ -8,7 +8,7 @@ use crate::model::Storage;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// Everything needed to repeat the run.
+    /// Everything needed to repeat the run. Reported again if the run goes on with less memory.
     Config {
         base: String,
         base_sha256: String,
@@ -28,6 +28,7 @@ pub enum Event {
         /// How many engines share each micro-batch.
         #[serde(default = "one")]
         workers: usize,
+        /// The rows that steps take: with packing, fewer than there are to train on.
         rows: usize,
         held_out: usize,
         parameters: usize,

@@ -1,6 +1,7 @@
 //! The best adapter or checkpoint of a run, and the check that its files compute the same as it does.
 
 use super::learner::{Files, Learner};
+use super::losses::Losses;
 use super::training::Job;
 use crate::adapter::ExportCheck;
 use crate::error::Result;
@@ -41,11 +42,25 @@ impl<'a> Keeper<'a> {
         Keeper { hook, check: None, kept: None, best: None }
     }
 
+    /// Keeps the best adapter of the run that is resumed, unless that has been done.
+    pub async fn keep_again(&mut self, job: &Job<'_>, learner: &Learner, losses: Losses) -> Result<()> {
+        match (&self.kept, self.best.clone()) {
+            (None, Some(best)) => self.keep(job, learner, losses.best_step, losses.best, best).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Frees the check of exports, which is made again when it is needed.
+    pub fn forget_check(&mut self) {
+        self.check = None;
+    }
+
     /// Makes the check of exports, unless it exists.
     pub async fn prepare(&mut self, job: &Job<'_>, learner: &Learner) -> Result<()> {
         if let (Learner::Lora(adapter), None) = (learner, &self.check) {
             let probe = &job.data.rows[0].ids[..PROBE_TOKENS.min(job.settings.seq_len)];
-            let draft = ExportCheck::record(&job.base.model, adapter, probe)?;
+            let model = &job.base.model;
+            let draft = model.device.checked(|| ExportCheck::record(model, adapter, probe)).await?;
             self.check = Some(draft.finish(&mut Progress::silent()).await?);
         }
         Ok(())

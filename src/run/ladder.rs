@@ -1,6 +1,7 @@
 //! What to change about a run that needs more memory than there is.
 
 use super::base::Base;
+use super::learner::Method;
 use super::memory::Unloaded;
 use super::settings::{MOST_ROWS, Settings};
 use crate::device::Device;
@@ -30,43 +31,65 @@ struct Found {
     refused: Option<(Error, String)>,
 }
 
+/// How many bytes a run may take on a device.
+#[derive(Clone, Copy)]
+pub enum Room<'a> {
+    Bytes(u64),
+    /// What the device gives, and the bytes that it holds already and the run will use.
+    On {
+        device: &'a Device,
+        held: u64,
+    },
+}
+
+impl Room<'_> {
+    /// How many of `needed` bytes there is room for.
+    async fn bytes(self, needed: u64) -> u64 {
+        match self {
+            Room::Bytes(bytes) => bytes,
+            Room::On { device, held } => held + device.room(needed.saturating_sub(held)).await,
+        }
+    }
+}
+
 impl Unloaded {
-    /// Errors: `MemoryLimit` or `GpuLimit` for a run that needs more than `limit` bytes, or more than a buffer holds.
-    pub async fn check(&self, settings: &Settings, limit: u64) -> Result<()> {
-        self.find(settings, limit).await?.refused.map_or(Ok(()), |(error, _)| Err(error))
+    /// Errors: `MemoryLimit` or `GpuLimit` for a run for which there is no room, or whose buffers are too large.
+    pub async fn check(&self, settings: &Settings, room: Room<'_>) -> Result<()> {
+        self.find(settings, room).await?.refused.map_or(Ok(()), |(error, _)| Err(error))
     }
 
-    /// The first of `settings` and of smaller runs with the same steps that needs at most `limit` bytes. Errors:
-    /// `MemoryLimit`, with shorter rows that would fit if there are any; `GpuLimit` if no run is small enough for the
-    /// device's buffers.
-    pub async fn fit(&self, settings: &Settings, limit: u64) -> Result<Fitted> {
-        let Found { settings, refused } = self.find(settings, limit).await?;
-        let warning = refused.map(|(error, changes)| Warning {
-            code: "less_memory",
-            message: format!("{error}; the run goes on with {changes}"),
-        });
+    /// The first of `settings` and of smaller runs with the same steps for which there is room. Errors: `MemoryLimit`,
+    /// with shorter rows that would fit if there are any; `GpuLimit` if no run is small enough for the device's
+    /// buffers.
+    pub async fn fit(&self, settings: &Settings, room: Room<'_>) -> Result<Fitted> {
+        let Found { settings, refused } = self.find(settings, room).await?;
+        let warning = refused.map(|(error, changes)| less_memory(&error, &changes));
         Ok(Fitted { settings, warning })
     }
 
-    async fn find(&self, settings: &Settings, limit: u64) -> Result<Found> {
+    async fn find(&self, settings: &Settings, room: Room<'_>) -> Result<Found> {
         let first = match self.memory(settings).await {
-            Ok(memory) if memory.total() <= limit => {
-                return Ok(Found { settings: settings.clone(), refused: None });
-            }
-            Ok(memory) => Ok(memory.total()),
+            Ok(memory) => Ok((memory.total(), room.bytes(memory.total()).await)),
             // More than one buffer or binding holds: a smaller run may be possible.
             Err(error @ Error::GpuLimit { .. }) => Err(error),
             Err(error) => return Err(error),
         };
+        if first.as_ref().is_ok_and(|(needed, limit)| needed <= limit) {
+            return Ok(Found { settings: settings.clone(), refused: None });
+        }
         let refusal = |advice: String| match &first {
-            Ok(needed) => Error::MemoryLimit { needed: *needed, limit, advice },
+            Ok((needed, limit)) => Error::MemoryLimit { needed: *needed, limit: *limit, advice },
             Err(error) => error.clone(),
         };
         let (same_steps, shorter_rows) = (same_steps(settings), shorter_rows(settings));
-        let mut last = None;
+        let (mut limit, mut last) = (first.as_ref().ok().map(|(_, limit)| *limit), None);
         for (i, smaller) in same_steps.iter().chain(&shorter_rows).enumerate() {
             // What the device refuses does not fit either.
             let Ok(memory) = self.memory(smaller).await else { continue };
+            let limit = match limit {
+                Some(limit) => limit,
+                None => *limit.insert(room.bytes(memory.total()).await),
+            };
             let changes = changes(settings, smaller);
             let advice = format!("with {changes} it needs {}", memory.total());
             match memory.total() <= limit {
@@ -77,35 +100,28 @@ impl Unloaded {
                 false => last = Some(format!("even {advice}, {} of them for the weights", memory.weights)),
             }
         }
-        Err(refusal(last.unwrap_or_else(|| "no smaller run is possible".to_string())))
-    }
-
-    /// How many bytes a run with these settings may take on `device`: those that it holds already and the run will
-    /// use, and those that it gives.
-    pub async fn allowed(&self, device: &Device, settings: &Settings, held: u64) -> Result<u64> {
-        for run in std::iter::once(settings.clone()).chain(same_steps(settings)).chain(shorter_rows(settings)) {
-            match self.memory(&run).await {
-                Ok(memory) => return Ok(held + device.room(memory.total().saturating_sub(held)).await),
-                // More than one buffer or binding holds: a smaller run may be possible.
-                Err(Error::GpuLimit { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let mut advice = last.unwrap_or_else(|| "no smaller run is possible".to_string());
+        let adapter = Settings { method: Method::Lora, ..settings.clone() };
+        if settings.method == Method::Full
+            && let Ok(memory) = self.memory(&adapter).await
+        {
+            advice += &format!("; with the method lora the run needs {}", memory.total());
         }
-        Ok(held)
+        Err(refusal(advice))
     }
 }
 
 impl Base {
     /// The settings with which a run on this base fits onto its device. Errors: `MemoryLimit`.
     pub async fn fit(&self, settings: &Settings) -> Result<Fitted> {
-        let (unloaded, allowed) = self.allowed(settings).await?;
-        unloaded.fit(settings, allowed).await
+        let unloaded = self.unloaded(&settings.prompt)?;
+        unloaded.fit(settings, self.room(&unloaded)).await
     }
 
     /// Errors: `MemoryLimit` for a run with these settings that does not fit onto the device.
     pub async fn check_memory(&self, settings: &Settings) -> Result<()> {
-        let (unloaded, allowed) = self.allowed(settings).await?;
-        unloaded.check(settings, allowed).await
+        let unloaded = self.unloaded(&settings.prompt)?;
+        unloaded.check(settings, self.room(&unloaded)).await
     }
 
     /// A model like this one, for a run whose samples continue `prompt`.
@@ -120,22 +136,28 @@ impl Base {
         Ok(unloaded)
     }
 
-    async fn allowed(&self, settings: &Settings) -> Result<(Unloaded, u64)> {
-        let unloaded = self.unloaded(&settings.prompt)?;
-        // What else is on the device, such as an adapter of an earlier run, is not this run's.
+    /// What else is on the device, such as an adapter of an earlier run, is not this run's.
+    fn room(&self, unloaded: &Unloaded) -> Room<'_> {
         let held = unloaded.model.device.bytes() + self.model.pool.bytes();
-        let allowed = unloaded.allowed(&self.model.device, settings, held).await?;
-        Ok((unloaded, allowed))
+        Room::On { device: &self.model.device, held }
     }
 }
 
-/// The settings of smaller runs that make the same steps, in the order in which to try them: checkpointing changes no
-/// number, and smaller micro-batches add up to the same gradient, unless dropout draws for each of them.
-fn same_steps(settings: &Settings) -> Vec<Settings> {
-    let checkpointed = Settings { checkpointing: true, ..settings.clone() };
-    let first = (!settings.checkpointing).then(|| checkpointed.clone());
+/// The settings of smaller runs that make the same steps, in the order in which to try them: to be lean and
+/// checkpointing change no number, and smaller micro-batches add up to the same gradient, unless dropout draws for each
+/// of them.
+pub(super) fn same_steps(settings: &Settings) -> Vec<Settings> {
+    let lean = Settings { lean: true, ..settings.clone() };
+    let checkpointed = Settings { checkpointing: true, ..lean.clone() };
     let narrower = if settings.dropout > 0.0 { Vec::new() } else { narrower(&checkpointed) };
-    first.into_iter().chain(narrower).collect()
+    let mut all: Vec<Settings> = [settings.clone(), lean, checkpointed].into_iter().chain(narrower).collect();
+    all.dedup();
+    all.split_off(1)
+}
+
+/// Says what a run that went without enough memory changes.
+pub(super) fn less_memory(why: &Error, changes: &str) -> Warning {
+    Warning { code: "less_memory", message: format!("{why}; the run goes on with {changes}") }
 }
 
 /// The same rows per step in more and more micro-batches.
@@ -147,15 +169,18 @@ fn narrower(settings: &Settings) -> Vec<Settings> {
 
 /// The smallest micro-batches, with shorter and shorter rows. They change what is learnt, so they are only proposed.
 fn shorter_rows(settings: &Settings) -> Vec<Settings> {
-    let checkpointed = Settings { checkpointing: true, ..settings.clone() };
+    let checkpointed = Settings { lean: true, checkpointing: true, ..settings.clone() };
     let narrowest = narrower(&checkpointed).pop().unwrap_or(checkpointed);
     let lengths = std::iter::successors(Some(settings.seq_len / 2), |length| Some(length / 2));
     let lengths = lengths.take_while(|length| *length >= SHORTEST_ROWS);
     lengths.map(|seq_len| Settings { seq_len, ..narrowest.clone() }).collect()
 }
 
-fn changes(from: &Settings, to: &Settings) -> String {
+pub(super) fn changes(from: &Settings, to: &Settings) -> String {
     let mut words = Vec::new();
+    if to.lean && !from.lean {
+        words.push("lean recomputation".to_string());
+    }
     if to.checkpointing && !from.checkpointing {
         words.push("checkpointing".to_string());
     }

@@ -41,7 +41,7 @@ pub use evaluate::{Measured, evaluate, evaluator};
 pub use event::{DoneReason, Event, Phase};
 pub use hooks::Hooks;
 pub use keeper::Kept;
-pub use ladder::Fitted;
+pub use ladder::{Fitted, Room};
 pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;

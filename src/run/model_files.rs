@@ -21,10 +21,7 @@ impl ModelFiles {
     /// Reads what stands before the tensors of a GGUF file. Errors: `Gguf`, `Tokenizer`, `UnsupportedModel`,
     /// `UnsupportedField`, those of [`Config::parse`].
     pub async fn of_gguf(source: Source) -> Result<ModelFiles> {
-        let gguf = Gguf::read(&source).await?;
-        let model = GgufModel::new(&gguf, &source.name)?;
-        let config = model.config(&source).await?;
-        let header = model.header(&Config::parse(&config)?);
+        let (gguf, config, weights) = ModelFiles::without_tokenizer(source).await?;
         let tokenizer = GgufTokenizer::new(&gguf.metadata)?;
         Ok(ModelFiles {
             config,
@@ -32,8 +29,17 @@ impl ModelFiles {
             tokenizer_config: Some(tokenizer.tokenizer_config),
             generation_config: Some(tokenizer.generation_config),
             chat_template: None,
-            weights: source.with_header(header),
+            weights,
         })
+    }
+
+    /// What a GGUF file says, its config and its weights. Errors: those of [`ModelFiles::of_gguf`].
+    pub async fn without_tokenizer(source: Source) -> Result<(Gguf, Vec<u8>, Source)> {
+        let gguf = Gguf::read(&source).await?;
+        let model = GgufModel::new(&gguf, &source.name)?;
+        let config = model.config(&source).await?;
+        let header = model.header(&Config::parse(&config).map_err(|error| model.explain(error))?);
+        Ok((gguf, config, source.with_header(header)))
     }
 
     /// The files except for the weights.

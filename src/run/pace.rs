@@ -23,7 +23,7 @@ pub(super) struct Pending {
 
 pub(super) struct Pace<'a> {
     clock: Clock,
-    settings: &'a Settings,
+    pub settings: &'a Settings,
     /// The number of held-out rows.
     held_out: usize,
     /// How many steps may be in flight at most while the next one is prepared.

@@ -34,11 +34,11 @@ pub async fn probe(
         prompt: String::new(),
         ..settings.clone()
     };
-    let labelled = data.rows.iter().filter(|row| row.labels.contains(&true));
-    let first = |rows: &mut dyn Iterator<Item = &Row>, most: usize| rows.take(most).cloned().collect();
+    let is_labelled = |group: &Vec<&Row>| group.iter().any(|row| row.labels.contains(&true));
+    let labelled = data.groups(settings.packing).into_iter().filter(is_labelled);
     let few = Dataset {
-        rows: first(&mut labelled.into_iter(), settings.batch * settings.accumulate),
-        held_out: first(&mut data.held_out.iter(), 2 * settings.batch),
+        rows: labelled.take(settings.batch * settings.accumulate).flatten().cloned().collect(),
+        held_out: data.held_out.iter().take(2 * settings.batch).cloned().collect(),
         is_chat: false,
         counts: data.counts,
         warnings: Vec::new(),

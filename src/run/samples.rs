@@ -38,7 +38,8 @@ impl Samples {
         if job.settings.sample_every > 0 && self.generator.is_none() {
             let tokens =
                 prompt(job, &asked(job)).ids(&job.base.tokenizer)?.len().saturating_add(job.settings.max_tokens);
-            let draft = Generator::record(&learner.attach(&job.base.model), tokens)?;
+            let model = learner.attach(&job.base.model);
+            let draft = model.device.checked(|| Generator::record(&model, tokens)).await?;
             self.generator = Some(draft.finish(&mut Progress::silent()).await?);
         }
         Ok(())

@@ -43,10 +43,17 @@ pub struct Settings {
     /// The probability that an input of A is zeroed in training (PEFT's `lora_dropout`).
     #[serde(default)]
     pub dropout: f64,
-    /// Whether blocks are computed again in the backward pass, which takes less memory and more time. It changes no
-    /// number.
+    /// Whether the backward pass makes norms and activations again, which takes less memory and hardly more time. It
+    /// changes no number.
+    #[serde(default)]
+    pub lean: bool,
+    /// Whether blocks are computed again in the backward pass, which takes even less memory and more time. It changes
+    /// no number.
     #[serde(default)]
     pub checkpointing: bool,
+    /// Whether short examples share rows. Those that are held out do not.
+    #[serde(default)]
+    pub packing: bool,
     /// The fraction of the rows that is held out.
     pub holdout: f64,
     /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
@@ -93,7 +100,9 @@ impl Settings {
             clip: 1.0,
             weight_decay: 0.0,
             dropout: 0.0,
+            lean: false,
             checkpointing: false,
+            packing: false,
             holdout: HOLDOUT,
             holdout_at_most: Some(MOST_HELD_OUT),
             eval_every: 0,
@@ -106,11 +115,12 @@ impl Settings {
         }
     }
 
-    /// The same with another method. Full fine-tuning takes a tenth of the learning rate of LoRA.
+    /// The same with another method. Full fine-tuning takes three tenths of the learning rate of LoRA, which
+    /// was measured on the embedded model, too.
     pub fn with_method(self, method: Method) -> Settings {
         let factor = match (self.method, method) {
-            (Method::Lora, Method::Full) => 0.1,
-            (Method::Full, Method::Lora) => 10.0,
+            (Method::Lora, Method::Full) => 0.3,
+            (Method::Full, Method::Lora) => 1.0 / 0.3,
             (Method::Lora, Method::Lora) | (Method::Full, Method::Full) => 1.0,
         };
         Settings { method, lr: self.lr * factor, ..self }
@@ -130,7 +140,8 @@ impl Settings {
 
     /// What the plans of an engine are recorded for that computes `batch` rows of a micro-batch.
     pub(super) fn trainer(&self, batch: usize) -> TrainerSettings {
-        TrainerSettings { batch, seq_len: self.seq_len, dropout: self.dropout > 0.0, checkpointing: self.checkpointing }
+        let Settings { seq_len, dropout, lean, checkpointing, .. } = *self;
+        TrainerSettings { batch, seq_len, dropout: dropout > 0.0, lean, checkpointing }
     }
 
     /// Which rows each step takes.

@@ -25,12 +25,12 @@ impl Start<'_> {
         let spec = job.settings.check(config)?;
         let (learner, initial, resumed) = match (self, job.settings.method) {
             (Start::Fresh, method) => {
-                let learner = Learner::new(model, method, spec)?;
+                let learner = device.checked(|| Learner::new(model, method, spec)).await?;
                 let initial = learner.initial(model, job.settings.seed).await?;
                 (learner, initial, None)
             }
             (Start::Adapter(files), Method::Lora) => {
-                let (adapter, flat) = job.base.read_adapter(files)?;
+                let (adapter, flat) = device.checked(|| job.base.read_adapter(files)).await?;
                 (Learner::Lora(adapter), flat, None)
             }
             (Start::Adapter(_), Method::Full) => {
@@ -45,7 +45,7 @@ impl Start<'_> {
                     let reason = format!("its weights were stored as {noted}, and are now {}", model.storage.name());
                     return Err(Error::RunState { reason });
                 }
-                let learner = Learner::new(model, method, state.spec.clone())?;
+                let learner = device.checked(|| Learner::new(model, method, state.spec.clone())).await?;
                 let flat = state.flat(&learner, config)?;
                 (learner, flat.p.clone(), Some(flat))
             }
@@ -62,7 +62,7 @@ impl Start<'_> {
             Start::Adapter(files) => Some(files.sha256()),
             Start::Resume(state) => return state.events.clone(),
         };
-        let Job { base, data, settings, .. } = job;
+        let Job { base, data, rows, settings, .. } = job;
         let config = Event::Config {
             base: base.name.clone(),
             base_sha256: base.sha256.clone(),
@@ -72,12 +72,12 @@ impl Start<'_> {
             version: env!("CARGO_PKG_VERSION").to_string(),
             device: base.model.device.name.clone(),
             workers: job.team.workers(),
-            rows: data.rows.len(),
+            rows: rows.len(),
             held_out: data.held_out.len(),
             parameters: learner.parameters(),
             settings: Box::new((*settings).clone()),
         };
-        let rounded = rounded_start(job);
+        let (rounded, in_vain) = (rounded_start(job), packing_in_vain(job));
         let warnings = base
             .model
             .warnings
@@ -86,6 +86,7 @@ impl Start<'_> {
             .chain(&rounded)
             .chain(learner.warnings())
             .chain(&data.warnings)
+            .chain(&in_vain)
             .map(|warning| Event::Warning { code: warning.code.to_string(), message: warning.message.clone() });
         [config].into_iter().chain(warnings).collect()
     }
@@ -100,4 +101,14 @@ fn rounded_start(job: &Job<'_>) -> Option<Warning> {
     );
     let says = job.settings.method == Method::Full && storage.quantises();
     says.then_some(Warning { code: "rounded_start", message })
+}
+
+/// Packing that leaves every row alone.
+fn packing_in_vain(job: &Job<'_>) -> Option<Warning> {
+    let message = format!(
+        "no two examples fit into one row of {} tokens, and plain text fills its rows: packing changes nothing",
+        job.settings.seq_len
+    );
+    let says = job.settings.packing && job.rows.len() == job.data.rows.len();
+    says.then_some(Warning { code: "packing_in_vain", message })
 }

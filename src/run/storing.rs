@@ -1,6 +1,6 @@
 //! How the weights of a run are stored, known before they are read.
 
-use super::ladder::{Fitted, SHORTEST_ROWS};
+use super::ladder::{Fitted, Room, SHORTEST_ROWS};
 use super::learner::Method;
 use super::memory::{Memory, Unloaded};
 use super::settings::Settings;
@@ -72,7 +72,7 @@ impl Storing {
         settings: &Settings,
     ) -> Result<Storing> {
         let unloaded = Unloaded::of(device, checkpoint, storage)?;
-        unloaded.check(settings, unloaded.allowed(device, settings, 0).await?).await?;
+        unloaded.check(settings, Room::On { device, held: 0 }).await?;
         Ok(Storing { storage, warning: None })
     }
 
@@ -135,5 +135,5 @@ async fn fits(
     held: u64,
 ) -> Result<Fitted> {
     let unloaded = Unloaded::of(device, checkpoint, storage)?;
-    unloaded.fit(settings, unloaded.allowed(device, settings, held).await?).await
+    unloaded.fit(settings, Room::On { device, held }).await
 }

@@ -105,12 +105,12 @@ impl<'a> Team<'a> {
         Ok(())
     }
 
-    /// The micro-batches of each worker for these rows: `parts[worker][micro]`.
-    pub(super) fn parts(&self, rows: &[&Row]) -> Vec<Vec<MicroBatch>> {
+    /// The micro-batches of each worker for these rows, each shared by a group: `parts[worker][micro]`.
+    pub(super) fn parts(&self, rows: &[&[&Row]]) -> Vec<Vec<MicroBatch>> {
         let part = |bounds: &[usize]| -> Vec<MicroBatch> {
-            let micro = |rows: &[&Row]| {
+            let micro = |rows: &[&[&Row]]| {
                 let [from, to] = [bounds[0], bounds[1]].map(|bound| bound.min(rows.len()));
-                MicroBatch::assemble(&rows[from..to], bounds[1] - bounds[0], self.seq_len)
+                MicroBatch::packed(&rows[from..to], bounds[1] - bounds[0], self.seq_len)
             };
             rows.chunks(self.batch()).map(micro).collect()
         };
@@ -152,7 +152,8 @@ impl<'a> Team<'a> {
             let next = match rows {
                 Some(_) if control.wish() != Wish::GoOn => return self.given_up(),
                 Some(rows) => {
-                    let parts = self.parts(&rows.iter().collect::<Vec<_>>());
+                    let rows: Vec<&Row> = rows.iter().collect();
+                    let parts = self.parts(&rows.chunks(1).collect::<Vec<_>>());
                     let step = Step { strength, ..Step::default() };
                     let answers = self.ask(false, &step, &parts, p.take());
                     Some((evaluator.submit(&parts[0][0], strength, 1)?, answers))

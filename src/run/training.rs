@@ -2,6 +2,7 @@
 
 mod ending;
 mod evaluating;
+mod less;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use super::control::{Clock, Control, Wish};
 use super::event::{Event, Phase};
 use super::hooks::{Hooks, Log};
 use super::keeper::Keeper;
-use super::ladder::Fitted;
+use super::ladder::{Fitted, same_steps};
 use super::learner::Learner;
 use super::losses::Losses;
 use super::pace::{Pace, Pending};
@@ -20,9 +21,9 @@ use super::settings::Settings;
 use super::snapshots::Snapshots;
 use super::start::Start;
 use super::state::{Flat, RunState, fingerprint};
-use super::team::Team;
+use super::team::{Helper, Team};
 use crate::device::KernelKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Progress, Recorder, Step};
 use crate::random::SplitMix64;
 use crate::text::batches::MicroBatch;
@@ -30,14 +31,20 @@ use crate::text::{Dataset, Row};
 use crate::train::{Evaluator, StepSettings, Trainer};
 use crate::warning::Warning;
 pub use ending::Outcome;
+use less::Plans;
 
-/// What a run was asked to do. It never changes.
+/// What a run was asked to do. It changes only if the device refuses memory.
 pub(super) struct Job<'a> {
     pub base: &'a Base,
     pub data: &'a Dataset,
+    /// The rows that steps take, each with those that share it.
+    pub rows: &'a [Vec<&'a Row>],
     pub settings: &'a Settings,
+    /// With which settings the same steps take less and less memory.
+    pub smaller: &'a [Settings],
     pub control: &'a Control,
     pub clock: &'a Clock,
+    pub helpers: &'a [Box<dyn Helper>],
     pub team: Team<'a>,
 }
 
@@ -73,14 +80,15 @@ pub async fn train(
         Start::Resume(_) => base.check_memory(settings).await.map(|()| Fitted::unchanged(settings))?,
         Start::Fresh | Start::Adapter(_) => base.fit(settings).await?,
     };
-    let team = Team::new(hooks.helpers, settings.batch, settings.seq_len);
-    let job = Job { base, data, settings: &settings, control, clock, team };
     let Hooks { emit, keep, save, helpers } = hooks;
+    let (smaller, team) = (same_steps(&settings), Team::new(helpers, settings.batch, settings.seq_len));
+    let rows = data.groups(settings.packing);
+    let job = Job { base, data, rows: &rows, settings: &settings, smaller: &smaller, control, clock, helpers, team };
     let save = save.map(|SaveHook { when, save }| SaveHook { when, save });
     run(job, start, warning, Hooks { emit, keep, save, helpers }).await
 }
 
-async fn run<'a>(job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks: Hooks<'a>) -> Result<Outcome> {
+async fn run<'a>(mut job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks: Hooks<'a>) -> Result<Outcome> {
     let Job { base, data, settings, clock, .. } = job;
     let data_sha256 = fingerprint(data);
     let (learner, resumed) = start.learner(&job, &data_sha256).await?;
@@ -94,10 +102,9 @@ async fn run<'a>(job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks
     if let Some(Warning { code, message }) = warning {
         log.warn(code, message);
     }
-    let (trainer, evaluator) = compile(&job, &learner, &mut log).await?;
+    let Plans { trainer, evaluator, snapshots } = Plans::make(&mut job, &learner, &mut log).await?;
     let mut run = Run {
-        snapshots: Snapshots::new(&base.model.device, &learner.params())?,
-        pace: Pace::new(clock.clone(), settings, data.held_out.len(), &base.model.device),
+        pace: Pace::new(clock.clone(), job.settings, data.held_out.len(), &base.model.device),
         keeper: Keeper::new(hooks.keep),
         saver: Saver::new(hooks.save, clock()),
         samples: Samples::default(),
@@ -108,23 +115,33 @@ async fn run<'a>(job: Job<'a>, start: Start<'_>, warning: Option<Warning>, hooks
         learner,
         trainer,
         evaluator,
+        snapshots,
         data_sha256,
     };
     match (&start, resumed) {
-        (Start::Resume(state), Some(flat)) => run.resume(state, flat).await?,
+        (Start::Resume(state), Some(flat)) => run.resume(state, flat),
         (start, _) => run.measure_start(matches!(start, Start::Adapter(_))).await?,
     }
-    run.steps().await?;
+    loop {
+        match run.steps().await {
+            Err(error @ Error::OutOfMemory { .. }) => run = run.with_less(error).await?,
+            ended => break ended?,
+        }
+    }
     run.end().await
 }
 
 /// Makes the plans of steps and evaluations, reporting every kernel that is compiled.
-async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<(Trainer, Evaluator)> {
+async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<Plans> {
     let settings = job.settings.trainer(job.team.leaders_batch());
     job.team.prepare(job.settings.method, &learner.spec(), settings).await?;
-    let model = learner.attach(&job.base.model);
-    let training = Trainer::record(&model, &learner.params(), settings)?;
-    let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
+    let (model, params) = (learner.attach(&job.base.model), learner.params());
+    let record = || {
+        let training = Trainer::record(&model, &params, settings)?;
+        let evaluation = Evaluator::record(&model, settings.batch, settings.seq_len)?;
+        Ok((training, evaluation, Snapshots::new(&model.device, &params)?))
+    };
+    let (training, evaluation, snapshots) = model.device.checked(record).await?;
     let recorders: [&[&Recorder]; 2] = [&training.recorders(), &evaluation.recorders()];
     let kernels: BTreeSet<KernelKey> = recorders.concat().iter().flat_map(|rec| rec.kernels()).collect();
     let total = kernels.iter().filter(|key| !model.device.is_compiled(key)).count();
@@ -132,28 +149,26 @@ async fn compile(job: &Job<'_>, learner: &Learner, log: &mut Log<'_>) -> Result<
         log.report(Event::Phase { phase: Phase::Compiling, done: done as u64, total: total as u64 });
     };
     let mut progress = Progress { done: 0, total, report: &mut report };
-    Ok((training.finish(&mut progress).await?, evaluation.finish(&mut progress).await?))
+    let (trainer, evaluator) = (training.finish(&mut progress).await?, evaluation.finish(&mut progress).await?);
+    Ok(Plans { trainer, evaluator, snapshots })
 }
 
 impl Run<'_> {
     /// Continues where the run of a state stopped.
-    async fn resume(&mut self, state: &RunState, flat: Flat) -> Result<()> {
+    fn resume(&mut self, state: &RunState, flat: Flat) {
         self.trainer.restore(state.updates, &flat.m, &flat.v);
         (self.step, self.losses) = (state.step, state.losses);
         self.saver.last_step = state.step;
-        if let Some(best) = flat.best {
-            let Losses { best: loss, best_step, .. } = self.losses;
-            self.keeper.keep(&self.job, &self.learner, best_step, loss, best).await?;
-        }
-        Ok(())
+        self.keeper.best = flat.best;
     }
 
     async fn steps(&mut self) -> Result<()> {
         let first = self.step + 1;
         self.report_phase(Phase::Training);
         if self.step > 0 {
-            // The resumed run may have been stopped between a step and the evaluation that follows it.
+            // A run that goes on may have ended between a step and the evaluation that follows it.
             self.make_late_plans().await?;
+            self.keeper.keep_again(&self.job, &self.learner, self.losses).await?;
             self.evaluate_and_sample().await?;
         }
         self.pace.restart();
@@ -184,9 +199,10 @@ impl Run<'_> {
     /// Submits a step. All its micro-batches are assembled before the first is submitted, so the number of labels is
     /// known.
     async fn submit(&mut self, step: u32) -> Result<()> {
-        let (settings, all) = (self.job.settings, &self.job.data.rows);
+        let (settings, all) = (self.job.settings, self.job.rows);
         self.step = step;
-        let rows: Vec<&Row> = settings.batches(all.len()).indices(step - 1).into_iter().map(|i| &all[i]).collect();
+        let indices = settings.batches(all.len()).indices(step - 1);
+        let rows: Vec<&[&Row]> = indices.into_iter().map(|i| all[i].as_slice()).collect();
         let parts = self.job.team.parts(&rows);
         let micros = || parts.iter().flatten();
         let labels = micros().map(|micro| micro.labelled).sum();
@@ -203,10 +219,10 @@ impl Run<'_> {
             seed: SplitMix64(settings.seed).next_u64() as u32,
         };
         let uniform = self.trainer.begin(labels, options);
-        let finished = self.accumulate(&uniform, &parts).await?;
-        if !finished {
+        let finished = self.accumulate(&uniform, &parts).await;
+        if !matches!(finished, Ok(true)) {
             self.give_up(1);
-            return Ok(());
+            return finished.map(|_| ());
         }
         let ticket = self.trainer.update()?;
         let tokens = micros().map(|micro| micro.real_tokens).sum();

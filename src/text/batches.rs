@@ -43,7 +43,8 @@ fn permutation(rows: usize, seed: u64, epoch: u32) -> Vec<usize> {
     order
 }
 
-/// What one micro-batch of B rows of T tokens sends to the device. Token t of row b has position b·T + t.
+/// What one micro-batch of B rows of T tokens sends to the device. Token t of row b has position b·T + t. A row holds
+/// one sequence, or several one after the other that do not see each other.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MicroBatch {
     /// B.
@@ -56,7 +57,9 @@ pub struct MicroBatch {
     pub labels: Vec<u32>,
     /// [B·T] the positions that have a label, in order, then zeros.
     pub rows: Vec<u32>,
-    /// [B·T] the inverse: the index of each position in `rows`, [`NO_SLOT`](Self::NO_SLOT) if it has no label.
+    /// [B·T] the position at which the sequence of each position begins.
+    pub starts: Vec<u32>,
+    /// [B·T] the inverse of `rows`: the index of each position in it, [`NO_SLOT`](Self::NO_SLOT) if it has no label.
     pub slot_of_row: Vec<u32>,
     /// Number of positions that have a label.
     pub labelled: u32,
@@ -67,39 +70,67 @@ pub struct MicroBatch {
 impl MicroBatch {
     pub const NO_SLOT: u32 = u32::MAX;
 
-    /// Packs at most `batch` rows of T = `seq_len`. Missing rows at the end are filled with rows that have no label.
+    /// At most `batch` rows of T = `seq_len`, none of them shared.
     ///
     /// # Panics
     ///
-    /// With more rows, and with a row that was laid out for another T: what does not fit would not be trained on.
+    /// As [`MicroBatch::packed`].
     pub fn assemble(rows: &[&Row], batch: usize, seq_len: usize) -> MicroBatch {
-        assert!(rows.len() <= batch, "{} rows for a micro-batch of {batch}", rows.len());
+        MicroBatch::packed(&rows.chunks(1).collect::<Vec<_>>(), batch, seq_len)
+    }
+
+    /// At most `batch` rows of T = `seq_len`, each shared by a group. Each of a group takes the positions that it needs
+    /// and the last one what is left. Missing rows at the end are filled with rows that have no label.
+    ///
+    /// # Panics
+    ///
+    /// With more groups, with one that does not fit into a row, and with a row that was laid out for another T: what
+    /// does not fit would not be trained on.
+    pub fn packed(groups: &[&[&Row]], batch: usize, seq_len: usize) -> MicroBatch {
+        assert!(groups.len() <= batch, "{} rows for a micro-batch of {batch}", groups.len());
         let mut micro = MicroBatch {
             batch,
             seq_len,
             tokens: vec![],
             labels: vec![],
             rows: vec![],
+            starts: vec![],
             slot_of_row: vec![],
             labelled: 0,
             real_tokens: 0,
         };
-        for row in rows {
-            let length = row.labels.len();
-            assert_eq!((row.ids.len(), length), (seq_len.saturating_add(1), seq_len), "a row of another length");
-            let labels = row.ids.iter().skip(1).zip(&row.labels).map(|(next, trained)| trained.then_some(*next));
-            for (id, label) in row.ids.iter().copied().zip(labels) {
-                micro.push(id, label);
+        for group in groups {
+            let mut left = seq_len;
+            for (row, after) in group.iter().zip((0..group.len()).rev()) {
+                let taken = if after == 0 { left } else { row.positions() };
+                assert!(row.positions() <= left, "a group of {} that does not fit into a row", group.len());
+                left = left.saturating_sub(taken);
+                micro.push_sequence(row, taken, seq_len);
             }
-            micro.real_tokens = micro.real_tokens.saturating_add(row.tokens as u32);
         }
         micro.labelled = micro.rows.len() as u32;
         let positions = batch.saturating_mul(seq_len);
+        for start in (micro.starts.len()..positions).step_by(seq_len.max(1)) {
+            micro.starts.resize(start.saturating_add(seq_len), start as u32);
+        }
         for list in [&mut micro.tokens, &mut micro.labels, &mut micro.rows] {
             list.resize(positions, 0);
         }
         micro.slot_of_row.resize(positions, Self::NO_SLOT);
         micro
+    }
+
+    /// Appends the first `taken` positions of a row as a sequence.
+    fn push_sequence(&mut self, row: &Row, taken: usize, seq_len: usize) {
+        let length = row.labels.len();
+        assert_eq!((row.ids.len(), length), (seq_len.saturating_add(1), seq_len), "a row of another length");
+        let labels = row.ids.iter().skip(1).zip(&row.labels).map(|(next, trained)| trained.then_some(*next));
+        let start = self.tokens.len();
+        for (id, label) in row.ids.iter().copied().zip(labels).take(taken) {
+            self.push(id, label);
+        }
+        self.starts.resize(self.tokens.len(), start as u32);
+        self.real_tokens = self.real_tokens.saturating_add(row.tokens.min(taken) as u32);
     }
 
     /// Appends one position.

@@ -2,6 +2,7 @@
 
 use super::counts::Counts;
 use super::formats::Document;
+use super::packing::pack;
 use super::repeats::repeats;
 use super::rows::{Row, Rows, labels};
 use super::tokenizer::Tokenizer;
@@ -91,6 +92,15 @@ impl Dataset {
 
     pub fn warned_of(&self, code: &str) -> bool {
         self.warnings.iter().any(|warning| warning.code == code)
+    }
+
+    /// The rows to train on as steps take them: those of a group share one.
+    pub fn groups(&self, packing: bool) -> Vec<Vec<&Row>> {
+        let members = |group: Vec<usize>| group.into_iter().filter_map(|row| self.rows.get(row)).collect();
+        match packing {
+            true => pack(&self.rows).into_iter().map(members).collect(),
+            false => self.rows.iter().map(|row| vec![row]).collect(),
+        }
     }
 
     /// Number of labels in the rows to train on.

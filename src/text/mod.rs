@@ -3,9 +3,9 @@
 //!
 //! `decoding` makes text of a file's bytes, `formats` reads it as text or examples (`records`, `arguments`, `table`),
 //! `chat` renders conversations the way the model expects them, `tokenizer` turns text into ids, `rows` lays ids out
-//! with labels, `dataset` holds some of them out, `batches` picks the rows of a step and packs them for the device,
-//! `preview` shows rows to people. Another program must be able to repeat a run number for number, so each module
-//! documents exactly what it does. Nothing here knows about models or devices.
+//! with labels, `dataset` holds some of them out, `packing` lets short ones share a row, `batches` picks the rows of a
+//! step and lays them out for the device, `preview` shows rows to people. Another program must be able to repeat a run
+//! number for number, so each module documents exactly what it does. Nothing here knows about models or devices.
 
 #![deny(
     clippy::unwrap_used,
@@ -25,6 +25,7 @@ mod decoding;
 pub mod formats;
 mod json_records;
 mod notes;
+pub mod packing;
 pub mod preview;
 mod prompt;
 mod records;

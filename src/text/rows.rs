@@ -39,6 +39,13 @@ impl Row {
         let labels = (1..=seq_len).map(|at| at < real && is_label(at)).collect();
         Row { ids: row, labels, tokens: real.min(seq_len) }
     }
+
+    /// How many positions it takes where rows share one. The last token of a padded row predicts nothing, so its
+    /// position goes to whatever follows.
+    pub fn positions(&self) -> usize {
+        let seq_len = self.labels.len();
+        if self.tokens < seq_len { self.tokens.saturating_sub(1) } else { seq_len }
+    }
 }
 
 /// The rows of some documents, in file order.

@@ -6,12 +6,16 @@ mod cut;
 mod gguf;
 mod json;
 mod parts;
+mod pieces;
 mod split;
+mod splitting;
 mod steps;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::chat::{ChatConfig, ChatTemplate};
 use super::formats::Conversation;
@@ -23,6 +27,12 @@ use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.
 const PIECE: usize = 32 << 10;
+/// The most white space in a row, in bytes. The patterns of byte-level tokenizers look behind all of it, and their
+/// library stops splitting, without a word, when it has gone back a million characters.
+const LONGEST_SPACE: usize = 500_000;
+/// Special tokens that tokenizer_config.json names, besides those of its lists.
+const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
 /// The files in a model's folder that define how it reads text, each as the bytes on disk.
 pub struct TokenizerFiles<'a> {
@@ -50,14 +60,20 @@ impl Tokenizer {
     /// A file that cannot be read is a `tokenizer` error, or a `config` error if it is config.json.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
         let settings: TokenizerConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
-        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder.unwrap_or_default()).map_err(refusal)?;
+        let (special, end) = (settings.special(), settings.named.get("eos_token").and_then(written));
+        let parts = json::read(files.tokenizer, &settings.added_tokens_decoder.unwrap_or_default(), &special)
+            .map_err(refusal)?;
         let chat: ChatConfig = read_optional(files.tokenizer_config, "tokenizer_config.json")?;
         let generation: EndIds = read_optional(files.generation_config, "generation_config.json")?;
         let config: EndIds = json_file::read(files.config)
             .map_err(|reason| Error::Config { field: "eos_token_id".to_owned(), reason })?;
 
         let vocabulary = config.vocab_size.unwrap_or(usize::MAX);
-        let named = settings.eos_token.and_then(|token| parts.inner.token_to_id(token.content()));
+        let named = end.as_ref().map(|end| {
+            let id = parts.inner.token_to_id(end);
+            id.ok_or_else(|| refusal(format!("tokenizer_config.json names the `eos_token` {end:?}, which it lacks")))
+        });
+        let named = named.transpose()?;
         let listed = [generation.eos_token_id, config.eos_token_id].into_iter().flatten().flat_map(Ids::list);
         let mut ends = Vec::new();
         for id in named.into_iter().chain(listed) {
@@ -85,6 +101,7 @@ impl Tokenizer {
 
     /// Like `encode`, but in pieces of at least `bytes` bytes, so that a test can check that promise.
     pub fn encode_in_pieces(&self, text: &str, special: bool, bytes: usize) -> Result<Vec<u32>> {
+        self.refuse_space(text)?;
         let mut ids = Vec::new();
         for (piece, lead) in self.pieces(text, bytes) {
             let encoding = self.parts.inner.encode_fast(piece, false).map_err(|e| refusal(e.to_string()))?;
@@ -99,6 +116,7 @@ impl Tokenizer {
 
     /// Returns the ids of `text`, without special tokens, and the byte range of `text` that each id covers.
     pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        self.refuse_space(text)?;
         let (mut ids, mut offsets) = (Vec::new(), Vec::new());
         let mut begin = 0_usize;
         for (piece, lead) in self.pieces(text, PIECE) {
@@ -110,6 +128,14 @@ impl Tokenizer {
         }
         self.check(&ids)?;
         Ok((ids, offsets))
+    }
+
+    fn refuse_space(&self, text: &str) -> Result<()> {
+        let longest = text.split(|c: char| !c.is_whitespace()).map(str::len).max().unwrap_or(0);
+        if !self.parts.byte_level || longest <= LONGEST_SPACE {
+            return Ok(());
+        }
+        Err(Error::TextWhiteSpace { bytes: longest, limit: LONGEST_SPACE })
     }
 
     /// Splits `text` into pieces of at least `bytes` bytes that give the same ids as the whole, if so many ids of each
@@ -297,23 +323,23 @@ impl<'a> StreamDecoder<'a> {
 /// not count beside a tokenizer.json: its post-processor says what is added.
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
-    eos_token: Option<Name>,
     added_tokens_decoder: Option<Configured>,
+    #[serde(flatten)]
+    named: BTreeMap<String, Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Name {
-    Plain(String),
-    Token { content: String },
-}
-
-impl Name {
-    fn content(&self) -> &str {
-        match self {
-            Name::Plain(content) | Name::Token { content } => content,
-        }
+impl TokenizerConfig {
+    /// The tokens that it calls special.
+    fn special(&self) -> Vec<String> {
+        let alone = NAMED.iter().filter_map(|name| self.named.get(*name));
+        let lists = LISTS.iter().filter_map(|name| self.named.get(*name)?.as_array()).flatten();
+        alone.chain(lists).filter_map(written).collect()
     }
+}
+
+/// The text of a token that is named or described.
+fn written(token: &Value) -> Option<String> {
+    token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
 }
 
 #[derive(Deserialize, Default)]

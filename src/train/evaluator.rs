@@ -47,7 +47,7 @@ impl Evaluator {
         let input = Input::new(&model.device, batch * seq_len)?;
         let totals = Tensor::owned(&model.device, "evaluation totals", 1, 2)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
-        record_loss(&mut rec, model, batch, seq_len, &totals, false)?;
+        record_loss(&mut rec, model, batch * seq_len, &totals, false)?;
         Ok(EvaluatorDraft { rec, totals, batch, seq_len })
     }
 

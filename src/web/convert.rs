@@ -80,9 +80,8 @@ pub(super) fn clock() -> Clock {
 
 /// A model: the files of a checkpoint, or a GGUF file as `{ name, gguf }`, a source of ranges.
 pub(super) async fn model_files(object: &JsValue) -> Js<ModelFiles> {
-    let gguf = Reflect::get(object, &"gguf".into())?;
-    if !gguf.is_undefined() {
-        return ModelFiles::of_gguf(source(&model_name(object)?, &gguf)?).await.map_err(js_error);
+    if let Some(file) = gguf(object)? {
+        return ModelFiles::of_gguf(file).await.map_err(js_error);
     }
     Ok(ModelFiles {
         config: needed(object, "config")?,
@@ -92,6 +91,20 @@ pub(super) async fn model_files(object: &JsValue) -> Js<ModelFiles> {
         chat_template: bytes_of(object, "chatTemplate"),
         weights: weights_of(&Reflect::get(object, &"weights".into())?).await?,
     })
+}
+
+/// The config and the weights of a model.
+pub(super) async fn config_and_weights(object: &JsValue) -> Js<(Vec<u8>, Source)> {
+    if let Some(file) = gguf(object)? {
+        let (_, config, weights) = ModelFiles::without_tokenizer(file).await.map_err(js_error)?;
+        return Ok((config, weights));
+    }
+    Ok((needed(object, "config")?, weights_of(&Reflect::get(object, &"weights".into())?).await?))
+}
+
+fn gguf(object: &JsValue) -> Js<Option<Source>> {
+    let file = Reflect::get(object, &"gguf".into())?;
+    if file.is_undefined() { Ok(None) } else { source(&model_name(object)?, &file).map(Some) }
 }
 
 pub(super) fn model_name(object: &JsValue) -> Js<String> {

@@ -63,15 +63,17 @@ impl Dataset {
         };
         let documents = documents.iter().map(document).collect::<Js<Vec<_>>>()?;
         let rows = parts.base.dataset(&documents, None, settings, PAGE_LIMIT).map_err(js_error)?;
+        let packed = rows.groups(settings.packing).len();
         let summary = serde_json::json!({
             "characters": rows.counts.characters,
             "tokens": rows.counts.tokens,
             "rows": rows.rows.len() + rows.held_out.len(),
             "heldOut": rows.held_out.len(),
+            "packedRows": packed,
             "labels": rows.labels(),
             "isChat": rows.is_chat,
             "tokensPerCharacter": rows.counts.tokens as f64 / rows.counts.characters.max(1) as f64,
-            "defaultSteps": settings.default_steps(rows.rows.len()),
+            "defaultSteps": settings.default_steps(packed),
             "warnings": rows.warnings,
             "preview": preview(&parts.base.tokenizer, &rows.rows, PREVIEWED),
         });

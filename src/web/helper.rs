@@ -7,13 +7,14 @@ use js_sys::{Array, Float32Array, Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert::{Js, from_js, js_error, model_files, promise, to_js};
+use super::convert::{Js, config_and_weights, from_js, js_error, promise, to_js};
 use super::log_panics;
 use crate::device::{Choice, Device, DeviceOptions};
 use crate::error::{Error, Result};
+use crate::files::Source;
 use crate::model::{Config, Storage, Transformer};
 use crate::run::team::Shape;
-use crate::run::{Answer, Assistant, Control, Helper, ModelFiles, Task, Wish};
+use crate::run::{Answer, Assistant, Control, Helper, Task, Wish};
 use crate::train::Sums;
 
 /// A helper, behind `(call, input, p) => Promise`, where the call is "prepare", "compute" or "giveUp".
@@ -80,7 +81,8 @@ impl WebAssistant {
     /// Loads the weights of a model, and stores them as the leader does.
     pub async fn create(files: JsValue, stored: &str) -> Js<WebAssistant> {
         log_panics();
-        let model = load(&model_files(&files).await?, stored).await.map_err(js_error)?;
+        let (config, weights) = config_and_weights(&files).await?;
+        let model = load(&config, &weights, stored).await.map_err(js_error)?;
         let (assistant, control) = (RefCell::new(Some(Assistant::new(model))), RefCell::default());
         Ok(WebAssistant(Rc::new(Parts { assistant, control })))
     }
@@ -125,10 +127,10 @@ impl Parts {
     }
 }
 
-async fn load(files: &ModelFiles, stored: &str) -> Result<Transformer> {
+async fn load(config: &[u8], weights: &Source, stored: &str) -> Result<Transformer> {
     let device = Device::new(DeviceOptions { choice: Choice::Cpu, ..DeviceOptions::default() }).await?;
-    let (config, storage) = (Config::parse(&files.config)?, Storage::parse(stored)?);
-    Transformer::load(&device, config, &files.weights, storage, &mut |_, _| {}).await
+    let (config, storage) = (Config::parse(config)?, Storage::parse(stored)?);
+    Transformer::load(&device, config, weights, storage, &mut |_, _| {}).await
 }
 
 fn object(Sums { loss, labels, gradient }: &Sums) -> JsValue {

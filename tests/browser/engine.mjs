@@ -61,8 +61,8 @@ describe("the engine", () => {
     assert.equal(counted, adapter);
   });
 
-  test("foretells the memory of a run within a twentieth, with checkpointing too", async () => {
-    const [usual, checkpointed] = await page.evaluate(async () => {
+  test("foretells the memory of a run within a twentieth, also of one that takes less", async () => {
+    const [usual, lean, checkpointed] = await page.evaluate(async () => {
       const { another, settings, datasetOf } = self.made;
       const run = async (wanted) => {
         const engine = await another();
@@ -76,11 +76,44 @@ describe("the engine", () => {
         );
         return { total, taken: engine.stats().devicePeakBytes };
       };
-      return [await run(settings), await run({ ...settings, checkpointing: true })];
+      const lean = { ...settings, lean: true };
+      return [await run(settings), await run(lean), await run({ ...lean, checkpointing: true })];
     });
-    for (const { total, taken } of [usual, checkpointed])
+    for (const { total, taken } of [usual, lean, checkpointed])
       assert.ok(Math.abs(total / taken - 1) < 0.05, `${total} ${taken}`);
-    assert.ok(checkpointed.taken < usual.taken, `${checkpointed.taken} ${usual.taken}`);
+    assert.ok(checkpointed.taken < lean.taken && lean.taken < usual.taken, `${checkpointed.taken} ${usual.taken}`);
+  });
+
+  test("goes on with less memory when the graphics card has none left in the middle of a run", async () => {
+    await page.evaluate(pretendCard);
+    const [usual, less] = await page.evaluate(async () => {
+      const { another, settings, datasetOf } = self.made;
+      const run = async (onStep) => {
+        const engine = await another();
+        const wanted = { ...settings, batch: 8, seqLen: 64 };
+        const losses = [];
+        const warnings = [];
+        let config;
+        const hear = (event) => {
+          if (event.type === "step") losses.push(event.loss);
+          if (event.type === "warning") warnings.push(event);
+          if (event.type === "config") config = event.settings;
+          if (event.type === "step") onStep();
+        };
+        await engine.train(datasetOf(engine, wanted), wanted, hear, () => {}, {});
+        self.card.isFull(false);
+        return { losses, warnings, lean: config.lean };
+      };
+      const runs = [await run(() => {}), await run(() => self.card.isFull(true))];
+      self.card.end();
+      return runs;
+    });
+    assert.deepEqual([usual.warnings, usual.lean, usual.losses.length], [[], false, 3]);
+    assert.match(less.warnings[0]?.message, /no memory left for .*; the run goes on with lean recomputation/);
+    assert.ok(less.warnings.every(({ code }) => code === "less_memory") && less.lean);
+    assert.equal(less.losses.length, 3);
+    for (const [i, loss] of less.losses.entries()) assert.ok(Math.abs(loss / usual.losses[i] - 1) < 1e-5);
+    assert.deepEqual(page.faults, []);
   });
 
   test("trains on although its dataset is freed meanwhile", async () => {
@@ -150,6 +183,43 @@ describe("the engine", () => {
     assert.deepEqual(page.faults, []);
   });
 });
+
+/** Makes every card refuse what is more than it holds when it becomes full, as cards do: through error scopes. */
+function pretendCard() {
+  const { prototype } = GPUDevice;
+  const { createBuffer, pushErrorScope, popErrorScope } = prototype;
+  const scopes = [];
+  let held = 0;
+  let limit = Infinity;
+  prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    let size = descriptor.size;
+    held += size;
+    const scope = scopes.findLast(({ filter }) => filter === "out-of-memory");
+    if (scope && held > limit) scope.refuses = true;
+    buffer.destroy = () => {
+      held -= size;
+      size = 0;
+      GPUBuffer.prototype.destroy.call(buffer);
+    };
+    return buffer;
+  };
+  prototype.pushErrorScope = function (filter) {
+    scopes.push({ filter, refuses: false });
+    pushErrorScope.call(this, filter);
+  };
+  prototype.popErrorScope = async function () {
+    const { refuses } = scopes.pop();
+    const error = await popErrorScope.call(this);
+    return refuses ? new GPUOutOfMemoryError("pretended") : error;
+  };
+  self.card = {
+    isFull: (full) => {
+      limit = full ? held : Infinity;
+    },
+    end: () => Object.assign(prototype, { createBuffer, pushErrorScope, popErrorScope }),
+  };
+}
 
 /** Runs in the page, as the next ones do. */
 async function load() {

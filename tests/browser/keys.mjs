@@ -24,7 +24,9 @@ export const settings = {
   clip: true,
   weightDecay: true,
   dropout: true,
+  lean: true,
   checkpointing: true,
+  packing: true,
   holdout: true,
   holdoutAtMost: true,
   evalEvery: true,
@@ -84,6 +86,7 @@ export const datasetSummary = {
   tokens: true,
   rows: true,
   heldOut: true,
+  packedRows: true,
   labels: true,
   isChat: true,
   tokensPerCharacter: true,
@@ -113,6 +116,7 @@ export const probe = {
 
 /** @type {Keys<api.AdapterFiles>} */
 export const adapterFiles = {
+  method: true,
   config: true,
   weights: true,
   rank: true,

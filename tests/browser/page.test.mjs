@@ -13,6 +13,7 @@ const files = [
   "fetching",
   "engine",
   "main_job",
+  "full",
   "workers",
   "weights",
   "pause",

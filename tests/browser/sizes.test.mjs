@@ -15,7 +15,7 @@ const assets = join(dist, "assets");
  * of 1,300,000 is for the released one, which had 1,029,000 before it read GGUF files and eight families.
  */
 const limits = [
-  { ending: ".js", most: 55_000 },
+  { ending: ".js", most: 57_000 },
   { ending: ".wasm", most: process.env.RELEASE ? 1_150_000 : 1_400_000 },
 ];
 

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { launch } from "../../www/demo/chromium.mjs";
 import { install, npm, screen, serveFolder } from "./installed.mjs";
 
@@ -38,8 +39,21 @@ for (const name of process.env.HEAVY ? [...quick, ...heavy] : quick)
     await trainsIn(name, join(folder, "dist"));
   });
 
+test("vite's development server serves a page that trains", async () => {
+  const folder = install("vite-dev", "vite");
+  const { createServer } = await import(pathToFileURL(join(folder, "node_modules/vite/dist/node/index.js")));
+  const vite = await createServer({ root: folder, logLevel: "error", server: { host: "127.0.0.1" } });
+  await vite.listen();
+  const address = `http://127.0.0.1:${vite.httpServer.address().port}/`;
+  await trainsAt("vite-dev", address).finally(() => vite.close());
+});
+
 async function trainsIn(name, folder) {
   const { address, close } = await serveFolder(folder);
+  await trainsAt(name, address).finally(close);
+}
+
+async function trainsAt(name, address) {
   const page = await browser.newPage();
   try {
     const faults = [];
@@ -52,6 +66,5 @@ async function trainsIn(name, folder) {
     await page.screenshot({ path: screen(`package-${name}`) });
   } finally {
     await page.close();
-    close();
   }
 }

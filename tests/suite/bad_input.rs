@@ -513,6 +513,7 @@ fn a_run_state_under_its_old_name_is_resumed_and_goes_with_its_run() {
     assert!(said.is_some() && Path::new(&new).exists(), "a state is saved after every step: {said:?}");
 
     fs::rename(&new, &old).expect("a run state");
+    refused_usage(&[&start[..], &["--resume", &out, "--packing"]].concat(), "leave out the flags that change them");
     let (status, _, err) = tabtune(&[&start[..], &["--resume", &out]].concat());
     assert!(status == 0 && err.contains("200 steps"), "{err}");
     assert!(!Path::new(&old).exists() && !Path::new(&new).exists(), "a run that has ended leaves no state");
@@ -596,11 +597,45 @@ fn the_memory_that_info_reports_is_what_a_run_takes() {
     let (data, model, out) = (folder.file("text.txt", text()), folder.model("model"), folder.path("out"));
     let info = succeeded(&["info", "--model", &model]);
     let run = ["train", "--data", &data, "--out", &out, "--model", &model, "--steps", "1"];
-    let (usual, again) = (peak(&run), peak(&[&run[..], &["--checkpointing"]].concat()));
-    for (reported, taken) in [(number(&info, "): about "), usual), (number(&info, "-checkpointing: about "), again)] {
+    let mut before = u64::MAX;
+    for (flags, words) in [
+        (&[][..], "): about "),
+        (&["--lean"], "-lean: about "),
+        (&["--lean", "--checkpointing"], "-checkpointing: about "),
+    ] {
+        let (reported, taken) = (number(&info, words), peak(&[&run[..], flags].concat()));
         assert!((reported as f64 / taken as f64 - 1.0).abs() < 0.05, "{reported} is not {taken}");
+        assert!(taken < before, "{taken} {before}");
+        before = taken;
     }
-    assert!(again < usual, "{again} {usual}");
+}
+
+#[test]
+fn packing_fits_short_examples_into_fewer_rows() {
+    let folder = Folder::new("packing");
+    let lines = (0..60).map(|i| format!("{{\"text\": \"On day {i}\"}}\n")).collect::<String>();
+    let (data, model) = (folder.file("examples.jsonl", lines), folder.model("model"));
+    let (out, log) = (folder.path("out"), folder.path("log.jsonl"));
+    let info = succeeded(&["info", "--data", &data, "--model", &model]);
+    let [alone, packed] = ["tokens, ", "with --packing they are "].map(|before| number(&info, before));
+    assert!(packed * 3 < alone, "{info}");
+    succeeded(&[
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &out,
+        "--model",
+        &model,
+        "--steps",
+        "1",
+        "--packing",
+        "--log",
+        &log,
+    ]);
+    let log = fs::read_to_string(&log).expect("a log");
+    let config: serde_json::Value = serde_json::from_str(log.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((config["rows"].as_u64(), config["settings"]["packing"].as_bool()), (Some(packed), Some(true)));
 }
 
 #[test]
@@ -611,15 +646,16 @@ fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
     let refuse = |limit: u64, words: &[&str]| {
         refused(&[&run[..], &["--memory-limit", &limit.to_string()]].concat(), "memory_limit", words);
     };
-    let smaller: [(&[&str], &str); 3] = [
-        (&["--checkpointing"], "with checkpointing it needs "),
+    let smaller: [(&[&str], &str); 4] = [
+        (&["--lean"], "with lean recomputation it needs "),
+        (&["--lean", "--checkpointing"], "with lean recomputation, checkpointing it needs "),
         (
-            &["--checkpointing", "--batch", "2", "--accumulate", "2"],
-            "with checkpointing, batch 2 and accumulate 2 (the same steps) it needs ",
+            &["--lean", "--checkpointing", "--batch", "2", "--accumulate", "2"],
+            "checkpointing, batch 2 and accumulate 2 (the same steps) it needs ",
         ),
         (
-            &["--checkpointing", "--batch", "1", "--accumulate", "4", "--seq-len", "32"],
-            "with checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
+            &["--lean", "--checkpointing", "--batch", "1", "--accumulate", "4", "--seq-len", "32"],
+            "checkpointing, batch 1 and accumulate 4 (the same steps), seq-len 32 (",
         ),
     ];
     // Each of these runs fits where the one before it does not.
@@ -639,7 +675,7 @@ fn a_run_over_the_memory_limit_takes_less_or_is_refused_with_what_would_fit() {
         }
         before = taken;
     }
-    refuse(1000, &["even with checkpointing, batch 1", "of them for the weights"]);
+    refuse(1000, &["even with lean recomputation, checkpointing, batch 1", "of them for the weights"]);
 
     // Numbers are not read: what is wrong with them is not found out.
     let path = format!("{model}/model.safetensors");
@@ -664,7 +700,7 @@ fn weights_are_stored_as_asked_and_smaller_where_the_memory_limit_asks_for_it() 
         config["weights"].as_str().expect("a name").to_string()
     };
     assert_eq!((peak(&run) > 0, chosen()), (true, "f32".to_string()));
-    let smallest = ["--checkpointing", "--batch", "1", "--accumulate", "4"];
+    let smallest = ["--lean", "--checkpointing", "--batch", "1", "--accumulate", "4"];
     let mut before = peak(&[&run[..], &smallest].concat());
     for storage in ["f16", "int8", "int4"] {
         let taken = peak(&[&run[..], &smallest, &["--weights", storage]].concat());

@@ -20,7 +20,7 @@ use crate::tiny::tiny_tokenizer;
 
 const GGUF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf");
 /// As in the script.
-const TEXT: &str = "The tide, 1987: a {boat} – it's naïve?\n\n  <|im_start|>user\nHello<|im_end|>";
+const TEXT: &str = "The tide, 1987: a {boat} – it's naïve?\n\n  <|im_start|>\nuser\nHello<|im_end|>";
 
 const ALIGNMENT: usize = 32;
 
@@ -208,7 +208,8 @@ fn every_type_holds_the_numbers_that_its_own_library_finds_in_it() {
 #[test]
 fn models_compute_what_transformers_computes_with_their_numbers() {
     pollster::block_on(async {
-        for model in ["llama", "llama3", "qwen2", "qwen3", "smollm3"] {
+        let models = ["llama", "llama3", "linear", "yarn", "qwen2", "qwen3", "smollm3", "gpt2", "gemma3", "phi3"];
+        for model in models {
             let (path, expected) = (format!("{GGUF}/{model}.gguf"), numbers(model));
             let wide = open(&path, Storage::F32).await;
             let found = logits(&wide.model, &ids(&expected["ids"]), 2, 1.0).await;
@@ -278,7 +279,7 @@ fn the_command_line_takes_a_file_in_place_of_a_folder() {
 fn every_fault_is_named() {
     type Change = fn(&mut File);
     let folder = Folder::new("gguf-faults");
-    let cases: [(Change, &str, &[&str]); 22] = [
+    let cases: [(Change, &str, &[&str]); 28] = [
         (|file| file.set("general.architecture", 8, word("mamba")), "unsupported_model", &["mamba"]),
         (|file| file.set("general.type", 8, word("adapter")), "gguf", &["it holds no model", "adapter"]),
         (|file| file.set("split.count", 2, vec![3, 0]), "gguf", &["it is one of 3 parts"]),
@@ -297,9 +298,46 @@ fn every_fault_is_named() {
         (|file| file.unset("llama.block_count"), "gguf", &["lacks `llama.block_count`"]),
         (|file| file.set("llama.logit_scale", 6, vec![0; 4]), "unsupported_field", &["llama.logit_scale"]),
         (|file| file.set("llama.expert_count", 4, vec![8, 0, 0, 0]), "unsupported_field", &["llama.expert_count"]),
-        (|file| file.set("llama.rope.dimension_count", 4, vec![4, 0, 0, 0]), "tensor_shape", &["q_proj"]),
-        (|file| file.set("tokenizer.ggml.model", 8, word("llama")), "tokenizer", &["`tokenizer.ggml.model`", "llama"]),
-        (|file| file.set("tokenizer.ggml.pre", 8, word("tekken")), "tokenizer", &["`tokenizer.ggml.pre`", "tekken"]),
+        (
+            |file| file.set("llama.rope.dimension_count", 4, vec![4, 0, 0, 0]),
+            "unsupported_field",
+            &["llama.rope.dimension_count"],
+        ),
+        (
+            |file| file.set("llama.attention.sliding_window", 4, vec![4, 0, 0, 0]),
+            "unsupported_field",
+            &["llama.attention.sliding_window"],
+        ),
+        (
+            |file| file.set("llama.attention.head_count_kv", 4, vec![3, 0, 0, 0]),
+            "gguf",
+            &["`llama.attention.head_count_kv`: it must divide llama.attention.head_count"],
+        ),
+        (
+            |file| file.set("llama.block_count", 4, vec![0; 4]),
+            "gguf",
+            &["`llama.block_count`: expected a whole number"],
+        ),
+        (
+            |file| {
+                let factors = Tensor { name: "rope_factors_long.weight".to_string(), ..file.norm().clone() };
+                file.tensors.push(factors);
+            },
+            "tensor_unknown",
+            &["rope_factors_long.weight"],
+        ),
+        (|file| file.set("tokenizer.ggml.model", 8, word("bert")), "tokenizer", &["`tokenizer.ggml.model`", "bert"]),
+        (|file| file.set("tokenizer.ggml.model", 8, word("llama")), "tokenizer", &["no list `tokenizer.ggml.scores`"]),
+        (
+            |file| file.set("tokenizer.ggml.remove_extra_whitespaces", 7, vec![1]),
+            "tokenizer",
+            &["`tokenizer.ggml.remove_extra_whitespaces`"],
+        ),
+        (
+            |file| file.set("tokenizer.ggml.pre", 8, word("falcon")),
+            "tokenizer",
+            &["`tokenizer.ggml.pre`", "falcon", "tekken"],
+        ),
         (|file| file.set("tokenizer.ggml.eos_token_id", 4, vec![96, 0, 0, 0]), "tokenizer", &["eos_token_id` = 96"]),
         (|file| file.fields.push(file.fields[0].clone()), "gguf", &["the metadata names `general.architecture` twice"]),
         (|file| file.set("x", 9, list(9, std::iter::empty())), "gguf", &["`x` is a list of lists"]),

@@ -22,7 +22,7 @@ use crate::tiny::tiny_base;
 pub const CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
 pub const MODEL: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
 /// A case of each family.
-const FAMILIES: [&str; 9] = [
+pub const FAMILIES: [&str; 9] = [
     "llama-all-linear",
     "mistral",
     "qwen2",
@@ -33,6 +33,8 @@ const FAMILIES: [&str; 9] = [
     "gemma3-wide-head",
     "phi3-all-linear",
 ];
+/// What is made again in the backward pass, in every combination: (lean, checkpointing).
+pub const AGAIN: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 pub const STEP: StepSettings =
     StepSettings { learning_rate: 1e-2, weight_decay: 0.01, clip: 1.0, dropout: 0.0, seed: 0 };
 
@@ -387,21 +389,21 @@ crate::device_tests! {
         }
     }
 
-    async fn checkpointing_in_every_family_changes_no_bit() {
-        for shape in [Shape::Direct, Shape::Cpu] {
+    async fn what_is_made_again_changes_no_bit_in_any_family() {
+        for &shape in MODEL_SHAPES {
             let device = device(shape).await;
             for name in FAMILIES {
                 let (t, facts) = (tuned(name, device.clone()).await, case(name).facts());
                 let mut gradients = Vec::new();
-                for checkpointing in [false, true] {
-                    let settings =
-                        TrainerSettings { checkpointing, ..TrainerSettings::new(facts.batch, facts.seq_len) };
+                for (lean, checkpointing) in AGAIN {
+                    let plain = TrainerSettings::new(facts.batch, facts.seq_len);
+                    let settings = TrainerSettings { lean, checkpointing, ..plain };
                     let draft = Trainer::record(&t.model, &t.adapter.params(), settings).expect("plans");
                     let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
                     gradients.push(trainer.gradient(&facts.micro()).await.expect("a gradient"));
                 }
                 assert!(gradients[0].iter().any(|g| *g != 0.0), "{name}");
-                same_bits(name, &gradients[1], &gradients[0]);
+                gradients[1..].iter().for_each(|again| same_bits(name, again, &gradients[0]));
             }
         }
     }

@@ -27,11 +27,14 @@ mod house;
 mod json;
 mod laws;
 #[cfg(not(target_arch = "wasm32"))]
+mod less_memory;
+#[cfg(not(target_arch = "wasm32"))]
 mod limits;
 #[cfg(not(target_arch = "wasm32"))]
 mod memory;
 mod model;
 mod ops;
+mod packing;
 mod plans;
 mod quantised;
 mod random_models;

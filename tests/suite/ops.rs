@@ -45,6 +45,8 @@ struct Bed {
     step: Step,
     /// Tokens, labels, labelled rows and their inverse, as `Input::write` expects them.
     lists: [Vec<u32>; 4],
+    /// The row at which the sequence of each row begins.
+    starts: Vec<u32>,
     /// Relative to the largest expected magnitude. f32 sums of a hundred products err by a few 2^-24, so usually by
     /// less than 1e-6.
     tolerance: f64,
@@ -73,21 +75,14 @@ impl Bed {
     /// A bed for a plan of one sequence with `room` rows, of which the step has `rows`.
     fn new(device: &Rc<Device>, name: &str, (room, rows): (usize, usize)) -> Bed {
         let input = Input::new(device, room).expect("an input");
-        let step = Step {
-            rows: rows as u32,
-            batch: 1,
-            time: rows as u32,
-            step: 1,
-            inv_labels: 1.0,
-            strength: 1.0,
-            ..Step::default()
-        };
+        let step = Step { rows: rows as u32, step: 1, inv_labels: 1.0, strength: 1.0, ..Step::default() };
         Bed {
             name: format!("{name}, {rows} rows of {room}, {:?}", device.shape),
             device: device.clone(),
             rec: Recorder::new(device, &Pool::default(), &input, true),
             step,
             lists: Default::default(),
+            starts: Vec::new(),
             tolerance: 1e-5,
             format: Format::F32,
             random: SplitMix64(rows as u64),
@@ -98,6 +93,20 @@ impl Bed {
 
     fn rows(&self) -> usize {
         self.step.rows as usize
+    }
+
+    /// Has the rows be sequences of these lengths.
+    fn cut(&mut self, lengths: &[usize]) {
+        assert_eq!(lengths.iter().sum::<usize>(), self.rows(), "{}: the lengths of sequences", self.name);
+        for length in lengths {
+            let start = self.starts.len();
+            self.starts.resize(start + length, start as u32);
+        }
+    }
+
+    /// The place of each row in its sequence.
+    fn places(&self) -> Vec<usize> {
+        self.starts.iter().enumerate().map(|(row, start)| row - *start as usize).collect()
     }
 
     /// Numbers in [-1, 1) that f32 holds exactly.
@@ -207,17 +216,14 @@ impl Bed {
 
     /// Runs the plan once and compares its results.
     async fn check(self) {
-        let Bed { name, device, rec, step, lists, tolerance, expected, .. } = self;
+        let Bed { name, device, rec, step, lists, starts, tolerance, expected, .. } = self;
         let plan = rec.finish(&mut Progress::silent()).await.expect("a plan");
         let found: Vec<(Tensor, Expected)> = expected.into_iter().map(|e| (e.found.tensor(&name, e.what), e)).collect();
         for (tensor, _) in found.iter().filter(|(_, e)| e.fresh) {
             tensor.upload(&device, &vec![f32::NAN; tensor.rows * tensor.cols.next_multiple_of(4)]);
         }
-        plan.input.write(
-            &device,
-            &step,
-            &Lists { tokens: &lists[0], labels: &lists[1], rows: &lists[2], slot_of_row: &lists[3] },
-        );
+        let [tokens, labels, rows, slot_of_row] = &lists;
+        plan.input.write(&device, &step, &Lists { tokens, labels, rows, starts: &starts, slot_of_row });
         plan.submit(&device, 1);
         for (tensor, Expected { what, values, .. }) in found {
             let all = tensor.download(&device).await.expect("a result");

@@ -17,7 +17,7 @@ use tabtune::text::rows::Row;
 use tabtune::train::{StepResult, StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{MODEL_SHAPES, close, close64, device, origin};
-use crate::laws::{logits, same_bits};
+use crate::laws::{AGAIN, logits, same_bits};
 use crate::reference::Lora;
 use crate::reference::llama::{self, Batch, Llama, TARGETS, module_name};
 
@@ -153,6 +153,14 @@ fn random_batch(v: usize, b: usize, t: usize, random: &mut Random) -> (Batch, Ve
     (batch, rows)
 }
 
+/// The row with padding up to `seq_len` inputs.
+fn lengthened(row: &Row, seq_len: usize) -> Row {
+    let mut longer = Row { tokens: row.ids.len().min(seq_len), ..row.clone() };
+    longer.ids.resize(seq_len + 1, 0);
+    longer.labels.resize(seq_len, false);
+    longer
+}
+
 struct Engine {
     base: Transformer,
     adapter: Adapter,
@@ -179,10 +187,10 @@ struct Training {
 
 impl Training {
     /// With dropout.
-    async fn new(device: &Rc<Device>, twin: &Twin, checkpointing: bool) -> Training {
+    async fn new(device: &Rc<Device>, twin: &Twin, (lean, checkpointing): (bool, bool)) -> Training {
         let Batch { b, t, .. } = twin.batch;
         let engine = engine(device, twin).await;
-        let settings = TrainerSettings { dropout: true, checkpointing, ..TrainerSettings::new(b, t) };
+        let settings = TrainerSettings { dropout: true, lean, checkpointing, ..TrainerSettings::new(b, t) };
         let draft = Trainer::record(&engine.model, &engine.adapter.params(), settings).expect("plans");
         let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
         let micro = MicroBatch::assemble(&twin.rows.iter().collect::<Vec<_>>(), b, t);
@@ -239,7 +247,7 @@ crate::device_tests! {
         for seed in 0..MODELS {
             let twin = twin(200 + seed);
             let (device, v) = (device(shape_of(seed)).await, twin.config.vocabulary as u32);
-            let mut training = Training::new(&device, &twin, false).await;
+            let mut training = Training::new(&device, &twin, AGAIN[0]).await;
             let what = format!(
                 "{:?}, model {seed}, {:?}, {} x {}",
                 device.shape, twin.reference.config, twin.batch.b, twin.batch.t
@@ -281,6 +289,16 @@ crate::device_tests! {
             assert!((sum.loss / one.loss - 1.0).abs() < 1e-6, "{} and {}, {what}", sum.loss, one.loss);
             close(&format!("the accumulated gradient, {what}"), &parts, &whole, 2e-5);
 
+            // Rows that share one learn as each on its own.
+            training.load(0, &start);
+            let (engine, long) = (&training.engine, twin.batch.b * twin.batch.t + 1);
+            let draft = Trainer::record(&engine.model, &engine.adapter.params(), TrainerSettings::new(1, long));
+            let mut trainer = draft.expect("plans").finish(&mut Progress::silent()).await.expect("plans");
+            let longer: Vec<Row> = twin.rows.iter().map(|row| lengthened(row, long)).collect();
+            let shared = MicroBatch::packed(&[&longer.iter().collect::<Vec<_>>()], 1, long);
+            let found = trainer.gradient(&shared).await.expect("a gradient");
+            close(&format!("the gradient of rows that share one, {what}"), &found, &gradient, 2e-5);
+
             let files = AdapterFiles::new(&training.engine.adapter, &start[0], &origin("base"));
             let (adapter, flat) = files.load(&device, &twin.config).expect("an adapter");
             assert_eq!(adapter.spec, training.engine.adapter.spec);
@@ -288,14 +306,14 @@ crate::device_tests! {
         }
     }
 
-    async fn checkpointing_changes_no_bit() {
+    async fn what_is_made_again_changes_no_bit() {
         for seed in 0..MODELS {
             let twin = twin(300 + seed);
             let device = device(shape_of(seed)).await;
             let what = format!("{:?}, model {seed}, {:?}", device.shape, twin.reference.config);
             let mut outcomes = Vec::new();
-            for checkpointing in [false, true] {
-                let mut training = Training::new(&device, &twin, checkpointing).await;
+            for again in AGAIN {
+                let mut training = Training::new(&device, &twin, again).await;
                 let gradient = training.trainer.gradient(&training.micro).await.expect("a gradient");
                 let micros = [training.micro.clone(), unseen_changed(&training.micro, twin.config.vocabulary as u32)];
                 let mut results = Vec::new();
@@ -304,15 +322,17 @@ crate::device_tests! {
                 }
                 outcomes.push((gradient, results, training.save().await, training.trainer.micro_plan().dispatches()));
             }
-            let [(gradient, results, saved, fewer), (again, as_well, saved_too, more)] = &outcomes[..] else {
-                unreachable!("two outcomes")
+            let [(gradient, results, saved, fewer), made_again @ ..] = &outcomes[..] else {
+                unreachable!("an outcome of each combination")
             };
-            assert!(more > fewer, "blocks are recorded again, {what}");
             assert!(gradient.iter().any(|g| *g != 0.0), "there is a gradient, {what}");
-            same_bits(&format!("the gradient, {what}"), again, gradient);
-            assert_eq!(as_well, results, "{what}");
-            for (which, (found, expected)) in saved_too.iter().zip(saved).enumerate() {
-                same_bits(&format!("numbers {which} of a run state, {what}"), found, expected);
+            for (again, as_well, saved_too, more) in made_again {
+                assert!(more > fewer, "something is recorded again, {what}");
+                same_bits(&format!("the gradient, {what}"), again, gradient);
+                assert_eq!(as_well, results, "{what}");
+                for (which, (found, expected)) in saved_too.iter().zip(saved).enumerate() {
+                    same_bits(&format!("numbers {which} of a run state, {what}"), found, expected);
+                }
             }
         }
     }
@@ -329,7 +349,7 @@ crate::device_tests! {
             for max_groups in [None, Some(12)] {
                 let options = DeviceOptions { shape: Some(shape), max_groups, ..DeviceOptions::default() };
                 let device = Device::new(options).await.expect("a device");
-                let mut training = Training::new(&device, &twin, false).await;
+                let mut training = Training::new(&device, &twin, AGAIN[0]).await;
                 let listing = training.trainer.micro_plan().to_string();
                 let results = training.steps(3).await;
                 outcomes.push((results, training.save().await, listing));

@@ -68,7 +68,7 @@ impl Helper for Failing {
     }
 }
 
-async fn helpers(shape: Shape, count: usize) -> Vec<Box<dyn Helper>> {
+pub async fn helpers(shape: Shape, count: usize) -> Vec<Box<dyn Helper>> {
     let mut all = Vec::new();
     for _ in 0..count {
         all.push(local(shape).await);

@@ -9,6 +9,7 @@ mod examples;
 mod families;
 mod formats;
 mod hostile;
+mod packing;
 mod preview;
 mod prompts;
 mod tokenizer;

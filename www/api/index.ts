@@ -15,6 +15,8 @@ export type {
   Evaluated,
   Event,
   Generated,
+  Limit,
+  Limits,
   Message,
   ModelInfo,
   Notice,

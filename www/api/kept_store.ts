@@ -1,11 +1,11 @@
 /**
- * The adapters that their owner keeps, in the browser's private storage (OPFS), one file each, until they are deleted.
- * A newer version of one, be it a new name or a run that went on, is written beside the older one, which is deleted
- * afterwards, so that a kill in between loses neither.
+ * The adapters and models that their owner keeps, in the browser's private storage (OPFS), one file each, until they
+ * are deleted. A newer version of one, be it a new name or a run that went on, is written beside the older one, which
+ * is deleted afterwards, so that a kill in between loses neither.
  */
 
 import { deleteFile, makeFolder, openFolder, readHeader, readSealed, writeSealed } from "./storage";
-import type { AdapterFiles, ModelInfo } from "./types";
+import type { KeptFiles, ModelInfo } from "./types";
 
 /** All that is needed to offer an adapter and to hand it over, also without its model or any engine. */
 export interface KeptAdapter {
@@ -20,21 +20,22 @@ export interface KeptAdapter {
   opened?: boolean;
   model: BaseFacts;
   keptAt: number;
-  adapter: AdapterFiles;
+  adapter: KeptFiles;
 }
 
 /** What the README beside an adapter says about the model. */
 export type BaseFacts = Pick<ModelInfo, "name" | "sha256" | "parameters" | "chatTemplate">;
 
-/** What is said about a kept adapter: everything but its weights. */
+type WithoutWeights<Files> = Files extends KeptFiles ? Omit<Files, "weights"> : never;
+
+/** What is said about one: everything but its weights. */
 export type KeptFacts = Omit<KeptAdapter, "adapter"> & {
-  adapter: Omit<AdapterFiles, "weights">;
+  adapter: WithoutWeights<KeptFiles>;
   weightBytes: number;
 };
 
-/** Older pages kept one adapter, with neither id nor name. */
-type Header = Omit<KeptAdapter, "adapter" | "id" | "name"> &
-  Partial<Pick<KeptAdapter, "id" | "name">> & { adapter: Omit<AdapterFiles, "weights"> };
+/** Older pages kept one adapter, with neither id nor name, and did not write the method. */
+type Header = Omit<KeptFacts, "id" | "name" | "weightBytes"> & Partial<Pick<KeptFacts, "id" | "name">>;
 
 interface Place {
   folder: FileSystemDirectoryHandle;
@@ -58,7 +59,7 @@ export async function readKept(id: string): Promise<KeptAdapter | null> {
   const weights = whole?.parts[0];
   if (!entry || !weights) return null;
   const { weightBytes: _, ...facts } = entry.facts;
-  return { ...facts, adapter: { ...facts.adapter, weights } };
+  return { ...facts, adapter: { ...facts.adapter, weights } as KeptFiles };
 }
 
 /** Takes the place of the one with its id. Throws unless every byte reached the disk: then nothing has changed. */
@@ -103,7 +104,9 @@ async function found(): Promise<{ place: Place; facts: KeptFacts }[]> {
     if (!head) continue;
     const { header, lengths } = head;
     const id = header.id ?? place.file;
-    const facts = { ...header, id, name: header.name ?? header.text, weightBytes: lengths[0] ?? 0 };
+    const name = header.name ?? header.text;
+    const adapter = { ...header.adapter, method: header.adapter.method ?? "lora" } as KeptFacts["adapter"];
+    const facts = { ...header, id, name, adapter, weightBytes: lengths[0] ?? 0 };
     newest.set(id, { place, facts });
   }
   return [...newest.values()];

@@ -1,5 +1,6 @@
 /** A text as rows of tokens, held by the worker of the model that made it. */
 
+import { refused } from "./rules";
 import type { Session } from "./session";
 import type { Columns, Dataset, Settings, TextDocument } from "./types";
 
@@ -10,7 +11,7 @@ export class LoraDataset {
   /** Counts, warnings, and the first rows as the model reads them. */
   readonly summary: Dataset;
   /** Those that the rows were made with. */
-  readonly settings: Pick<Settings, "seqLen" | "holdout" | "holdoutAtMost">;
+  readonly settings: Pick<Settings, "seqLen" | "holdout" | "holdoutAtMost" | "packing">;
   #session: Session;
 
   static async make(
@@ -20,7 +21,9 @@ export class LoraDataset {
     name = "text.txt",
     columns?: Columns,
   ): Promise<LoraDataset> {
-    const blobs = typeof source === "string" ? [new Blob([source])] : source instanceof Blob ? [source] : [...source];
+    const blobs = blobsOf(source);
+    if (blobs.length === 0 || !blobs.every((blob) => blob instanceof Blob))
+      throw refused("source", source, "a text, a file or several files");
     const documents = blobs.map(
       (content): TextDocument => ({
         name: "name" in content ? String(content.name) : name,
@@ -31,14 +34,20 @@ export class LoraDataset {
     return new LoraDataset(session, await session.dataset(documents, settings), settings);
   }
 
-  private constructor(session: Session, summary: Dataset, { seqLen, holdout, holdoutAtMost }: Settings) {
+  private constructor(session: Session, summary: Dataset, { seqLen, holdout, holdoutAtMost, packing }: Settings) {
     this.#session = session;
     this.summary = summary;
-    this.settings = { seqLen, holdout, holdoutAtMost };
+    this.settings = { seqLen, holdout, holdoutAtMost, packing };
   }
 
   /** Frees the rows. A run that uses them is not disturbed. */
   async release(): Promise<void> {
     await this.#session.release(this.summary);
   }
+}
+
+function blobsOf(source: Source): Blob[] {
+  if (typeof source === "string") return [new Blob([source])];
+  if (source instanceof Blob) return [source];
+  return typeof source?.[Symbol.iterator] === "function" ? [...source] : [];
 }

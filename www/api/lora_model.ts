@@ -19,7 +19,7 @@ import { checked, refused, settled } from "./rules";
 import { Session } from "./session";
 import { Stream } from "./stream";
 import { aborted, Turns, unlessAborted } from "./turns";
-import type { Evaluated, Generated, Loaded, Message, ModelInfo, Settings, Stats } from "./types";
+import type { Evaluated, Generated, Limits, Loaded, Message, ModelInfo, Settings, Stats } from "./types";
 
 /** What is written where nothing is chosen. */
 const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
@@ -32,6 +32,8 @@ export class LoraModel {
   readonly info: ModelInfo;
   /** What a run is like where its options say nothing else. */
   readonly defaults: Settings;
+  /** What settings may be for this model. */
+  readonly limits: Limits;
   /** Resolves when the engine is gone because it failed or its device was lost; every call is rejected then. */
   readonly lost: Promise<LoraError>;
   #session: Session;
@@ -87,6 +89,7 @@ export class LoraModel {
   private constructor(session: Session, { info, defaults, limits }: Loaded, options: Partial<LoraSettings>) {
     this.#session = session;
     this.info = info;
+    this.limits = limits;
     this.defaults = settled(defaults, options);
     this.#usual = defaults;
     this.#options = options;
@@ -100,19 +103,20 @@ export class LoraModel {
   async dataset(source: Source, options: DatasetOptions = {}): Promise<LoraDataset> {
     const { signal, name, columns, ...changes } = checked("dataset", options);
     const settings = settled(this.defaults, changes);
-    const make = () => LoraDataset.make(this.#session, source, settings, name, columns);
-    return this.#turns.take(signal, async () => {
-      const dataset = await make();
-      if (!signal?.aborted) return dataset;
-      await dataset.release();
-      throw aborted(signal);
-    });
+    if (signal?.aborted) throw aborted(signal);
+    // The worker cuts rows between two steps, so nobody waits for a turn.
+    const make = async () => {
+      const dataset = await LoraDataset.make(this.#session, source, settings, name, columns);
+      if (signal?.aborted) await dataset.release();
+      return dataset;
+    };
+    return unlessAborted(signal, make());
   }
 
   /** Starts a run. */
   train(data: LoraDataset, options: TrainOptions = {}): LoraRun {
     const { signal, adapter, ...changes } = checked("train", options);
-    const { summary, settings } = data;
+    const { summary, settings } = rowsOf(data);
     const wanted = settled(this.#usual, { maxSteps: summary.defaultSteps, ...this.#options, ...changes });
     return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, adapter, signal);
   }
@@ -130,12 +134,14 @@ export class LoraModel {
   /** The mean loss over all rows of the dataset, in nats per token. */
   async evaluate(data: LoraDataset, options: MeasureOptions = {}): Promise<Evaluated> {
     const { signal, adapter, strength = 1, batch = EVALUATED_AT_ONCE } = checked("evaluate", options);
+    const { summary } = rowsOf(data);
     return this.#turns.take(
       signal,
       async () => {
         await this.#use(adapter);
+        if (signal?.aborted) throw aborted(signal);
         const measure = { batch, strength, adapter: adapter !== undefined };
-        const measured = await this.#session.evaluate(data.summary, measure);
+        const measured = await this.#session.evaluate(summary, measure);
         if (!measured) throw aborted({ reason: "the evaluation was stopped" });
         return measured;
       },
@@ -159,18 +165,22 @@ export class LoraModel {
 
   #write(prompt: string | Message[], options: SamplingOptions): Writing {
     const { signal, adapter, ...sampling } = checked("generate", options);
+    if (typeof prompt !== "string" && !Array.isArray(prompt)) throw refused("prompt", prompt, "a text or messages");
     const asked = { ...SAMPLING, ...sampling, prompt, adapter: adapter !== undefined };
-    const reader = new AbortController();
-    const either = signal ? AbortSignal.any([signal, reader.signal]) : reader.signal;
     const stop = () => this.#session.stop(false);
+    let state: "waiting" | "writing" | "left" = "waiting";
     const write = async (tell: (piece: string) => void) => {
       await this.#use(adapter);
+      if (signal?.aborted) throw aborted(signal);
+      if (state === "left") throw aborted({ reason: "nobody reads it" });
+      state = "writing";
       return this.#session.generate(asked, tell);
     };
-    return new Stream(
-      (tell) => this.#turns.take(either, () => write(tell), stop),
-      () => reader.abort("the reader left"),
-    );
+    const leave = () => {
+      if (state === "writing") stop();
+      state = "left";
+    };
+    return new Stream((tell) => this.#turns.take(signal, () => write(tell), stop), leave);
   }
 
   async #use(adapter: AdapterOptions["adapter"]) {
@@ -183,4 +193,9 @@ function given<T extends object>(options: T) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [Key in keyof T]?: Exclude<T[Key], undefined>;
   };
+}
+
+function rowsOf(data: LoraDataset): LoraDataset {
+  if (data instanceof LoraDataset) return data;
+  throw refused("data", data, "what `dataset` resolved to");
 }

@@ -30,7 +30,7 @@ export interface CreateOptions extends Partial<LoraSettings> {
   worker?: Worker;
 }
 
-export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout">> {
+export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {
   /** The name of a text that is no file: its ending says what it is. By default `text.txt`. */
   name?: string;
   /** The columns of a table, or the keys of records, that hold the text, if their names are not known ones. */
@@ -38,8 +38,8 @@ export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "h
   signal?: AbortSignal;
 }
 
-/** How long the rows are and how many are held out is settled when a dataset is made. */
-export interface TrainOptions extends Partial<Omit<LoraSettings, "seqLen" | "holdout">> {
+/** How long the rows are, how many are held out and whether they are shared is settled when a dataset is made. */
+export interface TrainOptions extends Partial<Omit<LoraSettings, "seqLen" | "holdout" | "packing">> {
   /** The adapter to start from; the run has its rank, alpha and targets. */
   adapter?: LoraAdapter;
   signal?: AbortSignal;

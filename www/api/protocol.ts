@@ -4,7 +4,6 @@ import type { PlainError } from "./errors";
 import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
-  AdapterFiles,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
@@ -14,6 +13,7 @@ import type {
   Foreseen,
   Generated,
   GenerateOptions,
+  KeptFiles,
   Loaded,
   Memory,
   ModelInfo,
@@ -66,10 +66,11 @@ export interface Calls {
   generate: { input: GenerateOptions; output: Generated };
   /** Null if it was stopped. */
   evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
-  adapter: { input: undefined; output: AdapterFiles };
+  adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
   /** Writes the adapter to the browser's storage. */
   keep: { input: KeptAdapter; output: undefined };
+  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
@@ -95,7 +96,7 @@ export type ToWorker = Request | Wish | SaveWish;
 /** What a call may report before it is over. */
 export type Note =
   | { type: "event"; event: Event }
-  | { type: "adapter"; adapter: AdapterFiles }
+  | { type: "adapter"; adapter: KeptFiles }
   | { type: "piece"; text: string }
   /** The run was written to the browser's storage as it was at this step, or could not be. */
   | { type: "saved"; step: number }

@@ -63,12 +63,14 @@ const settings: Rules<LoraSettings> = {
   maxSteps: steps,
   targets: text,
   schedule: ["linear", "cosine", "constant"],
+  lean: flag,
   checkpointing: flag,
+  packing: flag,
   shuffle: flag,
   sample: object,
 };
 
-const { seqLen, holdout, ...whileTraining } = settings;
+const { seqLen, holdout, packing, ...whileTraining } = settings;
 
 const sample: Rules<LoraSettings["sample"]> = { prompt: text, every: sampleEvery, maxTokens };
 
@@ -90,6 +92,7 @@ export const RULES = {
   dataset: {
     seqLen,
     holdout,
+    packing,
     name: text,
     columns: object,
     signal,

@@ -14,6 +14,7 @@ import type {
   EvaluateOptions,
   Event,
   GenerateOptions,
+  KeptFiles,
   Loaded,
   Settings,
   TextDocument,
@@ -107,12 +108,12 @@ export class Session {
     return this.#leader.call("probe", { dataset: id, settings });
   }
 
-  /** `onAdapter` gets every adapter that is the best so far; the last one it got survives the worker. */
+  /** `onAdapter` gets every adapter or checkpoint that is the best so far; the last one it got survives the worker. */
   train(
     { id }: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
-    onAdapter: (adapter: AdapterFiles) => void,
+    onAdapter: (adapter: KeptFiles) => void,
     { onSaved, onUnsaved, onKept, onUnkept, ...options }: TrainOptions = {},
   ) {
     return this.#leader.call("train", { dataset: id, settings, ...options }, (note) => {
@@ -136,17 +137,35 @@ export class Session {
     return this.#leader.call("evaluate", { dataset: id, options });
   }
 
-  adapter() {
+  /** What the last run left, or what was loaded. */
+  kept() {
     return this.#leader.call("adapter", undefined);
+  }
+
+  /** The same where it is an adapter. */
+  async adapter(): Promise<AdapterFiles> {
+    const kept = await this.kept();
+    if (kept.method === "lora") return kept;
+    throw new LoraError(
+      "adapter",
+      "full fine-tuning left a whole model, not an adapter",
+      "Train with the method lora.",
+    );
   }
 
   setAdapter(config: string, weights: Uint8Array<ArrayBuffer>) {
     return this.#leader.call("setAdapter", { config, weights });
   }
 
-  /** Writes the adapter to the browser's storage, in the place of the one with its id. */
+  /** Writes it to the browser's storage, in the place of the one with its id. */
   keep(kept: KeptAdapter) {
     return this.#leader.call("keep", kept);
+  }
+
+  /** Puts back what a run left. */
+  setKept(kept: KeptFiles) {
+    if (kept.method === "full") return this.#leader.call("setCheckpoint", kept.weights);
+    return this.setAdapter(kept.config, kept.weights);
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */

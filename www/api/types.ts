@@ -15,12 +15,14 @@ export interface Message {
   content: string;
 }
 
+export type Method = "lora" | "full";
+
 export interface Settings {
   seqLen: number;
   batch: number;
   accumulate: number;
-  /** "full" only natively. */
-  method: "lora" | "full";
+  /** An adapter learns, or every matrix of the model's layers. */
+  method: Method;
   rank: number;
   alpha: number;
   /** "all-linear", "attention", or names such as "q_proj,v_proj". */
@@ -34,8 +36,12 @@ export interface Settings {
   weightDecay: number;
   /** The fraction of an adapter's inputs that is set to zero at random while it learns. */
   dropout: number;
-  /** Whether blocks are computed again in the backward pass, which takes less memory and more time. */
+  /** Whether norms and activations are computed again in the backward pass: less memory, hardly more time. */
+  lean: boolean;
+  /** Whether blocks are computed again in the backward pass: even less memory, more time. */
   checkpointing: boolean;
+  /** Whether short examples share rows. */
+  packing: boolean;
   /** Fraction of the rows. */
   holdout: number;
   /** The most rows that the default fraction may hold out; null: no limit. */
@@ -153,6 +159,9 @@ export interface ModelInfo {
 export interface Loaded {
   info: ModelInfo;
   defaults: Settings;
+  /** Those of full fine-tuning, and how many parameters it trains. */
+  fullDefaults: Settings;
+  fullSize: number;
   limits: Limits;
 }
 
@@ -167,6 +176,8 @@ export interface DatasetSummary {
   /** Held-out ones included. */
   rows: number;
   heldOut: number;
+  /** The rows that steps take: with packing, fewer than there are to train on. */
+  packedRows: number;
   /** The tokens that carry loss, in the rows to train on. */
   labels: number;
   /** Whether every row is a conversation. */
@@ -217,19 +228,36 @@ export interface NotedBase {
   sameWeights: boolean | null;
 }
 
-/** An adapter, and what the page says about it. */
-export interface AdapterFiles extends AdapterInput {
-  rank: number;
-  alpha: number;
-  targets: string[];
+/** What the page says about what a run left. */
+interface KeptFacts {
   parameters: number;
   step: number;
   loss: number | null;
-  /** Whether it says that it was trained on conversations. */
+  /** Whether it was trained on conversations. */
   isChat: boolean;
   /** What there is to say about files that were opened. */
   warnings: Notice[];
 }
+
+/** An adapter, and what the page says about it. */
+export interface AdapterFiles extends AdapterInput, KeptFacts {
+  method: "lora";
+  rank: number;
+  alpha: number;
+  targets: string[];
+}
+
+/** A whole model that full fine-tuning left. */
+export interface CheckpointFiles extends KeptFacts {
+  method: "full";
+  /** model.safetensors */
+  weights: Uint8Array<ArrayBuffer>;
+  /** Its other files by their names: config.json, tokenizer.json and what else the base has. */
+  companions: Record<string, string>;
+}
+
+/** What a run leaves. */
+export type KeptFiles = AdapterFiles | CheckpointFiles;
 
 export interface GenerateOptions {
   /** A text that is taken as it is, or messages for the model's chat template. */
@@ -269,7 +297,7 @@ export interface Stats {
 }
 
 export type Event =
-  /** Everything that is needed to repeat the run. */
+  /** Everything that is needed to repeat the run; again if the run goes on with less memory. */
   | {
       type: "config";
       base: string;

@@ -21,6 +21,8 @@ export async function availability(wanted = "auto") {
   };
 }
 
+const HINT = "Node sends no file of `openAsBlob` to a thread: give a model as `{ folder }`, and a text as a string.";
+
 /** A thread with a worker's interface. It keeps Node alive while it is asked something, and no longer. */
 export function openWorker(source = workerUrl) {
   const thread = new Thread(new URL(source));
@@ -32,11 +34,7 @@ export function openWorker(source = workerUrl) {
       try {
         thread.postMessage(message, transfer);
       } catch (error) {
-        throw new LoraError(
-          "model_files",
-          error.message,
-          "Give the model's `{ folder }`: Node reads its files in place.",
-        );
+        throw new LoraError("unsendable", error.message, HINT);
       }
       if (message.id !== undefined && open.add(message.id).size === 1) thread.ref();
     },

@@ -80,7 +80,7 @@ async function restart() {
 async function open(): Promise<Session> {
   return openWith(local ?? (await builtIn()), local === null, async (fresh) => {
     const kept = adapter.value;
-    if (kept) await fresh.setAdapter(kept.config, kept.weights);
+    if (kept) await fresh.setKept(kept);
   });
 }
 

@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { LoraError } from "../api/errors";
 import {
+  type BaseFacts,
   deleteBroken,
   deleteKept,
   type KeptAdapter,
@@ -11,8 +12,10 @@ import {
   nameFor,
   readKept,
 } from "../api/kept_store";
+import type { KeptFiles } from "../api/types";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
+import { modelZip } from "./model_zip";
 import { continueFrom } from "./opened";
 import { save } from "./save";
 import { adapter, downloaded, model, openedFrom, startFrom } from "./state";
@@ -73,14 +76,15 @@ export function hold(fresh: KeptAdapter) {
 export function downloadAdapter() {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
-  save("tabtune-adapter.zip", adapterZip(shown, base, openedFrom.value !== null));
+  const opened = openedFrom.value !== null;
+  save(shown.method === "full" ? "tabtune-model.zip" : "tabtune-adapter.zip", zipOf(shown, base, opened));
   downloaded.value = true;
 }
 
 export const downloadKept = (facts: KeptFacts) =>
   attempt(async () => {
     const { name, model: base, adapter: found, opened = false } = await read(facts);
-    save(`${fileName(name)}.zip`, adapterZip(found, base, opened));
+    save(`${fileName(name)}.zip`, zipOf(found, base, opened));
   });
 
 /** Puts it into card 4, and into the engine. */
@@ -128,7 +132,7 @@ async function take(facts: KeptFacts): Promise<boolean> {
   const engine = await session();
   const found = await read(facts);
   if (!engine || !fits(facts)) return false;
-  await engine.setAdapter(found.adapter.config, found.adapter.weights);
+  await engine.setKept(found.adapter);
   openedFrom.value = found.opened ? found.text : null;
   startFrom.value = null;
   downloaded.value = false;
@@ -137,13 +141,17 @@ async function take(facts: KeptFacts): Promise<boolean> {
   return true;
 }
 
+function zipOf(files: KeptFiles, base: BaseFacts, opened: boolean): Blob {
+  return files.method === "full" ? modelZip(files, base) : adapterZip(files, base, opened);
+}
+
 async function read({ id, name }: KeptFacts): Promise<KeptAdapter> {
   const found = await readKept(id);
   if (found) return found;
   await refresh();
   throw new LoraError(
     "kept_adapter",
-    `the adapter \`${name}\` can no longer be read: it was deleted, or its file is damaged`,
+    `\`${name}\` can no longer be read: it was deleted, or its file is damaged`,
     "Delete it if it is still listed; if you have downloaded it before, open that file.",
   );
 }

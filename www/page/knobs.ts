@@ -16,16 +16,33 @@ export interface Named {
 
 export interface Knob extends Named {
   key: keyof Settings;
+  /** Only an adapter has it. */
+  ofAdapter?: true;
   unit?: string;
   what: string;
   when: string;
 }
 
+const noOrYes = [
+  { value: "false", label: "no" },
+  { value: "true", label: "yes" },
+];
+
 export const knobs: Knob[] = [
+  {
+    key: "method",
+    label: "What learns",
+    choices: [
+      { value: "lora", label: "an adapter" },
+      { value: "full", label: "the layers" },
+    ],
+    what: "An adapter (LoRA) leaves the model as it is. With the layers (full fine-tuning), you keep a whole model.",
+    when: "An adapter suits most texts; the layers take several times the memory.",
+  },
   {
     key: "steps",
     label: "Steps",
-    what: "How many times the model reads a batch of your rows and adjusts the adapter.",
+    what: "How many times the model reads a batch of your rows and adjusts what learns.",
     when: "More for a long text. You can stop early and keep the best so far.",
   },
   {
@@ -50,18 +67,21 @@ export const knobs: Knob[] = [
   },
   {
     key: "rank",
+    ofAdapter: true,
     label: "Rank",
     what: "How many directions of change each layer may learn. The adapter grows with it.",
     when: "8 suits most texts; try 16 or 32 for a long or varied one.",
   },
   {
     key: "alpha",
+    ofAdapter: true,
     label: "Alpha",
     what: "How strongly the adapter acts: what it adds is multiplied by alpha ÷ rank.",
     when: "Leave it at twice the rank unless you follow a recipe.",
   },
   {
     key: "targets",
+    ofAdapter: true,
     label: "Layers that learn",
     choices: [
       { value: "all-linear", label: "all of them" },
@@ -71,16 +91,34 @@ export const knobs: Knob[] = [
     when: "Attention only makes a smaller adapter that learns a little less.",
   },
   {
+    key: "lean",
+    label: "Somewhat less memory",
+    choices: noOrYes,
+    what: "Norms and activations are computed again for the gradient instead of being kept (lean recomputation).",
+    when: "Yes if memory is short: the result is the same, and hardly slower. A run that would not fit turns it on.",
+  },
+  {
     key: "checkpointing",
     label: "Less memory, more time",
+    choices: noOrYes,
+    what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
+    when: "Yes if memory is still short: the result is the same. A run that would not fit turns it on by itself.",
+  },
+  {
+    key: "packing",
+    label: "Short examples share rows",
     choices: [
       { value: "false", label: "no" },
       { value: "true", label: "yes" },
     ],
-    what: "Every block of the model is computed again for its gradient instead of being kept (gradient checkpointing).",
-    when: "Yes if memory is short: the result is the same. A run that would not fit turns it on by itself.",
+    what: "Short examples are put into one row, where they do not see each other (packing).",
+    when: "Yes for many short examples: less time is spent on empty places. Plain text fills its rows anyway.",
   },
 ];
+
+/** Those that a run with these settings has. */
+export const knobsOf = (settings: Settings | null): Knob[] =>
+  knobs.filter(({ ofAdapter }) => !ofAdapter || settings?.method !== "full");
 
 /** These can be in the address too. The sample prompt cannot, because it can be a visitor's own words. */
 const addressOnly: Named[] = [
@@ -106,10 +144,7 @@ const addressOnly: Named[] = [
   {
     key: "shuffle",
     label: "Rows in mixed order",
-    choices: [
-      { value: "true", label: "yes" },
-      { value: "false", label: "no" },
-    ],
+    choices: noOrYes,
   },
   { key: "maxTokens", label: "Longest sample, in tokens" },
   {

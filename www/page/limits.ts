@@ -16,7 +16,7 @@ const MOST_WHY: Record<string, string> = {
 };
 
 /** Settings that are true or false. */
-const FLAGS = ["shuffle", "checkpointing"];
+const FLAGS = ["shuffle", "lean", "checkpointing", "packing"];
 
 export function read(key: string, written: string): Value {
   if (FLAGS.includes(key)) return written === "true";

@@ -9,7 +9,7 @@ import { continueRun, ended, train } from "./run";
 import { adapter, model, training } from "./state";
 import { complain, forgive, type Trouble } from "./trouble";
 import { lookForUnfinished, type Unfinished, unfinished } from "./unfinished";
-import { count } from "./words";
+import { count, thing } from "./words";
 
 /** How often a run goes on on the card. */
 const RETURNS = 3;
@@ -48,10 +48,10 @@ function explain(error: LoraError, lostCard: boolean) {
   const kept = adapter.peek();
   const cause = lostCard ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
-    ? `${cause}. Your text, your settings and the best adapter so far (step ${kept.step}) are kept`
+    ? `${cause}. Your text, your settings and the best ${thing(kept)} so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
   const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
-  const hint = kept ? `${start}, or try the adapter and download it below.` : `${start}.`;
+  const hint = kept ? `${start}, or try the ${thing(kept)} and download it below.` : `${start}.`;
   complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard() : undefined);
 }
 

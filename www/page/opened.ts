@@ -84,6 +84,7 @@ async function put(name: string, { config, weights }: AdapterInput) {
 
 /** The next run starts from the current adapter. */
 export function continueFrom() {
+  if (adapter.value?.method !== "lora") return;
   startFrom.value = adapter.value;
   changing.value = text.value ? "train" : null;
   document.getElementById(text.value ? "train-title" : "text-title")?.focus();

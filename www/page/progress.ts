@@ -126,11 +126,11 @@ function replace<T extends { step: number }>(all: T[], fresh: T) {
   else all[known] = fresh;
 }
 
-/** Repeats no warning that is already shown here or in the text's card. */
+/** Repeats no warning that is already shown here or in the text's card. Each step to less memory is another one. */
 function warn(live: Run, { code, message }: Notice) {
   const known = [...live.warnings, ...(text.value?.dataset?.warnings ?? [])];
   if (code === "non_finite") complain("train", { code, message: GREW, hint: LOWER }, toSetting("lr"));
-  else if (!known.some((other) => other.code === code)) live.warnings.push({ code, message });
+  else if (code === "less_memory" || !known.some((other) => other.code === code)) live.warnings.push({ code, message });
 }
 
 let timer = 0;

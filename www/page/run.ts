@@ -5,7 +5,7 @@ import type { LoraError } from "../api/errors";
 import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
-import type { AdapterFiles, ModelInfo, Notice, Settings } from "../api/types";
+import type { KeptFiles, ModelInfo, Notice, Settings } from "../api/types";
 import { isLost, session, storeAs } from "./engine";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
@@ -27,6 +27,7 @@ import { show } from "./text";
 import { complain, forgive } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
 import { complainWhereItHelps } from "./where_it_helps";
+import { thing } from "./words";
 
 /** Cancelling a run that took longer asks first. */
 const WORTH_ASKING_MS = 60_000;
@@ -163,7 +164,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       openedFrom.value = before.openedFrom;
       downloaded.value = before.downloaded;
     } else {
-      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.adapter()));
+      if (fresh.step > 0) keep(stored?.adapter ?? (await engine.kept()));
       if (stored) await holdAdapter(stored);
       startFrom.value = null;
     }
@@ -198,7 +199,10 @@ function warnUnsaved(live: Run, reason: string) {
 }
 
 function warnUnkept(live: Run, reason: string) {
-  setWarning(live, `your adapter could not be kept in this browser (${reason}); it is lost when you close the tab`);
+  setWarning(
+    live,
+    `your ${thing(adapter.peek())} could not be kept in this browser (${reason}); it is lost when you close the tab`,
+  );
 }
 
 /** The one warning about the browser's storage; null: there is nothing to warn of any more. */
@@ -208,7 +212,7 @@ function setWarning(live: Run, message: string | null) {
   redraw(live);
 }
 
-function keep(files: AdapterFiles) {
+function keep(files: KeptFiles) {
   adapter.value = files;
   openedFrom.value = null;
   downloaded.value = false;
@@ -217,5 +221,5 @@ function keep(files: AdapterFiles) {
 /** After a run that ended in an error, only the page has its best adapter: the engine gets it back. */
 async function giveBack(engine: Session) {
   const kept = adapter.value;
-  if (kept) await engine.setAdapter(kept.config, kept.weights).catch((error) => complain("keep", error));
+  if (kept) await engine.setKept(kept).catch((error) => complain("keep", error));
 }

@@ -4,7 +4,7 @@ import { batch, computed, effect, signal } from "@preact/signals";
 import type { DeviceChoice, Settings, WeightsChoice } from "../api/types";
 import { isPageChoice, type Knob, nameOf, type PageChoice } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";
-import { model, text } from "./state";
+import { model, startFrom, text } from "./state";
 
 /** What a story model continues best. */
 const PROMPT = "Once upon a time";
@@ -55,9 +55,11 @@ const verdict = computed(() => {
 /** The engine's defaults with the visitor's changes, and what follows from them. Null until the model is ready. */
 export const settings = computed<Settings | null>(() => {
   if (model.value.state !== "ready" || !verdict.value) return null;
-  const { defaults } = model.value;
+  const { defaults: usual, fullDefaults } = model.value;
   const pairs = Object.entries(verdict.value.good).map(([key, written]) => [key, read(key, written)]);
   const changed: Partial<Settings> = Object.fromEntries(pairs);
+  // What an adapter begins, an adapter continues.
+  const defaults = changed.method === "full" && !startFrom.value ? fullDefaults : usual;
   const steps = changed.steps ?? text.value?.dataset?.defaultSteps ?? defaults.steps;
   const follows: Partial<Settings> = {
     steps,
@@ -65,7 +67,7 @@ export const settings = computed<Settings | null>(() => {
     sampleEvery: Math.max(1, Math.round(steps / SAMPLES)),
     prompt: text.value?.prompt ?? (text.value?.dataset?.isChat ? MESSAGE : PROMPT),
   };
-  return { ...defaults, ...follows, ...changed };
+  return { ...defaults, ...follows, ...changed, method: defaults.method };
 });
 
 /** Why what stands in a box cannot be used, by key. No run starts meanwhile. */

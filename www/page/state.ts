@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import type { Advice } from "../api/availability";
-import type { AdapterFiles, Dataset, Loaded, Notice, TextDocument } from "../api/types";
+import type { AdapterFiles, Dataset, KeptFiles, Loaded, Notice, TextDocument } from "../api/types";
 import type { Run } from "./progress";
 
 export type Card = "text" | "model" | "train" | "keep";
@@ -39,7 +39,8 @@ export const model = signal<Model>({ state: "loading" });
 /** What would get this browser a graphics card, where the processor has to do without. */
 export const faster = signal<Advice | null>(null);
 export const run = signal<Run | null>(null);
-export const adapter = signal<AdapterFiles | null>(null);
+/** What the last run left: an adapter or, after full fine-tuning, a model. */
+export const adapter = signal<KeptFiles | null>(null);
 /** The file that it was opened from; null if it was trained here. */
 export const openedFrom = signal<string | null>(null);
 export const downloaded = signal(false);

@@ -119,6 +119,7 @@ interface Cut {
   documents: TextDocument[];
   seqLen: number;
   holdout: number;
+  packing: boolean;
 }
 
 /** The one dataset that the page holds: that of the text on show. */
@@ -136,8 +137,8 @@ async function readNow(documents: TextDocument[]): Promise<Cut | null> {
 
 async function read(engine: Session, documents: TextDocument[], wanted: Settings | null): Promise<Cut> {
   if (!wanted) throw new Error("the model is not ready");
-  const { seqLen, holdout } = wanted;
-  return { engine, dataset: await engine.dataset(documents, wanted), documents, seqLen, holdout };
+  const { seqLen, holdout, packing } = wanted;
+  return { engine, dataset: await engine.dataset(documents, wanted), documents, seqLen, holdout, packing };
 }
 
 function hold(cut: Cut) {
@@ -156,7 +157,7 @@ export async function show(taken: Text, wanted: Settings): Promise<Dataset> {
   const engine = await session();
   if (!engine) throw new Error("the model is not ready");
   const same = held?.engine === engine && held.documents === taken.documents;
-  const fits = same && held?.seqLen === wanted.seqLen && held.holdout === wanted.holdout;
+  const fits = same && (["seqLen", "holdout", "packing"] as const).every((key) => held?.[key] === wanted[key]);
   const cut = fits && held ? held : await read(engine, taken.documents, wanted);
   if (text.value?.documents !== taken.documents) release(cut);
   else {

@@ -1,6 +1,7 @@
 /** How numbers and sentences are written on the page. */
 
 import { count, thin } from "../api/amounts";
+import type { KeptFiles } from "../api/types";
 
 export { bytes, count, counted, thin } from "../api/amounts";
 
@@ -44,6 +45,9 @@ export function exactDuration(ms: number): string {
 }
 
 export const percent = (part: number): string => `${Math.round(100 * part)} %`;
+
+/** What a run leaves, in a word. */
+export const thing = (kept: KeptFiles | null): string => (kept?.method === "full" ? "model" : "adapter");
 
 /** The beginning of a text that may be long. */
 export function shortened(text: string, most = 100): string {

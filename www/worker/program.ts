@@ -4,6 +4,7 @@ import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
   AdapterInput,
+  CheckpointFiles,
   Columns,
   DatasetSummary,
   DeviceChoice,
@@ -65,10 +66,15 @@ export type Ask = (
   p?: Float32Array<ArrayBuffer>,
 ) => Promise<Sums | undefined> | undefined;
 
+/** A checkpoint is without its companions, which the engine does not keep. */
+export type Kept = AdapterFiles | Omit<CheckpointFiles, "companions">;
+
 export interface Engine {
   setHelpers(helpers: Ask[]): void;
   info(): ModelInfo;
   defaults(): Settings;
+  fullDefaults(): Settings;
+  fullSize(): number;
   limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
@@ -76,7 +82,7 @@ export interface Engine {
     dataset: Dataset,
     settings: Settings,
     onEvent: (event: Event) => void,
-    onAdapter: (adapter: AdapterFiles) => void,
+    onAdapter: (adapter: Kept) => void,
     options?: TrainOptions,
   ): Promise<void>;
   stop(keep: boolean): void;
@@ -84,8 +90,9 @@ export interface Engine {
   save(): void;
   generate(options: GenerateOptions, onPiece: (text: string) => void): Promise<Generated>;
   evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
-  adapter(): AdapterFiles;
+  adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
+  setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;
@@ -97,6 +104,7 @@ export interface Engine {
 /** The module that wasm-bindgen writes. */
 export interface Program {
   default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  companions(files: EngineFiles): Promise<Record<string, string>>;
   columnNames(name: string, bytes: Uint8Array): string[];
   Assistant: { create(files: EngineFiles, stored: WeightsChoice): Promise<Assistant> };
   Engine: {

@@ -4,20 +4,21 @@ import { plainError } from "../api/errors";
 import { type KeptAdapter, nameFor, writeKept } from "../api/kept_store";
 import type { Note, Training } from "../api/protocol";
 import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
-import type { AdapterFiles, Event } from "../api/types";
-import type { Dataset, Engine } from "./program";
+import type { Event, KeptFiles } from "../api/types";
+import type { Dataset, Engine, Kept } from "./program";
 
-/** `begun` is called at the first event: from then on the engine listens to wishes. */
+/** `begun` is called at the first event: from then on the engine listens to wishes. `companions` are a checkpoint's. */
 export async function train(
   engine: Engine,
   dataset: Dataset,
   { settings, init, resume, record }: Training,
   tell: (note: Note) => void,
   begun: () => void,
+  companions: Record<string, string>,
 ) {
   const saving = record && new Saving(record, tell);
   let last: Event | undefined;
-  let best: AdapterFiles | undefined;
+  let best: KeptFiles | undefined;
   const running = engine.train(
     dataset,
     settings,
@@ -27,9 +28,9 @@ export async function train(
       saving?.watch(event);
       tell({ type: "event", event });
     },
-    (adapter) => {
-      best = adapter;
-      tell({ type: "adapter", adapter });
+    (kept) => {
+      best = whole(kept, companions);
+      tell({ type: "adapter", adapter: best });
     },
     {
       ...(init ? { init } : {}),
@@ -50,6 +51,11 @@ export async function train(
     await keep({ id, text: text.name, textBytes, model, keptAt: Date.now(), adapter: best }, isOver, tell);
   }
   if (isOver) await forgetRun();
+}
+
+/** A checkpoint with the files that belong to it. */
+export function whole(kept: Kept, companions: Record<string, string>): KeptFiles {
+  return kept.method === "full" ? { ...kept, companions } : kept;
 }
 
 /** On a full disk, the states of a run that is over make room for its adapter. */

@@ -6,12 +6,14 @@ import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../
 import type { Event, TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
-import type { Dataset, Engine, EngineFiles, Program } from "./program";
-import { train } from "./training";
+import type { Dataset, Engine, EngineFiles, Kept, Program } from "./program";
+import { train, whole } from "./training";
 import * as wasm from "./wasm/tabtune.js";
 
 const program = wasm as unknown as Program;
 let engine: Engine | undefined;
+/** Of the model that is loaded: they are read when full fine-tuning needs them. */
+let companions = async (): Promise<Record<string, string>> => ({});
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
@@ -86,11 +88,13 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "evaluate":
       return engine.evaluate(held(request.input.dataset), request.input.options);
     case "adapter":
-      return engine.adapter();
+      return complete(engine.adapter());
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
     case "keep":
       return writeKept(request.input);
+    case "setCheckpoint":
+      return engine.setCheckpoint(request.input);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
     case "foresee":
@@ -128,14 +132,26 @@ function release(id: number) {
 }
 
 async function begin(engine: Engine, training: Calls["train"]["input"], tell: (note: Note) => void) {
-  return train(engine, held(training.dataset), training, tell, begun);
+  const others = training.settings.method === "full" ? await companions() : {};
+  return train(engine, held(training.dataset), training, tell, begun, others);
+}
+
+async function complete(kept: Kept) {
+  return whole(kept, kept.method === "full" ? await companions() : {});
 }
 
 async function load({ program: module, files, device, weights }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
   const onEvent = (event: Event) => tell({ type: "event", event });
   engine = await program.Engine.create(await engineFiles(files), onEvent, device, weights);
-  return { info: engine.info(), defaults: engine.defaults(), limits: engine.limits() };
+  companions = async () => program.companions(await engineFiles(files));
+  return {
+    info: engine.info(),
+    defaults: engine.defaults(),
+    fullDefaults: engine.fullDefaults(),
+    fullSize: engine.fullSize(),
+    limits: engine.limits(),
+  };
 }
 
 async function assist({ program: module, files, stored, port }: Calls["assist"]["input"]) {

@@ -45,17 +45,7 @@ fn cpu_seconds() -> Option<f64> {
 /// else of wall clock. What has no card is measured over as many runs as take a while, because Linux counts CPU time in
 /// ticks.
 async fn seconds(device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
-    plan.input.write_step(
-        device,
-        &Step {
-            rows: rows as u32,
-            labelled: rows as u32,
-            batch: 1,
-            time: rows as u32,
-            strength: 1.0,
-            ..Step::default()
-        },
-    );
+    plan.input.write_step(device, &Step { rows: rows as u32, labelled: rows as u32, strength: 1.0, ..Step::default() });
     let (by_cpu, measurements) = (device.software && device.shape != Shape::Cpu, if device.software { 3 } else { 20 });
     let (mut best, mut runs) = (f64::INFINITY, 1);
     let mut measured = 0;

@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args};
 use tabtune::adapter::AdapterFiles;
 use tabtune::error::Result;
 use tabtune::model::Storage;
-use tabtune::run::{Base, Memory, Settings};
-use tabtune::text::{Columns, NATIVE_LIMIT};
+use tabtune::run::{Base, Memory, Room, Settings};
+use tabtune::text::{Columns, NATIVE_LIMIT, Row};
 
 use crate::cli::{ColumnArgs, ModelArgs};
 use crate::terminal::{print, show};
@@ -64,13 +64,13 @@ async fn about_model(base: &Base, args: &InfoArgs) -> Result<Vec<String>> {
         format!("weights on the device: {} bytes; device: {}", base.model.weight_bytes(), device.name),
     ];
     let unloaded = args.model.unloaded(device, Storage::default()).await?;
-    for checkpointing in [false, true] {
-        let settings = Settings { checkpointing, ..Settings::defaults(config, device.software) };
+    for (lean, checkpointing) in [(false, false), (true, false), (true, true)] {
+        let settings = Settings { lean, checkpointing, ..Settings::defaults(config, device.software) };
         lines.push(about_memory(&settings, unloaded.memory(&settings).await));
     }
     if let Some(limit) = args.memory_limit {
         let settings = Settings::defaults(config, device.software);
-        lines.push(match unloaded.check(&settings, limit).await {
+        lines.push(match unloaded.check(&settings, Room::Bytes(limit)).await {
             Ok(()) => format!("a run with the default settings fits into {limit} bytes"),
             Err(error) => error.to_string(),
         });
@@ -79,8 +79,9 @@ async fn about_model(base: &Base, args: &InfoArgs) -> Result<Vec<String>> {
 }
 
 fn about_memory(settings: &Settings, memory: Result<Memory>) -> String {
-    let Settings { batch, seq_len, rank, checkpointing, .. } = settings;
-    let also = if *checkpointing { " and --checkpointing" } else { "" };
+    let Settings { batch, seq_len, rank, lean, checkpointing, .. } = settings;
+    let flags = [(" and --lean", *lean), (" and --checkpointing", *checkpointing)];
+    let also: String = flags.into_iter().filter_map(|(flag, is_set)| is_set.then_some(flag)).collect();
     let a_run = format!("a run with the default settings (batch {batch}, length {seq_len}, rank {rank}){also}");
     match memory {
         Ok(memory) => {
@@ -134,6 +135,14 @@ fn about_text(base: &Base, paths: &[PathBuf], columns: &Columns) -> Result<Vec<S
         settings.seq_len,
         data.held_out.len()
     );
+    let taken: usize = data.rows.iter().map(Row::positions).sum();
+    let full = |rows: usize| 100 * taken / (rows * settings.seq_len).max(1);
+    let (rows, packed) = (data.rows.len(), data.groups(true).len());
+    let with = match packed < rows {
+        true => format!("; with --packing they are {packed} and {}% full", full(packed)),
+        false => String::new(),
+    };
+    let packing = format!("the rows are {}% full{with}", full(rows));
     let warnings = data.warnings.iter().map(|warning| format!("warning[{}]: {}", warning.code, warning.message));
-    Ok(std::iter::once(counts).chain(warnings).chain(preview::lines(&base.tokenizer, &data.rows)).collect())
+    Ok([counts, packing].into_iter().chain(warnings).chain(preview::lines(&base.tokenizer, &data.rows)).collect())
 }

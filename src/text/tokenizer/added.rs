@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use tokenizers::AddedToken;
+use tokenizers::models::bpe::Vocab;
 
 use super::steps::Inner;
 
@@ -32,6 +33,13 @@ pub struct Added {
     pub special: bool,
 }
 
+impl Added {
+    fn special(id: u32, content: &str) -> Added {
+        let (single_word, lstrip, rstrip, normalized) = (false, false, false, false);
+        Added { id, content: content.to_owned(), single_word, lstrip, rstrip, normalized, special: true }
+    }
+}
+
 /// The tokens of both files. As in transformers, tokenizer_config.json decides how a token is found, and may add some.
 pub fn merged(mut tokens: Vec<Added>, configured: &Configured) -> Result<Vec<Added>, String> {
     let known: HashMap<String, usize> = tokens.iter().map(|t| t.content.clone()).zip(0..).collect();
@@ -49,6 +57,15 @@ pub fn merged(mut tokens: Vec<Added>, configured: &Configured) -> Result<Vec<Add
         }
     }
     Ok(tokens)
+}
+
+/// The tokens of the model that tokenizer_config.json calls special and neither file lists: transformers finds them in
+/// a text too. To those that the model does not have it gives ids that have no embedding; here they are usual text.
+pub fn named(tokens: &[Added], special: &[String], vocab: &Vocab) -> Vec<Added> {
+    let mut known: HashSet<&str> = tokens.iter().map(|token| token.content.as_str()).collect();
+    let named = special.iter().filter(|content| known.insert(content));
+    let token = |content: &String| Some(Added::special(*vocab.get(content)?, content));
+    named.filter_map(token).collect()
 }
 
 /// Adds the tokens to the model's. The crate numbers them itself, and its ids must equal those of the files.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::refusal;
-use super::split::{LLAMA3, QWEN2};
+use super::splitting::{byte_level, sentence_piece};
+use super::{pieces, refusal};
 use crate::error::Result;
 
 /// The most tokens, and the most that are not made by merging: each of those takes a kilobyte while it is read.
@@ -17,8 +17,8 @@ const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const ADDED: [u64; 3] = [UNKNOWN, CONTROL, USER_DEFINED];
-/// The names of the ways to split text that are known.
-const KNOWN: &str = "smollm, llama-bpe (llama3, llama-v3) and qwen2 (deepseek-r1-qwen)";
+/// Phi-3's special tokens that keep the white space after them.
+const PHI3_KEEPS: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 /// Three files, as the bytes that a checkpoint has on disk.
 pub struct GgufTokenizer {
@@ -27,72 +27,111 @@ pub struct GgufTokenizer {
     pub generation_config: Vec<u8>,
 }
 
-/// How a family splits text into the pieces that are merged.
-struct Splitting {
-    normalizer: Value,
-    pre_tokenizer: Value,
-    /// A piece that is a token is that token, whatever the merges would make of it.
-    ignore_merges: bool,
-    /// Texts begin with the token for it unless the file says otherwise.
-    begins: bool,
+/// The metadata's keys that begin with `tokenizer.ggml.`.
+struct Keys<'a>(&'a BTreeMap<String, Value>);
+
+impl Keys<'_> {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(&format!("tokenizer.ggml.{key}"))
+    }
+
+    fn word(&self, key: &str) -> &str {
+        self.get(key).and_then(Value::as_str).unwrap_or("(none)")
+    }
+
+    fn flag(&self, key: &str, usual: bool) -> Result<bool> {
+        let Some(value) = self.get(key) else { return Ok(usual) };
+        let asked = value.as_bool();
+        asked.ok_or_else(|| refusal(format!("`tokenizer.ggml.{key}` is {value}, neither true nor false")))
+    }
+
+    fn list(&self, key: &str) -> Result<&Vec<Value>> {
+        let list = self.get(key).and_then(Value::as_array);
+        list.ok_or_else(|| refusal(format!("the metadata has no list `tokenizer.ggml.{key}`")))
+    }
+
+    /// The tokens and their kinds.
+    fn vocabulary(&self, has_scores: bool) -> Result<(Vec<String>, &[Value])> {
+        let (tokens, kinds) = (self.list("tokens")?, self.list("token_type")?);
+        let special = kinds.iter().filter(|kind| ADDED.iter().any(|added| **kind == *added)).count();
+        if tokens.len() > MOST_TOKENS || special > MOST_SPECIAL {
+            let limits = format!("at most {MOST_TOKENS} and {MOST_SPECIAL} are read");
+            return Err(refusal(format!("it has {} tokens, {special} of them special; {limits}", tokens.len())));
+        }
+        // llama.cpp's converter writes the spaces of SentencePiece as they are where a user defined the token.
+        let spelt = |(token, kind): (&Value, &Value)| match token.as_str()? {
+            token if has_scores && *kind == USER_DEFINED => Some(token.replace(' ', "▁")),
+            token => Some(token.to_string()),
+        };
+        let spelt: Option<Vec<String>> = tokens.iter().zip(kinds).map(spelt).collect();
+        let Some(spelt) = spelt.filter(|_| tokens.len() == kinds.len()) else {
+            return Err(refusal(
+                "`tokenizer.ggml.tokens` and `token_type` are not lists of words and their kinds".into(),
+            ));
+        };
+        let mut names = HashSet::new();
+        match spelt.iter().find(|token| !names.insert(token.as_str())) {
+            Some(twice) => Err(refusal(format!("two of its tokens are {twice:?}"))),
+            None => Ok((spelt, kinds)),
+        }
+    }
+
+    /// The merges that the scores of a SentencePiece vocabulary stand for.
+    fn scored_merges(&self, tokens: &[String], kinds: &[Value]) -> Result<Vec<Value>> {
+        // What a user defined is found first.
+        let score = |(score, kind): (&Value, &Value)| match *kind == USER_DEFINED {
+            true => Some(f64::MAX),
+            false => score.as_f64(),
+        };
+        let scores: Option<Vec<f64>> = self.list("scores")?.iter().zip(kinds).map(score).collect();
+        let Some(scores) = scores.filter(|scores| scores.len() == tokens.len()) else {
+            return Err(refusal("`tokenizer.ggml.scores` is no list of a number for each token".into()));
+        };
+        Ok(pieces::merges(tokens, &scores).map_err(refusal)?.into_iter().map(Value::from).collect())
+    }
 }
 
 impl GgufTokenizer {
     /// Errors: `Tokenizer` for a kind of tokenizer or a way to split text that is not known.
     pub fn new(metadata: &BTreeMap<String, Value>) -> Result<GgufTokenizer> {
-        let own = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}"));
-        let word = |key: &str| own(key).and_then(Value::as_str).unwrap_or("(none)");
-        if word("model") != "gpt2" {
-            return Err(refusal(format!("`tokenizer.ggml.model` is {:?}; `gpt2` is read", word("model"))));
-        }
-        let Some(splitting) = splitting(word("pre")) else {
-            return Err(refusal(format!("`tokenizer.ggml.pre` is {:?}; {KNOWN} are known", word("pre"))));
+        let keys = Keys(metadata);
+        let (splitting, has_scores) = match keys.word("model") {
+            "gpt2" => {
+                let pre = keys.word("pre");
+                let unknown = |known| refusal(format!("`tokenizer.ggml.pre` is {pre:?}; known are {known}"));
+                (byte_level(pre).map_err(unknown)?, false)
+            }
+            // SentencePiece, which has scores in place of merges.
+            "llama" => (sentence_piece(keys.flag("add_space_prefix", true)?), true),
+            other => return Err(refusal(format!("`tokenizer.ggml.model` is {other:?}; `gpt2` and `llama` are read"))),
         };
-        let list = |key: &str| {
-            let list = own(key).and_then(Value::as_array);
-            list.ok_or_else(|| refusal(format!("the metadata has no list `tokenizer.ggml.{key}`")))
-        };
-        let (tokens, kinds) = (list("tokens")?, list("token_type")?);
-        let tokens: Option<Vec<&str>> = tokens.iter().map(Value::as_str).collect();
-        let Some(tokens) = tokens.filter(|tokens| tokens.len() == kinds.len()) else {
-            return Err(refusal(
-                "`tokenizer.ggml.tokens` and `token_type` are not lists of words and their kinds".into(),
-            ));
-        };
-        let special = kinds.iter().filter(|kind| kind.as_u64().is_some_and(|kind| ADDED.contains(&kind))).count();
-        if tokens.len() > MOST_TOKENS || special > MOST_SPECIAL {
-            let limits = format!("at most {MOST_TOKENS} and {MOST_SPECIAL} are read");
-            return Err(refusal(format!("it has {} tokens, {special} of them special; {limits}", tokens.len())));
+        let changes = ["remove_extra_whitespaces", "precompiled_charsmap"];
+        if let Some(key) = changes.iter().find(|key| keys.get(key).is_some_and(|value| *value != false)) {
+            return Err(refusal(format!("`tokenizer.ggml.{key}` is set, which is not supported")));
         }
-        let mut names = HashSet::new();
-        if let Some(twice) = tokens.iter().find(|token| !names.insert(**token)) {
-            return Err(refusal(format!("two of its tokens are {twice:?}")));
-        }
+        let (tokens, kinds) = keys.vocabulary(has_scores)?;
         let token = |key: &str| {
-            let Some(id) = own(&format!("{key}_token_id")) else { return Ok(None) };
-            let found = id.as_u64().and_then(|id| Some((id, *tokens.get(usize::try_from(id).ok()?)?)));
+            let Some(id) = keys.get(&format!("{key}_token_id")) else { return Ok(None) };
+            let found = id.as_u64().and_then(|id| Some((id, tokens.get(usize::try_from(id).ok()?)?.as_str())));
             found.map(Some).ok_or_else(|| refusal(format!("`tokenizer.ggml.{key}_token_id` = {id} is no token")))
         };
         let (begin, end) = (token("bos")?, token("eos")?);
+        let strips_space = has_scores && metadata.get("general.architecture").is_some_and(|name| name == "phi3");
         let added: Vec<Value> = (0_u64..)
             .zip(tokens.iter().zip(kinds))
             .filter_map(|(id, (token, kind))| {
                 let kind = kind.as_u64().filter(|kind| ADDED.contains(kind))?;
                 Some(json!({
-                    "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+                    "id": id, "content": token, "single_word": false, "lstrip": false,
+                    "rstrip": strips_space && !PHI3_KEEPS.contains(&token.as_str()),
                     "normalized": false, "special": kind != USER_DEFINED,
                 }))
             })
             .collect();
-        let asked = |key: &str, usual: bool| match own(key) {
-            None => Ok(usual),
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| refusal(format!("`tokenizer.ggml.{key}` is {value}, neither true nor false"))),
-        };
-        let (begins, ends) = (asked("add_bos_token", splitting.begins)?, asked("add_eos_token", false)?);
+        let (begins, ends) = (keys.flag("add_bos_token", splitting.begins)?, keys.flag("add_eos_token", false)?);
         let (before, after) = (begin.filter(|_| begins), end.filter(|_| ends));
-        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true });
+        let unknown = tokens.iter().zip(kinds).find(|(_, kind)| has_scores && **kind == UNKNOWN);
+        let merges = if has_scores { keys.scored_merges(&tokens, kinds)? } else { keys.list("merges")?.clone() };
         let vocabulary: Map<String, Value> =
             (0_u64..).zip(&tokens).map(|(id, token)| (token.to_string(), id.into())).collect();
         let tokenizer = json!({
@@ -101,12 +140,15 @@ impl GgufTokenizer {
             "normalizer": splitting.normalizer,
             "pre_tokenizer": splitting.pre_tokenizer,
             "post_processor": surrounding(before, after),
-            "decoder": byte_level,
+            "decoder": splitting.decoder,
             "model": {
                 "type": "BPE",
+                "unk_token": unknown.map(|(token, _)| token),
+                "fuse_unk": has_scores,
+                "byte_fallback": has_scores,
                 "ignore_merges": splitting.ignore_merges,
                 "vocab": vocabulary,
-                "merges": list("merges")?,
+                "merges": Value::Array(merges),
             },
         });
         let mut names = Map::new();
@@ -121,25 +163,6 @@ impl GgufTokenizer {
             generation_config: json!({ "eos_token_id": ends }).to_string().into_bytes(),
         })
     }
-}
-
-fn splitting(name: &str) -> Option<Splitting> {
-    let byte_level =
-        |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex });
-    let sequence =
-        |first: Value, use_regex: bool| json!({ "type": "Sequence", "pretokenizers": [first, byte_level(use_regex)] });
-    let split = |regex: &str| {
-        let pattern = json!({ "Regex": regex });
-        sequence(json!({ "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false }), false)
-    };
-    let digits = json!({ "type": "Digits", "individual_digits": true });
-    let (normalizer, pre_tokenizer, is_llama) = match name {
-        "smollm" => (Value::Null, sequence(digits, true), false),
-        "llama-bpe" | "llama3" | "llama-v3" => (Value::Null, split(LLAMA3), true),
-        "qwen2" | "deepseek-r1-qwen" => (json!({ "type": "NFC" }), split(QWEN2), false),
-        _ => return None,
-    };
-    Some(Splitting { normalizer, pre_tokenizer, ignore_merges: is_llama, begins: is_llama })
 }
 
 /// What puts tokens around a text.

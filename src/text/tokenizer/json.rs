@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use tokenizers::models::bpe::{BPE, Vocab};
 
-use super::added::{Added, Configured, add, merged};
+use super::added::{Added, Configured, add, merged, named};
 use super::cut::Cut;
 use super::parts::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 use super::steps::Inner;
@@ -40,15 +40,17 @@ pub struct Parts {
     pub own_size: usize,
 }
 
-/// Reads the file and builds the tokenizer, with what tokenizer_config.json says about added tokens, or returns the
-/// reason why it cannot.
-pub fn read(json: &[u8], configured: &Configured) -> Result<Parts, String> {
+/// Reads the file and builds the tokenizer, with what tokenizer_config.json says about added tokens and which tokens it
+/// calls special, or returns the reason why it cannot.
+pub fn read(json: &[u8], configured: &Configured, special: &[String]) -> Result<Parts, String> {
     if json.len() > LARGEST_FILE {
         return Err(format!("tokenizer.json has {} bytes; the limit is {LARGEST_FILE}", json.len()));
     }
     let json = &*plain(json).map_err(|reason| format!("tokenizer.json: {reason}"))?;
     let mut file: File = serde_json::from_slice(json).map_err(|e| explain(json, &e))?;
     file.added_tokens = merged(file.added_tokens, configured)?;
+    let named = named(&file.added_tokens, special, &file.model.vocab);
+    file.added_tokens.extend(named);
     file.build()
 }
 
@@ -199,10 +201,10 @@ impl Model {
         }
 
         let mut merges = Vec::with_capacity(self.merges.len());
-        for merge in self.merges {
+        for (at, merge) in self.merges.into_iter().enumerate() {
             let (a, b) = match merge {
                 Merge::Pair(a, b) => (a, b),
-                Merge::Line(line) if line.starts_with("#version") => continue,
+                Merge::Line(line) if at == 0 && line.starts_with("#version") => continue,
                 Merge::Line(line) => match line.split_once(' ') {
                     Some((a, b)) if !b.contains(' ') => (a.to_owned(), b.to_owned()),
                     _ => return Err(format!("the merge `{line}` is not a pair")),

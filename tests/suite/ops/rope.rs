@@ -12,23 +12,24 @@ use crate::reference::*;
 
 struct Case {
     heads: Heads,
-    batch: usize,
-    time: usize,
+    /// Of the sequences.
+    lengths: &'static [usize],
     position: usize,
 }
 
-const fn case(query: usize, key: usize, size: usize, batch: usize, time: usize, position: usize) -> Case {
-    Case { heads: Heads { query, key, size }, batch, time, position }
+const fn case(query: usize, key: usize, size: usize, lengths: &'static [usize], position: usize) -> Case {
+    Case { heads: Heads { query, key, size }, lengths, position }
 }
 
-const CASES: [Case; 7] = [
-    case(1, 1, 4, 1, 1, 0),
-    case(1, 1, 4, 1, 1, 66),
-    case(3, 1, 12, 1, 67, 0),
-    case(3, 1, 12, 2, 7, 5),
-    case(4, 2, 36, 5, 13, 0),
-    case(2, 2, 64, 1, 7, 60),
-    case(4, 1, 128, 3, 3, 0),
+const CASES: [Case; 8] = [
+    case(1, 1, 4, &[1], 0),
+    case(1, 1, 4, &[1], 66),
+    case(3, 1, 12, &[67], 0),
+    case(3, 1, 12, &[7; 2], 5),
+    case(4, 2, 36, &[13; 5], 0),
+    case(2, 2, 64, &[7], 60),
+    case(4, 1, 128, &[3; 3], 0),
+    case(2, 1, 36, &[20, 1, 1, 45], 0),
 ];
 
 fn tables(device: &Rc<Device>, context: usize, d: usize, theta: f64) -> RopeTables {
@@ -38,16 +39,15 @@ fn tables(device: &Rc<Device>, context: usize, d: usize, theta: f64) -> RopeTabl
 
 /// `only_queries`: nothing trainable lies upstream of the keys.
 async fn turns(device: &Rc<Device>, case: &Case, only_queries: bool) {
-    let Case { heads, batch, time, position } = *case;
+    let Case { heads, lengths, position } = *case;
     let (h, kv, d) = (heads.query, heads.key, heads.size);
-    let rows = batch * time;
-    let mut bed = Bed::new(device, &format!("rope {heads:?}, {batch} sequences from {position}"), (rows, rows));
-    bed.step.batch = batch as u32;
-    bed.step.time = time as u32;
+    let rows = lengths.iter().sum();
+    let mut bed = Bed::new(device, &format!("rope {heads:?}, sequences of {lengths:?} from {position}"), (rows, rows));
+    bed.cut(lengths);
     bed.step.position = position as u32;
     let tables = tables(device, 67, d, 10_000.0);
     let expected = rope_tables(67, d, 10_000.0);
-    let positions: Vec<usize> = (0..rows).map(|row| position + row % time).collect();
+    let positions: Vec<usize> = bed.places().iter().map(|place| position + place).collect();
     let ((q, q_values), (mut k, k_values)) = (bed.var(h * d), bed.var(kv * d));
     if only_queries {
         k.grad = None;

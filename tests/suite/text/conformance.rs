@@ -2,6 +2,7 @@
 //! The expected values are in tests/fixtures/text, written by tests/fixtures/make_text.py. The tokenizers come from
 //! package registries; if they could not be fetched, these tests say so and pass.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -12,6 +13,7 @@ use tabtune::files::Source;
 use tabtune::run::ModelFiles;
 use tabtune::text::chat::{ChatTemplate, Refusal};
 use tabtune::text::formats::{Content, Conversation, Example};
+use tabtune::text::tokenizer::GgufTokenizer;
 use tabtune::text::{Tokenizer, TokenizerFiles, rows};
 
 use super::{document, labels};
@@ -152,6 +154,61 @@ fn the_tokenizer_in_a_gguf_file_is_that_of_its_checkpoint() {
     let rendered = |model: &ChatTemplate| model.text(&CHAT.conversation(0), true).unwrap();
     let (found, published) = (tokenizer.chat_template("here").unwrap(), template("smollm2").unwrap());
     assert_eq!(rendered(found), rendered(&published));
+}
+
+/// The metadata of a GGUF file that llama.cpp's converter makes of a SentencePiece tokenizer. Scores are as the merges.
+fn scored(json: &Value, adds_space: bool) -> BTreeMap<String, Value> {
+    let mut tokens = BTreeMap::new();
+    for (token, id) in json["model"]["vocab"].as_object().unwrap() {
+        tokens.insert(id.as_u64().unwrap(), (token.as_str(), 1));
+    }
+    for token in json["added_tokens"].as_array().unwrap() {
+        let kind = if token["special"] == true { 3 } else { 4 };
+        tokens.insert(token["id"].as_u64().unwrap(), (token["content"].as_str().unwrap(), kind));
+    }
+    let mut ranks = HashMap::new();
+    for (rank, merge) in json["model"]["merges"].as_array().unwrap().iter().enumerate() {
+        let result = merge.as_str().map(|line| line.replace(' ', ""));
+        let result = result.unwrap_or_else(|| format!("{}{}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap()));
+        ranks.entry(result).or_insert(-(rank as f64));
+    }
+    let kind = |(token, kind): (&str, u64)| if token == "<unk>" { 2 } else { kind };
+    let score = |(token, kind): (&str, u64)| if kind == 1 { ranks.get(token).map_or(-1e9, |rank| *rank) } else { -1e3 };
+    let spelt = |(token, kind): (&str, u64)| if kind == 4 { token.replace('▁', " ") } else { token.to_string() };
+    let id = |text: &str| tokens.iter().find(|(_, (token, _))| *token == text).map(|(id, _)| *id);
+    let fields = [
+        ("model", "llama".into()),
+        ("tokens", tokens.values().map(|token| spelt(*token)).collect()),
+        ("scores", tokens.values().map(|token| score(*token)).collect()),
+        ("token_type", tokens.values().map(|token| kind(*token)).collect()),
+        ("bos_token_id", id("<bos>").or(id("<s>")).into()),
+        ("add_space_prefix", adds_space.into()),
+    ];
+    assert_eq!(tokens.len() as u64, tokens.keys().max().unwrap() + 1);
+    fields.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect()
+}
+
+#[test]
+fn sentence_piece_tokenizers_in_gguf_files_are_those_of_their_checkpoints() {
+    let Lines { lines, .. } = read("lines.json");
+    for (model, adds_space) in [("mistral", true), ("gemma3", false)] {
+        let Some(json) = fetched(model, "tokenizer.json") else { continue };
+        let published = tokenizer(model, None).unwrap();
+        let made = GgufTokenizer::new(&scored(&serde_json::from_slice(&json).unwrap(), adds_space)).unwrap();
+        let found = Tokenizer::from_files(&TokenizerFiles {
+            tokenizer: &made.tokenizer,
+            tokenizer_config: Some(&made.tokenizer_config),
+            generation_config: Some(&made.generation_config),
+            chat_template: None,
+            config: b"{}",
+        });
+        let found = found.unwrap_or_else(|error| panic!("{model}: {error}"));
+        for line in lines.iter().chain([&lines.concat(), &lines.join("\n")]) {
+            let expected = published.encode(line, true).unwrap();
+            assert_eq!(found.encode(line, true).unwrap(), expected, "{model}: {line:?}");
+            assert_eq!(found.decode(&expected).unwrap(), published.decode(&expected).unwrap(), "{model}: {line:?}");
+        }
+    }
 }
 
 #[test]

@@ -116,6 +116,47 @@ fn truncation_and_padding_in_the_file_do_not_touch_a_text() {
 }
 
 #[test]
+fn a_long_run_of_white_space_is_split_rightly_or_refused() {
+    let run = " ".repeat(500_000);
+    let mut refused = 0;
+    for (name, tokenizer, _) in families::all() {
+        let Err(error) = tokenizer.encode(&format!("a {run}b"), false) else { continue };
+        assert_eq!(error, Error::TextWhiteSpace { bytes: 500_001, limit: 500_000 }, "{name}");
+        let ids = |text: &str| tokenizer.encode(text, false).unwrap();
+        assert!(ids(&format!("{run}a")) == [ids(&run[1..]), ids(" a")].concat(), "{name}");
+        refused += 1;
+    }
+    assert!(refused > 4, "{refused} tokenizers");
+}
+
+#[test]
+fn a_token_that_tokenizer_config_calls_special_is_found_in_a_text() {
+    let mut json = BASE_JSON.clone();
+    let id = tokenizer_of(&json).unwrap().size();
+    json["model"]["vocab"]["<|turn|>"] = id.into();
+    let load = |tokenizer_config: Value| {
+        Tokenizer::from_files(&TokenizerFiles {
+            tokenizer: json.to_string().as_bytes(),
+            tokenizer_config: Some(tokenizer_config.to_string().as_bytes()),
+            generation_config: None,
+            chat_template: None,
+            config: b"{}",
+        })
+    };
+    let usual = load(json!({"additional_special_tokens": ["<none>"], "pad_token": "<pad>"})).unwrap();
+    assert!(usual.encode("a<|turn|>", false).unwrap().len() > 2);
+    for config in [
+        json!({"additional_special_tokens": ["<none>", "<|turn|>"]}),
+        json!({"pad_token": "<|turn|>"}),
+        json!({"eos_token": {"content": "<|turn|>"}}),
+    ] {
+        assert_eq!(load(config).unwrap().encode("a<|turn|>", false).unwrap(), [ids("a"), vec![id as u32]].concat());
+    }
+    let error = load(json!({"eos_token": "<none>"})).map(|_| ()).unwrap_err();
+    assert!(error.code() == "tokenizer" && error.to_string().contains("`eos_token` \"<none>\""), "{error}");
+}
+
+#[test]
 fn the_end_of_text_is_looked_up_in_three_files_in_order() {
     let tokenizer = BASE_JSON.to_string();
     let load = |tokenizer_config: Option<&str>, generation_config: Option<&str>, config: &str| {

@@ -14,9 +14,10 @@ import {
   typed,
 } from "../compare";
 import { downloadAdapter, downloadIsNext, isStored, keepOpened, shownBase } from "../kept";
+import { MODEL_LEAK, pythonOfModel } from "../model_zip";
 import { continueFrom, openAdapter } from "../opened";
 import { adapter, downloaded, model, openedFrom, training } from "../state";
-import { bytes, parameters, percent } from "../words";
+import { bytes, parameters, percent, thing } from "../words";
 import { CardFrame } from "./card";
 import { Doubt } from "./doubtful";
 import { FileButton } from "./file_button";
@@ -30,6 +31,7 @@ export function KeepCard() {
     model.value.state === "absent"
       ? "This needs the model, too. An adapter that you have already works wherever this page does, and in Python."
       : "See the model before and after, side by side, and download your adapter.";
+  const whole = adapter.value?.method === "full";
   const mayOpen = model.value.state === "ready" && !training.value;
   return (
     <CardFrame
@@ -48,15 +50,17 @@ export function KeepCard() {
       {openedFrom.value && <Notices notices={adapter.value?.warnings ?? []} />}
       <Prompt />
       <SideBySide />
-      <Strength />
+      {whole ? <NoStrength /> : <Strength />}
       <Download />
       {!downloaded.value && !isStored.value && (
         <p class="note">It is only in this tab: download it before you close the tab.</p>
       )}
       <div class="buttons">
-        <button type="button" onClick={continueFrom}>
-          Continue from this adapter
-        </button>
+        {!whole && (
+          <button type="button" onClick={continueFrom}>
+            Continue from this adapter
+          </button>
+        )}
         {openedFrom.value && !isStored.value && (
           <button type="button" onClick={keepOpened}>
             Keep it in My adapters
@@ -99,7 +103,7 @@ function Prompt() {
           New seed
         </button>
         <span class="quiet">
-          Both draw the same random numbers (seed {seed}), so every difference is your adapter's.
+          Both draw the same random numbers (seed {seed}), so every difference is your {thing(adapter.value)}'s.
         </span>
       </div>
     </div>
@@ -118,7 +122,9 @@ function AsMessage() {
         As a chat message
       </label>
       {learntChat.value && !asMessage.value && (
-        <p class="quiet">Your adapter learnt conversations; the prompt is taken as it is, without the chat template.</p>
+        <p class="quiet">
+          Your {thing(adapter.value)} learnt conversations; the prompt is taken as it is, without the chat template.
+        </p>
       )}
     </>
   );
@@ -154,6 +160,15 @@ function Strength() {
   );
 }
 
+function NoStrength() {
+  return (
+    <p class="quiet">
+      The layers themselves have changed, so there is no strength to set: only an adapter has one. To train the model
+      further, unpack the zip and load its folder in card 2.
+    </p>
+  );
+}
+
 function Download() {
   const kept = adapter.value;
   if (!kept) return null;
@@ -166,12 +181,12 @@ function Download() {
         disabled={!shownBase.value}
         onClick={downloadAdapter}
       >
-        Download adapter, {bytes(kept.weights.length)}
+        Download {thing(kept)}, {bytes(kept.weights.length)}
       </button>
       <p class="quiet">
-        {parameters(kept.parameters)} parameters, {origin}.{" "}
+        {parameters(kept.parameters)} parameters{kept.method === "full" && " learnt"}, {origin}.{" "}
         {isStored.value && "This browser keeps it in My adapters until you delete it, even if you close the tab. "}
-        {LEAK}
+        {kept.method === "full" ? MODEL_LEAK : LEAK}
       </p>
     </div>
   );
@@ -180,6 +195,17 @@ function Download() {
 const BASE_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 
 function Elsewhere() {
+  const chat = mayChat.value && learntChat.value;
+  if (adapter.value?.method === "full")
+    return (
+      <Fold title="Use it elsewhere">
+        <p>
+          The zip holds a whole model as Python's transformers reads it. Unpack it into a folder <code>model</code>,
+          install <code>torch transformers</code>, and run:
+        </p>
+        <pre>{pythonOfModel(chat)}</pre>
+      </Fold>
+    );
   const builtIn = model.value.state === "ready" && model.value.builtIn;
   return (
     <Fold title="Use it elsewhere">
@@ -188,7 +214,7 @@ function Elsewhere() {
         {builtIn ? <BaseLinks /> : "yours"}) into a folder <code>base</code>, unpack the zip into <code>adapter</code>,
         install <code>torch transformers peft</code>, and run:
       </p>
-      <pre>{python(mayChat.value && learntChat.value)}</pre>
+      <pre>{python(chat)}</pre>
     </Fold>
   );
 }

@@ -65,7 +65,7 @@ function Shelf() {
       </div>
       <Banner place="kept" />
       {shelf.value.length === 0 && (
-        <p>None yet. When a run is over, this browser keeps its adapter here until you delete it.</p>
+        <p>None yet. When a run is over, this browser keeps here what it leaves, until you delete it.</p>
       )}
       <ul>
         {shelf.value.map((facts) => (
@@ -81,6 +81,7 @@ function Entry({ facts }: { facts: KeptFacts }) {
   const [asked, ask] = useState<"rename" | "delete" | null>(null);
   const { name, weightBytes } = facts;
   const usable = fits(facts) && !training.value && !changingModel.value;
+  const isModel = facts.adapter.method === "full";
   const done = () => ask(null);
   return (
     <li>
@@ -88,23 +89,28 @@ function Entry({ facts }: { facts: KeptFacts }) {
         <strong>
           <bdi>{name}</bdi>
         </strong>{" "}
-        <span class="quiet">{bytes(weightBytes)}</span>
+        <span class="quiet">
+          {isModel && "a whole model, "}
+          {bytes(weightBytes)}
+        </span>
       </p>
       <p class="quiet">
         <About {...facts} />
       </p>
       {asked === "rename" && <Rename facts={facts} done={done} />}
       {asked === "delete" && (
-        <Sure question={`Delete ${name}? It cannot be brought back.`} act={() => remove(facts)} done={done} />
+        <Sure question={`Delete “${name}”? It cannot be brought back.`} act={() => remove(facts)} done={done} />
       )}
       {asked === null && (
         <div class="buttons">
           <button type="button" class="small" disabled={!usable} onClick={() => tryKept(facts)}>
             Try it
           </button>
-          <button type="button" class="small" disabled={!usable} onClick={() => trainKept(facts)}>
-            Train on it
-          </button>
+          {!isModel && (
+            <button type="button" class="small" disabled={!usable} onClick={() => trainKept(facts)}>
+              Train on it
+            </button>
+          )}
           <button type="button" class="small" onClick={() => downloadKept(facts)}>
             Download
           </button>

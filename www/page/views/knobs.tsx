@@ -2,7 +2,7 @@
 
 import type { TargetedEvent } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { type Knob, knobs } from "../knobs";
+import { type Knob, knobsOf } from "../knobs";
 import { boxOf, change, reset, settings } from "../settings";
 import { training } from "../state";
 import { goal } from "../trouble";
@@ -11,7 +11,7 @@ import "./knobs.css";
 export function Knobs() {
   return (
     <div class="knobs">
-      {knobs.map((knob) => (
+      {knobsOf(settings.value).map((knob) => (
         <KnobRow key={knob.key} knob={knob} />
       ))}
     </div>

@@ -4,6 +4,7 @@ import type { ModelInfo } from "../../api/types";
 import { arrival } from "../arrival";
 import { backToBuiltIn, picked, returning } from "../pick";
 import { adapterSize, memory } from "../run_size";
+import { settings } from "../settings";
 import { changing, model } from "../state";
 import { bits, bytes, parameters } from "../words";
 import { CardFrame } from "./card";
@@ -34,7 +35,9 @@ function DoneLine() {
   return (
     <>
       {info.name}, {parameters(info.parameters)} parameters, {whereItRuns(info.device)}
-      {adapterSize.value !== null && `; adapter ${parameters(adapterSize.value)}`}
+      {settings.value?.method === "full"
+        ? `; ${parameters(model.value.fullSize)} parameters learn`
+        : adapterSize.value !== null && `; adapter ${parameters(adapterSize.value)}`}
     </>
   );
 }
@@ -49,10 +52,7 @@ function About() {
         {builtIn ? <Story /> : "It comes from your own disk."}
       </p>
       <Notices notices={info.warnings} />
-      <p>
-        The model itself does not change. What learns is an <em>adapter</em>: a few small matrices beside each layer
-        (LoRA, low-rank adaptation), which are yours to keep.
-      </p>
+      <WhatLearns />
       <p class="quiet">
         {bytes(info.weightBytes)} of weights{bitsOf(info)}, running {whereItRuns(info.device)}.
         {memory.value !== null && ` A run with these settings takes about ${bytes(memory.value.total)} of memory.`}
@@ -78,6 +78,22 @@ function About() {
         Close
       </button>
     </>
+  );
+}
+
+function WhatLearns() {
+  if (settings.value?.method === "full")
+    return (
+      <p>
+        The layers of the model themselves learn (full fine-tuning). Only its tables of words (embedding and head), its
+        norms and its biases stay as they are. What you keep is a whole model.
+      </p>
+    );
+  return (
+    <p>
+      The model itself does not change. What learns is an <em>adapter</em>: a few small matrices beside each layer
+      (LoRA, low-rank adaptation), which are yours to keep.
+    </p>
   );
 }
 

@@ -27,6 +27,7 @@ function Read({ chosen, dataset, isOld }: { chosen: Text; dataset: Dataset; isOl
         <strong>{name}</strong>, {bytes(size)}: {counted(dataset.characters, "character")} in{" "}
         {counted(dataset.tokens, "token")} (pieces of words), cut into {counted(dataset.rows, "row")} of{" "}
         {settings.value?.seqLen}. {heldOutWords(dataset)}
+        {settings.value?.packing && ` Those to learn from share ${counted(dataset.packedRows, "row")}.`}
       </p>
       <Notices notices={[...notes, ...warnings]} />
       {warnings.some(looksLikeRecords) && (

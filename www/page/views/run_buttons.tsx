@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { type Run, ranFor } from "../progress";
 import { asksToCancel, cancel, keepRunning, pause, resume, stop } from "../run";
 import { adapter } from "../state";
-import { duration } from "../words";
+import { duration, thing } from "../words";
 import "./run_buttons.css";
 
 export function RunButtons({ run }: { run: Run }) {
@@ -45,7 +45,7 @@ function Question({ run }: { run: Run }) {
       <p>
         <strong id="cancel-title">Throw this run away?</strong>{" "}
         <span id="cancel-words">
-          {duration(ranFor(run))} of work would be gone. “Stop and keep” ends a run too, and keeps its best adapter.
+          {duration(ranFor(run))} of work would be gone. “Stop and keep” ends a run too, and keeps the best so far.
         </span>
       </p>
       <div class="buttons">
@@ -71,7 +71,9 @@ export function Cancelled() {
   return (
     <p ref={words} tabIndex={-1}>
       <strong>Cancelled: nothing of this run is kept.</strong>{" "}
-      {adapter.value ? "Your earlier adapter is still here, below." : "Your text and your settings stay as they are."}
+      {adapter.value
+        ? `Your earlier ${thing(adapter.value)} is still here, below.`
+        : "Your text and your settings stay as they are."}
     </p>
   );
 }

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { after, seed } from "../compare";
-import { knobs } from "../knobs";
+import { knobsOf } from "../knobs";
 import { ending } from "../outcome";
 import type { Run } from "../progress";
 import { adapter, cards, model, openedFrom, run, text } from "../state";
@@ -42,7 +42,11 @@ function Result() {
     <article class="sheet">
       <p class="brand">tabtune</p>
       <h1>{title}</h1>
-      <p>An adapter is a small file that changes how a language model writes. This one {origin}.</p>
+      {adapter.value?.method === "full" ? (
+        <p>This model, whose layers have all learnt, {origin}.</p>
+      ) : (
+        <p>An adapter is a small file that changes how a language model writes. This one {origin}.</p>
+      )}
       <p class="quiet">Printed on {new Date().toLocaleDateString("en-GB", { dateStyle: "long" })}.</p>
       <h2>What was used</h2>
       <Facts learnt={learnt} />
@@ -66,7 +70,7 @@ function introduced(learnt: Run | null): { title: string; origin: string } {
 function Facts({ learnt }: { learnt: Run | null }) {
   const kept = adapter.value;
   const info = model.value.state === "ready" ? model.value.info : null;
-  const config = learnt?.events.find((event) => event.type === "config");
+  const config = learnt?.events.findLast((event) => event.type === "config");
   return (
     <dl class="facts">
       {config && text.value && (
@@ -80,13 +84,14 @@ function Facts({ learnt }: { learnt: Run | null }) {
         </Fact>
       )}
       {kept && (
-        <Fact name="Adapter">
-          {parameters(kept.parameters)} parameters, rank {kept.rank}, alpha {kept.alpha}
+        <Fact name={kept.method === "full" ? "Trained" : "Adapter"}>
+          {parameters(kept.parameters)} parameters
+          {kept.method === "full" ? "" : `, rank ${kept.rank}, alpha ${kept.alpha}`}
           {learnt && `, kept from step ${kept.step}`}
         </Fact>
       )}
       {config &&
-        knobs.map(({ key, label, unit, choices }) => (
+        knobsOf(config.settings).map(({ key, label, unit, choices }) => (
           <Fact key={key} name={unit ? `${label} (${unit})` : label}>
             {choices?.find(({ value }) => value === config.settings[key])?.label ?? String(config.settings[key])}
           </Fact>

@@ -1,6 +1,7 @@
 /** What the model writes before and after, in two columns. */
 
 import { after, before, type Column, strength } from "../compare";
+import { adapter } from "../state";
 import { percent, shortened } from "../words";
 import { Asked } from "./asked";
 import "./side_by_side.css";
@@ -9,9 +10,14 @@ export function SideBySide() {
   return (
     <div class="columns">
       <Written title="Before" quiet="the model as it was" column={before.value} />
-      <Written title="After" quiet={`with your adapter at ${percent(strength.value)}`} column={after.value} />
+      <Written title="After" quiet={tuned()} column={after.value} />
     </div>
   );
+}
+
+function tuned(): string {
+  if (adapter.value?.method === "full") return "your model";
+  return `with your adapter at ${percent(strength.value)}`;
 }
 
 function Written({ title, quiet, column }: { title: string; quiet: string; column: Column }) {

@@ -54,7 +54,8 @@ function Start({ again }: { again: boolean }) {
       {!again && (
         <p>
           The model reads your rows in small batches, {counted(settings.value?.steps ?? 0, "time")} in all, and after
-          each batch the adapter is adjusted a little. You can stop early and keep the best so far.
+          each batch {settings.value?.method === "full" ? "its layers are" : "the adapter is"} adjusted a little. You
+          can stop early and keep the best so far.
         </p>
       )}
       <SoftwareNote />

@@ -66,13 +66,21 @@ pub struct TrainArgs {
     /// Probability that an input of the adapter is zeroed [default: 0]
     #[arg(long)]
     pub dropout: Option<f64>,
-    /// Compute every block again in the backward pass instead of keeping its numbers: the same results from less
+    /// Compute norms and activations again in the backward pass instead of keeping them: the same results from less
+    /// memory, hardly more slowly.
+    #[arg(long)]
+    pub lean: bool,
+    /// Compute every block again in the backward pass instead of keeping its numbers: the same results from even less
     /// memory, more slowly.
     #[arg(long)]
     pub checkpointing: bool,
-    /// Hold at most so many bytes on the device: a run that would need more uses checkpointing and, without dropout,
-    /// smaller micro-batches, which make the same steps, or is refused before its model is loaded [default: what the
-    /// device has]
+    /// Let short examples share rows, so that less of what is computed is padding. What is learnt from an example stays
+    /// the same; a batch of as many rows holds more of them.
+    #[arg(long)]
+    pub packing: bool,
+    /// Hold at most so many bytes on the device: a run that would need more uses --lean, then --checkpointing
+    /// and, without dropout, smaller micro-batches, which make the same steps, or is refused before its model is loaded
+    /// [default: what the device has]
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<u64>,
     /// Fraction of the rows to hold out for evaluation [default: 0.1, at most 64 rows]

@@ -36,7 +36,7 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     args.check_paths(settings.method)?;
     let data = inputs.dataset(&base, &settings)?;
     let resumed_steps = inputs.resumed.as_ref().map(|state| state.settings.steps);
-    settings.steps = args.steps(&settings, data.rows.len(), resumed_steps);
+    settings.steps = args.steps(&settings, data.groups(settings.packing).len(), resumed_steps);
     settings.check(config)?;
     inputs.check(&settings, args.model.storage(inputs.storage())?)?;
 

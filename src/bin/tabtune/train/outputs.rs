@@ -23,6 +23,8 @@ pub struct Outputs {
     screen: Screen,
     /// Does the run continue another one, whose log and run state it takes over?
     resumes: bool,
+    /// Whether the first config was reported. A run that goes on with less memory reports another.
+    begun: Cell<bool>,
     saved: Cell<bool>,
     /// The last step that changed the adapter, known at the end.
     last_step: Cell<u32>,
@@ -58,6 +60,7 @@ impl Outputs {
             log: args.log.as_ref().map(open).transpose()?,
             screen: Screen::new(steps),
             resumes,
+            begun: Cell::default(),
             saved: Cell::default(),
             last_step: Cell::default(),
             failed: RefCell::default(),
@@ -73,7 +76,7 @@ impl Outputs {
         let failed = &mut *self.failed.borrow_mut();
         match event {
             // From here on the run is not refused any more.
-            Event::Config { .. } => {
+            Event::Config { .. } if !self.begun.replace(true) => {
                 if let Some((path, file)) = &self.log {
                     failed.log = file.set_len(0).err().map(|e| io(path, e));
                 }

@@ -39,7 +39,9 @@ impl TrainArgs {
         replace(&mut settings.clip, &self.clip);
         replace(&mut settings.weight_decay, &self.weight_decay);
         replace(&mut settings.dropout, &self.dropout);
+        settings.lean |= self.lean;
         settings.checkpointing |= self.checkpointing;
+        settings.packing |= self.packing;
         replace(&mut settings.patience, &self.patience);
         if self.holdout.is_some() || self.eval_data.is_some() {
             settings.holdout_at_most = None;

@@ -48,7 +48,7 @@ impl Products {
 
     pub async fn run(&self) -> std::result::Result<(), JsError> {
         let rows = self.rows as u32;
-        let step = Step { rows, labelled: rows, batch: 1, time: rows, strength: 1.0, ..Step::default() };
+        let step = Step { rows, labelled: rows, strength: 1.0, ..Step::default() };
         self.plan.input.write_step(&self.device, &step);
         self.plan.submit(&self.device, 1);
         Ok(self.device.finished().await?)
