@@ -39,7 +39,10 @@ function watchCard(page) {
 }
 
 function loseCard(page) {
-  return page.workers()[0].evaluate(() => self.seenDevice.destroy());
+  return page.workers()[0].evaluate(async () => {
+    while (!self.seenDevice) await new Promise((resolve) => setTimeout(resolve, 20));
+    self.seenDevice.destroy();
+  });
 }
 
 describe("recovery", () => {
