@@ -86,7 +86,7 @@ test-package: package
 .PHONY: test-package
 
 test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
-test-parity: parity-interrupts parity-smollm2
+test-parity: parity-exports parity-interrupts parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -138,6 +138,13 @@ parity-merge:
 	cargo test --no-run
 	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --out artefacts/merge
 .PHONY: parity-merge
+
+# llama.cpp and MLX read what is exported for them.
+parity-exports:
+	cargo test --no-run
+	$(PYTHON) tests/parity/check_exports.py --tabtune $(DEBUG) --base $(BASE) --text $(TEXT_SAMPLE) \
+		--out artefacts/exports $(if $(wildcard $(GGUF)),--gguf "$(GGUF)")
+.PHONY: parity-exports
 
 # The run that is killed three times here is killed twenty times in `make test-slow`.
 parity-interrupts:

@@ -7,6 +7,7 @@
 mod convert;
 mod dataset;
 mod evaluating;
+mod export;
 mod helper;
 mod loaded;
 mod training;
@@ -264,7 +265,8 @@ impl Engine {
         Ok(to_js(&given.noted_base(&base.name, &base.sha256).map_err(js_error)?))
     }
 
-    /// Loads an adapter from PEFT's two files, or from MLX's; `adapter` then returns PEFT's, and the warnings about it.
+    /// Loads an adapter from PEFT's two files, from MLX's, or from a GGUF file, whose text is empty; `adapter` then
+    /// returns PEFT's, and the warnings about it.
     #[wasm_bindgen(js_name = setAdapter)]
     pub fn set_adapter(&self, text: String, weights: Vec<u8>) -> Js<()> {
         let base = &self.0.base;

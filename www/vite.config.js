@@ -32,7 +32,9 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2023",
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    // What is fetched later is one script, and its few styles come with the others.
+    modulePreload: false,
+    cssCodeSplit: false,
   },
   worker: { format: "es" },
 });

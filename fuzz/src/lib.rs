@@ -100,7 +100,8 @@ pub fn config(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// An adapter_config.json, NUL, and its tensors: which linears, and merged into a model of [4, 4] matrices.
+/// An adapter_config.json, NUL, and its tensors; of a GGUF file, the config is empty. Which linears, and merged into a
+/// model of [4, 4] matrices.
 pub fn adapter(bytes: &[u8]) -> Result<()> {
     const NUMBERS: [f32; 16] = [0.5; 16];
     static BASE: LazyLock<(Config, Vec<u8>)> = LazyLock::new(|| {

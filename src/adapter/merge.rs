@@ -12,7 +12,7 @@ use crate::model::{Checkpoint, Config, Transformer};
 use crate::ops::{Slab, Weight};
 
 /// The most bytes of a checkpoint in host memory at a time, except for a row that is longer.
-const PIECE: u64 = 4 << 20;
+pub(super) const PIECE: u64 = 4 << 20;
 /// Rows of a matrix on the device that are summed at a time.
 const ROWS: usize = 64;
 
@@ -133,7 +133,7 @@ impl Pair {
     }
 
     /// Rows `first…` of W + s · B A, as many as `w` holds.
-    fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
+    pub(super) fn add_to(&self, first: usize, w: &[f32]) -> Vec<f64> {
         let scale = self.site.scale();
         let mut sums: Vec<f64> = w.iter().map(|x| f64::from(*x)).collect();
         for (row, b) in sums.chunks_mut(self.a.cols).zip(self.b.values.chunks(self.site.rank).skip(first)) {

@@ -19,6 +19,7 @@ mod gguf;
 mod keys;
 pub mod lora;
 pub mod merge;
+pub mod merge_gguf;
 mod mlx;
 pub mod named;
 #[cfg(not(target_arch = "wasm32"))]
@@ -34,6 +35,7 @@ pub use flat::Params;
 pub use form::Form;
 pub use full::Full;
 pub use lora::Adapter;
+pub use merge_gguf::GgufMerge;
 pub use origin::{NotedBase, Origin};
 pub use pair::{HostMatrix, Pair};
 pub use peft::AdapterFiles;

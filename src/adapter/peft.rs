@@ -176,7 +176,7 @@ impl AdapterFiles {
     }
 
     /// A and B of every site, in the order of the model.
-    pub(super) fn pairs(&self, config: &Config) -> Result<Vec<Pair>> {
+    pub fn pairs(&self, config: &Config) -> Result<Vec<Pair>> {
         Ok(self.read(config)?.0)
     }
 

@@ -80,6 +80,22 @@ fn q8_0([d0, d1, q @ ..]: &[u8; 34], out: &mut Vec<f32>) {
     out.extend(q.iter().map(|q| d * f32::from(*q as i8)));
 }
 
+/// Appends `numbers`, which are whole blocks, as ggml's `quantize_row_q8_0_ref` packs them. Returns false if a scale is
+/// beyond f16.
+pub fn to_q8_0(numbers: &[f64], out: &mut Vec<u8>) -> bool {
+    let mut finite = true;
+    for block in numbers.as_chunks::<32>().0 {
+        let block = block.map(|x| x as f32);
+        let d = block.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
+        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+        let stored = half::f16::from_f32(d);
+        finite &= stored.is_finite();
+        out.extend(stored.to_le_bytes());
+        out.extend(block.map(|x| (x * inverse).round() as i8 as u8));
+    }
+    finite
+}
+
 fn q4_k(block: &[u8; 144], out: &mut Vec<f32>) {
     let ([d0, d1, m0, m1], rest) = parts::<4>(block);
     let (scales, q) = parts::<12>(rest);

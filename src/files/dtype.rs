@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use super::blocks::Blocks;
+use super::blocks::{self, Blocks};
 
 /// A number format that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +52,12 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
     }
 }
 
-/// Appends `numbers` in the format `dtype`, each rounded to nearest (ties to even). Returns false if one of them is not
-/// finite in that format.
+/// Appends `numbers` in the format `dtype`, each rounded to nearest (ties to even), or whole blocks of them in Q8_0.
+/// Returns false if one of them is not finite in that format.
 pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
+    if dtype == Dtype::Blocks(Blocks::Q8_0) {
+        return blocks::to_q8_0(numbers, out);
+    }
     let mut finite = true;
     for &x in numbers {
         match dtype {

@@ -10,7 +10,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     (
         ".gguf",
         "a GGUF file of llama.cpp",
-        "as the model of a run, give the file itself; adapters, and bases to merge into, are read in safetensors",
+        "give the file itself; only a base that is merged into a folder is read in safetensors",
     ),
     (".bin", PICKLE, SAVE_AGAIN),
     (".pt", PICKLE, SAVE_AGAIN),

@@ -15,6 +15,9 @@ pub enum Field {
     Words(Vec<String>),
 }
 
+/// Keys with their values, in the order of the file.
+pub type Metadata = Vec<(String, Field)>;
+
 /// A tensor of the table.
 pub struct Written {
     pub name: String,

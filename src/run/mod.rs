@@ -11,6 +11,7 @@ pub mod control;
 pub mod cost;
 pub mod evaluate;
 pub mod event;
+mod gguf_writer;
 pub mod hooks;
 mod keeper;
 mod ladder;

@@ -4,6 +4,7 @@
 mod added;
 mod cut;
 mod gguf;
+mod gguf_writer;
 mod json;
 mod parts;
 mod pieces;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::files::json as json_file;
 use added::Configured;
 pub use gguf::GgufTokenizer;
+pub use gguf_writer::metadata as gguf_metadata;
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.

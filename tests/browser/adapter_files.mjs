@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
   askWorker,
@@ -87,6 +87,32 @@ describe("an adapter from a file", () => {
   test("so do PEFT's two files", async () => {
     await chooser().setInputFiles([file("adapter_config.json"), file("adapter_model.safetensors")]);
     await page.getByText(/opened from adapter_model\.safetensors/).waitFor();
+    assert.deepEqual(await written(page), texts);
+  });
+
+  test("so do the files for llama.cpp and for MLX", async () => {
+    await page.getByText("Use it elsewhere").click();
+    const files = { "llama.cpp": file("tabtune-adapter.gguf"), MLX: file("tabtune-adapter-mlx.zip") };
+    for (const [program, path] of Object.entries(files)) {
+      const saved = await download(page, page.getByRole("button", { name: `Download for ${program}` }));
+      writeFileSync(path, saved);
+    }
+    await inspect(page, "adapter-elsewhere");
+    assert.deepEqual(Object.keys(unzipSync(readFileSync(files.MLX))).sort(), [
+      "adapter_config.json",
+      "adapters.safetensors",
+    ]);
+    for (const path of Object.values(files)) {
+      await chooser().setInputFiles(path);
+      await page.getByText(`opened from ${basename(path)}`).waitFor();
+      assert.deepEqual(await written(page), texts);
+    }
+  });
+
+  test("where texts are chosen, a GGUF adapter is not taken for a model", async () => {
+    await page.locator("#text input[type=file]").first().setInputFiles(file("tabtune-adapter.gguf"));
+    await page.getByText(/tabtune-adapter\.gguf is an adapter, no text: find it in card 4/).waitFor();
+    await page.getByText("opened from tabtune-adapter.gguf").waitFor();
     assert.deepEqual(await written(page), texts);
   });
 

@@ -57,8 +57,8 @@ const NO_ICON = '<link rel="icon" href="data:,">';
  * processor computes, because the browser's only card is software. `at` is the address of another server, and
  * `proxy` is what stands before it.
  */
-export async function open({ hash = "", device, workers, from = browser, beside, blank = false, at, proxy } = {}) {
-  // What a service worker answers cannot be watched or changed on its way: only tests that give an address have one.
+export async function open({ hash = "", device, workers, hub, at, proxy, from = browser, beside, blank = false } = {}) {
+  // What a service worker answers cannot be watched or changed on its way: only tests at an address of their own have one.
   const serviceWorkers = at ? "allow" : "block";
   const context =
     beside?.context() ??
@@ -71,11 +71,11 @@ export async function open({ hash = "", device, workers, from = browser, beside,
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
-  if (blank)
-    await page.route(at ?? server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  const choices = Object.entries({ device, workers }).filter(([, value]) => value !== undefined);
+  const site = at ?? server.address;
+  if (blank) await page.route(site, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
+  const choices = Object.entries({ device, workers, hub }).filter(([, value]) => value !== undefined);
   const query = String(new URLSearchParams(choices));
-  await page.goto((at ?? server.address) + (query && `?${query}`) + hash);
+  await page.goto(site + (query && `?${query}`) + hash);
   return page;
 }
 

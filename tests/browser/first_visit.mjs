@@ -42,7 +42,10 @@ describe("the first visit", () => {
     const policyOf = async (path) => (await fetch(new URL(path, address()))).headers.get("content-security-policy");
     const pagePolicy = await policyOf("");
     assert.match(pagePolicy, /script-src 'self' 'wasm-unsafe-eval';/);
-    assert.match(pagePolicy, /require-trusted-types-for 'script'; trusted-types tabtune-page tabtune-web-page$/);
+    assert.match(
+      pagePolicy,
+      /require-trusted-types-for 'script'; trusted-types tabtune-page tabtune-worker tabtune-web-page$/,
+    );
     assert.doesNotMatch(pagePolicy, /unsafe-inline|unsafe-eval'?[^;]*unsafe-eval|\*/);
     const script = readdirSync(join(dist, "assets")).find((name) => /^worker-.*\.js$/.test(name));
     const workerPolicy = await policyOf(`assets/${script}`);

@@ -25,6 +25,8 @@ const files = [
   "foreign_adapter",
   "own_model",
   "own_gguf",
+  "hub",
+  "hub_page",
   "own_text",
   "choices",
   "brought",

@@ -81,7 +81,7 @@ pub fn refused(args: &[&str], code: &str, words: &[&str]) {
     }
 }
 
-fn refused_usage(args: &[&str], word: &str) {
+pub fn refused_usage(args: &[&str], word: &str) {
     let (status, out, err) = tabtune(args);
     assert_eq!((status, out.as_str()), (2, ""), "{args:?}: {err}");
     assert!(err.contains(word) && !err.contains("panicked"), "{args:?}: {err}");

@@ -20,6 +20,8 @@ mod full;
 mod fuzz;
 #[cfg(not(target_arch = "wasm32"))]
 mod gguf;
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf_checkpoints;
 mod golden;
 #[cfg(not(target_arch = "wasm32"))]
 mod house;

@@ -1,7 +1,8 @@
-/** Finds an adapter in the files that a visitor gives: the zip that this page saved, PEFT's two files, or MLX's. */
+/** Finds an adapter in the files that a visitor gives: a zip that this page saved, PEFT's two files, MLX's, or GGUF. */
 
 import { bytes } from "./amounts";
 import { LoraError } from "./errors";
+import { isGguf } from "./model_files";
 import type { AdapterInput, ModelInfo } from "./types";
 import { entriesOf, unpack, ZipError } from "./unzip";
 import { bytesOf } from "./weights";
@@ -16,6 +17,9 @@ const WIDEST = 4;
 const ROOM = 1_000_000;
 /** More than this a tab may not be able to hold. */
 const MOST = 512_000_000;
+
+/** An adapter has no vocabulary in front of what it says about itself. */
+const GGUF_BEGINNING = 65_536;
 
 const BOTH = "open both of PEFT's files together";
 const UNPACK = `Unpack it and ${BOTH}.`;
@@ -34,15 +38,17 @@ export async function adapterInput(
   const archive = files.find(({ name }) => /\.zip$/i.test(name));
   const name = archive?.name ?? files.map((file) => file.name).join(", ");
   try {
-    const { config, weights } = archive ? await inside(archive) : pair(files);
-    if (!config) throw unusable(name, `${CONFIG} is not in it`);
+    const gguf = files.find(isGguf);
+    const { config, weights } = archive ? await inside(archive) : gguf ? { weights: partOf(gguf) } : pair(files);
+    if (!config && !gguf) throw unusable(name, `${CONFIG} is not in it`);
     if (!weights) throw unusable(name, `${WEIGHTS} is not in it`);
-    if (config.size > ROOM)
+    if (config && config.size > ROOM)
       throw unusable(name, `its ${CONFIG} has ${bytes(config.size)}, and ${bytes(ROOM)} are plenty`);
     // A and B of a matrix with more numbers than twice the matrix would be of a rank that nothing can use.
     const most = Math.min(2 * WIDEST * parameters + ROOM, MOST);
     if (weights.size > most) throw tooLarge(name, weights.size, most);
-    return { config: new TextDecoder().decode(await config.read()), weights: await weights.read() };
+    const text = config ? new TextDecoder().decode(await config.read()) : "";
+    return { config: text, weights: await weights.read() };
   } catch (error) {
     if (!(error instanceof ZipError)) throw error;
     throw unusable(name, error.message, error.isDamaged ? "Get the file again." : UNPACK);
@@ -57,9 +63,18 @@ interface Parts {
 function pair(files: File[]): Parts {
   const part = (end: string): Part | undefined => {
     const file = files.find(({ name }) => name.toLowerCase().endsWith(end));
-    return file && { name: file.name, size: file.size, read: () => bytesOf(file) };
+    return file && partOf(file);
   };
   return { config: part(".json"), weights: part(".safetensors") };
+}
+
+function partOf(file: File): Part {
+  return { name: file.name, size: file.size, read: () => bytesOf(file) };
+}
+
+/** Whether it holds no model but an adapter: its metadata says so near its beginning. */
+export async function isGgufAdapter(file: File): Promise<boolean> {
+  return /general\.type.{12}adapter/s.test(await file.slice(0, GGUF_BEGINNING).text());
 }
 
 /** An adapter's files, wherever they are in the zip. */

@@ -2,13 +2,15 @@
 
 export type { Advice, Availability } from "./availability";
 export { LoraError, type RefusedSetting } from "./errors";
-export { type AdapterFormat, LoraAdapter } from "./lora_adapter";
+export { deleteStored, type HubModel, listStored, type Progress, type StoredModel } from "./hub";
+export { LoraAdapter } from "./lora_adapter";
 export type { LoraDataset, Source } from "./lora_dataset";
 export { LoraModel, type Writing } from "./lora_model";
 export type { LoraRun } from "./lora_run";
 export type { ModelSource, PackagedModel } from "./model_source";
 export type * from "./options";
 export type {
+  AdapterFormat,
   Columns,
   DatasetSummary,
   DeviceChoice,

@@ -2,47 +2,68 @@
 
 import { adapterInput } from "./adapter_input";
 import { LoraError } from "./errors";
-import type { AdapterFiles, AdapterInput } from "./types";
+import type { AdapterFiles, AdapterFormat, AdapterInput } from "./types";
 import { zip } from "./zip";
 
-/** `peft` is a zip with the two files that PEFT reads. */
-export type AdapterFormat = "peft" | "gguf" | "mlx";
+/** Files are named by what reads them: what PEFT and MLX read goes into a zip, what llama.cpp reads is one file. */
+export type WriteFiles = (
+  adapter: AdapterInput,
+  format: AdapterFormat,
+) => Promise<Record<string, Uint8Array<ArrayBuffer>>>;
 
 export class LoraAdapter implements AdapterInput {
-  /** adapter_config.json */
+  /** adapter_config.json; empty for an adapter that was opened from a GGUF file */
   readonly config: string;
-  /** adapter_model.safetensors */
+  /** adapter_model.safetensors, or what was opened in its place */
   readonly weights: Uint8Array<ArrayBuffer>;
   /** The step at which a run kept it; 0 for one that was opened. */
   readonly step: number;
   /** On the held-out rows at that step; null if there is none. */
   readonly loss: number | null;
+  /** Other formats depend on the model, so the engine that trained the adapter writes them. */
+  #write: WriteFiles | undefined;
 
-  constructor({ config, weights, step = 0, loss = null }: AdapterInput & Partial<Pick<AdapterFiles, "step" | "loss">>) {
+  constructor(
+    { config, weights, step = 0, loss = null }: AdapterInput & Partial<Pick<AdapterFiles, "step" | "loss">>,
+    write?: WriteFiles,
+  ) {
+    this.#write = write;
     this.config = config;
     this.weights = weights;
     this.step = step;
     this.loss = loss;
   }
 
-  /** Reads a zip, or PEFT's or MLX's two files. Whether the adapter fits a model shows when it is used with one. */
+  /** Reads a zip, PEFT's or MLX's two files, or GGUF. Whether it fits a model shows when it is used with one. */
   static async from(files: Blob | Iterable<File>): Promise<LoraAdapter> {
-    // A zip need not have a name.
-    const given = files instanceof Blob ? [new File([files], "adapter.zip")] : [...files];
+    const given = files instanceof Blob ? [await named(files)] : [...files];
     return new LoraAdapter(await adapterInput(given, { parameters: Number.POSITIVE_INFINITY }));
   }
 
+  /** `peft` and `mlx` are zips with two files, `gguf` is the file of llama.cpp. */
   async toBlob({ format = "peft" }: { format?: AdapterFormat } = {}): Promise<Blob> {
-    if (format !== "peft") {
+    const { config, weights } = this;
+    if (this.#write) {
+      const files = await this.#write({ config, weights }, format);
+      const [file] = Object.values(files);
+      return format === "gguf" && file ? new Blob([file]) : zip(files);
+    }
+    if (format !== "peft" || config === "") {
       throw new LoraError(
-        "not_yet",
-        `writing adapters as \`${format}\` is not available here yet`,
-        "Take the format `peft`; `tabtune export` writes others.",
+        "no_model",
+        `an adapter that was opened without its model cannot be written as \`${format}\``,
+        "Write the adapter that a run returns, or use `tabtune export`.",
       );
     }
     return zip({
-      "adapter_config.json": new TextEncoder().encode(this.config),
-      "adapter_model.safetensors": this.weights,
+      "adapter_config.json": new TextEncoder().encode(config),
+      "adapter_model.safetensors": weights,
     });
   }
+}
+
+/** A blob need not have a name: what it is shows at its beginning. */
+async function named(file: Blob): Promise<File> {
+  const isGguf = (await file.slice(0, 4).text()) === "GGUF";
+  return new File([file], isGguf ? "adapter.gguf" : "adapter.zip");
 }

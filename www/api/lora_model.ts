@@ -3,6 +3,7 @@
 import { type Availability, availability } from "./availability";
 import { LoraError } from "./errors";
 import { fetchProgram } from "./fetch_program";
+import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
 import { LoraRun } from "./lora_run";
 import { openModel } from "./model_source";
@@ -10,6 +11,7 @@ import type {
   AdapterOptions,
   CreateOptions,
   DatasetOptions,
+  DownloadProgress,
   LoraSettings,
   MeasureOptions,
   SamplingOptions,
@@ -49,24 +51,32 @@ export class LoraModel {
 
   /** Fetches the engine and the model, and loads them in a worker. */
   static async create(options: CreateOptions): Promise<LoraModel> {
-    const { model, device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = checked(
-      "create",
-      options,
-    );
+    const { model, revision, hub, token, downloadUrl, ...others } = checked("create", options);
+    const { device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = others;
     if (model === undefined) throw refused("model", model, "a model, such as the one that `tabtune-base` exports");
     const progress = new EventTarget();
     monitor?.(progress);
     let loaded = 0;
+    let download: Progress | undefined;
     const count = (bytes: number) => {
       loaded += bytes;
-      progress.dispatchEvent(Object.assign(new Event("downloadprogress"), { loaded }));
+      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), {
+        loaded,
+        ...(download && { download }),
+      });
+      progress.dispatchEvent(event);
+    };
+    const onProgress = (now: Progress) => {
+      const before = download?.done ?? 0;
+      download = now;
+      count(now.done - before);
     };
     const open = async () => {
       const found = await availability(device);
       if (found.state === "unavailable") throw new LoraError(found.code, found.reason, found.advice);
       const [program, files] = await Promise.all([
         fetchProgram(count, wasmUrl, signal),
-        openModel(model, count, signal),
+        openModel(model, given({ revision, hub, token, downloadUrl, signal, onProgress }), count),
       ]);
       if (signal?.aborted) throw aborted(signal);
       const session = await Session.start(worker ?? workerUrl);

@@ -40,7 +40,7 @@ export class LoraRun implements AsyncIterable<Event> {
       });
       if (signal?.aborted) throw aborted(signal);
       if (steps === 0) throw aborted({ reason: "it was stopped before its first step" });
-      return new LoraAdapter(await session.adapter());
+      return new LoraAdapter(await session.adapter(), (adapter, format) => session.exportAdapter(adapter, format));
     };
     const cancel = () => this.#state === "running" && session.stop(false);
     this.#stream = new Stream(

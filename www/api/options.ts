@@ -1,6 +1,7 @@
 /** The options of every call of the package. */
 
 import type { TrustedAddress } from "./host";
+import type { Progress } from "./hub";
 import type { LoraAdapter } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
 import type { Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
@@ -16,18 +17,32 @@ export interface LoraSettings
 
 export interface CreateOptions extends Partial<LoraSettings> {
   model: ModelSource;
+  /** Of a model of the Hub: a branch, a tag or a commit. What is stored of a commit is opened without a request. */
+  revision?: string;
+  /** The address of another Hub than `https://huggingface.co`. */
+  hub?: string;
+  /** For models that the Hub does not give to everybody. It goes to the Hub alone, and is not stored. */
+  token?: string;
   device?: DeviceChoice;
   weights?: WeightsChoice;
   /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
   workers?: number;
   signal?: AbortSignal;
-  /** Gets what dispatches `downloadprogress` events, with the bytes that are `loaded`. */
+  /** Gets what dispatches `downloadprogress` events, each a `DownloadProgress`. */
   monitor?(progress: EventTarget): void;
   /** Where the engine's files are, if not beside the package's script. */
   wasmUrl?: string | URL;
   workerUrl?: string | URL | TrustedAddress;
+  downloadUrl?: string | URL | TrustedAddress;
   /** A worker that runs the package's worker script; it is terminated with the model. */
   worker?: Worker;
+}
+
+export interface DownloadProgress extends Event {
+  /** In bytes, unpacked, of the engine and the model together. */
+  loaded: number;
+  /** What the Hub has sent of the model, and how fast. */
+  download?: Progress;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {

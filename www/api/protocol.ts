@@ -4,6 +4,7 @@ import type { PlainError } from "./errors";
 import type { KeptAdapter } from "./kept_store";
 import type { RunRecord } from "./run_store";
 import type {
+  AdapterFormat,
   AdapterInput,
   DatasetSummary,
   DeviceChoice,
@@ -71,6 +72,8 @@ export interface Calls {
   /** Writes the adapter to the browser's storage. */
   keep: { input: KeptAdapter; output: undefined };
   setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
+  /** The adapter's files in a format, by their names. */
+  exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

@@ -80,6 +80,9 @@ export const RULES = {
   create: {
     ...settings,
     model: { is: (value) => typeof value === "string" || isObject(value), expected: "a model" },
+    revision: text,
+    hub: text,
+    token: text,
     device: ["auto", "gpu", "cpu"],
     weights: ["auto", "f32", "f16", "int8", "int4"],
     workers: { whole: true, from: 1, to: 8 },
@@ -87,6 +90,7 @@ export const RULES = {
     monitor: action,
     wasmUrl: address,
     workerUrl: address,
+    downloadUrl: address,
     worker: object,
   } satisfies Rules<CreateOptions>,
   dataset: {

@@ -8,6 +8,7 @@ import type { Training } from "./protocol";
 import { gather, workersFor } from "./team";
 import type {
   AdapterFiles,
+  AdapterFormat,
   AdapterInput,
   Dataset,
   DeviceChoice,
@@ -166,6 +167,11 @@ export class Session {
   setKept(kept: KeptFiles) {
     if (kept.method === "full") return this.#leader.call("setCheckpoint", kept.weights);
     return this.setAdapter(kept.config, kept.weights);
+  }
+
+  /** An adapter's files in another format, by their names. */
+  exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
+    return this.#leader.call("exportAdapter", { ...adapter, format });
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */

@@ -75,12 +75,15 @@ function ignoreMissing(error: DOMException): undefined {
 }
 
 /** TypeScript knows these only in its worker library, which excludes the page's. */
-interface Writable extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<{
-    truncate(size: number): void;
-    write(bytes: Uint8Array, options: { at: number }): number;
-    flush(): void;
-    getSize(): number;
-    close(): void;
-  }>;
+export interface Writable extends FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<Access>;
+  move(name: string): Promise<void>;
+}
+
+export interface Access {
+  truncate(size: number): void;
+  write(bytes: Uint8Array, options: { at: number }): number;
+  flush(): void;
+  getSize(): number;
+  close(): void;
 }

@@ -211,9 +211,12 @@ export interface Probe {
   etaMs: number;
 }
 
-/** PEFT's two files of an adapter; `setAdapter` takes MLX's too. */
+/** PEFT's two files, MLX's two, or the GGUF file of llama.cpp. */
+export type AdapterFormat = "peft" | "mlx" | "gguf";
+
+/** PEFT's two files of an adapter; those of the other forms are taken too. */
 export interface AdapterInput {
-  /** adapter_config.json */
+  /** adapter_config.json; empty for a GGUF file */
   config: string;
   /** adapter_model.safetensors */
   weights: Uint8Array<ArrayBuffer>;

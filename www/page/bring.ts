@@ -1,6 +1,7 @@
 /** Finds out what files are for, wherever they were dropped or chosen: an adapter, a model, or a text to learn from. */
 
 import { signal } from "@preact/signals";
+import { isGgufAdapter } from "../api/adapter_input";
 import { isGguf } from "../api/model_files";
 import { type Brought, type Found, isText, type Listing, picked } from "./folders";
 import { isAdapter, openAdapter } from "./opened";
@@ -34,8 +35,10 @@ export async function bring({ name, listed }: Brought) {
 /** Null if it is an adapter, which is opened, or a model, which is measured. */
 async function textIn(all: Listing): Promise<Source | null> {
   const models = loose(all).filter(({ file }) => isGguf(file));
-  if (models.length > 0) {
-    showModel(all, models);
+  const [gguf] = models;
+  if (gguf) {
+    if (await isGgufAdapter(gguf.file)) openBeside(all, [gguf]);
+    else showModel(all, models);
     return null;
   }
   if (has(all, "tokenizer.json") && !has(all, CONFIG)) throw isModel(all.name);

@@ -12,7 +12,8 @@ import {
   nameFor,
   readKept,
 } from "../api/kept_store";
-import type { KeptFiles } from "../api/types";
+import type { AdapterFormat, AdapterInput, KeptFiles } from "../api/types";
+import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
 import { session } from "./engine";
 import { modelZip } from "./model_zip";
@@ -73,11 +74,16 @@ export function hold(fresh: KeptAdapter) {
 }
 
 /** Downloads the adapter of card 4. */
-export function downloadAdapter() {
+export async function downloadAdapter(format: AdapterFormat = "peft") {
   const [shown, base] = [adapter.value, shownBase.value];
   if (!shown || !base) return;
-  const opened = openedFrom.value !== null;
-  save(shown.method === "full" ? "tabtune-model.zip" : "tabtune-adapter.zip", zipOf(shown, base, opened));
+  const name = shown.method === "full" ? "tabtune-model.zip" : "tabtune-adapter.zip";
+  try {
+    if (format === "peft" || shown.method === "full") save(name, zipOf(shown, base, openedFrom.value !== null));
+    else await handOverAs(format, shown);
+  } catch (error) {
+    return complain("keep", error);
+  }
   downloaded.value = true;
 }
 
@@ -164,4 +170,13 @@ async function attempt(act: () => Promise<void>) {
 /** Letters and digits stay; files are not named alike on all systems. */
 function fileName(name: string): string {
   return name.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "tabtune-adapter";
+}
+
+async function handOverAs(format: "gguf" | "mlx", { config, weights }: AdapterInput) {
+  const engine = await session();
+  if (!engine) return;
+  const files = await engine.exportAdapter({ config, weights }, format);
+  const [file] = Object.values(files);
+  if (format === "mlx") save("tabtune-adapter-mlx.zip", zip(files));
+  else if (file) save("tabtune-adapter.gguf", new Blob([file]));
 }

@@ -4,6 +4,8 @@ import { signal } from "@preact/signals";
 
 /** Requests since the page was ready. */
 export const requests = signal(0);
+/** Requests of the download worker, which the page's own count does not see. */
+export const hubRequests = signal(0);
 export const locked = signal(false);
 /** From then on, a worker that the page makes from a script of its own is locked, too. */
 export const whenLocked = new Promise<void>((resolve) => {

@@ -3,6 +3,7 @@
 import type { Sums } from "../api/protocol";
 import type {
   AdapterFiles,
+  AdapterFormat,
   AdapterInput,
   CheckpointFiles,
   Columns,
@@ -93,6 +94,7 @@ export interface Engine {
   adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
   setCheckpoint(weights: Uint8Array): Promise<void>;
+  exportAdapter(config: string, weights: Uint8Array, format: AdapterFormat): Record<string, Uint8Array<ArrayBuffer>>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;

@@ -95,6 +95,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return writeKept(request.input);
     case "setCheckpoint":
       return engine.setCheckpoint(request.input);
+    case "exportAdapter":
+      return engine.exportAdapter(request.input.config, request.input.weights, request.input.format);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
     case "foresee":

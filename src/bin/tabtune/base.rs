@@ -12,7 +12,7 @@ use tabtune::run::{Base, ModelFiles, ModelFolder, config_in_f32};
 use crate::files::{io, write_whole};
 
 /// What the embedded base is called.
-pub const NAME: &str = "tabtune/story-5m";
+const NAME: &str = "tabtune/story-5m";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -34,14 +34,24 @@ pub const COPIED: [&str; 10] = [
 
 /// Loads a checkpoint's folder, a GGUF file, or the embedded base.
 pub async fn load(device: &Rc<Device>, model: Option<&Path>, storage: Storage) -> Result<Base> {
-    if let Some(dir) = model {
-        return Base::open(device, dir, storage).await;
+    match model {
+        Some(path) => Base::open(device, path, storage).await,
+        None => {
+            let files = embedded_files();
+            Base::load(device, NAME, &files.small(), &files.weights, storage, &mut |_, _| {}).await
+        }
     }
-    let files = embedded();
-    Base::load(device, NAME, &files.small(), &files.weights, storage, &mut |_, _| {}).await
 }
 
-fn embedded() -> ModelFiles {
+/// A model before it is loaded.
+pub async fn files(model: Option<&Path>) -> Result<ModelFiles> {
+    match model {
+        Some(path) => ModelFiles::open(path).await,
+        None => Ok(embedded_files()),
+    }
+}
+
+fn embedded_files() -> ModelFiles {
     ModelFiles {
         config: CONFIG.to_vec(),
         tokenizer: TOKENIZER.to_vec(),
@@ -52,20 +62,22 @@ fn embedded() -> ModelFiles {
     }
 }
 
+/// What a model is called.
+pub fn name(model: Option<&Path>) -> String {
+    let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    model.map_or(NAME.to_string(), last)
+}
+
 /// What a checkpoint holds, from its config and the header of its weights.
 pub async fn checkpoint(model: Option<&Path>) -> Result<Checkpoint> {
-    match model {
-        Some(path) => ModelFiles::open(path).await?.checkpoint().await,
-        None => embedded().checkpoint().await,
-    }
+    files(model).await?.checkpoint().await
 }
 
 /// What a model's config.json or metadata says.
 pub async fn config(model: Option<&Path>) -> Result<Config> {
     match model {
-        None => Config::parse(CONFIG),
         Some(path) if path.is_dir() => Ok(ModelFolder::open(path)?.config),
-        Some(path) => Config::parse(&ModelFiles::open(path).await?.config),
+        model => Config::parse(&files(model).await?.config),
     }
 }
 
@@ -73,8 +85,7 @@ pub async fn config(model: Option<&Path>) -> Result<Config> {
 pub async fn companions(model: Option<&Path>) -> Result<Vec<(&'static str, Vec<u8>)>> {
     match model {
         Some(dir) if dir.is_dir() => COPIED.into_iter().filter_map(|name| copied(dir, name).transpose()).collect(),
-        Some(path) => Ok(ModelFiles::open(path).await?.companions()),
-        None => Ok(embedded().companions()),
+        model => Ok(files(model).await?.companions()),
     }
 }
 

@@ -30,17 +30,14 @@ pub struct ExportArgs {
 pub async fn export(args: &ExportArgs) -> Result<()> {
     let (form, out) = (Form::parse(&args.format)?, &args.out);
     let adapter = AdapterFiles::open(&args.adapter)?;
-    let name = match &args.model {
-        Some(model) => model.file_name().unwrap_or(model.as_os_str()).to_string_lossy().into_owned(),
-        None => base::NAME.to_string(),
-    };
-    let noted = adapter.noted_base(&name, "")?;
-    if args.model.is_none() && !noted.same_name {
-        let reason = format!(
-            "the adapter's base is `{}`, and how its linears are laid out is not known: name it with --model",
-            noted.name
-        );
-        return Err(Error::Usage { reason });
+    let name = base::name(args.model.as_deref());
+    if args.model.is_none() {
+        let noted = adapter.noted_base(&name, &base::files(None).await?.weights.sha256().await?)?;
+        if !noted.same_weights.unwrap_or(noted.same_name) {
+            let base = noted.name;
+            let reason = format!("the adapter's base is `{base}`, not the embedded one: give it with --model");
+            return Err(Error::Usage { reason });
+        }
     }
     let config = base::config(args.model.as_deref()).await?;
     show(&adapter.warnings(&config)?);

@@ -76,7 +76,7 @@ export function KeepCard() {
 /** Dropping the file on the page does the same. */
 function Open() {
   return (
-    <FileButton class="plain" accept=".zip,.json,.safetensors" onFiles={openAdapter}>
+    <FileButton class="plain" accept=".zip,.json,.safetensors,.gguf" onFiles={openAdapter}>
       Open a saved adapter…
     </FileButton>
   );
@@ -179,7 +179,7 @@ function Download() {
         type="button"
         class={downloadIsNext.value ? "primary" : ""}
         disabled={!shownBase.value}
-        onClick={downloadAdapter}
+        onClick={() => downloadAdapter()}
       >
         Download {thing(kept)}, {bytes(kept.weights.length)}
       </button>
@@ -215,7 +215,31 @@ function Elsewhere() {
         install <code>torch transformers peft</code>, and run:
       </p>
       <pre>{python(chat)}</pre>
+      <OtherForms />
     </Fold>
+  );
+}
+
+/** The model that is loaded writes them, so there must be one. */
+function OtherForms() {
+  const disabled = model.value.state !== "ready" || training.value;
+  return (
+    <>
+      <p>
+        llama.cpp and MLX read files of their own. llama.cpp takes the adapter beside a GGUF file of the same base:{" "}
+        <code>llama-cli --model base.gguf --lora tabtune-adapter.gguf</code>. For MLX, unpack the zip into{" "}
+        <code>adapter</code>: <code>mlx_lm.generate --model base --adapter-path adapter</code>. This page opens both
+        again.
+      </p>
+      <div class="buttons">
+        <button type="button" disabled={disabled} onClick={() => downloadAdapter("gguf")}>
+          Download for llama.cpp
+        </button>
+        <button type="button" disabled={disabled} onClick={() => downloadAdapter("mlx")}>
+          Download for MLX
+        </button>
+      </div>
+    </>
   );
 }
 

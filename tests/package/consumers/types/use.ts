@@ -1,6 +1,6 @@
 /** Uses every call of the package, for the compiler. */
 
-import { type Event, LoraAdapter, LoraError, LoraModel } from "tabtune";
+import { type DownloadProgress, type Event, LoraAdapter, LoraError, LoraModel } from "tabtune";
 import base from "tabtune-base";
 
 export async function use(file: File, signal: AbortSignal): Promise<Blob> {
@@ -10,7 +10,8 @@ export async function use(file: File, signal: AbortSignal): Promise<Blob> {
   await using model = await LoraModel.create({
     ...options,
     signal,
-    monitor: (progress) => progress.addEventListener("downloadprogress", () => {}),
+    monitor: (progress) =>
+      progress.addEventListener("downloadprogress", (event) => console.log((event as DownloadProgress).loaded)),
   });
   const data = await model.dataset(file, { holdout: 0.05 });
   const run = model.train(data, { maxSteps: 300, signal, sample: { prompt: "Dear", every: 25 } });

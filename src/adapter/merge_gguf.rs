@@ -1,0 +1,74 @@
+//! A checkpoint as the tensors of a GGUF file, with an adapter merged into it or as it is: streamed from file to file.
+
+use super::Pair;
+use super::merge::PIECE;
+use crate::error::{Error, Result};
+use crate::files::Source;
+use crate::files::gguf_writer::{Written, padding};
+use crate::files::safetensors::{encode, to_f32};
+use crate::files::source::interleaved_row;
+use crate::model::gguf_writer::is_rotated;
+use crate::model::{Checkpoint, Role, TensorSpec};
+
+/// A checkpoint on its way to a GGUF file.
+pub struct GgufMerge<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub source: &'a Source,
+    pub pairs: &'a [Pair],
+    /// Where rows of q and k take turns, those of a head.
+    pub head: Option<usize>,
+}
+
+impl GgufMerge<'_> {
+    /// Writes one tensor and its padding. Errors: `TensorNotFinite`, `Setting` for numbers beyond the type, those of
+    /// `write`.
+    pub async fn tensor(
+        &self,
+        spec: &TensorSpec,
+        written: &Written,
+        write: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let entry = self.checkpoint.entry(spec);
+        let pair = self.pairs.iter().find(|pair| Role::Weight(pair.site.layer, pair.site.target) == spec.role);
+        let head = self.head.filter(|_| is_rotated(spec.role));
+        // A vector is read whole. If its numbers take turns, they are rows of one.
+        let is_vector = spec.shape.len() == 1;
+        let [rows, cols] = spec.size();
+        let (width, least) = (if is_vector && head.is_some() { 1 } else { cols }, head.unwrap_or(1));
+        let row_bytes = (cols as u64).saturating_mul(4);
+        let most = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
+        let (mut values, mut bytes) = (Vec::new(), Vec::new());
+        let step = most.next_multiple_of(least);
+        for first in (0..rows).step_by(step) {
+            let count = step.min(rows.saturating_sub(first));
+            values.clear();
+            to_f32(entry.dtype, &self.source.rows(entry, cols, first, count).await?, &mut values);
+            if values.iter().any(|x| !x.is_finite()) {
+                return Err(Error::TensorNotFinite { name: entry.name.clone() });
+            }
+            let sums = match pair {
+                Some(pair) => pair.add_to(first, &values),
+                None => values.iter().map(|x| f64::from(*x)).collect(),
+            };
+            bytes.clear();
+            if !encode(written.dtype, &in_turns(sums, width, head), &mut bytes) {
+                let expected = format!("f32, because `{}` would hold numbers beyond {}", entry.name, written.dtype);
+                let value = written.dtype.to_string().to_lowercase();
+                return Err(Error::Setting { name: "type".to_string(), value, expected });
+            }
+            write(&bytes)?;
+        }
+        write(&vec![0; padding(written.bytes())])
+    }
+}
+
+/// Whole heads of rows in llama.cpp's order.
+fn in_turns(values: Vec<f64>, cols: usize, head: Option<usize>) -> Vec<f64> {
+    let Some(head) = head else { return values };
+    let mut turned = values.clone();
+    for (row, own) in values.chunks(cols).enumerate() {
+        let place = turned.chunks_mut(cols).nth(interleaved_row(row, head));
+        place.into_iter().for_each(|place| place.copy_from_slice(own));
+    }
+    turned
+}

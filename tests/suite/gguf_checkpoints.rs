@@ -1,0 +1,179 @@
+//! Models that are written as GGUF files, with an adapter merged into them or as they are, and opened again.
+//! tests/parity/check_exports.py has llama.cpp itself continue texts with them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tabtune::adapter::AdapterFiles;
+use tabtune::device::Shape;
+use tabtune::files::blocks::to_q8_0;
+use tabtune::files::safetensors::to_f32;
+use tabtune::files::{Gguf, Source};
+use tabtune::model::{Storage, Transformer};
+use tabtune::run::{Base, ModelFiles};
+
+use crate::bad_input::{FIXTURES, Folder, refused, refused_usage, succeeded, tabtune};
+use crate::check::device;
+use crate::laws::{ids, logits, same_bits};
+
+async fn open(path: &str) -> Base {
+    Base::open(&device(Shape::Cpu).await, Path::new(path), Storage::F32).await.expect("a base")
+}
+
+async fn same_logits(what: &str, found: &Base, expected: &Base) {
+    let sequence = ids(24, expected.model.config.vocabulary, 5);
+    let (found, expected) = (logits(&found.model, &sequence, 2, 1.0).await, logits(&expected.model, &sequence, 2, 1.0));
+    same_bits(what, &found, &expected.await);
+}
+
+fn merge(args: &[&str]) -> String {
+    let (status, _, err) = tabtune(&[&["merge"], args].concat());
+    assert_eq!(status, 0, "{err}");
+    err
+}
+
+fn read(path: &str) -> Gguf {
+    pollster::block_on(Gguf::read(&Source::file(Path::new(path)).expect("a file"))).expect("a GGUF file")
+}
+
+#[test]
+fn a_model_and_its_tokenizer_are_the_same_in_a_gguf_file() {
+    let folder = Folder::new("gguf-checkpoints");
+    pollster::block_on(async {
+        for name in ["llama", "llama3", "qwen2", "qwen3", "smollm3"] {
+            let (base, out) = (format!("{FIXTURES}/gguf/{name}.gguf"), folder.path(&format!("{name}.gguf")));
+            merge(&["--model", &base, "--out", &out, "--type", "f32"]);
+            let (found, expected) = (open(&out).await, open(&base).await);
+            same_logits(name, &found, &expected).await;
+            let files = async |path: &str| ModelFiles::open(Path::new(path)).await.expect("files");
+            let (found, expected) = (files(&out).await, files(&base).await);
+            let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("JSON");
+            assert_eq!(json(&found.tokenizer), json(&expected.tokenizer), "{name}");
+            assert_eq!(found.tokenizer_config, expected.tokenizer_config, "{name}");
+            assert_eq!(found.generation_config, expected.generation_config, "{name}");
+            assert_eq!(json(&found.config), json(&expected.config), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_merged_gguf_file_is_the_merged_model() {
+    let folder = Folder::new("gguf-merged");
+    let data = folder.file("text.txt", "The sea is wide. ".repeat(40));
+    let mut cases = Vec::new();
+    for (fixture, case) in
+        [("llama-odd", "llama-patterns"), ("llama-biases", "llama-biases"), ("llama-linear", "llama-linear")]
+    {
+        for file in ["config.json", "model.safetensors"] {
+            let bytes = fs::read(format!("{FIXTURES}/models/{fixture}/{file}")).expect("a fixture");
+            folder.file(&format!("{fixture}/{file}"), bytes);
+        }
+        folder.file(&format!("{fixture}/tokenizer.json"), crate::tiny::tiny_tokenizer());
+        cases.push((folder.path(fixture), format!("{FIXTURES}/cases/{case}")));
+    }
+    for name in ["llama3", "qwen2", "qwen3", "smollm3"] {
+        let (model, adapter) = (format!("{FIXTURES}/gguf/{name}.gguf"), folder.path(&format!("{name}-adapter")));
+        let steps = ["--steps", "2", "--lr", "0.1", "--seq-len", "16", "--rank", "4"];
+        succeeded(&[&["train", "--model", &model, "--data", &data, "--out", &adapter], &steps[..]].concat());
+        cases.push((model, adapter));
+    }
+    let out = folder.path("merged.gguf");
+    for (model, case) in cases {
+        merge(&["--model", &model, "--adapter", &case, "--out", &out, "--type", "f32"]);
+        pollster::block_on(async {
+            let (found, base) = (open(&out).await, open(&model).await);
+            let files = AdapterFiles::open(Path::new(&case)).expect("an adapter");
+            let (adapter, _) = base.load_adapter(&files).expect("an adapter");
+            let merged = adapter.merge(&base.model).await.expect("a merged model");
+            let sequence = ids(24, base.model.config.vocabulary, 5);
+            let of = async |model: &Transformer| logits(model, &sequence, 2, 1.0).await;
+            let (found, expected, base) = (of(&found.model).await, of(&merged).await, of(&base.model).await);
+            same_bits(&model, &found, &expected);
+            let far = found.iter().zip(&base).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+            assert!(far > 1e-3, "{model}: the adapter does something");
+        });
+    }
+}
+
+#[test]
+fn matrices_are_in_the_type_that_was_asked_for() {
+    let folder = Folder::new("gguf-types");
+    let base = format!("{FIXTURES}/gguf/llama.gguf");
+    let [a, b, c, f16] = ["a/m.gguf", "b/m.gguf", "c/m.gguf", "f16.gguf"].map(|name| folder.path(name));
+    for path in ["a", "b", "c"] {
+        fs::create_dir_all(folder.path(path)).expect("a folder");
+    }
+    merge(&["--model", &base, "--out", &f16]);
+    merge(&["--model", &f16, "--out", &a, "--type", "q8_0"]);
+    merge(&["--model", &a, "--out", &b, "--type", "q8_0"]);
+    merge(&["--model", &b, "--out", &c, "--type", "q8_0"]);
+    let file = |path: &str| fs::read(path).expect("a file");
+    assert_eq!(file(&b), file(&c), "what is rounded once is not rounded again");
+    for (path, number, matrix) in [(&f16, 1, "F16"), (&a, 7, "Q8_0")] {
+        let (gguf, bytes) = (read(path), file(path));
+        assert_eq!(gguf.metadata["general.file_type"], json!(number));
+        for entry in &gguf.tensors {
+            let expected = if entry.shape.len() == 1 { "F32" } else { matrix };
+            assert_eq!(entry.dtype.to_string(), expected, "{}", entry.name);
+            let mut values = Vec::new();
+            to_f32(entry.dtype, &bytes[entry.begin as usize..entry.end as usize], &mut values);
+            assert!(values.iter().any(|x| *x != 0.0), "{}", entry.name);
+        }
+    }
+    // The built-in model's down_proj has rows of 688.
+    let out = folder.path("base.gguf");
+    let said = merge(&["--out", &out, "--type", "q8_0"]);
+    assert!(said.contains("warning[f16_instead]") && said.contains("down_proj"), "{said}");
+    assert!(read(&out).tensors.iter().any(|entry| entry.dtype.to_string() == "F16"));
+}
+
+#[test]
+fn q8_0_rounds_to_the_nearest_of_255_steps() {
+    let mut bytes = Vec::new();
+    let numbers: Vec<f64> = (0..64).map(|i| f64::from(i - 40) * 0.37).collect();
+    assert!(to_q8_0(&numbers, &mut bytes));
+    assert_eq!(bytes.len(), 68);
+    let mut found = Vec::new();
+    to_f32(tabtune::files::safetensors::Dtype::Blocks(tabtune::files::blocks::Blocks::Q8_0), &bytes, &mut found);
+    for (block, own) in numbers.chunks(32).zip(found.chunks(32)) {
+        let most = block.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        for (x, y) in block.iter().zip(own) {
+            assert!((x - f64::from(*y)).abs() <= most / 127.0 * 0.51, "{x} became {y}");
+        }
+    }
+    assert!(!to_q8_0(&[1e9; 32], &mut bytes), "a scale beyond f16");
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_leaves_nothing() {
+    let folder = Folder::new("gguf-refused");
+    let model = folder.model("model");
+    let out = folder.path("out.gguf");
+    for (fixture, words) in [
+        ("llama-yarn", "yarn"),
+        ("gpt2", "gpt2"),
+        ("gemma3_text", "gemma3_text"),
+        ("phi3", "phi3"),
+        ("mistral", "sliding window"),
+    ] {
+        let changed = folder.path(fixture);
+        for file in ["config.json", "model.safetensors"] {
+            let bytes = fs::read(format!("{FIXTURES}/models/{fixture}/{file}")).expect("a fixture");
+            folder.file(&format!("{fixture}/{file}"), bytes);
+        }
+        folder.file(&format!("{fixture}/tokenizer.json"), crate::tiny::tiny_tokenizer());
+        refused(&["merge", "--model", &changed, "--out", &out], "not_yet", &["a GGUF file of a", words]);
+    }
+    let tokenizer = String::from_utf8(crate::tiny::tiny_tokenizer()).expect("UTF-8");
+    folder.file("model/tokenizer.json", tokenizer.replace("\"use_regex\":true", "\"use_regex\":false"));
+    refused(&["merge", "--model", &model, "--out", &out], "not_yet", &["splits text otherwise than gpt-2"]);
+    folder.file("model/tokenizer.json", tokenizer);
+    let other = format!("{FIXTURES}/cases/qwen3");
+    refused(&["merge", "--model", &model, "--adapter", &other, "--out", &out], "adapter_mismatch", &["self_attn"]);
+    merge(&["--model", &model, "--out", &out]);
+    refused(&["merge", "--model", &out, "--out", &out], "setting", &["another file than --model"]);
+    refused_usage(&["merge", "--model", &model, "--adapter", &other, "--out", &model, "--type", "f16"], "--type");
+    refused_usage(&["merge", "--model", &model, "--out", &folder.path("x")], "--adapter");
+    assert!(!Path::new(&format!("{out}.part")).exists());
+}
