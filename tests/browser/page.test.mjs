@@ -41,6 +41,8 @@ const files = [
   "in_sight",
   "prompt",
   "away",
+  "offline",
+  "privacy",
   "contrast_and_paper",
   "no_webgpu",
 ];

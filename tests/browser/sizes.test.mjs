@@ -15,7 +15,7 @@ const assets = join(dist, "assets");
  * of 1,300,000 is for the released one, which had 1,029,000 before it read GGUF files and eight families.
  */
 const limits = [
-  { what: "the scripts of a first visit", wanted: (name) => name.endsWith(".js") && !isForHub(name), most: 54_000 },
+  { what: "the scripts of a first visit", wanted: (name) => name.endsWith(".js") && !isForHub(name), most: 58_500 },
   { what: "what only the Hub needs", wanted: isForHub, most: 25_000 },
   { what: "the program", wanted: (name) => name.endsWith(".wasm"), most: process.env.RELEASE ? 1_150_000 : 1_400_000 },
 ];

@@ -15,6 +15,8 @@ const types = {
   ".json": "application/json",
   ".wasm": "application/wasm",
   ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".webmanifest": "application/manifest+json",
   ".txt": "text/plain; charset=utf-8",
   ".md": "text/plain; charset=utf-8",
   ".py": "text/plain; charset=utf-8",
@@ -22,16 +24,21 @@ const types = {
 
 const scripts = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'";
 const trusted = "require-trusted-types-for 'script'; trusted-types";
-const sources = "style-src 'self'; img-src 'self' blob:; worker-src 'self'; connect-src 'self'";
+const sources =
+  "style-src 'self'; img-src 'self' data:; worker-src 'self' blob:; manifest-src 'self'; connect-src 'self'";
 const forbidden = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-worker tabtune-web-page`;
+const pagePolicy = `${scripts}; ${sources}; ${forbidden}; ${trusted} tabtune-page tabtune-worker tabtune-web-page`;
 /** The worker sees the text, so it has no network from its first instruction. */
 const workerPolicy = `${scripts}; connect-src 'none'; ${trusted} 'none'`;
 /** The download worker sees no text, and reaches the Hub alone. */
 const downloadPolicy = (hub) => `${scripts}; connect-src ${hub.join(" ")}; ${trusted} 'none'`;
 const HUB = ["https://huggingface.co", "https://*.hf.co"];
 
+/** The service worker fetches the files on its list. */
+const offlinePolicy = `default-src 'none'; connect-src 'self'; ${trusted} 'none'`;
+
 function policyOf(path, hub) {
+  if (path === "/service-worker.js") return offlinePolicy;
   if (path.startsWith("/assets/worker-")) return workerPolicy;
   return path.startsWith("/assets/download-") ? downloadPolicy(hub) : pagePolicy;
 }

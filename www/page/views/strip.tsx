@@ -2,6 +2,7 @@
 
 import type { Advice } from "../../api/availability";
 import { speed } from "../estimate";
+import { newerWaits } from "../offline";
 import { hubRequests, locked, requests } from "../privacy";
 import { device } from "../settings";
 import { faster, model } from "../state";
@@ -27,7 +28,11 @@ function Promised() {
           the browser refuses every connection the page might try to open, until you reload. The count above is the
           browser's own.
         </p>
-        <p>After that you can go offline: everything keeps working, training and downloading included.</p>
+        <p>
+          After that you can go offline: everything keeps working, training and downloading included. The browser also
+          stores a copy of the page's own files, so that you can open the page again without a network. To get that
+          copy, it asks for these files and nothing else.
+        </p>
         <p>
           If you ask for a model from the Hugging Face Hub, a worker of its own fetches it. It is told the model's name,
           and never a word of your text; the rest of the page stays locked.
@@ -40,11 +45,15 @@ function Promised() {
           <em>Forget it</em>.
         </p>
         <p>
-          The adapter of a run that is over is kept there too, until you download it, press <em>Forget it</em>, or
-          finish another run. Private windows and clearing the data of this page delete all of it.
+          The adapter of a run that is over is kept there too, until you delete it in <em>My adapters</em>, together
+          with the name and the size of its text, but not the text. Private windows, clearing the data of this page and
+          the button <em>Delete everything</em> delete all of it.
         </p>
       </Fold>
       <Processor />
+      {newerWaits.value && (
+        <p role="status">A new version of this page is ready. You get it once every tab of this page is closed.</p>
+      )}
     </div>
   );
 }
