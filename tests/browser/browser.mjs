@@ -54,10 +54,15 @@ const NO_ICON = '<link rel="icon" href="data:,">';
 /**
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
- * processor computes, because the browser's only card is software.
+ * processor computes, because the browser's only card is software. `at` is the address of another server, and
+ * `proxy` is what stands before it.
  */
-export async function open({ hash = "", device, workers, from = browser, beside, blank = false } = {}) {
-  const context = beside?.context() ?? (await from.newContext({ viewport: sizes[0], acceptDownloads: true }));
+export async function open({ hash = "", device, workers, hub, at, proxy, from = browser, beside, blank = false } = {}) {
+  // What a service worker answers cannot be watched or changed on its way: only tests at an address of their own have one.
+  const serviceWorkers = at ? "allow" : "block";
+  const context =
+    beside?.context() ??
+    (await from.newContext({ viewport: sizes[0], acceptDownloads: true, serviceWorkers, ...(proxy && { proxy }) }));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.faults = [];
@@ -66,10 +71,11 @@ export async function open({ hash = "", device, workers, from = browser, beside,
   page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
   page.on("dialog", (dialog) => dialog.accept());
   context.on("request", (request) => page.requests.push(request.url()));
-  if (blank) await page.route(server.address, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  const choices = Object.entries({ device, workers }).filter(([, value]) => value !== undefined);
+  const site = at ?? server.address;
+  if (blank) await page.route(site, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
+  const choices = Object.entries({ device, workers, hub }).filter(([, value]) => value !== undefined);
   const query = String(new URLSearchParams(choices));
-  await page.goto(server.address + (query && `?${query}`) + hash);
+  await page.goto(site + (query && `?${query}`) + hash);
   return page;
 }
 
@@ -254,6 +260,29 @@ export async function written(page) {
     return columns.length === 2 && columns.every((column) => column.textContent.length > 20);
   });
   return page.locator(".column .written").allTextContents();
+}
+
+/** All that the browser keeps for the address of `page`. */
+export function everythingStored(page) {
+  return page.evaluate(async () => {
+    const files = [];
+    const list = async (folder, path) => {
+      for await (const handle of folder.values()) {
+        if (handle.kind === "file") files.push(path + handle.name);
+        else await list(handle, `${path}${handle.name}/`);
+      }
+    };
+    await list(await navigator.storage.getDirectory(), "");
+    return {
+      files: files.sort(),
+      caches: await caches.keys(),
+      databases: await indexedDB.databases(),
+      local: localStorage.length,
+      session: sessionStorage.length,
+      serviceWorkers: (await navigator.serviceWorker.getRegistrations()).length,
+      cookies: document.cookie,
+    };
+  });
 }
 
 export function keep(name, content) {

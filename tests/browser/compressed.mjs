@@ -23,7 +23,7 @@ describe("the server", () => {
     await page.unroute(address());
     await page.goto(address());
     await page.getByText("0 network requests").waitFor();
-    for (const name of ["", "index.js", "index.css", "tabtune_bg.wasm", "tokenizer.json", "model.safetensors"])
+    for (const name of ["", "index.js", "style.css", "tabtune_bg.wasm", "tokenizer.json", "model.safetensors"])
       assert.match(String(sent.get(name)), /^(br|gzip)$/, name);
     assert.deepEqual(page.faults, []);
     await close(page);

@@ -1,8 +1,11 @@
 /** What the first screen promises, and what the browser enforces. */
 
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { address, close, inspect, open } from "./browser.mjs";
+import { dist } from "./plain_host.mjs";
 
 describe("the first visit", () => {
   let page;
@@ -39,12 +42,16 @@ describe("the first visit", () => {
     const policyOf = async (path) => (await fetch(new URL(path, address()))).headers.get("content-security-policy");
     const pagePolicy = await policyOf("");
     assert.match(pagePolicy, /script-src 'self' 'wasm-unsafe-eval';/);
-    assert.match(pagePolicy, /require-trusted-types-for 'script'; trusted-types tabtune-worker tabtune-web-page$/);
+    assert.match(
+      pagePolicy,
+      /require-trusted-types-for 'script'; trusted-types tabtune-page tabtune-worker tabtune-web-page$/,
+    );
     assert.doesNotMatch(pagePolicy, /unsafe-inline|unsafe-eval'?[^;]*unsafe-eval|\*/);
-    const [worker] = page.workers();
-    const workerPolicy = await policyOf(worker.url());
+    const script = readdirSync(join(dist, "assets")).find((name) => /^worker-.*\.js$/.test(name));
+    const workerPolicy = await policyOf(`assets/${script}`);
     assert.match(workerPolicy, /connect-src 'none'/);
     assert.match(workerPolicy, /trusted-types 'none'/);
+    assert.match(await policyOf("service-worker.js"), /^default-src 'none'; connect-src 'self'; .*types 'none'$/);
   });
 
   test("Trusted Types refuse markup and foreign workers", async () => {

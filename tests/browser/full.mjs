@@ -66,10 +66,12 @@ describe("full fine-tuning", () => {
     assert.equal(method, "full");
     keep(join(OUT, "probe.json"), JSON.stringify({ ids: PROBE_IDS, logits, step, loss, parameters }));
 
-    // The browser keeps it until it is downloaded: in another tab it is offered, tried and saved.
+    // The browser keeps it: in another tab it is offered, tried and saved.
     const prompt = await page.locator("#prompt").inputValue();
     const other = await open({ hash: HASH, beside: page });
-    const offer = other.getByRole("region", { name: "A model of yours" });
+    await other.getByRole("button", { name: "My adapters (1)" }).click();
+    const offer = other.getByRole("region", { name: "My adapters" }).getByRole("listitem");
+    await offer.getByText(/^a whole model, /).waitFor();
     await inspect(other, "full-kept");
     await offer.getByRole("button", { name: "Try it" }).click();
     await other.locator("#prompt").fill(prompt);

@@ -1,4 +1,4 @@
-/** A finished adapter is kept until its owner has downloaded or forgotten it, whatever happens to the tab. */
+/** My adapters: they stay in this browser until their owner deletes them, whatever happens to the tab. */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -9,9 +9,11 @@ import {
   close,
   download,
   downloadButton,
+  everythingStored,
   inspect,
   open,
   SMALL,
+  savedLog,
   startButton,
   trained,
   unzipSync,
@@ -21,50 +23,72 @@ import {
 const HASH = `#${SMALL}&steps=12&evalEvery=6&sampleEvery=12`;
 /** Long enough to be cancelled. */
 const LONGER = `#${SMALL}&steps=200&evalEvery=100&sampleEvery=200`;
-const offer = (page) => page.getByRole("region", { name: "An adapter of yours" });
-const offered = (page, name) => offer(page).getByRole("button", { name });
+const button = (page) => page.getByRole("button", { name: /^My adapters/ });
+const shelf = (page) => page.getByRole("region", { name: "My adapters" });
+const entries = (page) => shelf(page).getByRole("listitem");
+const press = (page, name, index = 0) => entries(page).nth(index).getByRole("button", { name }).click();
+const downloadKept = (page) => entries(page).getByRole("button", { name: "Download" });
+const listed = (page, n) =>
+  button(page)
+    .filter({ hasText: n === 0 ? /^My adapters$/ : `(${n})` })
+    .waitFor();
 
-describe("an adapter that was not downloaded", () => {
-  test("is offered after a reload; trying it and downloading it give what the run gave", async () => {
+describe("my adapters", () => {
+  test("an adapter is there after a reload; trying it and downloading it give what the run gave", async () => {
     const page = await open({ hash: HASH });
+    await button(page).click();
+    await shelf(page).getByText("None yet.").waitFor();
+    await inspect(page, "my-adapters-none");
+    await page.keyboard.press("Escape");
     await trainOn(page);
-    await page.getByText("even if you close the tab").waitFor();
-    assert.equal(await offer(page).count(), 0);
+    await page.getByText("until you delete it, even if you close the tab").waitFor();
+    const ofTheRun = weightsIn(await download(page, downloadButton(page)));
     const beside = await open({ hash: HASH, beside: page });
-    await offer(beside).waitFor();
+    await listed(beside, 1);
 
-    const asked = await reload(page);
-    assert.deepEqual(asked, []);
-    assert.match(await offer(page).textContent(), /A captain's log \d+ s ago \(step \d+, held-out loss \d\.\d\d\)/);
-    assert.equal(await page.locator("button.primary").count(), 1);
-    await inspect(page, "kept-adapter");
-
-    await offered(page, "Try it").click();
-    await written(page);
-    assert.equal(await offer(page).count(), 0);
-    assert.equal(await page.locator("button.primary").count(), 1);
-    assert.equal((await stored(page)).length, 1);
-    await setAside(page);
-    const tried = await download(page, downloadButton(page));
-    await nothingStored(page);
-    await offer(beside).waitFor({ state: "detached" });
-    assert.ok(unzipSync(tried)["adapter_model.safetensors"].length > 10_000);
-    assert.match(Buffer.from(unzipSync(tried)["README.md"]).toString(), /kept from \| step \d+, held-out loss/);
-
-    await putBack(page);
     assert.deepEqual(await reload(page), []);
-    const direct = await download(page, offered(page, /^Download adapter/));
-    assert.ok(direct.equals(tried), "both downloads hold the same bytes");
-    await offered(page, "Download again").waitFor();
+    await listed(page, 1);
     assert.equal(await page.locator("button.primary").textContent(), "Choose a file…");
-    await inspect(page, "kept-adapter-downloaded");
+    await button(page).click();
+    assert.match(
+      await entries(page).textContent(),
+      /kBLearnt from A captain's log \(\d+ kB\), .*; step \d+, held-out loss \d.* Its model: .*, hash [0-9a-f]{8}…/,
+    );
+    await inspect(page, "my-adapters");
+    const coming = page.waitForEvent("download");
+    const ofTheShelf = weightsIn(await download(page, downloadKept(page)));
+    assert.ok(ofTheShelf.equals(ofTheRun), "both downloads hold the same weights");
+    assert.equal((await coming).suggestedFilename(), "A-captain-s-log.zip");
+
+    await press(page, "Try it");
+    await written(page);
+    assert.equal(await page.locator("button.primary").count(), 1);
     assert.deepEqual(await reload(page), []);
-    assert.equal(await offer(page).count(), 0);
+
+    await button(page).click();
+    await press(page, "Rename");
+    await inspect(page, "my-adapters-rename");
+    await page.keyboard.type("The captain <b>");
+    await page.keyboard.press("Enter");
+    await entries(page).getByText("The captain <b>", { exact: true }).waitFor();
+    await button(beside).click();
+    await entries(beside).getByText("The captain <b>", { exact: true }).waitFor();
+    assert.equal((await stored(page)).length, 1);
+
+    await press(page, "Delete");
+    await inspect(page, "my-adapters-delete");
+    await page.keyboard.press("Enter");
+    await listed(page, 1);
+    await press(page, "Delete");
+    await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+    await listed(page, 0);
+    await listed(beside, 0);
+    assert.deepEqual(await stored(page), []);
     assert.deepEqual([...page.faults, ...beside.faults], []);
     await close(page);
   });
 
-  test("survives a crash of the tab, and can be had without an engine", async () => {
+  test("survive a crash of the tab, and can be had without an engine", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
     const beside = await open({ beside: page, blank: true });
@@ -74,94 +98,183 @@ describe("an adapter that was not downloaded", () => {
     await beside.unrouteAll();
     await beside.addInitScript(() => delete Navigator.prototype.gpu);
     await beside.goto(`${address()}?device=gpu`);
-    await offer(beside).waitFor();
+    await button(beside).click();
     await beside.getByText("asks for a graphics card, and there is none to use").waitFor();
-    assert.ok(await offered(beside, "Try it").isDisabled());
-    await inspect(beside, "kept-adapter-no-engine");
-    const files = unzipSync(await download(beside, offered(beside, /^Download adapter/)));
+    for (const name of ["Try it", "Train on it", "Rename"])
+      assert.ok(await entries(beside).getByRole("button", { name }).isDisabled(), name);
+    await inspect(beside, "my-adapters-no-engine");
+    const files = unzipSync(await download(beside, downloadKept(beside)));
     assert.equal(JSON.parse(Buffer.from(files["adapter_config.json"])).peft_type, "LORA");
-    await nothingStored(beside);
     await close(page);
   });
 
-  test("makes room for the one of a later run only when that is over, and goes once it is forgotten", async () => {
+  test("a cancelled run leaves none, a finished one takes nobody's place, and one can be trained on", async () => {
     const page = await open({ hash: LONGER });
     await trainOn(page);
     const [first] = await stored(page);
-    await page.getByRole("button", { name: "Show: Train" }).click();
-    await page.getByText("takes the place of your adapter of step").waitFor();
-    await inspect(page, "train-again");
-    await page.getByRole("button", { name: /^Train again/ }).click();
+    await button(page).click();
+    await press(page, "Train on it");
+    await page.getByRole("button", { name: /^Continue from this adapter, about/ }).click();
     await atStep(page, 7);
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByText("Your earlier adapter is still here").waitFor();
-    await page.waitForFunction(() => document.activeElement.textContent.startsWith("Cancelled"));
     assert.deepEqual(await stored(page), [first]);
 
-    await page.getByRole("button", { name: /^Train again/ }).click();
+    await page.getByRole("button", { name: /^Continue from this adapter, about/ }).click();
     await atStep(page, 7);
-    assert.deepEqual(await stored(page), [first]);
     await trained(page);
-    const [second, ...others] = await stored(page);
-    assert.ok(second > first && others.length === 0);
-
-    await reload(page);
-    await offer(page).waitFor();
-    await offered(page, "Forget it").click();
-    await offer(page).waitFor({ state: "detached" });
-    await nothingStored(page);
+    await listed(page, 2);
+    const names = await shelf(page).locator("li strong bdi").allTextContents();
+    assert.deepEqual(names, ["A captain's log 2", "A captain's log"]);
+    await inspect(page, "my-adapters-two");
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    const config = (await savedLog(page)).find(({ type }) => type === "config");
+    assert.match(config.initSha256, /^[0-9a-f]{64}$/);
     assert.deepEqual(page.faults, []);
     await close(page);
   });
 
-  test("does not come back once it was downloaded, also after a run that was cancelled", async () => {
-    const page = await open({ hash: LONGER });
-    await trainOn(page);
-    await download(page, downloadButton(page));
-    await page.getByRole("button", { name: "Show: Train" }).click();
-    await page.getByRole("button", { name: /^Train again/ }).click();
-    await atStep(page, 7);
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByText("Your earlier adapter is still here").waitFor();
-    assert.equal(await page.getByText("It is only in this tab").count(), 0);
-    assert.deepEqual(await reload(page), []);
-    assert.equal(await offer(page).count(), 0);
-    await close(page);
-  });
-
-  test("is kept beside its run, if that was stopped and can go on", async () => {
-    const page = await open({
-      hash: `#${SMALL}&steps=6000&evalEvery=4&sampleEvery=60000`,
-    });
+  test("that of a run which was stopped and went on is one, and keeps its name", async () => {
+    const page = await open({ hash: `#${SMALL}&steps=40&evalEvery=4&sampleEvery=400` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 5);
     await page.getByRole("button", { name: "Stop and keep" }).click();
     await trained(page);
     assert.deepEqual(await reload(page), []);
-    await offer(page).waitFor();
-    await page.getByRole("button", { name: /^Continue where you left off/ }).waitFor();
+    await button(page).click();
+    await press(page, "Rename");
+    await page.keyboard.type("Half-way");
+    await page.keyboard.press("Enter");
+    await entries(page).getByText("Half-way", { exact: true }).waitFor();
     assert.equal(await page.locator("button.primary").count(), 1);
-    await inspect(page, "kept-adapter-and-run");
+    await inspect(page, "my-adapters-and-a-run");
+    await page.getByRole("button", { name: /^Continue where you left off/ }).click();
+    await trained(page);
+    await entries(page)
+      .getByText(/step (4|8)\d?, /)
+      .waitFor();
+    assert.deepEqual(await shelf(page).locator("li strong bdi").allTextContents(), ["Half-way"]);
+    await close(page);
+  });
+
+  test("one from a file is kept when the visitor asks", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    const zip = await download(page, downloadButton(page));
+    await button(page).click();
+    await press(page, "Delete");
+    await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+    await listed(page, 0);
+    const file = { name: "a friend's.zip", mimeType: "application/zip", buffer: zip };
+    await page.locator("#keep input[type=file]").first().setInputFiles(file);
+    await page.getByText("opened from a friend's.zip").waitFor();
+    await listed(page, 0);
+    await page.getByRole("button", { name: "Keep it in My adapters" }).click();
+    await listed(page, 1);
+    assert.deepEqual(await reload(page), []);
+    await button(page).click();
+    await entries(page)
+      .getByText(/^Opened from a friend's\.zip, .*\d{4}/)
+      .waitFor();
+    assert.ok(weightsIn(await download(page, downloadKept(page))).equals(weightsIn(zip)));
+    await close(page);
+  });
+
+  test("what an older version of the page kept is among them", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    await makeOld(page);
+    assert.deepEqual(await reload(page), []);
+    await listed(page, 1);
+    await button(page).click();
+    await press(page, "Rename");
+    await page.keyboard.type("From before");
+    await page.keyboard.press("Enter");
+    await entries(page).getByText("From before", { exact: true }).waitFor();
+    await press(page, "Try it");
+    await written(page);
+    assert.deepEqual(
+      (await everythingStored(page)).files.filter((path) => path.startsWith("kept-adapter/")),
+      [],
+    );
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+
+  test("a damaged one is said to be damaged, and a half-written one goes", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    await damage(page);
+    await reload(page);
+    await button(page).click();
+    await press(page, "Download");
+    await shelf(page)
+      .getByText(/can no longer be read: it was deleted, or its file is damaged/)
+      .waitFor();
+    await inspect(page, "my-adapters-damaged");
+    await cutShort(page);
+    await reload(page);
+    await listed(page, 0);
+    assert.deepEqual(await stored(page), []);
     await close(page);
   });
 });
 
 describe("a full disk", () => {
-  test("is told beside the adapter, and leaving asks", async () => {
+  test("is told beside the adapter, leaving asks, and what was kept before stays", async () => {
     const page = await open({ hash: HASH });
+    await trainOn(page);
+    const before = await stored(page);
     const devtools = await page.context().newCDPSession(page);
+    const { usage } = await page.evaluate(() => navigator.storage.estimate());
     await devtools.send("Storage.overrideQuotaForOrigin", {
       origin: new URL(page.url()).origin,
-      quotaSize: 50_000,
+      quotaSize: usage + 20_000,
     });
-    await trainOn(page);
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    await page.getByRole("button", { name: /^Train again/ }).click();
     await page.getByText("It is only in this tab: download it before you close the tab.").waitFor();
     await page.getByRole("button", { name: "Show: Train" }).click();
     await page.getByText("Your adapter could not be kept in this browser (the browser's storage is full)").waitFor();
+    assert.deepEqual(await stored(page), before);
     await inspect(page, "not-kept");
     assert.deepEqual(await reload(page), ["beforeunload"]);
-    assert.equal(await offer(page).count(), 0);
+    await listed(page, 1);
+    await close(page);
+  });
+});
+
+describe("delete everything", () => {
+  test("asks, and leaves nothing of the page in the browser", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    await page.evaluate(async () => {
+      localStorage.setItem("a", "b");
+      sessionStorage.setItem("a", "b");
+      await caches.open("a");
+      await new Promise((resolve) => {
+        indexedDB.open("a").onsuccess = ({ target }) => {
+          target.result.close();
+          resolve();
+        };
+      });
+    });
+    const before = await everythingStored(page);
+    assert.ok(before.files.length === 1 && before.caches.includes("a") && before.databases.length === 1);
+    await button(page).click();
+    await shelf(page)
+      .getByText(/takes [\d.,]+ kB; this browser allows about [\d.,]+ GB/)
+      .waitFor();
+    await page.getByRole("button", { name: "Delete everything…" }).click();
+    await inspect(page, "delete-everything");
+    await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("Everything is deleted.").waitFor();
+    await inspect(page, "deleted-everything");
+    const nothing = { files: [], caches: [], databases: [], local: 0, session: 0, serviceWorkers: 0, cookies: "" };
+    assert.deepEqual(await everythingStored(page), nothing);
+    await page.getByText("It is only in this tab: download it before you close the tab.").waitFor();
+    assert.deepEqual(page.faults, []);
     await close(page);
   });
 });
@@ -181,39 +294,47 @@ async function reload(page) {
   return asked;
 }
 
-async function nothingStored(page) {
-  for (let tries = 0; tries < 100 && (await stored(page)).length > 0; tries++) await page.waitForTimeout(50);
-  assert.deepEqual(await stored(page), []);
+/** The files that hold adapters. */
+async function stored(page) {
+  return (await everythingStored(page)).files.filter((path) => path.startsWith("adapters/"));
 }
 
-/** Copies the kept adapter to a place where the page does not look, so that it can be put back. */
-function setAside(page) {
+const weightsIn = (zip) => Buffer.from(unzipSync(zip)["adapter_model.safetensors"]);
+
+/** The one adapter, as an older version of the page wrote it. */
+function makeOld(page) {
   return page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
-    const folder = await root.getDirectoryHandle("kept-adapter");
+    const [[name, handle]] = await Array.fromAsync((await root.getDirectoryHandle("adapters")).entries());
+    const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+    const bodyAt = 44 + new DataView(bytes.buffer).getUint32(40, true);
+    const { header, lengths } = JSON.parse(new TextDecoder().decode(bytes.subarray(44, bodyAt)));
+    const { id: _, name: __, textBytes: ___, ...old } = header;
+    const head = new TextEncoder().encode(JSON.stringify({ header: old, lengths }));
+    const rest = new Uint8Array(
+      await new Blob([Uint32Array.of(head.length), head, bytes.subarray(bodyAt)]).arrayBuffer(),
+    );
+    const hash = await crypto.subtle.digest("SHA-256", rest);
+    const folder = await root.getDirectoryHandle("kept-adapter", { create: true });
+    const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+    await file.write(new Blob(["tabtune1", hash, rest]));
+    await file.close();
+    await root.removeEntry("adapters", { recursive: true });
+  });
+}
+
+const damage = (page) => change(page, { type: "write", data: "xxx" });
+const cutShort = (page) => change(page, { type: "truncate" });
+
+/** Changes the file of the one adapter, near its end. */
+function change(page, how) {
+  return page.evaluate(async (how) => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("adapters");
     for await (const handle of folder.values()) {
-      const copy = await (await root.getFileHandle(handle.name, { create: true })).createWritable();
-      await copy.write(await handle.getFile());
-      await copy.close();
+      const near = (await handle.getFile()).size - 1000;
+      const writable = await handle.createWritable({ keepExistingData: true });
+      await writable.write({ ...how, position: near, size: near });
+      await writable.close();
     }
-  });
-}
-
-function putBack(page) {
-  return page.evaluate(async () => {
-    const root = await navigator.storage.getDirectory();
-    const folder = await root.getDirectoryHandle("kept-adapter");
-    for await (const handle of root.values()) if (handle.kind === "file") await handle.move(folder);
-  });
-}
-
-/** The names of the files that hold kept adapters. */
-function stored(page) {
-  return page.evaluate(async () => {
-    const root = await navigator.storage.getDirectory();
-    const folder = await root.getDirectoryHandle("kept-adapter").catch(() => null);
-    const names = [];
-    for await (const name of folder?.keys() ?? []) names.push(name);
-    return names;
-  });
+  }, how);
 }

@@ -186,11 +186,12 @@ describe("a model of one's own", () => {
     await startButton(page).waitFor();
     assert.equal(await page.locator(".download").count(), 0);
 
-    const offer = page.getByRole("region", { name: "An adapter of yours" });
-    assert.match(await offer.textContent(), /It belongs to another model, my-model/);
+    await page.getByRole("button", { name: "My adapters" }).click();
+    const offer = page.getByRole("region", { name: "My adapters" }).getByRole("listitem").first();
+    assert.match(await offer.textContent(), /Its model: my-model, .* load that model in the model card\./);
     assert.ok(await offer.getByRole("button", { name: "Try it" }).isDisabled());
-    await inspect(page, "kept-adapter-other-model");
-    const zip = await download(page, offer.getByRole("button", { name: /^Download adapter/ }));
+    await inspect(page, "my-adapters-other-model");
+    const zip = await download(page, offer.getByRole("button", { name: "Download" }));
     assert.match(Buffer.from(unzipSync(zip)["README.md"]).toString(), /base model \| my-model/);
     await page.getByText("0 network requests since the page was ready").waitFor();
     assert.deepEqual(page.faults, []);

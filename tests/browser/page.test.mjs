@@ -25,6 +25,8 @@ const files = [
   "foreign_adapter",
   "own_model",
   "own_gguf",
+  "hub",
+  "hub_page",
   "own_text",
   "choices",
   "brought",
@@ -39,6 +41,8 @@ const files = [
   "in_sight",
   "prompt",
   "away",
+  "offline",
+  "privacy",
   "contrast_and_paper",
   "no_webgpu",
 ];

@@ -1,4 +1,4 @@
-/** A lost device and a trap cost nothing but the steps since the last evaluation, and the processor can go on. */
+/** A lost device and a trap cost nothing but the steps since the last run state, and a lost device not even a click. */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -18,7 +18,12 @@ import {
 } from "./browser.mjs";
 
 const faults = {
-  "the graphics card is lost": { device: "gpu", what: /The graphics card stopped responding/, strike: loseCard },
+  "the graphics card is lost and nothing could be saved": {
+    device: "gpu",
+    what: /The graphics card stopped responding/,
+    strike: loseCard,
+    full: true,
+  },
   "the engine traps": { device: "cpu", what: /The program behind the page stopped/, strike: trap },
 };
 
@@ -34,14 +39,18 @@ function watchCard(page) {
 }
 
 function loseCard(page) {
-  return page.workers()[0].evaluate(() => self.seenDevice.destroy());
+  return page.workers()[0].evaluate(async () => {
+    while (!self.seenDevice) await new Promise((resolve) => setTimeout(resolve, 20));
+    self.seenDevice.destroy();
+  });
 }
 
 describe("recovery", () => {
   for (const [name, fault] of Object.entries(faults)) {
     test(`${name}: text, settings and best adapter are kept, and a new run works`, async () => {
-      const { device, what, strike } = fault;
+      const { device, what, strike, full } = fault;
       const page = await open({ hash: `#${SMALL}&steps=4000&evalEvery=3&sampleEvery=4000&rank=4`, device });
+      if (full) await fillDisk(page);
       await chooseSample(page);
       const [worker] = page.workers();
       await watchCard(page);
@@ -73,17 +82,23 @@ describe("recovery", () => {
     });
   }
 
-  test("the graphics card is lost: the processor continues the run to its end", async () => {
-    const STEPS = 24;
-    const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=4&sampleEvery=${STEPS}`, device: "gpu" });
+  test("the graphics card is lost: the run goes on by itself, three times on it, then without it", async () => {
+    const STEPS = 40;
+    const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=3&sampleEvery=${STEPS}`, device: "gpu" });
     await chooseSample(page);
     await watchCard(page);
     await startButton(page).click();
-    await atStep(page, 6);
-    await loseCard(page);
-    await banner(page, "train").waitFor();
-    assert.equal(await page.getByText(/^No graphics card is used/).count(), 0);
-    await banner(page, "train").getByRole("button", { name: "Continue on the processor" }).click();
+    for (const [times, step] of [4, 8, 12, 16].entries()) {
+      await atStep(page, step);
+      const [worker] = page.workers();
+      await loseCard(page);
+      const words = times < 3 ? `by itself (${times + 1} of 3 times)` : "4 times, so the processor goes on from step";
+      await page.getByText(words).waitFor();
+      if (times === 0) await inspect(page, "went-on-by-itself");
+      assert.notEqual(page.workers()[0], worker);
+      if (times < 3) await watchCard(page);
+    }
+    await inspect(page, "processor-goes-on");
     await trained(page);
     assert.match(await page.locator("#train .done-line").textContent(), new RegExp(`^${STEPS} steps in`));
     assert.match(await page.locator("#model .done-line").textContent(), /on your processor/);
@@ -101,6 +116,11 @@ describe("recovery", () => {
     await close(page);
   });
 });
+
+async function fillDisk(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 10_000 });
+}
 
 /** The new engine writes with the adapter that was kept. */
 async function written(page) {

@@ -5,7 +5,8 @@ import { describe, test } from "node:test";
 import { atStep, chooseSample, close, inspect, open, SMALL, startButton, trained } from "./browser.mjs";
 
 const LONG = `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000`;
-const SENTENCE = "Another tab of this page is training. You can start here when that one is done.";
+const SENTENCE =
+  /^Another tab of this page is training on A captain's log, step \d+ of 60,000\. You can start here when/;
 
 describe("two tabs", () => {
   test("the second says that the first is training, and can start when that one is done", async () => {
@@ -37,6 +38,29 @@ describe("two tabs", () => {
     await second.getByRole("button", { name: /^Train again/ }).waitFor();
     assert.deepEqual([...first.faults, ...second.faults], []);
     await close(first);
+  });
+
+  test("the second takes over the run of the first when that one is closed", async () => {
+    const first = await open({ hash: `#${SMALL}&steps=60000&evalEvery=3&sampleEvery=60000` });
+    const second = await open({ hash: LONG, beside: first });
+    await chooseSample(first);
+    await chooseSample(second, "A cook's book");
+    await startButton(first).click();
+    await atStep(first, 7);
+    await startButton(second).click();
+    await second.getByText(SENTENCE).waitFor();
+    await first.close();
+    await second.getByText(SENTENCE).waitFor({ state: "detached" });
+    const goOn = second.getByRole("button", { name: /^Continue where you left off/ });
+    const [, step] = (await goOn.textContent()).match(/step (\d+) of 60,000/);
+    assert.ok(step >= 3, step);
+    await goOn.click();
+    await atStep(second, Number(step) + 2);
+    await second.getByText("A captain's log").first().waitFor();
+    await second.getByRole("button", { name: "Cancel" }).click();
+    await second.getByRole("button", { name: /^Train again/ }).waitFor();
+    assert.deepEqual(second.faults, []);
+    await close(second);
   });
 });
 

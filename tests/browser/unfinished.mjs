@@ -111,21 +111,22 @@ describe("a run under way", () => {
     await close(page);
   });
 
-  test("is saved when the page is hidden", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000` });
-    await chooseSample(page);
-    await startButton(page).click();
-    await atStep(page, 3);
-    const shown = await page.evaluate(() => {
-      Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-      return Number.parseInt(document.querySelector("#train .numbers dd").textContent, 10);
+  for (const signal of ["visibilitychange", "freeze", "pagehide"])
+    test(`is saved at the event ${signal} of a page that is hidden`, async () => {
+      const page = await open({ hash: `#${SMALL}&steps=60000&evalEvery=60000&sampleEvery=60000` });
+      await chooseSample(page);
+      await startButton(page).click();
+      await atStep(page, 3);
+      const shown = await page.evaluate((signal) => {
+        Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+        document.dispatchEvent(new Event(signal, { bubbles: true }));
+        return Number.parseInt(document.querySelector("#train .numbers dd").textContent, 10);
+      }, signal);
+      // What is saved anyway comes half a minute or sixty steps after the start.
+      const { step } = await saved(page);
+      assert.ok(step >= shown && step <= shown + 40, `hidden at step ${shown}, saved at ${step}`);
+      await close(page);
     });
-    // What is saved anyway comes half a minute or sixty steps after the start.
-    const { step } = await saved(page);
-    assert.ok(step >= shown && step <= shown + 40, `hidden at step ${shown}, saved at ${step}`);
-    await close(page);
-  });
 });
 
 describe("a run that was stopped", () => {

@@ -1,6 +1,6 @@
 /** What a browser offers, and Node in another way: workers, addresses, and how much machine there is. */
 
-import { workerUrl } from "./assets";
+import { downloadUrl, workerUrl } from "./assets";
 import { LoraError } from "./errors";
 
 /** Where a worker comes from: the address of its script, as such or approved by a policy, or one that runs. */
@@ -11,12 +11,13 @@ export interface TrustedAddress {
   toJSON(): string;
 }
 
-/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, and that policy knows one address. */
+/** `new Worker` is a Trusted Types sink: the page allows one policy, made once, which knows the two workers. */
+const own = [workerUrl, downloadUrl];
 const policy = makePolicy();
 
-export function openWorker(source: WorkerSource = ownAddress()): Worker {
+export function openWorker(source: WorkerSource = workerUrl): Worker {
   try {
-    return new Worker(source as string, { type: "module", name: "tabtune" });
+    return new Worker(trusted(source) as string, { type: "module", name: "tabtune" });
   } catch (error) {
     throw new LoraError(
       "worker",
@@ -48,18 +49,28 @@ export const threads = (): number => navigator.hardwareConcurrency;
 export const memory = (): number | undefined => (navigator as { deviceMemory?: number }).deviceMemory;
 
 interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL(): string }): { createScriptURL(input: string): TrustedAddress };
+  createPolicy(
+    name: string,
+    rules: { createScriptURL(url: string): string },
+  ): {
+    createScriptURL(url: string): TrustedAddress;
+  };
 }
 
-function ownAddress(): string | TrustedAddress {
-  return policy?.createScriptURL("") ?? workerUrl;
+function trusted(source: WorkerSource): WorkerSource {
+  return typeof source === "string" && own.includes(source) ? (policy?.createScriptURL(source) ?? source) : source;
+}
+
+function known(url: string): string {
+  if (own.includes(url)) return url;
+  throw new TypeError(url);
 }
 
 /** Undefined where none is needed, or where the page allows no policy of this name. */
 function makePolicy() {
   const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
   try {
-    return trustedTypes?.createPolicy("tabtune-worker", { createScriptURL: () => workerUrl });
+    return trustedTypes?.createPolicy("tabtune-worker", { createScriptURL: known });
   } catch {
     return;
   }

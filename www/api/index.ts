@@ -2,6 +2,7 @@
 
 export type { Advice, Availability } from "./availability";
 export { LoraError, type RefusedSetting } from "./errors";
+export { deleteStored, type HubModel, listStored, type Progress, type StoredModel } from "./hub";
 export { LoraAdapter } from "./lora_adapter";
 export type { LoraDataset, Source } from "./lora_dataset";
 export { LoraModel, type Writing } from "./lora_model";

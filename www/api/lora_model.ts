@@ -3,6 +3,7 @@
 import { type Availability, availability } from "./availability";
 import { LoraError } from "./errors";
 import { fetchProgram } from "./fetch_program";
+import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
 import { LoraRun } from "./lora_run";
 import { openModel } from "./model_source";
@@ -20,7 +21,18 @@ import { checked, refused, settled } from "./rules";
 import { Session } from "./session";
 import { Stream } from "./stream";
 import { aborted, Turns, unlessAborted } from "./turns";
-import type { Evaluated, Generated, Limits, Loaded, Message, ModelInfo, Settings, Stats } from "./types";
+import type {
+  AdapterFormat,
+  AdapterInput,
+  Evaluated,
+  Generated,
+  Limits,
+  Loaded,
+  Message,
+  ModelInfo,
+  Settings,
+  Stats,
+} from "./types";
 
 /** What is written where nothing is chosen. */
 const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
@@ -50,25 +62,29 @@ export class LoraModel {
 
   /** Fetches the engine and the model, and loads them in a worker. */
   static async create(options: CreateOptions): Promise<LoraModel> {
-    const { model, device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = checked(
-      "create",
-      options,
-    );
+    const { model, revision, hub, token, downloadUrl, ...others } = checked("create", options);
+    const { device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = others;
     if (model === undefined) throw refused("model", model, "a model, such as the one that `tabtune-base` exports");
     const progress = new EventTarget();
     monitor?.(progress);
     let loaded = 0;
+    let download: Progress | undefined;
     const count = (bytes: number) => {
       loaded += bytes;
-      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), { loaded });
+      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), { loaded, download });
       progress.dispatchEvent(event);
+    };
+    const onProgress = (now: Progress) => {
+      const before = download?.done ?? 0;
+      download = now;
+      count(now.done - before);
     };
     const open = async () => {
       const found = await availability(device);
       if (found.state === "unavailable") throw new LoraError(found.code, found.reason, found.advice);
       const [program, files] = await Promise.all([
         fetchProgram(count, wasmUrl, signal),
-        openModel(model, count, signal),
+        openModel(model, given({ revision, hub, token, downloadUrl, signal, onProgress }), count),
       ]);
       if (signal?.aborted) throw aborted(signal);
       const session = await Session.start(worker ?? workerUrl);
@@ -149,6 +165,11 @@ export class LoraModel {
       },
       () => this.#session.stop(false),
     );
+  }
+
+  /** The files of an adapter of this model in a format, by their names; `adapter.toBlob` packs them. */
+  async exportAdapter(adapter: AdapterInput, format: AdapterFormat): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
+    return this.#session.exportAdapter({ config: adapter.config, weights: adapter.weights }, format);
   }
 
   /** What the model and whatever uses it take on the device. */

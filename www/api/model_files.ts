@@ -15,7 +15,7 @@ const NEEDED = ["config", "tokenizer", "weights"] as const;
 /** Says which tensor is in which file, where the weights are in several. */
 export const INDEX = "model.safetensors.index.json";
 
-export function isGguf({ name }: File): boolean {
+export function isGguf({ name }: Pick<File, "name">): boolean {
   return name.toLowerCase().endsWith(".gguf");
 }
 

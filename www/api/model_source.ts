@@ -3,11 +3,12 @@
 import { LoraError } from "./errors";
 import { type Count, fetchIfThere, fetchThing } from "./fetching";
 import { filesIn, onDisk } from "./host";
+import { type HubOptions, openHub } from "./hub";
 import { INDEX, modelFiles, NAMES } from "./model_files";
 import type { ModelFiles, Sharded } from "./weights";
 
 export type ModelSource =
-  /** An id of the Hugging Face Hub. */
+  /** An id of the Hugging Face Hub: `org/name`, or `org/name/file.gguf`. In browsers only. */
   | string
   /** A checkpoint's files, or a GGUF file. */
   | { files: Iterable<File> }
@@ -28,8 +29,9 @@ export interface PackagedModel {
 
 const MODEL = "the model";
 
-export async function openModel(source: ModelSource, count?: Count, signal?: AbortSignal): Promise<ModelFiles> {
-  if (typeof source === "string") throw fromHub(source);
+export async function openModel(source: ModelSource, options: HubOptions, count?: Count): Promise<ModelFiles> {
+  const { signal } = options;
+  if (typeof source === "string") return (await openHub(source, options)).files;
   if ("files" in source) return modelFiles([...source.files]);
   if ("folder" in source) return modelFiles(await filesIn(source.folder));
   const file = (url: URL) => onDisk(url) ?? fetchThing<Blob>(MODEL, url, (response) => response.blob(), count, signal);
@@ -95,18 +97,10 @@ function folderAt(url: string | URL): URL {
   return found;
 }
 
-function fromHub(id: string): LoraError {
-  return new LoraError(
-    "not_yet",
-    `fetching \`${id}\` from the Hugging Face Hub is not available yet`,
-    "For now, download the model's files and give them as `{ files }` or `{ url }`.",
-  );
-}
-
 function noModel(): LoraError {
   return new LoraError(
     "model_files",
     "`model` is no model",
-    "Give `{ files }`, `{ url }`, in Node `{ folder }`, or the model that the package `tabtune-base` exports.",
+    "Give an id of the Hub, `{ files }`, `{ url }`, in Node `{ folder }`, or what the package `tabtune-base` exports.",
   );
 }

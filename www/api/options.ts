@@ -1,9 +1,10 @@
 /** The options of every call of the package. */
 
 import type { TrustedAddress } from "./host";
-import type { LoraAdapter } from "./lora_adapter";
+import type { Progress } from "./hub";
+import type { LoraAdapter, WriteFiles } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
-import type { Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
+import type { AdapterFormat, Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
 
 /** What a run is like. What is left out has the model's defaults. */
 export interface LoraSettings
@@ -16,6 +17,12 @@ export interface LoraSettings
 
 export interface CreateOptions extends Partial<LoraSettings> {
   model: ModelSource;
+  /** Of a model of the Hub: a branch, a tag or a commit. What is stored of a commit is opened without a request. */
+  revision?: string;
+  /** The address of another Hub than `https://huggingface.co`. */
+  hub?: string;
+  /** For models that the Hub does not give to everybody. It goes to the Hub alone, and is not stored. */
+  token?: string;
   device?: DeviceChoice;
   weights?: WeightsChoice;
   /** How many workers share the work if the processor does it; by default, half the machine's threads, at most 8. */
@@ -26,6 +33,7 @@ export interface CreateOptions extends Partial<LoraSettings> {
   /** Where the engine's files are, if not beside the package's script. */
   wasmUrl?: string | URL;
   workerUrl?: string | URL | TrustedAddress;
+  downloadUrl?: string | URL | TrustedAddress;
   /** A worker that runs the package's worker script; it is terminated with the model. */
   worker?: Worker;
 }
@@ -33,6 +41,8 @@ export interface CreateOptions extends Partial<LoraSettings> {
 export interface DownloadProgress extends Event {
   /** In bytes, unpacked, of the engine and the model together. */
   loaded: number;
+  /** How far a model of the Hub is. */
+  download?: Progress | undefined;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {
@@ -56,6 +66,12 @@ export interface AdapterOptions {
   /** A factor on the adapter: 0 is the base alone, 1 is the adapter as it was trained. */
   strength?: number;
   signal?: AbortSignal;
+}
+
+export interface BlobOptions {
+  format?: AdapterFormat;
+  /** What writes the files, unless they are PEFT's as they are. */
+  model?: { exportAdapter: WriteFiles };
 }
 
 export interface SamplingOptions extends AdapterOptions {

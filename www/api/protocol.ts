@@ -69,6 +69,8 @@ export interface Calls {
   evaluate: { input: { dataset: number; options: EvaluateOptions }; output: Evaluated | null };
   adapter: { input: undefined; output: KeptFiles };
   setAdapter: { input: AdapterInput; output: undefined };
+  /** Writes the adapter to the browser's storage. */
+  keep: { input: KeptAdapter; output: undefined };
   /** The adapter's files in a format, by their names. */
   exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
   setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };

@@ -3,6 +3,7 @@
 import { LoraError } from "./errors";
 import type {
   AdapterOptions,
+  BlobOptions,
   CreateOptions,
   DatasetOptions,
   LoraSettings,
@@ -80,6 +81,9 @@ export const RULES = {
   create: {
     ...settings,
     model: { is: (value) => typeof value === "string" || isObject(value), expected: "a model" },
+    revision: text,
+    hub: text,
+    token: text,
     device: ["auto", "gpu", "cpu"],
     weights: ["auto", "f32", "f16", "int8", "int4"],
     workers: { whole: true, from: 1, to: 8 },
@@ -87,6 +91,7 @@ export const RULES = {
     monitor: action,
     wasmUrl: address,
     workerUrl: address,
+    downloadUrl: address,
     worker: object,
   } satisfies Rules<CreateOptions>,
   dataset: {
@@ -106,6 +111,10 @@ export const RULES = {
     topK: COUNT,
     topP: { whole: false, above: 0, to: 1 },
   } satisfies Rules<SamplingOptions>,
+  toBlob: {
+    format: ["peft", "gguf", "mlx"],
+    model: { is: (value) => isObject(value) && "exportAdapter" in value, expected: "a LoraModel" },
+  } satisfies Rules<BlobOptions>,
   evaluate: { ...asked, batch: numbers.batch } satisfies Rules<MeasureOptions>,
 };
 

@@ -40,6 +40,20 @@ export async function unseal<Header>(file: Bytes): Promise<{ header: Header; par
   return { header, parts };
 }
 
+/** The header of a file that has its full length, and the lengths of its parts; nothing else of it is read. */
+export async function peek<Header>(file: Blob): Promise<{ header: Header; lengths: number[] } | null> {
+  const start = new Uint8Array(await file.slice(0, HEADER_AT).arrayBuffer());
+  if (start.length < HEADER_AT || !same(start.subarray(0, HASH_AT), MAGIC)) return null;
+  const bodyAt = HEADER_AT + new DataView(start.buffer).getUint32(LENGTH_AT, true);
+  try {
+    const { header, lengths } = JSON.parse(await file.slice(HEADER_AT, bodyAt).text());
+    const whole = (lengths as number[]).reduce((sum, length) => sum + length, bodyAt);
+    return file.size === whole ? { header, lengths } : null;
+  } catch {
+    return null;
+  }
+}
+
 async function hash(file: Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", file.subarray(LENGTH_AT)));
 }

@@ -158,6 +158,11 @@ export class Session {
     return this.#leader.call("setAdapter", { config, weights });
   }
 
+  /** Writes it to the browser's storage, in the place of the one with its id. */
+  keep(kept: KeptAdapter) {
+    return this.#leader.call("keep", kept);
+  }
+
   /** An adapter's files in another format, by their names. */
   exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
     return this.#leader.call("exportAdapter", { ...adapter, format });

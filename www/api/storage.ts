@@ -1,7 +1,7 @@
 /** Sealed files in folders of the browser's private storage (OPFS). Only a worker can write; reading works anywhere. */
 
 import { LoraError } from "./errors";
-import { seal, unseal } from "./sealed";
+import { peek, seal, unseal } from "./sealed";
 import { bytesOf } from "./weights";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -34,6 +34,12 @@ export async function readSealed<Header>(folder: FileSystemDirectoryHandle, name
   return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
 }
 
+/** Its parts are not read, so they may be damaged. Null if there is no such file, or not all of it. */
+export async function readHeader<Header>(folder: FileSystemDirectoryHandle, name: string) {
+  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
+  return handle ? peek<Header>(await handle.getFile()) : null;
+}
+
 /** Throws unless every byte reached the disk: past the quota, Chromium writes fewer bytes without an error. */
 export async function writeSealed(folder: FileSystemDirectoryHandle, name: string, header: object, parts: Bytes[]) {
   const bytes = await seal(header, parts);
@@ -55,7 +61,7 @@ function unkept(reason: string): LoraError {
   return new LoraError(
     "storage",
     reason,
-    "Free some space on the disk, and leave this tab open until the run is over.",
+    "Free some space on the disk, or delete adapters that you no longer need; leave this tab open until then.",
   );
 }
 
@@ -69,12 +75,15 @@ function ignoreMissing(error: DOMException): undefined {
 }
 
 /** TypeScript knows these only in its worker library, which excludes the page's. */
-interface Writable extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<{
-    truncate(size: number): void;
-    write(bytes: Uint8Array, options: { at: number }): number;
-    flush(): void;
-    getSize(): number;
-    close(): void;
-  }>;
+export interface Writable extends FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<Access>;
+  move(name: string): Promise<void>;
+}
+
+export interface Access {
+  truncate(size: number): void;
+  write(bytes: Uint8Array, options: { at: number }): number;
+  flush(): void;
+  getSize(): number;
+  close(): void;
 }

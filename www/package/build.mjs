@@ -21,6 +21,7 @@ await script("node.js", "../api/index.ts", {
   availability: "./node_host.mjs",
 });
 await script("worker.js", "../worker/worker.ts", {}, true);
+await script("download.js", "../worker/download.ts", {}, true);
 await script("node_worker.js", "./node_worker.mjs", {});
 cpSync(at("../worker/wasm/tabtune_bg.wasm"), join(home, "tabtune.wasm"));
 types();
@@ -55,6 +56,7 @@ async function script(name, input, others, minify = false) {
   const bundle = await rolldown({
     input: at(input),
     platform: "neutral",
+    resolve: { mainFields: ["module", "main"] },
     external: [/^node:/, "./worker.js"],
     plugins: [exchange],
   });

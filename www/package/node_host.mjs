@@ -10,6 +10,8 @@ import { LoraError } from "../api/errors";
 
 export const wasmUrl = new URL("./tabtune.wasm", import.meta.url).href;
 export const workerUrl = new URL("./node_worker.js", import.meta.url).href;
+/** In Node, nothing is fetched from the Hub. */
+export const downloadUrl = "";
 
 export async function availability(wanted = "auto") {
   if (wanted !== "gpu") return { state: "available", device: "cpu" };

@@ -1,5 +1,6 @@
 /** Starts the worker, and a new one when it trapped or the graphics card was lost. */
 
+import { signal } from "@preact/signals";
 import { availability } from "../api/availability";
 import type { LoraError } from "../api/errors";
 import { fetchModel } from "../api/fetch_model";
@@ -8,6 +9,8 @@ import { Session } from "../api/session";
 import type { DeviceChoice, Event, WeightsChoice } from "../api/types";
 import type { ModelFiles } from "../api/weights";
 import { count } from "./arrival";
+import { whenLocked } from "./privacy";
+import { addressOf, fetchWorkerScript } from "./scripts";
 import { device, weights, workers } from "./settings";
 import { adapter, faster, model } from "./state";
 import { complain, forgive } from "./trouble";
@@ -19,14 +22,23 @@ interface Parts {
 
 /** Fetched once: a new worker starts from the same parts, without a request. */
 const builtInProgram = once(() => fetchProgram(count));
+const workerScript = once(fetchWorkerScript);
 const builtInFiles = once(() => fetchModel("Built-in story model", "./base", count));
 /** The parts of a model from the visitor's disk, while it is the one in use. */
 let local: Parts | null = null;
 let current: Promise<Session | null> = Promise.resolve(null);
 let tellLost: (error: LoraError) => void = () => {};
 
+/** Everything that an engine needs is here. */
+export const fetched = signal(false);
+/** Somebody waits for the model. */
+export const awaited = signal(false);
+
 /** The session that has the model in it, or null if there is none. */
-export const session = () => current;
+export function session(): Promise<Session | null> {
+  awaited.value = true;
+  return current;
+}
 
 export function start(onLost: (error: LoraError) => void) {
   tellLost = onLost;
@@ -101,7 +113,8 @@ async function openWith(
   prepare: (fresh: Session) => Promise<void>,
   onEvent?: (event: Event) => void,
 ): Promise<Session> {
-  const fresh = await Session.start();
+  await whenLocked;
+  const fresh = await Session.start(addressOf("worker"));
   try {
     const loaded = await fresh.load(program, files, {
       device: device.value,
@@ -121,7 +134,8 @@ async function openWith(
 }
 
 async function builtIn(): Promise<Parts> {
-  const [program, files] = await Promise.all([builtInProgram(), builtInFiles()]);
+  const [program, files] = await Promise.all([builtInProgram(), builtInFiles(), workerScript()]);
+  fetched.value = true;
   return { program, files };
 }
 

@@ -2,8 +2,8 @@
 
 import type { Settings } from "../api/types";
 
-/** Choices that are the page's, not a run's. Each has "auto". */
-export const PAGE_CHOICES = ["device", "weights", "workers", "theme"] as const;
+/** Choices that are the page's, not a run's. Each is "auto" unless it is made. */
+export const PAGE_CHOICES = ["device", "weights", "workers", "theme", "hub"] as const;
 export type PageChoice = (typeof PAGE_CHOICES)[number];
 
 /** What can be in the page's address. */
@@ -175,6 +175,7 @@ const addressOnly: Named[] = [
       ...Array.from({ length: 8 }, (_, i) => ({ value: String(i + 1), label: String(i + 1) })),
     ],
   },
+  { key: "hub", label: "Address of the Hub" },
   {
     key: "theme",
     label: "Colours",

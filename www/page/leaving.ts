@@ -8,6 +8,7 @@ export function keepWhenLeaving() {
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "hidden") saveSoon();
   });
+  document.addEventListener("freeze", saveSoon);
   window.addEventListener("pagehide", saveSoon);
   window.addEventListener("beforeunload", (event) => {
     // While the visitor reads the question, the engine goes on, and saves.

@@ -26,6 +26,7 @@ export function read(key: string, written: string): Value {
 /** Null if it can be used, with the layers that learn being `targets`. */
 export function refusal(key: string, written: string, limits: Limits, targets: string): string | null {
   const choices = nameOf(key)?.choices?.map(({ value }) => value);
+  if (key === "hub") return isChoice(key, written) ? null : "It must begin with https://.";
   if (key === "targets") return areTargets(written, limits) ? null : `It must be ${oneOf(Object.keys(limits.ranks))}.`;
   if (choices) return isChoice(key, written) ? null : `It must be ${oneOf(choices)}.`;
   const limit = limitOf(key, limits, targets);
@@ -37,7 +38,11 @@ export function refusal(key: string, written: string, limits: Limits, targets: s
 }
 
 export const isChoice = (key: string, written: string): boolean =>
-  nameOf(key)?.choices?.some(({ value }) => value === written) ?? false;
+  key === "hub" ? isHub(written) : (nameOf(key)?.choices?.some(({ value }) => value === written) ?? false);
+
+/** Over plain http, only on this machine. */
+const isHub = (address: string) =>
+  URL.canParse(address) && /^https:|^http:\/\/(localhost|127\.0\.0\.1)\b/.test(address);
 
 export function limitOf(key: string, limits: Limits, targets: string): Limit | undefined {
   if (key === "rank") return { whole: true, from: 1, to: mostRank(targets, limits) };

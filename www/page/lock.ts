@@ -3,7 +3,8 @@
  * frozen, and only its holder may write where runs are stored. Browsers release it when the tab is closed or crashes.
  */
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
+import { run, text, training } from "./state";
 
 const NAME = "tabtune-run";
 /** A tab that only looks at what is stored holds the lock for a moment, which is not worth mentioning. */
@@ -11,6 +12,32 @@ const MOMENT_MS = 300;
 
 /** Another tab of this page is training. */
 export const otherTabTrains = signal(false);
+
+interface OtherRun {
+  /** The name of its text. */
+  text: string;
+  step: number;
+  total: number;
+}
+
+/** What it says of its run. */
+export const otherRun = signal<OtherRun | null>(null);
+const tabs = new BroadcastChannel(NAME);
+tabs.onmessage = ({ data }: MessageEvent<OtherRun>) => {
+  otherRun.value = data;
+};
+const TELLING_MS = 1000;
+
+/** Tells other tabs of the run in this one. */
+export function keepTellingTabs() {
+  let told = Number.NEGATIVE_INFINITY;
+  effect(() => {
+    const [now, taken] = [run.value, text.value];
+    if (!training.value || !now || !taken || performance.now() - told < TELLING_MS) return;
+    told = performance.now();
+    tabs.postMessage({ text: taken.name, step: now.step, total: now.total } satisfies OtherRun);
+  });
+}
 
 let afterwards: () => Promise<void> = async () => {};
 
@@ -39,5 +66,6 @@ function waitForOtherTab() {
   navigator.locks.request(NAME, async () => {
     await afterwards();
     otherTabTrains.value = false;
+    otherRun.value = null;
   });
 }

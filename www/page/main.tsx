@@ -9,18 +9,20 @@ import { render } from "preact";
 import { keepAwake } from "./awake";
 import { keepComparing } from "./compare";
 import { watchDrops } from "./drops";
-import { start } from "./engine";
+import { awaited, fetched, start } from "./engine";
 import { keepEstimating } from "./estimate";
 import { lookForKept } from "./kept";
 import { keepWhenLeaving } from "./leaving";
-import { wheneverAlone } from "./lock";
+import { keepTellingTabs, wheneverAlone } from "./lock";
+import { handleLoss } from "./lost";
 import { keepTelling } from "./notify";
+import { keepOffline } from "./offline";
 import { lock, locked } from "./privacy";
-import { explainLoss, keepRunning } from "./run";
+import { keepRunning } from "./run";
 import { keepCounting } from "./run_size";
 import { fetchSamples, samples } from "./samples";
 import { mirrorInAddress, theme } from "./settings";
-import { changing, model, text } from "./state";
+import { changing, model } from "./state";
 import { keepTitled } from "./title";
 import { forgive, troubles } from "./trouble";
 import { lookForUnfinished } from "./unfinished";
@@ -44,20 +46,22 @@ watchDrops();
 keepTitled();
 keepTelling();
 keepWhenLeaving();
+keepTellingTabs();
 wheneverAlone(async () => {
   await lookForKept();
   await lookForUnfinished();
 });
 
-start(explainLoss);
+start(handleLoss);
 fetchSamples();
 effect(() => {
-  const settled = model.value.state === "ready" || model.value.state === "absent";
-  // Whoever has chosen a text does without samples that could not be fetched.
-  const sampled = samples.value.length > 0 || (troubles.value.samples && text.value);
+  const settled = fetched.value || model.value.state === "absent";
+  // Whoever brings something for the model does without samples that could not be fetched.
+  const sampled = samples.value.length > 0 || (troubles.value.samples && awaited.value);
   if (!settled || !sampled || locked.peek()) return;
   lock();
   forgive("samples");
+  keepOffline();
 });
 
 window.addEventListener("keydown", (event) => {
@@ -72,5 +76,5 @@ window.addEventListener("keydown", (event) => {
 
 /** Controls for which Enter has a meaning of its own. */
 function handlesEnter(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("button, a, summary, textarea, select, .knob") !== null;
+  return target instanceof Element && target.closest("button, a, summary, textarea, select, form, .knob") !== null;
 }

@@ -1,4 +1,4 @@
-/** A model from the visitor's own disk: picks its files, loads it, and goes back to the built-in one. */
+/** A model in the place of the built-in one: picks its files, loads it, and goes back to the built-in one. */
 
 import { computed, signal } from "@preact/signals";
 import { modelFiles } from "../api/model_files";
@@ -27,13 +27,17 @@ export async function pick(chosen: File[]) {
   if (chosen.length === 0) return;
   forgive("model");
   try {
-    const files = modelFiles(chosen);
-    const engine = await session();
-    if (engine) picked.value = { files, foreseen: await engine.foresee(files, weights.value), loading: null };
+    await offer(modelFiles(chosen));
   } catch (error) {
     picked.value = null;
     complain("model", error);
   }
+}
+
+/** Throws if the model cannot be loaded here. */
+export async function offer(files: ModelFiles) {
+  const engine = await session();
+  if (engine) picked.value = { files, foreseen: await engine.foresee(files, weights.value), loading: null };
 }
 
 export async function load() {

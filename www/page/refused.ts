@@ -66,7 +66,7 @@ export function isModel(name: string): LoraError {
 export function isLink(): LoraError {
   return new LoraError(
     "link",
-    "that is a link, and this page fetches nothing from the network",
+    "that is a link, and this page fetches no text from the network",
     "Open the link, copy the text there, and paste it here.",
   );
 }

@@ -5,8 +5,8 @@ import type { LoraError } from "../api/errors";
 import type { KeptAdapter } from "../api/kept_store";
 import { type RunRecord, readRun, type SavedRun } from "../api/run_store";
 import type { Session } from "../api/session";
-import type { KeptFiles, ModelInfo, Settings } from "../api/types";
-import { computeOn, isLost, session, storeAs } from "./engine";
+import type { KeptFiles, ModelInfo, Notice, Settings } from "../api/types";
+import { isLost, session, storeAs } from "./engine";
 import { hold as holdAdapter } from "./kept";
 import { alone } from "./lock";
 import { addEvent, begin, end, hold, type Run, ranFor, redraw } from "./progress";
@@ -24,8 +24,8 @@ import {
   training,
 } from "./state";
 import { show } from "./text";
-import { complain, forgive, type Trouble } from "./trouble";
-import { lookForUnfinished, unfinished } from "./unfinished";
+import { complain, forgive } from "./trouble";
+import { lookForUnfinished } from "./unfinished";
 import { complainWhereItHelps } from "./where_it_helps";
 import { thing } from "./words";
 
@@ -38,6 +38,10 @@ export const asksToCancel = signal(false);
 let live: Run | undefined;
 /** A click has asked for the lock, which another click must not ask for again. */
 let asked = false;
+let last: Promise<void> = Promise.resolve();
+
+/** The last run is over, and nothing of it is under way any more. */
+export const ended = () => last;
 
 export function train() {
   return whenFree(async (engine) => {
@@ -47,12 +51,13 @@ export function train() {
   });
 }
 
-/** Continues the run that the browser's storage holds, as if it had never stopped. */
-export function continueRun() {
+/** Continues the run that the browser's storage holds, as if it had never stopped; with a warning, if there is one. */
+export function continueRun(warning?: Notice) {
   return whenFree(async (engine) => {
     const saved = await readRun().catch((error) => complain("train", error));
     if (!saved) return lookForUnfinished();
     const live = begin(saved.settings.steps, saved.ms);
+    if (warning) live.warnings = [warning];
     const { documents } = saved.text;
     const bytes = documents.reduce((sum, document) => sum + document.content.size, 0);
     adopt(saved.settings);
@@ -111,43 +116,14 @@ export async function saveSoon() {
   if (training.peek()) (await session())?.save();
 }
 
-/** The worker died or the graphics card was lost. Only the steps since the kept adapter was made are gone. */
-export async function explainLoss(error: LoraError) {
-  const lostCard = error.code === "device_lost" && usesCard();
-  if (training.peek()) await lookForUnfinished();
-  const kept = adapter.peek();
-  const cause = lostCard ? "The graphics card stopped responding" : "The program behind the page stopped";
-  const what = kept
-    ? `${cause}. Your text, your settings and the best ${thing(kept)} so far (step ${kept.step}) are kept`
-    : `${cause}. Your text and your settings are kept`;
-  const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
-  const hint = kept ? `${start}, or try the ${thing(kept)} and download it below.` : `${start}.`;
-  complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard() : undefined);
-}
-
-function usesCard(): boolean {
-  const now = model.peek();
-  return now.state === "ready" && now.info.device.kind === "gpu";
-}
-
-/** A button that goes on with what was lost together with the graphics card. */
-function withoutCard(): Trouble["button"] {
-  const [verb, act] = unfinished.peek() ? (["Continue", continueRun] as const) : (["Train", train] as const);
-  const press = async () => {
-    forgive("train");
-    await computeOn("cpu");
-    await act();
-  };
-  return { label: `${verb} on the processor`, press };
-}
-
 async function whenFree(act: (engine: Session) => Promise<void>) {
   const engine = await session();
   if (!engine || training.value || asked) return;
   asked = true;
-  await alone(() => act(engine)).finally(() => {
+  last = alone(() => act(engine)).finally(() => {
     asked = false;
   });
+  await last;
 }
 
 /** A run that starts from an adapter takes over that adapter's shape. */
@@ -189,7 +165,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
       downloaded.value = before.downloaded;
     } else {
       if (fresh.step > 0) keep(stored?.adapter ?? (await engine.kept()));
-      if (stored) holdAdapter(stored);
+      if (stored) await holdAdapter(stored);
       startFrom.value = null;
     }
   } catch (error) {

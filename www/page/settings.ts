@@ -29,6 +29,8 @@ export const device = signal<DeviceChoice>(chosen("device"));
 export const weights = signal<WeightsChoice>(chosen("weights"));
 /** How many workers shall share the work on the processor: "auto" or a number. */
 export const workers = chosen("workers");
+/** The address of another Hub, or "auto". */
+export const hub = chosen("hub");
 
 /** What can be used of all that was written, and why the rest cannot. Null until the model is ready. */
 const verdict = computed(() => {
@@ -116,6 +118,7 @@ export function mirrorInAddress() {
       ...(device.value === "auto" ? {} : { device: device.value }),
       ...(weights.value === "auto" ? {} : { weights: weights.value }),
       ...(workers === "auto" ? {} : { workers }),
+      ...(hub === "auto" ? {} : { hub }),
     };
     const mirror = new URLSearchParams(mirrored).toString();
     if (mirror !== location.hash.slice(1)) history.replaceState(null, "", location.pathname + (mirror && `#${mirror}`));

@@ -14,8 +14,8 @@ export interface Trouble {
   button: { label: string; press(): void };
 }
 
-/** A card, the samples in it, or the page as a whole. */
-export type Place = Card | "samples" | "page";
+/** A card, the samples in it, what the browser keeps, or the page as a whole. */
+export type Place = Card | "samples" | "kept" | "page";
 
 export const troubles = signal<Partial<Record<Place, Trouble>>>({});
 

@@ -8,7 +8,11 @@ export { bytes, count, counted, thin } from "../api/amounts";
 /** The page is in English, whatever the language of the browser, which need not even be a valid one. */
 const LANGUAGE = "en";
 
+const calendar = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
 const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumSignificantDigits: 2 });
+
+/** "Nov 27, 2026, 7:40 PM". */
+export const moment = (ms: number): string => calendar.format(ms);
 
 /** Of a number that is stored so: "16" for f16. */
 export const bits = (format: string): string => format.replace(/\D/g, "");

@@ -1,7 +1,7 @@
 /** A run in the worker: its events go to the page, its states and in the end its adapter to the browser's storage. */
 
 import { plainError } from "../api/errors";
-import { type KeptAdapter, writeKept } from "../api/kept_store";
+import { type KeptAdapter, nameFor, writeKept } from "../api/kept_store";
 import type { Note, Training } from "../api/protocol";
 import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
 import type { Event, KeptFiles } from "../api/types";
@@ -46,7 +46,9 @@ export async function train(
   if (best && last.reason !== "cancelled") {
     const { name, sha256, parameters, chatTemplate } = engine.info();
     const model = { name, sha256, parameters, chatTemplate };
-    await keep({ text: record.text.name, model, keptAt: Date.now(), adapter: best }, isOver, tell);
+    const { id, text } = record;
+    const textBytes = text.documents.reduce((sum, { content }) => sum + content.size, 0);
+    await keep({ id, text: text.name, textBytes, model, keptAt: Date.now(), adapter: best }, isOver, tell);
   }
   if (isOver) await forgetRun();
 }
@@ -57,8 +59,9 @@ export function whole(kept: Kept, companions: Record<string, string>): KeptFiles
 }
 
 /** On a full disk, the states of a run that is over make room for its adapter. */
-async function keep(kept: KeptAdapter, isOver: boolean, tell: (note: Note) => void) {
+async function keep(unnamed: Omit<KeptAdapter, "name">, isOver: boolean, tell: (note: Note) => void) {
   try {
+    const kept = { ...unnamed, name: await nameFor(unnamed.id, unnamed.text) };
     await writeKept(kept).catch(async (error) => {
       if (!isOver) throw error;
       await forgetRun();

@@ -1,6 +1,7 @@
 /** Owns the wasm and the device. Serves one call after the other, except for what is quick, and wishes. */
 
 import { LoraError, plainError } from "../api/errors";
+import { writeKept } from "../api/kept_store";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
 import type { Event, TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
@@ -16,7 +17,7 @@ let companions = async (): Promise<Record<string, string>> => ({});
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames"]);
+const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames", "keep"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -90,6 +91,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return complete(engine.adapter());
     case "setAdapter":
       return engine.setAdapter(request.input.config, request.input.weights);
+    case "keep":
+      return writeKept(request.input);
     case "exportAdapter":
       return engine.exportAdapter(request.input.config, request.input.weights, request.input.format);
     case "setCheckpoint":

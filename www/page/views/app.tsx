@@ -1,12 +1,11 @@
 /** The page from top to bottom: title, promise, four cards, credits. */
 
 import { unnamed } from "../columns";
-import { offerIsNext } from "../kept";
 import { type Theme, theme } from "../settings";
 import { model, spoken, text } from "../state";
 import { Banner } from "./banner";
 import { KeepCard } from "./keep";
-import { KeptOffer } from "./kept";
+import { Kept, KeptButton } from "./kept";
 import { ModelCard } from "./model";
 import { Sheet } from "./sheet";
 import { Strip } from "./strip";
@@ -21,6 +20,7 @@ export function App() {
       <Sheet />
       <header class="page-head">
         <p class="brand">tabtune</p>
+        <KeptButton />
         <ThemeChoice />
       </header>
       <main>
@@ -31,8 +31,8 @@ export function App() {
         </p>
         <Strip />
         <Banner place="page" />
-        <KeptOffer primary={offerIsNext.value && !text.value && !unnamed.value} />
-        {!text.value && <Offer primary={!unnamed.value && !offerIsNext.value} />}
+        <Kept />
+        {!text.value && <Offer primary={!unnamed.value} />}
         <TextCard />
         <ModelCard />
         <TrainCard />

@@ -13,7 +13,7 @@ import {
   strength,
   typed,
 } from "../compare";
-import { downloadAdapter, downloadIsNext, isStored, shownBase } from "../kept";
+import { downloadAdapter, downloadIsNext, isStored, keepOpened, shownBase } from "../kept";
 import { MODEL_LEAK, pythonOfModel } from "../model_zip";
 import { continueFrom, openAdapter } from "../opened";
 import { adapter, downloaded, model, openedFrom, training } from "../state";
@@ -59,6 +59,11 @@ export function KeepCard() {
         {!whole && (
           <button type="button" onClick={continueFrom}>
             Continue from this adapter
+          </button>
+        )}
+        {openedFrom.value && !isStored.value && (
+          <button type="button" onClick={keepOpened}>
+            Keep it in My adapters
           </button>
         )}
         <Open />
@@ -180,7 +185,7 @@ function Download() {
       </button>
       <p class="quiet">
         {parameters(kept.parameters)} parameters{kept.method === "full" && " learnt"}, {origin}.{" "}
-        {isStored.value && "This browser keeps it until you download it, even if you close the tab. "}
+        {isStored.value && "This browser keeps it in My adapters until you delete it, even if you close the tab. "}
         {kept.method === "full" ? MODEL_LEAK : LEAK}
       </p>
     </div>

@@ -49,7 +49,7 @@ function About() {
     <>
       <p>
         <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers.{" "}
-        {builtIn ? <Story /> : "It comes from your own disk."}
+        {builtIn ? <Story /> : <Origin name={info.name} />}
       </p>
       <Notices notices={info.warnings} />
       <WhatLearns />
@@ -104,6 +104,11 @@ function bitsOf({ weights }: ModelInfo): string {
 function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): string {
   if (kind === "cpu") return `on your processor${workers > 1 ? `, in ${workers} workers` : ""}`;
   return software ? "in software that stands in for a graphics card" : `on ${name || "your graphics card"}`;
+}
+
+/** Only ids of the Hub have a slash. */
+function Origin({ name }: { name: string }) {
+  return <>It comes from {name.includes("/") ? "the Hugging Face Hub" : "your own disk"}.</>;
 }
 
 function Story() {

@@ -1,13 +1,29 @@
-/** "Use another model": a checkpoint from the visitor's disk. Its size and fit are shown before it is loaded. */
+/** "Use another model": from the visitor's disk or from the Hub. Its size and fit are shown before it is loaded. */
 
+import { signal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { unfetched } from "../../api/fetching";
 import type { Foreseen } from "../../api/types";
 import { bytesOnDisk } from "../../api/weights";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
+import { complain } from "../trouble";
 import { bits, bytes, counted, parameters, percent, thin } from "../words";
 import { FileButton } from "./file_button";
 
+/** What only the Hub needs is fetched when it is asked for. */
+const hubView = signal<ComponentType | null>(null);
+
+async function openHub() {
+  try {
+    hubView.value = (await import("./hub")).Hub;
+  } catch {
+    complain("model", unfetched("the part of the page for the Hub"));
+  }
+}
+
 export function Picker() {
+  const Hub = hubView.value;
   const now = picked.value;
   if (now?.loading) return <Loading name={now.files.name} {...now.loading} />;
   return (
@@ -25,7 +41,13 @@ export function Picker() {
         <FileButton accept=".gguf,.json,.safetensors,.jinja" onFiles={pick}>
           Choose the files…
         </FileButton>
+        {!Hub && (
+          <button type="button" onClick={openHub}>
+            Fetch one from the Hugging Face Hub…
+          </button>
+        )}
       </div>
+      {Hub && <Hub />}
       {now && <Chosen {...now} />}
     </>
   );
@@ -64,7 +86,7 @@ function Chosen({ files, foreseen }: Picked) {
   );
 }
 
-function Fit({ foreseen: { weights, batch, seqLen, memory } }: { foreseen: Foreseen }) {
+export function Fit({ foreseen: { weights, batch, seqLen, memory } }: { foreseen: Foreseen }) {
   if (model.value.state !== "ready") return null;
   const isCard = model.value.info.device.kind === "gpu";
   return (
@@ -77,7 +99,7 @@ function Fit({ foreseen: { weights, batch, seqLen, memory } }: { foreseen: Fores
 }
 
 /** The time of a step is roughly proportional to the number of parameters. */
-function Pace({ size }: { size: number }) {
+export function Pace({ size }: { size: number }) {
   if (model.value.state !== "ready") return null;
   const { info, builtIn } = model.value;
   const times = size / info.parameters;

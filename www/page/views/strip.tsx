@@ -2,11 +2,12 @@
 
 import type { Advice } from "../../api/availability";
 import { speed } from "../estimate";
-import { locked, requests } from "../privacy";
+import { newerWaits } from "../offline";
+import { hubRequests, locked, requests } from "../privacy";
 import { device } from "../settings";
 import { faster, model } from "../state";
 import { troubles } from "../trouble";
-import { counted, roughly } from "../words";
+import { count, counted, roughly } from "../words";
 import { Fold } from "./fold";
 import "./strip.css";
 
@@ -19,9 +20,7 @@ function Promised() {
     <div class="strip">
       <p>
         <strong>Your text stays on this machine.</strong>{" "}
-        <span class="quiet">
-          {locked.value ? `${counted(requests.value, "network request")} since the page was ready.` : <Unlocked />}
-        </span>
+        <span class="quiet">{locked.value ? <Count /> : <Unlocked />}</span>
       </p>
       <Fold title="How can I check that?">
         <p>
@@ -29,7 +28,15 @@ function Promised() {
           the browser refuses every connection the page might try to open, until you reload. The count above is the
           browser's own.
         </p>
-        <p>After that you can go offline: everything keeps working, training and downloading included.</p>
+        <p>
+          After that you can go offline: everything keeps working, training and downloading included. The browser also
+          stores a copy of the page's own files, so that you can open the page again without a network. To get that
+          copy, it asks for these files and nothing else.
+        </p>
+        <p>
+          If you ask for a model from the Hugging Face Hub, a worker of its own fetches it. It is told the model's name,
+          and never a word of your text; the rest of the page stays locked.
+        </p>
         <p>
           During a run, your text, the settings and the half-trained adapter are also kept on this machine, in the
           browser's private storage for this page: after the first test on held-out rows, then every half minute or more
@@ -38,12 +45,27 @@ function Promised() {
           <em>Forget it</em>.
         </p>
         <p>
-          The adapter of a run that is over is kept there too, until you download it, press <em>Forget it</em>, or
-          finish another run. Private windows and clearing the data of this page delete all of it.
+          The adapter of a run that is over is kept there too, until you delete it in <em>My adapters</em>, together
+          with the name and the size of its text, but not the text. Private windows, clearing the data of this page and
+          the button <em>Delete everything</em> delete all of it.
         </p>
       </Fold>
       <Processor />
+      {newerWaits.value && (
+        <p role="status">A new version of this page is ready. You get it once every tab of this page is closed.</p>
+      )}
     </div>
+  );
+}
+
+/** Once it is locked, the page can fetch nothing but parts of itself. */
+function Count() {
+  const [own, others] = [requests.value, hubRequests.value];
+  return (
+    <>
+      {counted(own, "network request")} since the page was ready{own > 0 && ", for parts of the page"}
+      {others > 0 && `; ${count(others)} to the Hub, for the model that you asked for`}.
+    </>
   );
 }
 

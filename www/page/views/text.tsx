@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { aside, bringFiles } from "../bring";
 import { unnamed } from "../columns";
 import { dropHint } from "../drops";
-import { downloadIsNext, offerIsNext } from "../kept";
+import { downloadIsNext } from "../kept";
 import { picked } from "../pick";
 import { type Sample, samples } from "../samples";
 import { cards, openedFrom, text, training } from "../state";
@@ -33,7 +33,7 @@ const LONG_PASTE = 20_000;
 /** Choosing a file is what comes next: there is no text, and nothing of an earlier visit is waiting. */
 const isNext = computed(() => {
   const before = text.value || unnamed.value || unread.value;
-  return !(before || offer.value || offerIsNext.value || downloadIsNext.value);
+  return !(before || offer.value || downloadIsNext.value);
 });
 
 export function TextCard() {

@@ -13,7 +13,6 @@ import { count, counted, duration, exactDuration, loss, roughly } from "../words
 import { CardFrame } from "./card";
 import { Curve } from "./curve";
 import { Inside } from "./inside";
-import { Replaces } from "./kept";
 import { Notices } from "./notices";
 import { Cancelled, RunButtons } from "./run_buttons";
 import { Tell } from "./tell";
@@ -60,7 +59,6 @@ function Start({ again }: { again: boolean }) {
         </p>
       )}
       <SoftwareNote />
-      <Replaces />
       <OtherTab />
       <Unusable primary={primary} />
       <div class="buttons">

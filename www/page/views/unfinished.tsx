@@ -1,6 +1,6 @@
 /** The offer to continue a run that was stopped, or that a closed tab cut short. */
 
-import { otherTabTrains } from "../lock";
+import { otherRun, otherTabTrains } from "../lock";
 import { changingModel } from "../pick";
 import { continueRun } from "../run";
 import { model } from "../state";
@@ -29,7 +29,7 @@ export function Offer({ primary = false }: { primary?: boolean }) {
           type="button"
           class={primary ? "primary" : ""}
           disabled={!fits || changingModel.value}
-          onClick={continueRun}
+          onClick={() => continueRun()}
         >
           Continue where you left off ({where})
         </button>
@@ -50,9 +50,17 @@ export function Offer({ primary = false }: { primary?: boolean }) {
 
 export function OtherTab() {
   if (!otherTabTrains.value) return null;
+  const now = otherRun.value;
   return (
-    <p class="note" role="status">
-      Another tab of this page is training. You can start here when that one is done.
+    <p class="note">
+      Another tab of this page is training
+      {now && (
+        <>
+          {" "}
+          on <bdi>{now.text}</bdi>, step {count(now.step)} of {count(now.total)}
+        </>
+      )}
+      . You can start here when that one is done, and go on with its run if it is closed before.
     </p>
   );
 }

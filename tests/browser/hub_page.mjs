@@ -1,0 +1,155 @@
+/** A model of the Hub in the page: looked up, fetched with a pause and a reload, trained on, and deleted. */
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { serve } from "../../www/demo/serve.mjs";
+import {
+  banner,
+  chooseSample,
+  close,
+  download,
+  drop,
+  inspect,
+  open,
+  SMALL,
+  startButton,
+  trained,
+  unzipSync,
+} from "./browser.mjs";
+import { hubServer } from "./hub_server.mjs";
+
+const folder = fileURLToPath(new URL("../../www/public/base", import.meta.url));
+const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+const commit = "89abcdef0123456789abcdef0123456789abcdef";
+const CANARY = "The lighthouse keeper's secret is xylophone marmalade. ";
+
+describe("a model of the Hub in the page", () => {
+  let hub;
+  let site;
+  let page;
+  before(async () => {
+    hub = await hubServer({ "tabtune/story": { folder, paths, commit, licence: "cc-by-4.0" } });
+    site = await serve(0, [hub.address, hub.storage]);
+    page = await open({ at: site.address, hub: hub.address, hash: `#${SMALL}&steps=5&evalEvery=5&sampleEvery=9` });
+    await drop(page, { "secret.txt": CANARY.repeat(60) });
+    await page.getByRole("button", { name: "Use this text" }).click();
+    await startButton(page).waitFor();
+  });
+  after(async () => {
+    await close(page);
+    hub.close();
+    site.close();
+  });
+
+  const button = (name) => page.getByRole("button", { name });
+  const section = () => page.getByRole("region", { name: "Models from the Hugging Face Hub" });
+  const line = () => section().locator(".hub-stored li");
+
+  async function openHub() {
+    await button("Change: The model").click();
+    await page.getByText("Use another model").click();
+    await button("Fetch one from the Hugging Face Hub…").click();
+    await section().waitFor();
+  }
+
+  test("nothing of it is fetched, and nobody is asked, before a visitor wants it", async () => {
+    const ofHub = () => page.requests.filter((url) => /\/assets\/(hub|download)-/.test(url));
+    assert.deepEqual(ofHub(), []);
+    await openHub();
+    assert.ok(ofHub().length > 0);
+    assert.match(await section().textContent(), /nothing of your text/);
+    assert.equal(await section().locator(".hub-list button").count(), 10);
+    assert.deepEqual(hub.log, []);
+    await inspect(page, "hub-list");
+  });
+
+  test("what does not exist is said, and the list stays", async () => {
+    await page.getByLabel("Or any other, by its name there").fill("tabtune/nothing");
+    await page.keyboard.press("Enter");
+    await banner(page, "model").waitFor();
+    assert.match(await banner(page, "model").textContent(), /no public model tabtune\/nothing/);
+    await inspect(page, "hub-missing");
+    await banner(page, "model").getByRole("button", { name: "Close" }).click();
+  });
+
+  test("a model is looked up: size, licence, and whether it fits", async () => {
+    await page.getByLabel("Or any other, by its name there").fill(`${hub.address}/tabtune/story`);
+    await button("Look it up").click();
+    await button(/^Download 11 MB$/).waitFor();
+    const words = await section().textContent();
+    assert.match(words, /tabtune\/story: 5\.4 M parameters, 11 MB to download\. Its licence is cc-by-4\.0/);
+    assert.match(words, /this is commit 89abcde of its page\. Training on .* takes about .* that fits here/);
+    await inspect(page, "hub-found");
+  });
+
+  test("its download can be paused, and goes on after a reload", async () => {
+    hub.slow = 700;
+    await button(/^Download/).click();
+    await section()
+      .getByText(/Fetching tabtune\/story: .* of 11 MB \(\d+ %\), .* a second, about .* left\./)
+      .waitFor();
+    await inspect(page, "hub-fetching");
+    await button("Pause").click();
+    await line()
+      .getByText(/^tabtune\/story, commit 89abcde: .* of 11 MB so far$/)
+      .waitFor();
+    await inspect(page, "hub-paused");
+    hub.slow = 0;
+    await page.reload();
+    await chooseSample(page);
+    await openHub();
+    hub.log.length = 0;
+    await button("Go on").click();
+    await button("Load tabtune/story").waitFor();
+    assert.equal(hub.log.length, 1);
+    assert.match(hub.log[0], /^storage model\.safetensors bytes=\d{6,}-$/);
+    await inspect(page, "hub-fetched");
+  });
+
+  test("it trains, and its adapter names it; the rest of the page is locked all the time", async () => {
+    await button("Load tabtune/story").click();
+    await page.getByText("It comes from the Hugging Face Hub.").waitFor();
+    assert.ok(await line().getByRole("button", { name: "Delete" }).isDisabled());
+    const attempt = (address) =>
+      fetch(address).then(
+        () => "connected",
+        () => "refused",
+      );
+    assert.equal(await page.evaluate(attempt, `${hub.address}/api/models/tabtune/story`), "refused");
+    for (const worker of page.workers())
+      assert.equal(await worker.evaluate(attempt, `${hub.address}/api/models/tabtune/story`), "refused");
+    await button("Close").click();
+    await startButton(page).click();
+    await trained(page);
+    const zip = unzipSync(await download(page, page.getByRole("button", { name: /^Download adapter/ })));
+    const config = JSON.parse(Buffer.from(zip["adapter_config.json"]).toString());
+    assert.equal(config.base_model_name_or_path, "tabtune/story");
+    // Parts of the page may come from the browser's cache by now.
+    await page.getByText(/^\d network requests? since the page was ready.*; 1 to the Hub, for the model/).waitFor();
+    assert.deepEqual(
+      page.faults.filter((fault) => !/Content Security Policy|Refused|Failed to fetch/.test(fault)),
+      [],
+    );
+  });
+
+  test("what is deleted is gone, and no word of the text went anywhere", async () => {
+    await button("Change: The model").click();
+    await button("Back to the built-in model").click();
+    await page.getByText("It learnt the English of children's stories").waitFor();
+    await page.getByText("Use another model").click();
+    if (await button("Fetch one from the Hugging Face Hub…").isVisible())
+      await button("Fetch one from the Hugging Face Hub…").click();
+    await line().getByRole("button", { name: "Delete" }).click();
+    await line().waitFor({ state: "detached" });
+    const names = await page.evaluate(async () => {
+      const names = [];
+      for await (const [name, folder] of await navigator.storage.getDirectory())
+        if (name.startsWith("hub")) for await (const file of folder.keys()) names.push(file);
+      return names;
+    });
+    assert.deepEqual(names, []);
+    const everything = `${page.requests.join("\n")}\n${hub.log.join("\n")}`;
+    assert.doesNotMatch(everything, /lighthouse|xylophone|marmalade|secret/);
+  });
+});

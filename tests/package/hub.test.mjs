@@ -1,0 +1,125 @@
+/** A model of the Hub through the package: fetched in Chromium from a server that behaves as the Hub does. */
+
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { launch } from "../../www/demo/chromium.mjs";
+import { hubServer } from "../browser/hub_server.mjs";
+import { at, install, serveFolder } from "./installed.mjs";
+
+const PATIENCE_MS = 120_000;
+const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+const commit = "76543210fedcba9876543210fedcba9876543210";
+
+const folder = install("hub", "plain");
+
+let browser;
+let hub;
+let server;
+let page;
+
+before(async () => {
+  const story = { folder: at("../../www/public/base"), paths, commit };
+  hub = await hubServer({ "tabtune/story": story, "HuggingFaceTB/SmolLM2-135M-Instruct": story });
+  server = await serveFolder(folder);
+  browser = await launch();
+  page = await browser.newPage();
+  await page.goto(server.address);
+  await page.locator("output:not(:empty)").waitFor({ state: "attached", timeout: PATIENCE_MS });
+});
+after(async () => {
+  await browser.close();
+  server.close();
+  hub.close();
+});
+
+const losses = async () => JSON.parse(await page.locator("output").textContent());
+const create = (options) => page.evaluate(trainOnHub, { model: "tabtune/story", hub: hub.address, ...options });
+
+test("an abort settles and keeps what arrived; the next call goes on, over a cut, and learns the same", async (t) => {
+  hub.slow = 100;
+  const stopped = await create({ abortAt: 3_000_000 });
+  assert.equal(stopped.error.code, "aborted");
+  t.diagnostic(`it settled after ${stopped.settledMs.toFixed(0)} ms`);
+  assert.equal(stopped.stored.length, 1);
+  assert.equal(stopped.stored[0].commit, commit);
+  assert.ok(stopped.stored[0].done >= 3_000_000 && stopped.stored[0].done < stopped.stored[0].bytes);
+
+  hub.slow = 0;
+  hub.log.length = 0;
+  hub.faults = { "model.safetensors": [{ cut: 0.37 }] };
+  const { losses: learnt, last, stored } = await create({});
+  t.diagnostic(hub.log.join("; "));
+  assert.deepEqual(learnt, await losses());
+  assert.ok(last.kept && last.done === last.total);
+  assert.equal(stored[0].done, stored[0].bytes);
+  assert.equal(hub.log.filter((line) => line.startsWith("hub")).length, 0, "what was there was fetched again");
+});
+
+test("a stored commit is opened without a request, until it is deleted", async () => {
+  hub.log.length = 0;
+  assert.deepEqual((await create({ revision: commit })).losses, await losses());
+  assert.deepEqual(hub.log, []);
+  assert.deepEqual(await page.evaluate(deleteAll), []);
+  await create({ revision: commit });
+  assert.equal(hub.log.length, 5);
+});
+
+test("errors have a code and say what to do", async () => {
+  const { error } = await create({ model: "tabtune/nothing" });
+  assert.equal(error.code, "hub_missing");
+  assert.match(error.hint, /Check how it is written/);
+  assert.equal((await create({ model: "some words" })).error.code, "hub_id");
+  assert.equal((await create({ hub: 7 })).error.code, "setting");
+});
+
+test("the README's lines for the Hub fetch a model, and show how far it is", async () => {
+  const [, code] = /^## Models of the Hub\n\n```js\n(.*?)^```/ms.exec(
+    readFileSync(at("../../www/package/README.md"), "utf8"),
+  );
+  const here = code.replace('revision: "main",', `revision: "main", hub: "${hub.address}",`);
+  writeFileSync(join(folder, "snippet.js"), `import { LoraModel } from "tabtune";\n${here}\nmodel.destroy();`);
+  const shown = [];
+  page.on("console", (message) => shown.push(message.text()));
+  await page.evaluate(() => import("./snippet.js"));
+  assert.match(shown.at(-1), /^(\d+) \1 /);
+});
+
+/** In the page: five steps on a model of the Hub, as every consumer takes them on the built-in one. */
+async function trainOnHub({ abortAt = Number.POSITIVE_INFINITY, ...options }) {
+  const { LoraModel, listStored } = await import("tabtune");
+  const controller = new AbortController();
+  let last;
+  let aborted = 0;
+  const monitor = (progress) =>
+    progress.addEventListener("downloadprogress", ({ download }) => {
+      last = download ?? last;
+      if (!aborted && last?.done >= abortAt) {
+        aborted = performance.now();
+        controller.abort();
+      }
+    });
+  try {
+    const run = { device: "cpu", workers: 1, seqLen: 32, batch: 1 };
+    const model = await LoraModel.create({ ...run, ...options, monitor, signal: controller.signal });
+    const text = "The sea was calm, and the captain wrote a letter to his daughter about the whales. ".repeat(40);
+    const losses = [];
+    for await (const event of model.train(await model.dataset(text), { maxSteps: 5 }))
+      if (event.type === "step") losses.push(event.loss);
+    model.destroy();
+    return { losses, last, stored: await listStored() };
+  } catch ({ code, message, hint }) {
+    const settledMs = performance.now() - aborted;
+    // The worker closes its file.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return { error: { code, message, hint }, settledMs, stored: await listStored() };
+  }
+}
+
+/** In the page. */
+async function deleteAll() {
+  const { deleteStored, listStored } = await import("tabtune");
+  for (const model of await listStored()) await deleteStored(model);
+  return listStored();
+}
