@@ -55,10 +55,10 @@ const NO_ICON = '<link rel="icon" href="data:,">';
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
  * processor computes, because the browser's only card is software. `at` is the address of another server, and
- * `proxy` is what stands before it.
+ * `proxy` is what stands before it. The other choices, such as `device`, go into the page's address.
  */
-export async function open({ hash = "", device, workers, hub, at, proxy, from = browser, beside, blank = false } = {}) {
-  // What a service worker answers cannot be watched or changed on its way: only tests at an address of their own have one.
+export async function open({ hash = "", from = browser, beside, blank = false, at, proxy, ...choices } = {}) {
+  // What a service worker answers cannot be watched or changed on its way: only tests with an address have one.
   const serviceWorkers = at ? "allow" : "block";
   const context =
     beside?.context() ??
@@ -73,8 +73,8 @@ export async function open({ hash = "", device, workers, hub, at, proxy, from = 
   context.on("request", (request) => page.requests.push(request.url()));
   const site = at ?? server.address;
   if (blank) await page.route(site, (route) => route.fulfill({ contentType: "text/html", body: NO_ICON }));
-  const choices = Object.entries({ device, workers, hub }).filter(([, value]) => value !== undefined);
-  const query = String(new URLSearchParams(choices));
+  const chosen = Object.entries(choices).filter(([, value]) => value !== undefined);
+  const query = String(new URLSearchParams(chosen));
   await page.goto(site + (query && `?${query}`) + hash);
   return page;
 }

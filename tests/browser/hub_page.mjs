@@ -18,11 +18,25 @@ import {
   unzipSync,
 } from "./browser.mjs";
 import { hubServer } from "./hub_server.mjs";
+import { plainHost } from "./plain_host.mjs";
 
 const folder = fileURLToPath(new URL("../../www/public/base", import.meta.url));
 const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 const commit = "89abcdef0123456789abcdef0123456789abcdef";
 const CANARY = "The lighthouse keeper's secret is xylophone marmalade. ";
+
+/** From a page with a text to the models of the Hub. */
+async function openHub(page) {
+  await page.getByRole("button", { name: "Change: The model" }).click();
+  await page.getByText("Use another model").click();
+  await page.getByRole("button", { name: "Fetch one from the Hugging Face Hub…" }).click();
+  await page.getByRole("region", { name: "Models from the Hugging Face Hub" }).waitFor();
+}
+
+async function lookUp(page, name) {
+  await page.getByLabel("Or any other, by its name there").fill(name);
+  await page.getByRole("button", { name: "Look it up" }).click();
+}
 
 describe("a model of the Hub in the page", () => {
   let hub;
@@ -46,18 +60,12 @@ describe("a model of the Hub in the page", () => {
   const section = () => page.getByRole("region", { name: "Models from the Hugging Face Hub" });
   const line = () => section().locator(".hub-stored li");
 
-  async function openHub() {
-    await button("Change: The model").click();
-    await page.getByText("Use another model").click();
-    await button("Fetch one from the Hugging Face Hub…").click();
-    await section().waitFor();
-  }
-
   test("nothing of it is fetched, and nobody is asked, before a visitor wants it", async () => {
-    const ofHub = () => page.requests.filter((url) => /\/assets\/(hub|download)-/.test(url));
-    assert.deepEqual(ofHub(), []);
-    await openHub();
-    assert.ok(ofHub().length > 0);
+    const loaded = () =>
+      page.evaluate(() => performance.getEntriesByType("resource").filter(({ name }) => /(hub|download)-/.test(name)));
+    assert.deepEqual(await loaded(), []);
+    await openHub(page);
+    assert.equal((await loaded()).length, 1);
     assert.match(await section().textContent(), /nothing of your text/);
     assert.equal(await section().locator(".hub-list button").count(), 10);
     assert.deepEqual(hub.log, []);
@@ -74,8 +82,7 @@ describe("a model of the Hub in the page", () => {
   });
 
   test("a model is looked up: size, licence, and whether it fits", async () => {
-    await page.getByLabel("Or any other, by its name there").fill(`${hub.address}/tabtune/story`);
-    await button("Look it up").click();
+    await lookUp(page, `${hub.address}/tabtune/story`);
     await button(/^Download 11 MB$/).waitFor();
     const words = await section().textContent();
     assert.match(words, /tabtune\/story: 5\.4 M parameters, 11 MB to download\. Its licence is cc-by-4\.0/);
@@ -98,7 +105,7 @@ describe("a model of the Hub in the page", () => {
     hub.slow = 0;
     await page.reload();
     await chooseSample(page);
-    await openHub();
+    await openHub(page);
     hub.log.length = 0;
     await button("Go on").click();
     await button("Load tabtune/story").waitFor();
@@ -151,5 +158,31 @@ describe("a model of the Hub in the page", () => {
     assert.deepEqual(names, []);
     const everything = `${page.requests.join("\n")}\n${hub.log.join("\n")}`;
     assert.doesNotMatch(everything, /lighthouse|xylophone|marmalade|secret/);
+  });
+});
+
+describe("on a host without headers", () => {
+  test("the service worker gives the download worker its policy, from the second visit on", async () => {
+    const hub = await hubServer({ "tabtune/story": { folder, paths, commit } });
+    const host = await plainHost({ under: "/a/b/" });
+    const page = await open({ at: host.address, hub: hub.address });
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await chooseSample(page);
+    await openHub(page);
+    await lookUp(page, "tabtune/story");
+    await page.getByRole("button", { name: /^Download/ }).waitFor();
+    assert.ok(hub.log.length > 0, "the first visit has no policy for it");
+
+    await page.reload();
+    await chooseSample(page);
+    await openHub(page);
+    hub.log.length = 0;
+    await lookUp(page, "tabtune/story");
+    await banner(page, "model").waitFor();
+    assert.match(await banner(page, "model").textContent(), /policy of this page does not let its download worker/);
+    assert.deepEqual(hub.log, []);
+    await close(page);
+    host.stop();
+    hub.close();
   });
 });

@@ -9,6 +9,10 @@ const FILES = {};
 const VERSION = "";
 
 const scope = new URL("./", self.location.href).href;
+/** Of the download worker, on a host that sends none with it: it reaches the Hub alone. */
+const DOWNLOAD_POLICY =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src https://huggingface.co https://*.hf.co; " +
+  "require-trusted-types-for 'script'; trusted-types 'none'";
 /** Caches belong to all pages of a host. */
 const OWN = `tabtune ${scope} `;
 const CACHE = OWN + VERSION;
@@ -18,7 +22,7 @@ self.addEventListener("install", (event) => event.waitUntil(storeAll()));
 self.addEventListener("activate", (event) => event.waitUntil(deleteOthers()));
 self.addEventListener("fetch", (event) => {
   const path = listed(event.request);
-  if (path !== undefined) event.respondWith(serve(path));
+  if (path !== undefined) event.respondWith(serve(path).then((response) => guarded(path, response)));
 });
 
 async function storeAll() {
@@ -61,4 +65,12 @@ function listed({ method, url }) {
 async function serve(path) {
   const address = new URL(path, scope);
   return (await caches.match(address, { cacheName: CACHE })) ?? fetch(address);
+}
+
+function guarded(path, response) {
+  const policy = "Content-Security-Policy";
+  if (!path.startsWith("assets/download-") || response.headers.has(policy)) return response;
+  const headers = new Headers(response.headers);
+  headers.set(policy, DOWNLOAD_POLICY);
+  return new Response(response.body, { status: response.status, headers });
 }
