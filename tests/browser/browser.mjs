@@ -55,11 +55,22 @@ const NO_ICON = '<link rel="icon" href="data:,">';
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
  * processor computes, because the browser's only card is software. `at` is the address of another server, and
- * `proxy` is what stands before it.
+ * `proxy` is what stands before it. One that goes `offline` may store a copy of itself.
  */
-export async function open({ hash = "", device, workers, hub, at, proxy, from = browser, beside, blank = false } = {}) {
-  // What a service worker answers cannot be watched or changed on its way: only tests at an address of their own have one.
-  const serviceWorkers = at ? "allow" : "block";
+export async function open({
+  hash = "",
+  device,
+  workers,
+  hub,
+  at,
+  proxy,
+  offline = false,
+  from = browser,
+  beside,
+  blank = false,
+} = {}) {
+  // What a service worker answers cannot be watched or changed on its way: only pages that go offline have one.
+  const serviceWorkers = offline ? "allow" : "block";
   const context =
     beside?.context() ??
     (await from.newContext({ viewport: sizes[0], acceptDownloads: true, serviceWorkers, ...(proxy && { proxy }) }));
