@@ -116,7 +116,7 @@ test("a GGUF file is a model, too", async () => {
 });
 
 const unopened = {
-  "an id of the Hub": ["owner/name", "not_yet"],
+  "an id of the Hub": ["owner/name", "unsupported"],
   "a folder that is not there": [{ folder: "/nowhere" }, "io"],
   "files that are no model": [{ files: [new File(["{}"], "config.json")] }, "model_files"],
   "an object that says nothing": [{}, "model_files"],
@@ -163,6 +163,28 @@ test("an adapter lowers the loss, survives its file, and can be trained on", asy
   for await (const event of model.train(data, { adapter: opened, maxSteps: 2 }))
     if (event.type === "step") losses.push(event.loss);
   assert.ok(losses[0] < alone.loss - 0.5, `the second run starts at ${losses[0]}`);
+});
+
+test("every format of an adapter opens again and computes the same", async () => {
+  const adapter = await model.train(data, { maxSteps: 4 }).adapter;
+  const measured = await model.evaluate(data, { adapter });
+  for (const format of ["peft", "gguf", "mlx"]) {
+    const opened = await LoraAdapter.from(await adapter.toBlob({ format }));
+    const { loss } = await model.evaluate(data, { adapter: opened });
+    assert.ok(Math.abs(loss - measured.loss) < 1e-6, `${format}: ${measured.loss} became ${loss}`);
+    const again = await LoraAdapter.from(await opened.toBlob({ model }));
+    assert.equal((await model.evaluate(data, { adapter: again })).loss, loss);
+    if (format !== "peft") await assert.rejects(opened.toBlob(), { code: "no_model" });
+  }
+  await assert.rejects(adapter.toBlob({ format: "onnx" }), refusal);
+});
+
+test("an adapter can be written after its model's end", async () => {
+  const other = await LoraModel.create({ model: builtIn, seqLen: 32, batch: 1 });
+  const adapter = await other.train(await other.dataset(text), { maxSteps: 1 }).adapter;
+  other.destroy();
+  assert.ok((await adapter.toBlob()).size > 100_000);
+  await assert.rejects(adapter.toBlob({ format: "gguf" }), { code: "closed" });
 });
 
 test("two adapters are swapped in one model, and the base stays what it is", async () => {

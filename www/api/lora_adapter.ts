@@ -2,6 +2,8 @@
 
 import { adapterInput } from "./adapter_input";
 import { LoraError } from "./errors";
+import type { BlobOptions } from "./options";
+import { checked } from "./rules";
 import type { AdapterFiles, AdapterFormat, AdapterInput } from "./types";
 import { zip } from "./zip";
 
@@ -20,7 +22,7 @@ export class LoraAdapter implements AdapterInput {
   readonly step: number;
   /** On the held-out rows at that step; null if there is none. */
   readonly loss: number | null;
-  /** Other formats depend on the model, so the engine that trained the adapter writes them. */
+  /** The engine that trained the adapter. */
   #write: WriteFiles | undefined;
 
   constructor(
@@ -40,26 +42,33 @@ export class LoraAdapter implements AdapterInput {
     return new LoraAdapter(await adapterInput(given, { parameters: Number.POSITIVE_INFINITY }));
   }
 
-  /** `peft` and `mlx` are zips with two files, `gguf` is the file of llama.cpp. */
-  async toBlob({ format = "peft" }: { format?: AdapterFormat } = {}): Promise<Blob> {
+  /**
+   * `peft` and `mlx` are zips with two files, `gguf` is the file of llama.cpp. Whatever is not PEFT's is written by a
+   * model: by default, the one that trained the adapter.
+   */
+  async toBlob(options: BlobOptions = {}): Promise<Blob> {
+    const { format = "peft", model } = checked("toBlob", options);
     const { config, weights } = this;
-    if (this.#write) {
-      const files = await this.#write({ config, weights }, format);
-      const [file] = Object.values(files);
-      return format === "gguf" && file ? new Blob([file]) : zip(files);
+    if (format === "peft" && isPeft(config)) {
+      return zip({ "adapter_config.json": new TextEncoder().encode(config), "adapter_model.safetensors": weights });
     }
-    if (format !== "peft" || config === "") {
+    const write: WriteFiles | undefined = model?.exportAdapter.bind(model) ?? this.#write;
+    if (!write) {
       throw new LoraError(
         "no_model",
-        `an adapter that was opened without its model cannot be written as \`${format}\``,
-        "Write the adapter that a run returns, or use `tabtune export`.",
+        `an adapter that was opened cannot be written as \`${format}\` without a model`,
+        "Give the model that it fits as `model`, or use `tabtune export`.",
       );
     }
-    return zip({
-      "adapter_config.json": new TextEncoder().encode(config),
-      "adapter_model.safetensors": weights,
-    });
+    const files = await write({ config, weights }, format);
+    const [file] = Object.values(files);
+    return format === "gguf" && file ? new Blob([file]) : zip(files);
   }
+}
+
+/** MLX's files have a configuration, too. */
+function isPeft(config: string): boolean {
+  return config.includes('"peft_type"');
 }
 
 /** A blob need not have a name: what it is shows at its beginning. */

@@ -21,7 +21,18 @@ import { checked, refused, settled } from "./rules";
 import { Session } from "./session";
 import { Stream } from "./stream";
 import { aborted, Turns, unlessAborted } from "./turns";
-import type { Evaluated, Generated, Limits, Loaded, Message, ModelInfo, Settings, Stats } from "./types";
+import type {
+  AdapterFormat,
+  AdapterInput,
+  Evaluated,
+  Generated,
+  Limits,
+  Loaded,
+  Message,
+  ModelInfo,
+  Settings,
+  Stats,
+} from "./types";
 
 /** What is written where nothing is chosen. */
 const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
@@ -60,10 +71,7 @@ export class LoraModel {
     let download: Progress | undefined;
     const count = (bytes: number) => {
       loaded += bytes;
-      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), {
-        loaded,
-        ...(download && { download }),
-      });
+      const event: DownloadProgress = Object.assign(new Event("downloadprogress"), { loaded, download });
       progress.dispatchEvent(event);
     };
     const onProgress = (now: Progress) => {
@@ -157,6 +165,11 @@ export class LoraModel {
       },
       () => this.#session.stop(false),
     );
+  }
+
+  /** The files of an adapter of this model in a format, by their names; `adapter.toBlob` packs them. */
+  async exportAdapter(adapter: AdapterInput, format: AdapterFormat): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
+    return this.#session.exportAdapter({ config: adapter.config, weights: adapter.weights }, format);
   }
 
   /** What the model and whatever uses it take on the device. */

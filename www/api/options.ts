@@ -2,9 +2,9 @@
 
 import type { TrustedAddress } from "./host";
 import type { Progress } from "./hub";
-import type { LoraAdapter } from "./lora_adapter";
+import type { LoraAdapter, WriteFiles } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
-import type { Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
+import type { AdapterFormat, Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
 
 /** What a run is like. What is left out has the model's defaults. */
 export interface LoraSettings
@@ -41,8 +41,8 @@ export interface CreateOptions extends Partial<LoraSettings> {
 export interface DownloadProgress extends Event {
   /** In bytes, unpacked, of the engine and the model together. */
   loaded: number;
-  /** What the Hub has sent of the model, and how fast. */
-  download?: Progress;
+  /** How far a model of the Hub is. */
+  download?: Progress | undefined;
 }
 
 export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "holdout" | "packing">> {
@@ -66,6 +66,12 @@ export interface AdapterOptions {
   /** A factor on the adapter: 0 is the base alone, 1 is the adapter as it was trained. */
   strength?: number;
   signal?: AbortSignal;
+}
+
+export interface BlobOptions {
+  format?: AdapterFormat;
+  /** What writes the files, unless they are PEFT's as they are. */
+  model?: { exportAdapter: WriteFiles };
 }
 
 export interface SamplingOptions extends AdapterOptions {

@@ -71,9 +71,9 @@ export interface Calls {
   setAdapter: { input: AdapterInput; output: undefined };
   /** Writes the adapter to the browser's storage. */
   keep: { input: KeptAdapter; output: undefined };
-  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   /** The adapter's files in a format, by their names. */
   exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
+  setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };

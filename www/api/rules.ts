@@ -3,6 +3,7 @@
 import { LoraError } from "./errors";
 import type {
   AdapterOptions,
+  BlobOptions,
   CreateOptions,
   DatasetOptions,
   LoraSettings,
@@ -110,6 +111,10 @@ export const RULES = {
     topK: COUNT,
     topP: { whole: false, above: 0, to: 1 },
   } satisfies Rules<SamplingOptions>,
+  toBlob: {
+    format: ["peft", "gguf", "mlx"],
+    model: { is: (value) => isObject(value) && "exportAdapter" in value, expected: "a LoraModel" },
+  } satisfies Rules<BlobOptions>,
   evaluate: { ...asked, batch: numbers.batch } satisfies Rules<MeasureOptions>,
 };
 

@@ -163,15 +163,15 @@ export class Session {
     return this.#leader.call("keep", kept);
   }
 
+  /** An adapter's files in another format, by their names. */
+  exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
+    return this.#leader.call("exportAdapter", { ...adapter, format });
+  }
+
   /** Puts back what a run left. */
   setKept(kept: KeptFiles) {
     if (kept.method === "full") return this.#leader.call("setCheckpoint", kept.weights);
     return this.setAdapter(kept.config, kept.weights);
-  }
-
-  /** An adapter's files in another format, by their names. */
-  exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
-    return this.#leader.call("exportAdapter", { ...adapter, format });
   }
 
   /** What an adapter's files note about their base, beside the loaded one. Files that do not fit it are errors. */

@@ -93,8 +93,8 @@ export interface Engine {
   evaluate(dataset: Dataset, options: EvaluateOptions): Promise<Evaluated | null>;
   adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
-  setCheckpoint(weights: Uint8Array): Promise<void>;
   exportAdapter(config: string, weights: Uint8Array, format: AdapterFormat): Record<string, Uint8Array<ArrayBuffer>>;
+  setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;

@@ -93,10 +93,10 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.setAdapter(request.input.config, request.input.weights);
     case "keep":
       return writeKept(request.input);
-    case "setCheckpoint":
-      return engine.setCheckpoint(request.input);
     case "exportAdapter":
       return engine.exportAdapter(request.input.config, request.input.weights, request.input.format);
+    case "setCheckpoint":
+      return engine.setCheckpoint(request.input);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
     case "foresee":
