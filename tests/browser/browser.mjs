@@ -55,11 +55,21 @@ const NO_ICON = '<link rel="icon" href="data:,">';
  * A page in a context of its own, or another tab `beside` a page. `page.faults` collects errors of the page and
  * violations of its policy. A `blank` one has the address of the page and nothing in it. Without a `device` the
  * processor computes, because the browser's only card is software. `at` is the address of another server, and
- * `proxy` is what stands before it. The other choices, such as `device`, go into the page's address.
+ * `proxy` is what stands before it. One that goes `offline` may store a copy of itself. The other choices, such as
+ * `device`, go into the page's address.
  */
-export async function open({ hash = "", from = browser, beside, blank = false, at, proxy, ...choices } = {}) {
-  // What a service worker answers cannot be watched or changed on its way: only tests with an address have one.
-  const serviceWorkers = at ? "allow" : "block";
+export async function open({
+  hash = "",
+  from = browser,
+  beside,
+  blank = false,
+  at,
+  proxy,
+  offline = false,
+  ...choices
+} = {}) {
+  // What a service worker answers cannot be watched or changed on its way: only pages that go offline have one.
+  const serviceWorkers = offline ? "allow" : "block";
   const context =
     beside?.context() ??
     (await from.newContext({ viewport: sizes[0], acceptDownloads: true, serviceWorkers, ...(proxy && { proxy }) }));

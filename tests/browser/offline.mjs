@@ -15,7 +15,7 @@ const NOTE = "A new version of this page is ready. You get it once every tab of 
 describe("without a network", () => {
   test("the second visit trains, under any path of a host", async () => {
     const host = await plainHost({ under: "/a/b/" });
-    const page = await open({ hash: HASH, at: host.address });
+    const page = await open({ hash: HASH, at: host.address, offline: true });
     await keptOffline(page);
     host.stop();
     await page.goto("about:blank");
@@ -31,7 +31,7 @@ describe("without a network", () => {
 
   test("after everything was deleted, nothing is left of the copy, and the page asks the host again", async () => {
     const host = await plainHost();
-    const page = await open({ hash: HASH, at: host.address });
+    const page = await open({ hash: HASH, at: host.address, offline: true });
     await keptOffline(page);
     await page.reload();
     await ready(page);
@@ -66,7 +66,7 @@ describe("a new version", () => {
 
   test("waits as a whole until no tab has the old one, and is announced", async () => {
     const host = await plainHost({ folder });
-    const page = await open({ at: host.address });
+    const page = await open({ at: host.address, offline: true });
     await keptOffline(page);
     assert.equal(await page.getByText(NOTE).count(), 0);
 
@@ -116,7 +116,7 @@ test("the service worker listens to nothing but what it is there for", () => {
 
 test("the page can be installed", async () => {
   const host = await plainHost({ under: "/a/b/" });
-  const page = await open({ at: host.address });
+  const page = await open({ at: host.address, offline: true });
   await keptOffline(page);
   const devtools = await page.context().newCDPSession(page);
   const { errors, manifest } = await devtools.send("Page.getAppManifest");

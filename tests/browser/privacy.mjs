@@ -38,7 +38,7 @@ describe("privacy, on a host that sends no headers", () => {
   before(async () => {
     host = await plainHost({ under: "/a/b/" });
     proxy = await loggingProxy();
-    page = await open({ hash: HASH, at: host.address, proxy: { server: proxy.address } });
+    page = await open({ hash: HASH, at: host.address, offline: true, proxy: { server: proxy.address } });
   });
   after(async () => {
     await close(page);
@@ -55,7 +55,7 @@ describe("privacy, on a host that sends no headers", () => {
 
   test("a page that is not locked, and in a locked one a worker that is fetched, can send, and are seen", async () => {
     const proxy = await loggingProxy();
-    const other = await open({ at: host.address, blank: true, proxy: { server: proxy.address } });
+    const other = await open({ at: host.address, offline: true, blank: true, proxy: { server: proxy.address } });
     const leak = new URL("leak", host.address).href;
     const send = ([leak, canary]) => fetch(`${leak}?${canary}`);
     const post = ([leak, canary]) => fetch(leak, { method: "POST", body: btoa(`a${canary}`) });

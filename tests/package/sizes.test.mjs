@@ -14,7 +14,7 @@ const scripts = ["index.js", "worker.js"];
 const limits = {
   wasm: process.env.RELEASE ? 1_300_000 : 1_400_000,
   scripts: 40_000,
-  tabtune: 2_000_000,
+  tabtune: process.env.RELEASE ? 2_000_000 : 2_200_000,
   "tabtune-base": 12_000_000,
 };
 

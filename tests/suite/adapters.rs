@@ -149,7 +149,9 @@ fn refusal(files: &AdapterFiles) -> Error {
 /// zeros gives the same numbers, rounded differently.
 fn same(shape: Shape, what: &str, found: &[f32], expected: &[f32]) {
     match shape {
-        Shape::Cpu => close(what, found, expected, 2e-5),
+        Shape::Cpu => {
+            close(what, found, expected, 2e-5);
+        }
         Shape::Tiled | Shape::Direct => same_bits(&format!("{what}, {shape:?}"), found, expected),
     }
 }

@@ -40,28 +40,30 @@ pub async fn device(shape: Shape) -> Rc<Device> {
     device
 }
 
-/// Checks that every number is within `tolerance` of the reference, relative to its largest number. A failure names the
-/// worst one.
-pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
+/// Checks that every number is within `tolerance` of the reference, relative to its largest number, and returns how far
+/// the worst one is, which a failure names.
+pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) -> f64 {
     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-    close64(what, found, &expected, tolerance);
+    close64(what, found, &expected, tolerance)
 }
 
-pub fn close64(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+pub fn close64(what: &str, found: &[f32], expected: &[f64], tolerance: f64) -> f64 {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs())).max(1e-30);
     let error = |i: usize| {
         if found[i].is_finite() { (f64::from(found[i]) - expected[i]).abs() / largest } else { f64::INFINITY }
     };
     let worst = (0..found.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
-    if !found.is_empty() {
-        assert!(
-            error(worst) <= tolerance,
-            "{what}: at {worst} of {}: found {}, expected {}, relative {:e}",
-            found.len(),
-            found[worst],
-            expected[worst],
-            error(worst)
-        );
+    if found.is_empty() {
+        return 0.0;
     }
+    assert!(
+        error(worst) <= tolerance,
+        "{what}: at {worst} of {}: found {}, expected {}, relative {:e}",
+        found.len(),
+        found[worst],
+        expected[worst],
+        error(worst)
+    );
+    error(worst)
 }

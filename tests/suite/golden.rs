@@ -157,6 +157,7 @@ async fn logits_equal_peft(case: &Case, device: &Rc<Device>) {
     let expected = case.oracle("logits");
     let worst = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
     assert!(worst <= 1e-3, "{} {shape:?}: logits differ by {worst}", case.name);
+    println!("{} {shape:?}: logits {worst:.1e}", case.name);
 }
 
 async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
@@ -171,10 +172,13 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
 
     // Read the gradient after one micro-batch, because the update of a step clears it.
     let gradient = trainer.gradient(&facts.micro()).await.expect("a gradient");
+    let mut worst = [0.0f64; 4];
+    let mut note = |what: usize, error: f64| worst[what] = worst[what].max(error);
     for (module, a, b) in adapter.matrices(&gradient) {
         for (which, found) in [("A", a), ("B", b)] {
             let name = format!("grad.base_model.model.{module}.lora_{which}.weight");
-            close(&format!("{} {shape:?} {name}", case.name), &found.values, &case.oracle(&name), 1e-4);
+            let what = format!("{} {shape:?} {name}", case.name);
+            note(0, close(&what, &found.values, &case.oracle(&name), 1e-4));
         }
     }
     for step in 0..facts.step_losses.len() {
@@ -199,14 +203,22 @@ async fn steps_equal_peft(case: &Case, device: &Rc<Device>) {
             result.grad_norm,
             facts.grad_norms[step]
         );
+        note(1, loss);
+        note(2, norm);
     }
     let trained = adapter.read(device).await.expect("parameters");
     for (module, a, b) in adapter.matrices(&trained) {
         for (which, found) in [("A", a), ("B", b)] {
             let name = format!("trained.base_model.model.{module}.lora_{which}.weight");
-            close(&format!("{} {shape:?} {name}", case.name), &found.values, &case.oracle(&name), 1e-3);
+            let what = format!("{} {shape:?} {name}", case.name);
+            note(3, close(&what, &found.values, &case.oracle(&name), 1e-3));
         }
     }
+    let [gradient, loss, norm, trained] = worst;
+    println!(
+        "{} {shape:?}: gradient {gradient:.1e}, losses {loss:.1e}, norms {norm:.1e}, trained {trained:.1e}",
+        case.name
+    );
 }
 
 /// A browser's software device needs seconds to compile a kernel that uses work-group memory, so there that shape runs

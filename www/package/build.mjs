@@ -32,6 +32,9 @@ cpSync(at("../public/base"), base, { recursive: true });
 for (const file of ["index.js", "index.d.ts"]) cpSync(at(join("base", file)), join(base, file));
 manifest("base/package.json", base);
 
+// The licence of what download.js has from elsewhere.
+cpSync(at("../node_modules/hash-wasm/LICENSE"), join(home, "LICENSE-hash-wasm"));
+
 for (const folder of [home, base]) {
   for (const file of ["LICENSE-MIT", "LICENSE-APACHE"]) cpSync(at(join("../..", file)), join(folder, file));
   execFileSync("npm", ["pack", "--silent", "--pack-destination", out], { cwd: folder, stdio: "inherit" });

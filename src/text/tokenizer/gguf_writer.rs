@@ -10,8 +10,7 @@ use crate::files::json;
 use crate::warning::Warning;
 
 /// The names of the ways to split text that are written.
-const WRITTEN: [&str; 8] =
-    ["gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2", "gpt-4o", "tekken", "deepseek-v3"];
+const WRITTEN: [&str; 8] = ["gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2", "gpt-4o", "tekken", "deepseek-v3"];
 /// Kinds of tokens, as llama.cpp counts them. An id without a token is unused.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
