@@ -174,10 +174,11 @@ describe("on a host without headers", () => {
   });
 
   /** A page that has looked up a model of a Hub that is not huggingface.co. */
-  async function visit(prepare) {
+  async function visit(offline) {
     hub.log.length = 0;
-    const page = await open({ at: host.address, hub: hub.address });
-    await prepare(page);
+    const page = await open({ at: host.address, hub: hub.address, offline });
+    if (offline) await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+    await page.reload();
     await chooseSample(page);
     await openHub(page);
     await lookUp(page, "tabtune/story");
@@ -185,10 +186,7 @@ describe("on a host without headers", () => {
   }
 
   test("the service worker gives the download worker its policy", async () => {
-    const page = await visit(async (page) => {
-      await page.evaluate(async () => void (await navigator.serviceWorker.ready));
-      await page.reload();
-    });
+    const page = await visit(true);
     await banner(page, "model").waitFor();
     assert.match(await banner(page, "model").textContent(), /policy of this page does not let its download worker/);
     assert.deepEqual(hub.log, []);
@@ -196,13 +194,7 @@ describe("on a host without headers", () => {
   });
 
   test("without a service worker, there is no such policy", async () => {
-    const page = await visit(async (page) => {
-      await page.addInitScript(() => delete Navigator.prototype.serviceWorker);
-      await page.evaluate(async () => {
-        for (const each of await navigator.serviceWorker.getRegistrations()) await each.unregister();
-      });
-      await page.reload();
-    });
+    const page = await visit(false);
     await page.getByRole("button", { name: /^Download/ }).waitFor();
     assert.equal(hub.log.length, 3);
     await close(page);
