@@ -19,6 +19,16 @@ const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", WEIGHTS
 const STORY = { id: "tabtune/story", revision: "main" };
 const commit = "0123456789abcdef0123456789abcdef01234567";
 
+/** Weights in two files, and other files of tensors that are none of the model's. */
+const parts = {
+  "model.safetensors.index.json": Buffer.from("{}"),
+  "model-00001-of-00002.safetensors": weights.subarray(0, 2_000_000),
+  "model-00002-of-00002.safetensors": weights.subarray(2_000_000, 3_000_000),
+  "adapter.safetensors": Buffer.alloc(100),
+  "pytorch_model.bin": Buffer.alloc(100),
+  "original/model-00001-of-00002.safetensors": Buffer.alloc(100),
+};
+
 describe("the download worker", () => {
   let hub;
   let page;
@@ -30,6 +40,7 @@ describe("the download worker", () => {
       [STORY.id]: story,
       "tabtune/closed": { ...story, gated: "manual" },
       "tabtune/gguf": { files, paths: ["story.gguf", "README.md"], folder, commit },
+      "tabtune/parts": { folder, files: parts, paths: [...paths.slice(0, 2), ...Object.keys(parts)], commit },
       "tabtune/odd": { ...story, commit: "main" },
     });
     site = await serve(0, [hub.address, hub.storage]);
@@ -245,6 +256,13 @@ describe("the download worker", () => {
     assert.ok(lines.includes("preflight"));
     assert.ok(!lines.includes("a token went to the storage"));
     assert.doesNotMatch(JSON.stringify(await stored()), /hf_secret/);
+  });
+
+  test("of weights in several files, the index and the parts are fetched, and nothing else", async () => {
+    const answer = await ask("fetch", { id: "tabtune/parts" });
+    const wanted = [...paths.slice(0, 2), ...Object.keys(parts).slice(0, 3)];
+    assert.deepEqual(Object.keys(answer.files).sort(), wanted.sort());
+    for (const name of Object.keys(parts).slice(0, 3)) assert.equal(answer.files[name], sha256(parts[name]));
   });
 
   test("a full storage is said in bytes, before the download and during it", async () => {

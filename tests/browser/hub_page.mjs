@@ -162,27 +162,41 @@ describe("a model of the Hub in the page", () => {
 });
 
 describe("on a host without headers", () => {
-  test("the service worker gives the download worker its policy, from the second visit on", async () => {
-    const hub = await hubServer({ "tabtune/story": { folder, paths, commit } });
-    const host = await plainHost({ under: "/a/b/" });
-    const page = await open({ at: host.address, hub: hub.address });
-    await page.evaluate(() => navigator.serviceWorker.ready);
-    await chooseSample(page);
-    await openHub(page);
-    await lookUp(page, "tabtune/story");
-    await page.getByRole("button", { name: /^Download/ }).waitFor();
-    assert.ok(hub.log.length > 0, "the first visit has no policy for it");
+  let hub;
+  let host;
+  before(async () => {
+    hub = await hubServer({ "tabtune/story": { folder, paths, commit } });
+    host = await plainHost({ under: "/a/b/" });
+  });
+  after(() => {
+    host.stop();
+    hub.close();
+  });
 
+  /** A page that has looked up a model of a Hub that is not huggingface.co. */
+  async function visit(offline) {
+    hub.log.length = 0;
+    const page = await open({ at: host.address, hub: hub.address, offline });
+    if (offline) await page.evaluate(async () => void (await navigator.serviceWorker.ready));
     await page.reload();
     await chooseSample(page);
     await openHub(page);
-    hub.log.length = 0;
     await lookUp(page, "tabtune/story");
+    return page;
+  }
+
+  test("the service worker gives the download worker its policy", async () => {
+    const page = await visit(true);
     await banner(page, "model").waitFor();
     assert.match(await banner(page, "model").textContent(), /policy of this page does not let its download worker/);
     assert.deepEqual(hub.log, []);
     await close(page);
-    host.stop();
-    hub.close();
+  });
+
+  test("without a service worker, there is no such policy", async () => {
+    const page = await visit(false);
+    await page.getByRole("button", { name: /^Download/ }).waitFor();
+    assert.equal(hub.log.length, 3);
+    await close(page);
   });
 });

@@ -59,7 +59,9 @@ test("an abort settles and keeps what arrived; the next call goes on, over a cut
 
 test("a stored commit is opened without a request, until it is deleted", async () => {
   hub.log.length = 0;
-  assert.deepEqual((await create({ revision: commit })).losses, await losses());
+  const { losses: learnt, last } = await create({ revision: commit });
+  assert.deepEqual(learnt, await losses());
+  assert.ok(last.done > 0 && last.done === last.total);
   assert.deepEqual(hub.log, []);
   assert.deepEqual(await page.evaluate(deleteAll), []);
   await create({ revision: commit });

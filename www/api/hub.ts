@@ -48,7 +48,11 @@ export async function openHub(id: string, options: HubOptions = {}): Promise<Ope
   if (!downloadUrl) throw unsupported();
   const wanted = wantedOf(id, options);
   const stored = await fromStore(wanted);
-  if (stored) return opened(stored);
+  if (stored) {
+    const { bytes } = stored.model;
+    options.onProgress?.({ done: bytes, total: bytes, bytesPerSecond: 0, etaMs: 0, waitingMs: 0, kept: true });
+    return opened(stored);
+  }
   const answer = await ask({ call: "fetch", wanted }, options);
   if (answer.type === "fetched") return opened(answer.fetched);
   throw unexpected();

@@ -50,6 +50,7 @@ async function fetchModel(wanted: Wanted): Promise<FromDownloader> {
   } catch (error) {
     throw error instanceof StorageFull ? await noRoom(model, meter.done) : error;
   }
+  meter.report();
   const fetched: Fetched = { model, blobs, kept: folder !== undefined };
   return { type: "fetched", fetched };
 }

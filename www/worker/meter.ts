@@ -33,15 +33,15 @@ export class Meter {
     if (now - this.#told < TELL_EVERY_MS && this.done < this.total) return;
     this.#past.push({ at: now, arrived: this.#arrived });
     this.#past = this.#past.filter(({ at }) => now - at <= WINDOW_MS);
-    this.#report(0);
+    this.report();
   }
 
   wait(ms: number) {
     this.#past = [];
-    this.#report(ms);
+    this.report(ms);
   }
 
-  #report(waitingMs: number) {
+  report(waitingMs = 0) {
     this.#told = performance.now();
     const { done, total, kept } = this;
     const bytesPerSecond = this.#speed();
