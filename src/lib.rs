@@ -15,8 +15,8 @@
 //! of staging buffers and holds nothing up.
 //!
 //! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
-//! is a frozen weight or a trained range of the adapter's flat buffer. Full fine-tuning trains such ranges instead of the
-//! weights of the blocks.
+//! is a frozen weight or a trained range of the adapter's flat buffer. Full fine-tuning trains such ranges instead of
+//! the weights of the blocks.
 //!
 //! # Example
 //!

@@ -75,10 +75,11 @@ crate::device_tests! {
             let (usual, whole, one) = run(case, &device_with(shape, None).await).await;
             let (cut, again, several) = run(case, &device_with(shape, Some(sixteen_rows(case))).await).await;
             assert!(one == 1 && several > 1, "{name}: {several} slabs");
-            close(&format!("{name} {shape:?}: losses and norms"), &cut, &usual, 1e-6);
+            // The head is cut, too, so its sums are taken in another order, which AdamW makes more of.
+            close(&format!("{name} {shape:?}: losses and norms"), &cut, &usual, 1e-5);
             assert!(whole.keys().eq(again.keys()));
             for (tensor, values) in &whole {
-                close(&format!("{name} {shape:?}: `{tensor}`"), &again[tensor], values, 1e-6);
+                close(&format!("{name} {shape:?}: `{tensor}`"), &again[tensor], values, 1e-4);
             }
         }
     }

@@ -169,13 +169,13 @@ fn the_file_takes_precedence_over_the_config_and_default_over_other_names() {
     assert_eq!(text(None, json!({"chat_template": [{"name": "rag", "template": "x"}]})), None);
     assert_eq!(text(None, json!({"chat_template": null})), None);
     let tokens = json!({"chat_template": "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}|{{ add_bos_token }}",
-        "bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": null, "add_bos_token": true});
-    assert_eq!(text(None, tokens).as_deref(), Some("<s>|</s>||"));
+        "bos_token": "<s>", "eos_token": {"content": "<|im_end|>"}, "pad_token": null, "add_bos_token": true});
+    assert_eq!(text(None, tokens).as_deref(), Some("<s>|<|im_end|>||"));
     let extra = json!({"chat_template": "{{ image_token }}|{{ boi }}|{{ tools_token }}", "image_token": "outer",
         "tools_token": "t", "extra_special_tokens": {"image_token": "<image>", "boi": {"content": "<boi>"}}});
     assert_eq!(text(None, extra).as_deref(), Some("<image>|<boi>|t"));
-    let listed = json!({"chat_template": "{{ eos_token }}", "eos_token": "</s>", "extra_special_tokens": ["<x>"]});
-    assert_eq!(text(None, listed).as_deref(), Some("</s>"));
+    let listed = json!({"chat_template": "{{ eos_token }}", "eos_token": "<|im_end|>", "extra_special_tokens": ["<x>"]});
+    assert_eq!(text(None, listed).as_deref(), Some("<|im_end|>"));
 }
 
 #[test]

@@ -183,7 +183,9 @@ fn deep_json_is_an_error() {
 fn long_runs_of_one_character_are_encoded_soon() {
     for character in [" ", "\n", "a", "7", "!", "\u{301}", "é"] {
         let start = Instant::now();
-        TOKENIZER.encode(&character.repeat(1_000_000), false).unwrap();
+        // A million bytes of white space are refused.
+        let times = if character.trim().is_empty() { 500_000 } else { 1_000_000 };
+        TOKENIZER.encode(&character.repeat(times), false).unwrap();
         assert!(start.elapsed() < SOON, "{character:?}: {:?}", start.elapsed());
     }
 }
