@@ -174,7 +174,8 @@ fn the_file_takes_precedence_over_the_config_and_default_over_other_names() {
     let extra = json!({"chat_template": "{{ image_token }}|{{ boi }}|{{ tools_token }}", "image_token": "outer",
         "tools_token": "t", "extra_special_tokens": {"image_token": "<image>", "boi": {"content": "<boi>"}}});
     assert_eq!(text(None, extra).as_deref(), Some("<image>|<boi>|t"));
-    let listed = json!({"chat_template": "{{ eos_token }}", "eos_token": "<|im_end|>", "extra_special_tokens": ["<x>"]});
+    let listed =
+        json!({"chat_template": "{{ eos_token }}", "eos_token": "<|im_end|>", "extra_special_tokens": ["<x>"]});
     assert_eq!(text(None, listed).as_deref(), Some("<|im_end|>"));
 }
 
