@@ -59,6 +59,12 @@ package: setup-build wasm
 	npm --prefix www run package
 .PHONY: package
 
+docs: ## make the API reference of the npm package in docs/api
+docs: setup-build
+	@# TypeDoc does not take TypeScript 7 yet.
+	npm exec --yes --package=typedoc@0.28.20 --package=typescript@6.0.3 -- typedoc --options www/package/typedoc.json
+.PHONY: docs
+
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
 test: test-native test-wasm test-page test-package test-parity
@@ -80,8 +86,9 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-# Installs the packages from their tarballs, and tools from npm's registry.
-test-package: package
+# Installs the packages from their tarballs, and tools from npm's registry. Every type that a call names must be in the
+# reference.
+test-package: package docs
 	$(WITH_BROWSER) npm --prefix www run test:package
 .PHONY: test-package
 
