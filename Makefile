@@ -87,13 +87,13 @@ test-page: wasm page
 .PHONY: test-page
 
 # Installs the packages from their tarballs, and tools from npm's registry. Every type that a call names must be in the
-# reference.
+# reference. The adapters of a recipe are left in artefacts/package/snippets for Python.
 test-package: package docs
 	$(WITH_BROWSER) npm --prefix www run test:package
 .PHONY: test-package
 
 test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
-test-parity: parity-exports parity-interrupts parity-smollm2
+test-parity: parity-exports parity-recipe parity-interrupts parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -152,6 +152,10 @@ parity-exports:
 	$(PYTHON) tests/parity/check_exports.py --tabtune $(DEBUG) --base $(BASE) --text $(TEXT_SAMPLE) \
 		--out artefacts/exports $(if $(wildcard $(GGUF)),--gguf "$(GGUF)")
 .PHONY: parity-exports
+
+parity-recipe:
+	$(PYTHON) tests/parity/check_recipe.py --folder artefacts/package/snippets
+.PHONY: parity-recipe
 
 # The run that is killed three times here is killed twenty times in `make test-slow`.
 parity-interrupts:
