@@ -79,7 +79,7 @@ crate::device_tests! {
             close(&format!("{name} {shape:?}: losses and norms"), &cut, &usual, 1e-5);
             assert!(whole.keys().eq(again.keys()));
             for (tensor, values) in &whole {
-                close(&format!("{name} {shape:?}: `{tensor}`"), &again[tensor], values, 1e-4);
+                close(&format!("{name} {shape:?}: `{tensor}`"), &again[tensor], values, 1e-3);
             }
         }
     }
