@@ -46,7 +46,10 @@ describe("two tabs", () => {
     await chooseSample(first);
     await chooseSample(second, "A cook's book");
     await startButton(first).click();
-    await atStep(first, 7);
+    await atStep(first, 4);
+    await first.getByRole("button", { name: "Pause" }).click();
+    await first.getByText(/Step \d+ is saved, so you may close this tab/).waitFor();
+    await first.getByRole("button", { name: "Resume" }).click();
     await startButton(second).click();
     await second.getByText(SENTENCE).waitFor();
     await first.close();

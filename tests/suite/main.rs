@@ -12,6 +12,7 @@ mod cpu;
 mod errors;
 #[cfg(not(target_arch = "wasm32"))]
 mod exports;
+#[cfg(not(target_arch = "wasm32"))]
 mod families;
 #[cfg(not(target_arch = "wasm32"))]
 mod folders;

@@ -2,7 +2,6 @@
 //! that they stand for.
 
 use std::collections::HashMap;
-use std::fs;
 use std::rc::Rc;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -16,7 +15,6 @@ use tabtune::plan::Progress;
 use tabtune::run::Settings;
 use tabtune::train::{Trainer, TrainerSettings};
 
-use crate::bad_input::FIXTURES;
 use crate::check::{MODEL_SHAPES, close, device};
 use crate::golden::Case;
 use crate::laws::{CONFIG, MODEL, case, decoding_equals_forward, logits, same_bits};
@@ -177,8 +175,8 @@ crate::device_tests! {
             assert_eq!(base.storage, storage);
         }
         // No row of this one is whole groups, so nothing of it is int8.
-        let odd = |name: &str| fs::read(format!("{FIXTURES}/models/llama-odd/{name}")).expect("a file");
-        let odd = load(&device, &odd("config.json"), odd("model.safetensors"), Storage::Int8).await.expect("a model");
+        let odd = case("llama-odd-rank-5");
+        let odd = load(&device, odd.config, odd.model.to_vec(), Storage::Int8).await.expect("a model");
         assert_eq!(odd.storage, Storage::F16);
         let base = load(&device, CONFIG.as_bytes(), MODEL.to_vec(), Storage::F16).await.expect("a model");
         assert!(base.warnings.is_empty(), "{:?}", base.warnings);

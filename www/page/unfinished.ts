@@ -1,6 +1,7 @@
 /** An earlier run that the browser's storage holds: it is offered, or forgotten. */
 
 import { computed, signal } from "@preact/signals";
+import { persist } from "../api/fetching";
 import { forgetRun, readRun, type SavedRun } from "../api/run_store";
 import { alone } from "./lock";
 import { model, training } from "./state";
@@ -22,7 +23,8 @@ export const offer = computed(() => {
 export async function lookForUnfinished() {
   let saved: SavedRun | null;
   try {
-    saved = await readRun();
+    // The worker of a tab that was closed just now may still be writing.
+    saved = await persist(readRun);
   } catch {
     // If it cannot be read now, that may work later: it is neither offered nor forgotten.
     return;
