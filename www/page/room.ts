@@ -2,12 +2,13 @@
 
 import { signal } from "@preact/signals";
 import { listKept } from "../api/kept_store";
+import { deleteFolder, FOLDERS } from "../api/storage";
 import { shelf } from "./kept";
-import { alone } from "./lock";
+import { deleteAlone } from "./lock";
 import { complain } from "./trouble";
 import { unfinished } from "./unfinished";
 
-/** In bytes, as the browser estimates it; null where it does not. */
+/** In bytes, as the browser estimates it for all pages of the host; null where it does not. */
 export const room = signal<{ used: number; allowed: number } | null>(null);
 export const emptied = signal(false);
 
@@ -16,18 +17,12 @@ export async function measureRoom() {
   room.value = used === undefined || allowed === undefined ? null : { used, allowed };
 }
 
-/** Nothing is left of the page or of its visitor, unless another tab is training. */
+/** Nothing is left of the page or of its visitor; what other pages of the host keep stays. */
 export function deleteEverything() {
-  return alone(async () => {
+  return deleteAlone("kept", async () => {
     try {
-      for (const registration of (await navigator.serviceWorker?.getRegistrations()) ?? [])
-        await registration.unregister();
-      for (const name of await caches.keys()) await caches.delete(name);
-      const root = await navigator.storage?.getDirectory?.();
-      for await (const name of root?.keys() ?? []) await root?.removeEntry(name, { recursive: true });
-      for (const { name } of (await indexedDB.databases?.()) ?? []) if (name) indexedDB.deleteDatabase(name);
-      localStorage.clear();
-      sessionStorage.clear();
+      await deleteOfflineCopy();
+      for (const name of Object.values(FOLDERS)) await deleteFolder(name);
       emptied.value = true;
     } catch (error) {
       complain("kept", error);
@@ -36,4 +31,11 @@ export function deleteEverything() {
     shelf.value = await listKept().catch(() => []);
     await measureRoom();
   });
+}
+
+async function deleteOfflineCopy() {
+  const own = new URL("./", document.baseURI).href;
+  for (const registration of (await navigator.serviceWorker?.getRegistrations()) ?? [])
+    if (registration.scope === own) await registration.unregister();
+  for (const name of await caches.keys()) if (name.startsWith(`tabtune ${own} `)) await caches.delete(name);
 }

@@ -9,8 +9,8 @@ import { bytes } from "../words";
 import { Sure } from "./sure";
 
 const QUESTION =
-  "Delete everything? Your adapters, an unfinished run, stored models and the offline copy of the page go, and " +
-  "whatever else this browser keeps for this address.";
+  "Delete everything? Your adapters, an unfinished run, stored models and the offline copy of the page go: all that " +
+  "this page keeps in this browser.";
 
 export function Room() {
   const [asked, ask] = useState(false);
@@ -21,7 +21,8 @@ export function Room() {
   return (
     <>
       <p class="quiet">
-        {space && `What the page keeps takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
+        {space &&
+          `What this browser keeps for this address takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
         Browsers may delete what a page keeps when the disk is full: download what you cannot do without.
       </p>
       {emptied.value && (
