@@ -1,16 +1,20 @@
 /** What this browser keeps for the address of the page, how much room it takes, and its end. */
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { listKept } from "../api/kept_store";
 import { deleteFolder, FOLDERS } from "../api/storage";
 import { shelf } from "./kept";
 import { deleteAlone } from "./lock";
 import { complain } from "./trouble";
-import { unfinished } from "./unfinished";
+import { lookForUnfinished, unfinished } from "./unfinished";
 
 /** In bytes, as the browser estimates it for all pages of the host; null where it does not. */
 export const room = signal<{ used: number; allowed: number } | null>(null);
+/** Everything is deleted, and nothing was kept since. */
 export const emptied = signal(false);
+effect(() => {
+  if (shelf.value.length > 0 || unfinished.value) emptied.value = false;
+});
 
 export async function measureRoom() {
   const { usage: used, quota: allowed } = (await navigator.storage?.estimate?.().catch(() => null)) ?? {};
@@ -23,12 +27,14 @@ export function deleteEverything() {
     try {
       await deleteOfflineCopy();
       for (const name of Object.values(FOLDERS)) await deleteFolder(name);
+      shelf.value = [];
+      unfinished.value = null;
       emptied.value = true;
     } catch (error) {
       complain("kept", error);
+      shelf.value = await listKept().catch(() => []);
+      await lookForUnfinished();
     }
-    unfinished.value = null;
-    shelf.value = await listKept().catch(() => []);
     await measureRoom();
   });
 }
