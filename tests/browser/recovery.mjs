@@ -92,8 +92,7 @@ describe("recovery", () => {
     await trained(page);
     await page.getByRole("button", { name: "Change: Your text" }).click();
     await chooseSample(page, "A cook's book");
-    await page.getByRole("button", { name: "Show: Train" }).click();
-    await page.getByRole("button", { name: /^Train again/ }).click();
+    await startButton(page).click();
     await atStep(page, 2);
     await loseCard(page);
     await banner(page, "train").getByText("The graphics card stopped responding").waitFor();
