@@ -270,6 +270,10 @@ describe("delete everything", () => {
       .getByText(/takes [\d.,]+ kB; this browser allows about [\d.,]+ GB/)
       .waitFor();
     await page.getByRole("button", { name: "Delete everything…" }).click();
+    await page.keyboard.press("Escape");
+    await page.getByRole("alertdialog").waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement.id), "kept-title");
+    await page.getByRole("button", { name: "Delete everything…" }).click();
     await inspect(page, "delete-everything");
     await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
     await page.getByText("Everything is deleted.").waitFor();

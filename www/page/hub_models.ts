@@ -43,7 +43,7 @@ export const hostName = new URL(host).host;
 
 const IDLE: Stage = { state: "idle" };
 let leaving = new AbortController();
-/** The download under way. */
+/** The download under way, or the last one. */
 let under: Promise<void> = Promise.resolve();
 
 const options = (revision?: string): HubOptions => ({
@@ -88,10 +88,11 @@ export async function fetchModel(model: HubModel) {
     unkept.value = !kept;
     stage.value = IDLE;
     await offer(files);
+  }).then(() => {
+    fetchingModel.value = false;
+    return refresh();
   });
   await under;
-  fetchingModel.value = false;
-  await refresh();
 }
 
 /** The button that was pressed may go. */
