@@ -158,6 +158,19 @@ describe("my adapters", () => {
     await close(page);
   });
 
+  test("one that is tried after a run is printed without that run", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    assert.match(await printed(page), /How it learnt/);
+    await button(page).click();
+    await press(page, "Try it");
+    await page.waitForFunction(() => document.activeElement.id === "keep-title");
+    const words = await printed(page);
+    assert.match(words, /A language model and its adapter/);
+    assert.doesNotMatch(words, /How it learnt/);
+    await close(page);
+  });
+
   test("one from a file is kept when the visitor asks", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
@@ -299,6 +312,14 @@ async function reload(page) {
   await page.reload();
   await page.getByText("0 network requests since the page was ready").waitFor();
   return asked;
+}
+
+/** The words of the sheet. */
+async function printed(page) {
+  await page.evaluate(() => window.dispatchEvent(new Event("beforeprint")));
+  const words = await page.locator(".sheet").textContent();
+  await page.evaluate(() => window.dispatchEvent(new Event("afterprint")));
+  return words;
 }
 
 /** The files that hold adapters. */
