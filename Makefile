@@ -59,6 +59,12 @@ package: setup-build wasm
 	npm --prefix www run package
 .PHONY: package
 
+docs: ## make the API reference of the npm package in docs/api
+docs: setup-build
+	@# TypeDoc does not take TypeScript 7 yet.
+	npm exec --yes --package=typedoc@0.28.20 --package=typescript@6.0.3 -- typedoc --options www/package/typedoc.json
+.PHONY: docs
+
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
 test: test-native test-wasm test-page test-package test-parity
@@ -80,13 +86,14 @@ test-page: wasm page
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
-# Installs the packages from their tarballs, and tools from npm's registry.
-test-package: package
+# Installs the packages from their tarballs, and tools from npm's registry. Every type that a call names must be in the
+# reference. The adapters of a recipe are left in artefacts/package/snippets for Python.
+test-package: package docs
 	$(WITH_BROWSER) npm --prefix www run test:package
 .PHONY: test-package
 
 test-parity: parity-samples parity-fixtures parity-tokenizers parity-page parity-run parity-full parity-merge
-test-parity: parity-exports parity-interrupts parity-smollm2
+test-parity: parity-exports parity-recipe parity-interrupts parity-smollm2
 .PHONY: test-parity
 
 parity-samples:
@@ -145,6 +152,10 @@ parity-exports:
 	$(PYTHON) tests/parity/check_exports.py --tabtune $(DEBUG) --base $(BASE) --text $(TEXT_SAMPLE) \
 		--out artefacts/exports $(if $(wildcard $(GGUF)),--gguf "$(GGUF)")
 .PHONY: parity-exports
+
+parity-recipe:
+	$(PYTHON) tests/parity/check_recipe.py --folder artefacts/package/snippets
+.PHONY: parity-recipe
 
 # The run that is killed three times here is killed twenty times in `make test-slow`.
 parity-interrupts:

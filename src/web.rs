@@ -1,4 +1,4 @@
-//! The JavaScript surface of the engine. Except for `ahead_web.rs` in `device`, only this room knows JavaScript. It
+//! The JavaScript surface of the engine. Except for two files of `device`, only this room knows JavaScript. It
 //! forwards, and decides nothing.
 //!
 //! A call that takes time returns a Promise and holds whatever it uses, so that JavaScript may free an engine or a

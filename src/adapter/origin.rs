@@ -1,6 +1,5 @@
 //! Where an adapter comes from, as its files note it: its base model, how that was stored, and whether conversations
-//! were learnt. Whoever uses it
-//! elsewhere is told.
+//! were learnt. Whoever uses it elsewhere is told.
 
 use super::form::Form;
 use super::peft_config::wrong;

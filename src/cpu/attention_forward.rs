@@ -1,5 +1,6 @@
-//! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). Query t of a sequence sees the last WINDOW of
-//! its keys 0 … position + t. H / KV query heads share a key head. In decoding, k and v are the cache.
+//! o = softmax(q kᵀ / sqrt(D) + causal mask) v; lse = log Σ exp(scores). A query sees the last WINDOW keys of its
+//! sequence up to its own, which is at position + row. H / KV query heads share a key head. In decoding, k and v are
+//! the cache.
 
 use super::binding::all;
 use super::exp::exp_all;

@@ -171,7 +171,7 @@ impl Device {
 
     /// Reads a range of a buffer through a staging buffer of its own: for loading and saving, not for training steps.
     pub async fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        let staging = self.buffer("read", bytes, Usage::Staging)?;
+        let staging = self.checked(|| self.buffer("read", bytes, Usage::Staging)).await?;
         let ticket = self.start_read(buffer, offset, &staging, bytes);
         self.finish_read(ticket).await
     }

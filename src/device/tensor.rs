@@ -99,6 +99,11 @@ impl Pool {
         slots.free.clear();
     }
 
+    /// Later plans get new buffers; those of the plans so far stay theirs.
+    pub(crate) fn forget_buffers(&self) {
+        self.0.borrow_mut().buffers.fill(None);
+    }
+
     pub(crate) fn buffer(&self, id: usize) -> Rc<Buffer> {
         let buffer = self.0.borrow().buffers[id].clone();
         buffer.unwrap_or_else(|| panic!("slot {id} of the pool has no memory: no plan that uses it is finished"))

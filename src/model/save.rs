@@ -37,6 +37,17 @@ impl Transformer {
         Ok(write(&tensors, &[("format".to_string(), "pt".to_string())]))
     }
 
+    /// Bytes of the largest buffer of the embedding, the head and the norms, which full fine-tuning leaves as they are.
+    pub fn largest_frozen(&self) -> u64 {
+        let specs = self.config.tensors();
+        let frozen = specs.into_iter().filter(|spec| !matches!(spec.role, Role::Weight(..)));
+        let largest = |role: Role| match self.on_device(role) {
+            OnDevice::Weight(weight) => weight.largest_operand(),
+            OnDevice::Tensor(tensor) => tensor.bytes(),
+        };
+        frozen.map(|spec| largest(spec.role)).max().unwrap_or(0)
+    }
+
     /// Bytes of the frozen weights on the device.
     pub fn weight_bytes(&self) -> u64 {
         let bytes = |role: Role| match self.on_device(role) {

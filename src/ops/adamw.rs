@@ -1,5 +1,5 @@
-//! The update of all adapter parameters at once: global norm, clip, AdamW, in three dispatches, or
-//! more where the flat buffers have several segments.
+//! The update of all trained parameters at once: global norm, clip, AdamW, in three dispatches, or more where the flat
+//! buffers have several segments.
 
 use crate::device::{Segments, Tensor};
 use crate::plan::Recorder;

@@ -42,6 +42,12 @@ impl Weight {
         self.slabs.iter().map(|slab| slab.stored.bytes()).sum()
     }
 
+    /// Bytes of the largest buffer.
+    pub fn largest_operand(&self) -> u64 {
+        let operands = self.slabs.iter().flat_map(|slab| slab.stored.operands());
+        operands.map(|operand| operand.bytes()).max().unwrap_or(0)
+    }
+
     /// The numbers, row by row.
     pub async fn download(&self, device: &Device) -> Result<Vec<f32>> {
         let mut values = Vec::with_capacity(self.rows * self.cols);

@@ -58,7 +58,8 @@ impl Plan {
         check_groups(dispatches, device.max_groups)?;
         check_bindings(dispatches, device)?;
         let resolve = || dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect();
-        let ready: Rc<[Ready]> = device.checked(resolve).await?;
+        // A card that refuses memory still hands out buffers, which nothing may use.
+        let ready: Rc<[Ready]> = device.checked(resolve).await.inspect_err(|_| pool.forget_buffers())?;
         let plan = Plan { ready, cuts, listing: listing(dispatches), input };
         plan.warm_up(device, progress).await?;
         Ok(plan)

@@ -8,7 +8,7 @@ use super::learner::Learner;
 use super::settings::Settings;
 use super::snapshots::Snapshots;
 use crate::adapter::ExportCheck;
-use crate::device::{Device, Format, Pool};
+use crate::device::{Device, Format, Pool, Usage};
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::model::{Config, TensorSpec, Transformer};
@@ -84,6 +84,11 @@ impl Unloaded {
                 Some(ExportCheck::record(&base, adapter, &probe)?.finish(&mut progress).await?)
             }
             Learner::Full(_) => None,
+        };
+        // The frozen matrices of a checkpoint are read whole.
+        let _read = match &learner {
+            Learner::Lora(_) => None,
+            Learner::Full(_) => Some(device.buffer("read", base.largest_frozen(), Usage::Staging)?),
         };
         let before = device.bytes();
         let prompt = self.prompt_tokens.unwrap_or(settings.prompt.len() + USUAL_TEMPLATE);

@@ -17,8 +17,8 @@ struct EvaluateOptions {
 
 #[wasm_bindgen]
 impl Engine {
-    /// The mean loss over all rows, held-out ones included, as `{ loss, tokens }`: of the base alone or with the loaded
-    /// adapter, by `{ batch, adapter, strength }`. The loss is null if no token carries any. Null if it was stopped.
+    /// The mean loss over all rows, held-out ones included, as `{ loss, tokens }`: of the base alone or of what is
+    /// loaded, by `{ batch, adapter, strength }`. The loss is null if no token carries any. Null if it was stopped.
     pub fn evaluate(&self, data: &Dataset, options: JsValue) -> Promise {
         let (parts, data) = (self.0.clone(), data.clone());
         promise(async move {
@@ -27,7 +27,7 @@ impl Engine {
             let (data, seq_len) = data.rows(&parts).map_err(js_error)?;
             let rows = [data.rows.as_slice(), &data.held_out].concat();
             let control = parts.new_control();
-            let mut evaluator = run::evaluator(&parts.current_model(), batch, seq_len).await.map_err(js_error)?;
+            let mut evaluator = run::evaluator(&parts.model_for(adapter), batch, seq_len).await.map_err(js_error)?;
             let strength = if adapter { strength } else { 0.0 };
             let measured = run::evaluate(&mut evaluator, &rows, strength, &control).await.map_err(js_error)?;
             Ok(measured.map_or(JsValue::NULL, |Measured { loss, labels }| {

@@ -61,6 +61,10 @@ impl Helper for Remote {
 }
 
 fn lost(error: JsValue) -> Error {
+    let code = Reflect::get(&error, &"code".into()).ok().and_then(|code| code.as_string());
+    if code.as_deref() == Some("out_of_memory") {
+        return Error::OutOfMemory { what: "the plans of a worker that helps".to_string() };
+    }
     let reason = Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
     Error::DeviceLost { reason: format!("a worker that helps stopped ({})", reason.unwrap_or(format!("{error:?}"))) }
 }

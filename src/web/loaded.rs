@@ -123,13 +123,22 @@ impl Parts {
         *self.generators.borrow_mut() = [None, None];
     }
 
+    /// The model to measure: what is loaded, or the base alone, for which an adapter must have the strength 0.
+    pub(super) fn model_for(&self, tuned: bool) -> Transformer {
+        self.chosen(tuned).0
+    }
+
+    fn chosen(&self, tuned: bool) -> (Transformer, usize) {
+        match self.loaded.borrow().as_ref() {
+            Some(loaded) if tuned || loaded.adapter.is_some() => (loaded.model.clone(), 1),
+            Some(_) | None => (self.base.model.clone(), 0),
+        }
+    }
+
     /// The generator of what is loaded, or of the base: at a strength of 0 an adapter leaves the base as it is, so one
     /// generator does for both.
     async fn ready_generator(&self, tuned: bool) -> Result<Rc<Generator>> {
-        let (model, place) = match self.loaded.borrow().as_ref() {
-            Some(loaded) if tuned || loaded.adapter.is_some() => (loaded.model.clone(), 1),
-            Some(_) | None => (self.base.model.clone(), 0),
-        };
+        let (model, place) = self.chosen(tuned);
         let ready = self.generators.borrow()[place].clone();
         if let Some(generator) = ready {
             return Ok(generator);

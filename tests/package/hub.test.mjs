@@ -1,8 +1,6 @@
 /** A model of the Hub through the package: fetched in Chromium from a server that behaves as the Hub does. */
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
 import { hubServer } from "../browser/hub_server.mjs";
@@ -21,7 +19,7 @@ let page;
 
 before(async () => {
   const story = { folder: at("../../www/public/base"), paths, commit };
-  hub = await hubServer({ "tabtune/story": story, "HuggingFaceTB/SmolLM2-135M-Instruct": story });
+  hub = await hubServer({ "tabtune/story": story });
   server = await serveFolder(folder);
   browser = await launch();
   page = await browser.newPage();
@@ -74,18 +72,6 @@ test("errors have a code and say what to do", async () => {
   assert.match(error.hint, /Check how it is written/);
   assert.equal((await create({ model: "some words" })).error.code, "hub_id");
   assert.equal((await create({ hub: 7 })).error.code, "setting");
-});
-
-test("the README's lines for the Hub fetch a model, and show how far it is", async () => {
-  const [, code] = /^## Models of the Hub\n\n```js\n(.*?)^```/ms.exec(
-    readFileSync(at("../../www/package/README.md"), "utf8"),
-  );
-  const here = code.replace('revision: "main",', `revision: "main", hub: "${hub.address}",`);
-  writeFileSync(join(folder, "snippet.js"), `import { LoraModel } from "tabtune";\n${here}\nmodel.destroy();`);
-  const shown = [];
-  page.on("console", (message) => shown.push(message.text()));
-  await page.evaluate(() => import("./snippet.js"));
-  assert.match(shown.at(-1), /^(\d+) \1 /);
 });
 
 /** In the page: five steps on a model of the Hub, as every consumer takes them on the built-in one. */

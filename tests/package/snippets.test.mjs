@@ -1,54 +1,66 @@
-/** The package's README does what it says: its page in Chromium, its script in Node, both on a real text. */
+/** Every snippet of the READMEs and of docs/ is run on a real text: pages in Chromium, scripts in Node. */
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { test } from "node:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
-import { at, install, screen, serveFolder } from "./installed.mjs";
+import { at, install, serveFolder } from "./installed.mjs";
+import { chatPage, chattyHub, hubLines, oneFilePage, stylePage, usersPage } from "./snippet_pages.mjs";
+import { exportScript, folderScript, oneFileScript, writingScript } from "./snippet_scripts.mjs";
 
-const { unzipSync } = createRequire(new URL("../../www/package.json", import.meta.url))("fflate");
+const root = at("../..");
 
-const PATIENCE_MS = 300_000;
-const STEPS = 20;
-const readme = readFileSync(at("../../www/package/README.md"), "utf8");
-const snippet = (language) => new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "ms").exec(readme)[1];
-const sample = at("../../www/public/samples/captain.txt");
-const PEFT = ["adapter_config.json", "adapter_model.safetensors"];
+/** What is done with the snippets of each file, in their order. */
+const runs = {
+  "www/package/README.md": [oneFilePage, oneFileScript, hubLines],
+  "docs/recipes/chat.md": [chatPage],
+  "docs/recipes/elsewhere.md": [exportScript],
+  "docs/recipes/node.md": [folderScript, writingScript],
+  "docs/recipes/style.md": [stylePage],
+  "docs/recipes/users.md": [usersPage],
+};
 
-test("the page trains on a file, writes, and offers the adapter", async () => {
-  const folder = install("readme-page", "plain");
-  writeFileSync(join(folder, "index.html"), snippet("html"));
-  const { address, close } = await serveFolder(folder);
-  const browser = await launch();
-  try {
-    const page = await browser.newPage();
-    await page.goto(address);
-    await page.locator("input").setInputFiles(sample);
-    const download = page.getByRole("link", { name: "Download" });
-    await download.waitFor({ timeout: PATIENCE_MS });
-    const shown = await page.locator("pre").textContent();
-    assert.equal(shown.match(/^step \d+: loss \d\.\d\d$/gm).length, STEPS);
-    assert.ok(shown.split("\n").slice(STEPS).join("").length > 0, "nothing was written");
-    await page.screenshot({ path: screen("package-readme") });
-    const [file] = await Promise.all([page.waitForEvent("download"), download.click()]);
-    assert.equal(file.suggestedFilename(), "my-style.zip");
-    assert.deepEqual(Object.keys(unzipSync(readFileSync(await file.path()))), PEFT);
-  } finally {
-    await browser.close();
-    close();
-  }
+/** Where the packages are installed and served, the browser, and a Hub. */
+const world = {};
+let server;
+
+before(async () => {
+  world.folder = install("snippets", "node");
+  server = await serveFolder(world.folder);
+  world.address = server.address;
+  world.hub = await chattyHub();
+  world.browser = await launch();
+});
+after(async () => {
+  await world.browser.close();
+  world.hub.close();
+  server.close();
 });
 
-test("the script trains in Node, and leaves the adapter", () => {
-  const folder = install("readme-node", "node");
-  writeFileSync(join(folder, "main.js"), snippet("js"));
-  cpSync(sample, join(folder, "notes.txt"));
-  const shown = execFileSync("node", ["main.js"], { cwd: folder, encoding: "utf8" });
-  assert.equal(shown.match(/^step \d+: loss \d\.\d\d$/gm).length, STEPS);
-  const [before, after] = [...shown.matchAll(/loss: ([\d.]+), tokens: \d+/g)].map(([, loss]) => Number(loss));
-  assert.ok(after < before - 0.3, `the loss was ${before} and is ${after}`);
-  assert.deepEqual(Object.keys(unzipSync(readFileSync(join(folder, "my-style.zip")))), PEFT);
-});
+for (const file of [...documents(), "docs/llms.txt"])
+  test(`every link of ${file} leads to a file`, () => {
+    for (const [, link] of readFileSync(join(root, file), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g))
+      assert.ok(existsSync(join(root, dirname(file), link)), `${link} is not there`);
+  });
+
+for (const file of documents()) {
+  const codes = snippets(file, "html|js");
+  const uses = runs[file] ?? [];
+  test(`every snippet of ${file} is run`, () => assert.equal(codes.length, uses.length));
+  for (const [index, use] of uses.entries())
+    test(`${file}: ${use.name}`, () => use(codes[index], { ...world, rows: snippets(file, "jsonl")[0] }));
+}
+
+function documents() {
+  const inDocs = readdirSync(join(root, "docs"), { recursive: true }).map((name) => `docs/${name}`);
+  const written = inDocs.filter((name) => name.endsWith(".md"));
+  return ["README.md", "CONTRIBUTING.md", "www/package/README.md", ...written.sort()];
+}
+
+function snippets(file, languages) {
+  const blocks = readFileSync(join(root, file), "utf8").matchAll(
+    new RegExp(`^\`\`\`(?:${languages})\\n(.*?)^\`\`\``, "gms"),
+  );
+  return [...blocks].map(([, code]) => code);
+}

@@ -239,12 +239,12 @@ fn the_command_line_exports_and_opens_every_form() {
     assert!(fs::read_dir(folder.path("some")).expect("a folder").count() == 1, "no half file is left");
 
     // The config of one form beside the tensors of another would be a broken adapter.
-    let merge = |out: &str, form: &str, adapter: &str, words: &[&str], code: &str| {
+    let refuse = |out: &str, form: &str, adapter: &str, words: &[&str], code: &str| {
         refused(&["export", "--model", &model, "--adapter", adapter, "--format", form, "--out", out], code, words);
     };
-    merge(&mlx, "peft", &peft, &["out", "empty"], "setting");
-    merge(&mlx, "gguf", &peft, &["out", "file"], "setting");
-    merge(&folder.path("x"), "mlx", &model, &["holds a model, not an adapter"], "folder");
+    refuse(&mlx, "peft", &peft, &["out", "empty"], "setting");
+    refuse(&mlx, "gguf", &peft, &["out", "file"], "setting");
+    refuse(&folder.path("x"), "mlx", &model, &["holds a model, not an adapter"], "folder");
     let (status, _, err) = tabtune(&["export", "--adapter", &peft, "--format", "gguf", "--out", &folder.path("y")]);
     assert!(status == 2 && err.contains("--model"), "{status}: {err}");
 }

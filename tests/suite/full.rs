@@ -1,4 +1,4 @@
-//! Full fine-tuning: the same numbers in however many segments, and in a team of engines.
+//! Full fine-tuning: matrices that are cut into segments learn the same.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

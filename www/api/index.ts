@@ -2,16 +2,22 @@
 
 export type { Advice, Availability } from "./availability";
 export { LoraError, type RefusedSetting } from "./errors";
+export type { TrustedAddress } from "./host";
 export { deleteStored, type HubModel, listStored, type Progress, type StoredModel } from "./hub";
-export { LoraAdapter } from "./lora_adapter";
+export type { HubFile } from "./hub_protocol";
+export { LoraAdapter, type WriteFiles } from "./lora_adapter";
 export type { LoraDataset, Source } from "./lora_dataset";
 export { LoraModel, type Writing } from "./lora_model";
 export type { LoraRun } from "./lora_run";
 export type { ModelSource, PackagedModel } from "./model_source";
 export type * from "./options";
+export type { Stream } from "./stream";
 export type {
+  AdapterFiles,
   AdapterFormat,
+  AdapterInput,
   Columns,
+  Dataset,
   DatasetSummary,
   DeviceChoice,
   Evaluated,
@@ -20,6 +26,7 @@ export type {
   Limit,
   Limits,
   Message,
+  Method,
   ModelInfo,
   Notice,
   Settings,

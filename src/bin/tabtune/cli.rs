@@ -51,7 +51,7 @@ enum Command {
     Generate(GenerateArgs),
     /// Write an adapter as PEFT's files, MLX's, or a GGUF file of llama.cpp.
     Export(ExportArgs),
-    /// Merge an adapter into its base and write a whole checkpoint in the base's layout.
+    /// Merge an adapter into its base: a checkpoint in the base's layout, or a GGUF file, also of the base alone.
     Merge(MergeArgs),
     /// Describe a model, an adapter or a text.
     Info(InfoArgs),

@@ -25,7 +25,7 @@ const GGUF: &str = "gguf";
 
 #[derive(Args)]
 pub struct MergeArgs {
-    /// The base: a Hugging Face checkpoint or, if --out is a GGUF file, also such a file [default: the embedded base]
+    /// The base: a Hugging Face checkpoint. If --out is a GGUF file, also such a file [default then: the embedded base]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
     /// An adapter of that model: a folder of PEFT or MLX, or a GGUF file. Without it, a GGUF file of the base itself is
@@ -54,22 +54,24 @@ pub async fn merge(args: &MergeArgs) -> Result<()> {
 
 async fn to_gguf(args: &MergeArgs) -> Result<()> {
     let (model, out) = (args.model.as_deref(), &args.out);
+    if out.is_dir() {
+        return Err(setting("out", out.display(), "the name of a file, where there is no folder"));
+    }
+    if [model, args.adapter.as_deref()].into_iter().flatten().any(|path| same_file(path, out)) {
+        return Err(setting("out", out.display(), "another file than --model and --adapter, which it would replace"));
+    }
     let (files, name) = (base::files(model).await?, base::name(model));
     let adapter = args.adapter.as_deref().map(AdapterFiles::open).transpose()?;
     if let Some(adapter) = &adapter {
         show(&adapter.warnings(&Config::parse(&files.config)?)?);
         say_if_other_base(adapter, &name, &files.weights).await?;
     }
-    if model.is_some_and(|model| same_file(model, out)) {
-        return Err(setting("out", out.display(), "another file than --model, which it would replace"));
-    }
     let kind = args.kind.as_deref().unwrap_or("f16");
     let mut part = Part::create(out)?;
-    match files.write_gguf(&name, adapter.as_ref(), kind, &mut |bytes| part.write(bytes)).await {
+    let written = files.write_gguf(&name, adapter.as_ref(), kind, &mut |bytes| part.write(bytes)).await;
+    match written.and_then(|warnings| part.finish().and_then(|()| rename(out)).map(|()| warnings)) {
         Ok(warnings) => {
             show(&warnings);
-            part.finish()?;
-            rename(out)?;
             eprintln!("GGUF file written to {}", out.display());
             Ok(())
         }

@@ -71,10 +71,13 @@ impl Run<'_> {
     async fn evaluate_and_promote(&mut self, step: u32) -> Result<()> {
         self.snapshots.take(&self.job.base.model.device, &self.learner.params());
         let Some(measured) = self.held_out_loss(1.0).await? else { return Ok(()) };
+        let before = self.losses;
         let is_lowest = self.losses.add(step, measured.loss);
         let loss = self.report(step, measured);
-        if is_lowest {
-            self.keep(step, loss).await?;
+        if is_lowest && let Err(error) = self.keep(step, loss).await {
+            // A run that goes on with less memory evaluates this step again.
+            self.losses = before;
+            return Err(error);
         }
         Ok(())
     }

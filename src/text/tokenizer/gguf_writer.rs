@@ -25,7 +25,7 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
     let config: Value = files.tokenizer_config.map_or(Ok(Value::Null), json::read).map_err(refusal)?;
     let model = file.get("model").cloned().unwrap_or_default();
     let own = |key: &str, field: Field| (format!("tokenizer.ggml.{key}"), field);
-    let (tokens, kinds) = tokens(&file, &model, vocabulary)?;
+    let (tokens, kinds) = tokens(&read, &model, vocabulary)?;
     let mut metadata = vec![
         own("model", Field::Word("gpt2".to_string())),
         own("pre", Field::Word(way_to_split(&file, &model)?.to_string())),
@@ -85,19 +85,19 @@ fn template(found: &Value) -> Option<&str> {
 }
 
 /// The tokens by their ids, and their kinds.
-fn tokens(file: &Value, model: &Value, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>)> {
+fn tokens(read: &Tokenizer, model: &Value, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>)> {
     let mut tokens: Vec<String> = (0..vocabulary).map(|id| format!("[PAD{id}]")).collect();
     let mut kinds = vec![UNUSED; vocabulary];
     let none = Map::new();
     let plain = model.get("vocab").and_then(Value::as_object).unwrap_or(&none);
-    let added = file.get("added_tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let plain = plain.iter().map(|(token, id)| (token.as_str(), id, NORMAL));
-    let added = added.iter().filter_map(|token| {
-        let is_special = token.get("special").is_some_and(|special| *special == true);
-        Some((content(token)?, token.get("id")?, if is_special { CONTROL } else { USER_DEFINED }))
+    let plain = plain.iter().map(|(token, id)| (token.as_str(), id.as_u64().unwrap_or(u64::MAX), NORMAL));
+    // Those that only tokenizer_config.json names are among them.
+    let added = read.parts.inner.get_added_vocabulary().get_added_tokens_decoder();
+    let added = added.iter().map(|(id, token)| {
+        (token.content.as_str(), u64::from(*id), if token.special { CONTROL } else { USER_DEFINED })
     });
     for (token, id, kind) in plain.chain(added) {
-        let place = id.as_u64().and_then(|id| usize::try_from(id).ok());
+        let place = usize::try_from(id).ok();
         let Some((slot, own)) = place.and_then(|at| Some((tokens.get_mut(at)?, kinds.get_mut(at)?))) else {
             return Err(refusal(format!("token {token:?} has the id {id}, the model has {vocabulary} tokens")));
         };

@@ -72,7 +72,10 @@ impl Outputs {
     }
 
     pub fn event(&self, event: &Event) {
-        self.screen.show(event);
+        // A run that goes on with less memory has said why.
+        if !matches!(event, Event::Config { .. }) || !self.begun.get() {
+            self.screen.show(event);
+        }
         let failed = &mut *self.failed.borrow_mut();
         match event {
             // From here on the run is not refused any more.
