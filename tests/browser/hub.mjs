@@ -299,11 +299,21 @@ describe("the download worker", () => {
   });
 
   test("two tabs do not write into the same files", async () => {
-    hub.slow = 40;
+    hub.slow = 200;
     const first = ask("fetch");
     while (!Object.keys(await stored()).some((name) => name.endsWith(".part"))) await page.waitForTimeout(20);
-    await refused("hub_busy", {}, /another tab/);
+    await refused("hub_busy", {}, /this page or another tab of it is fetching a model/);
+    hub.slow = 0;
     isWhole(await first);
+  });
+
+  test("what was begun at one Hub does not go on there with the token for another", async () => {
+    hub.slow = 40;
+    await ask("fetch", {}, { stopAt: 4_000_000 });
+    log();
+    const other = { hub: "https://hub.test", revision: commit, token: "hf_secret" };
+    await refused("hub_blocked", other, /does not let its download worker reach/);
+    assert.deepEqual(log(), []);
   });
 
   test("the policy of the worker lets it reach nothing but the Hub", async () => {

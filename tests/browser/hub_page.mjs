@@ -59,6 +59,13 @@ describe("a model of the Hub in the page", () => {
   const button = (name) => page.getByRole("button", { name });
   const section = () => page.getByRole("region", { name: "Models from the Hugging Face Hub" });
   const line = () => section().locator(".hub-stored li");
+  const storedFiles = () =>
+    page.evaluate(async () => {
+      const names = [];
+      for await (const [name, folder] of await navigator.storage.getDirectory())
+        if (name.startsWith("hub")) for await (const file of folder.keys()) names.push(file);
+      return names;
+    });
 
   test("nothing of it is fetched, and nobody is asked, before a visitor wants it", async () => {
     const loaded = () =>
@@ -149,15 +156,25 @@ describe("a model of the Hub in the page", () => {
       await button("Fetch one from the Hugging Face Hub…").click();
     await line().getByRole("button", { name: "Delete" }).click();
     await line().waitFor({ state: "detached" });
-    const names = await page.evaluate(async () => {
-      const names = [];
-      for await (const [name, folder] of await navigator.storage.getDirectory())
-        if (name.startsWith("hub")) for await (const file of folder.keys()) names.push(file);
-      return names;
-    });
-    assert.deepEqual(names, []);
+    assert.deepEqual(await storedFiles(), []);
     const everything = `${page.requests.join("\n")}\n${hub.log.join("\n")}`;
     assert.doesNotMatch(everything, /lighthouse|xylophone|marmalade|secret/);
+  });
+
+  test("a download that is cancelled leaves nothing, and the focus stays near", async () => {
+    hub.slow = 700;
+    await lookUp(page, "tabtune/story");
+    await button(/^Download/).click();
+    await section()
+      .getByText(/Fetching tabtune\/story: .* of 11 MB/)
+      .waitFor();
+    assert.ok((await storedFiles()).length > 1);
+    await section().getByRole("button", { name: "Cancel" }).click();
+    await button("Look it up").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.id), "hub-title");
+    while ((await storedFiles()).length > 0) await page.waitForTimeout(50);
+    await line().waitFor({ state: "detached" });
+    assert.equal(await banner(page, "model").count(), 0);
   });
 });
 

@@ -158,6 +158,19 @@ describe("my adapters", () => {
     await close(page);
   });
 
+  test("one that is tried after a run is printed without that run", async () => {
+    const page = await open({ hash: HASH });
+    await trainOn(page);
+    assert.match(await printed(page), /How it learnt/);
+    await button(page).click();
+    await press(page, "Try it");
+    await page.waitForFunction(() => document.activeElement.id === "keep-title");
+    const words = await printed(page);
+    assert.match(words, /A language model and its adapter/);
+    assert.doesNotMatch(words, /How it learnt/);
+    await close(page);
+  });
+
   test("one from a file is kept when the visitor asks", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
@@ -246,13 +259,16 @@ describe("a full disk", () => {
 });
 
 describe("delete everything", () => {
-  test("asks, and leaves nothing of the page in the browser", async () => {
+  test("asks, leaves nothing of the page in the browser, and everything of other pages of the host", async () => {
     const page = await open({ hash: HASH });
     await trainOn(page);
     await page.evaluate(async () => {
       localStorage.setItem("a", "b");
       sessionStorage.setItem("a", "b");
       await caches.open("a");
+      const root = await navigator.storage.getDirectory();
+      const file = await (await root.getDirectoryHandle("a", { create: true })).getFileHandle("b", { create: true });
+      await (await file.createWritable()).close();
       await new Promise((resolve) => {
         indexedDB.open("a").onsuccess = ({ target }) => {
           target.result.close();
@@ -261,18 +277,22 @@ describe("delete everything", () => {
       });
     });
     const before = await everythingStored(page);
-    assert.ok(before.files.length === 1 && before.caches.includes("a") && before.databases.length === 1);
+    assert.ok(before.files.length === 2 && before.caches.includes("a") && before.databases.length === 1);
     await button(page).click();
     await shelf(page)
       .getByText(/takes [\d.,]+ kB; this browser allows about [\d.,]+ GB/)
       .waitFor();
     await page.getByRole("button", { name: "Delete everything…" }).click();
+    await page.keyboard.press("Escape");
+    await page.getByRole("alertdialog").waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement.id), "kept-title");
+    await page.getByRole("button", { name: "Delete everything…" }).click();
     await inspect(page, "delete-everything");
     await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
     await page.getByText("Everything is deleted.").waitFor();
     await inspect(page, "deleted-everything");
-    const nothing = { files: [], caches: [], databases: [], local: 0, session: 0, serviceWorkers: 0, cookies: "" };
-    assert.deepEqual(await everythingStored(page), nothing);
+    const others = { ...before, files: ["a/b"] };
+    assert.deepEqual(await everythingStored(page), others);
     await page.getByText("It is only in this tab: download it before you close the tab.").waitFor();
     assert.deepEqual(page.faults, []);
     await close(page);
@@ -292,6 +312,14 @@ async function reload(page) {
   await page.reload();
   await page.getByText("0 network requests since the page was ready").waitFor();
   return asked;
+}
+
+/** The words of the sheet. */
+async function printed(page) {
+  await page.evaluate(() => window.dispatchEvent(new Event("beforeprint")));
+  const words = await page.locator(".sheet").textContent();
+  await page.evaluate(() => window.dispatchEvent(new Event("afterprint")));
+  return words;
 }
 
 /** The files that hold adapters. */

@@ -113,6 +113,23 @@ describe("privacy, on a host that sends no headers", () => {
     assert.deepEqual(askedSince(before), []);
   });
 
+  test("parts of the page from its own address can be asked for again, and the count shows it", async () => {
+    const proxy = await loggingProxy();
+    const other = await open({ at: host.address, proxy: { server: proxy.address } });
+    await ready(other);
+    const script = readdirSync(join(dist, "assets")).find((name) => /^hub-.*\.js$/.test(name));
+    await other.evaluate((address) => import(address), `${host.address}assets/${script}?${CANARY}`);
+    await other.evaluate((address) => {
+      const image = new Image();
+      image.src = address;
+      return image.decode();
+    }, `${host.address}icons/192.png?${CANARY}`);
+    assert.equal(proxy.leaks().length, 2);
+    await other.getByText("2 network requests since the page was ready, for parts of the page").waitFor();
+    await close(other);
+    proxy.stop();
+  });
+
   test("offline, too", async () => {
     host.stop();
     const before = proxy.seen.length;

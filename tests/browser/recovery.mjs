@@ -82,6 +82,26 @@ describe("recovery", () => {
     });
   }
 
+  test("the graphics card is lost before the run is saved: an earlier one does not go on in its place", async () => {
+    const page = await open({ hash: `#${SMALL}&steps=4000&evalEvery=4000&sampleEvery=4000`, device: "gpu" });
+    await chooseSample(page);
+    await watchCard(page);
+    await startButton(page).click();
+    await atStep(page, 3);
+    await page.getByRole("button", { name: "Stop and keep" }).click();
+    await trained(page);
+    await page.getByRole("button", { name: "Change: Your text" }).click();
+    await chooseSample(page, "A cook's book");
+    await startButton(page).click();
+    await atStep(page, 2);
+    await loseCard(page);
+    await banner(page, "train").getByText("The graphics card stopped responding").waitFor();
+    await banner(page, "train").getByRole("button", { name: "Train on the processor" }).waitFor();
+    assert.match(await page.locator("#text .done-line").textContent(), /A cook's book/);
+    await page.getByRole("button", { name: /^Continue where you left off/ }).waitFor();
+    await close(page);
+  });
+
   test("the graphics card is lost: the run goes on by itself, three times on it, then without it", async () => {
     const STEPS = 40;
     const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=3&sampleEvery=${STEPS}`, device: "gpu" });

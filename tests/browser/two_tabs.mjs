@@ -23,6 +23,9 @@ describe("two tabs", () => {
     assert.equal(await second.getByRole("button", { name: "Pause" }).count(), 0);
     await second.bringToFront();
     await inspect(second, "another-tab");
+    await second.getByRole("button", { name: /^My adapters/ }).click();
+    assert.ok(await second.getByRole("button", { name: "Delete everything…" }).isDisabled());
+    await second.keyboard.press("Escape");
 
     const third = await open({ hash: LONG, beside: first });
     await chooseSample(third);
@@ -37,6 +40,23 @@ describe("two tabs", () => {
     await second.getByRole("button", { name: "Cancel" }).click();
     await second.getByRole("button", { name: /^Train again/ }).waitFor();
     assert.deepEqual([...first.faults, ...second.faults], []);
+    await close(first);
+  });
+
+  test("what the first uses cannot be deleted in the second, even if that has not noticed it yet", async () => {
+    const first = await open({ hash: LONG });
+    const second = await open({ hash: LONG, beside: first });
+    await first.bringToFront();
+    await chooseSample(first);
+    await startButton(first).click();
+    await atStep(first, 2);
+    await second.bringToFront();
+    await second.getByRole("button", { name: /^My adapters/ }).click();
+    await second.getByRole("button", { name: "Delete everything…" }).click();
+    await second.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+    await second.getByText("nothing was deleted: another tab of this page is training").waitFor();
+    assert.equal(await second.getByText("Everything is deleted.").count(), 0);
+    await inspect(second, "nothing-deleted");
     await close(first);
   });
 

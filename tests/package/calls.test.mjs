@@ -63,6 +63,13 @@ test("options are refused before anything is fetched", async () => {
   const nowhere = { model: builtIn, wasmUrl: "file:///nowhere.wasm" };
   await assert.rejects(LoraModel.create({ ...nowhere, lr: 2 }), refusal);
   await assert.rejects(LoraModel.create({ wasmUrl: nowhere.wasmUrl }), refusal);
+  for (const ofHub of [{ revision: "main" }, { hub: "https://hub.test" }, { token: "secret" }]) {
+    const error = await LoraModel.create({ ...nowhere, ...ofHub }).then(assert.fail, (error) => error);
+    assert.equal(error.code, "setting");
+    assert.match(error.message, /expected no value for a model that is not of the Hub/);
+    assert.doesNotMatch(JSON.stringify([error, error.message]), /secret/);
+  }
+  await assert.rejects(LoraModel.create({ ...nowhere, worker: {}, workers: 2 }), refusal);
   await assert.rejects(LoraModel.create(nowhere), { name: "LoraError", code: "fetch_failed" });
 });
 
@@ -96,16 +103,20 @@ test("numbers are refused where the engine would refuse them, and only there", a
 
 test("a model comes from a folder, from files, and from an address, and is the same", async () => {
   const { address, close } = await serveFolder(base);
+  // Hosts say in different ways that there is no such file.
+  const others = await Promise.all([200, 403].map((status) => serveFolder(base, status)));
   const names = readdirSync(base).filter((name) => /\.(json|safetensors)$/.test(name));
   const files = names.map((name) => new File([readFileSync(join(base, name))], name));
   try {
-    for (const source of [{ folder: base }, { files }, { url: address }]) {
+    const urls = [address, ...others.map(({ address }) => address)].map((url) => ({ url }));
+    for (const source of [{ folder: base }, { files }, ...urls]) {
       const other = await LoraModel.create({ model: source });
       assert.equal(other.info.sha256, model.info.sha256);
       other.destroy();
     }
   } finally {
     close();
+    for (const other of others) other.close();
   }
 });
 
@@ -163,6 +174,25 @@ test("an adapter lowers the loss, survives its file, and can be trained on", asy
   for await (const event of model.train(data, { adapter: opened, maxSteps: 2 }))
     if (event.type === "step") losses.push(event.loss);
   assert.ok(losses[0] < alone.loss - 0.5, `the second run starts at ${losses[0]}`);
+  const { r, lora_alpha: alpha } = JSON.parse(adapter.config);
+  await model.train(data, { adapter, rank: r, alpha, maxSteps: 1 }).adapter;
+  for (const other of [{ rank: r + 1 }, { alpha: alpha + 1 }, { targets: "o_proj" }])
+    await assert.rejects(model.train(data, { adapter, ...other, maxSteps: 1 }).adapter, refusal);
+});
+
+test("a prompt is continued six times in a run where nothing is said, and options of samples add up", async () => {
+  const sampled = async (model, options) => {
+    const samples = [];
+    for await (const event of model.train(await model.dataset(text), options))
+      if (event.type === "sample") samples.push(event);
+    return samples;
+  };
+  const samples = await sampled(model, { maxSteps: 6, sample: { prompt: "The sea", maxTokens: 2 } });
+  assert.ok(samples.length >= 6, `${samples.length} samples`);
+  const other = await LoraModel.create({ model: builtIn, seqLen: 32, batch: 1, sample: { prompt: "My letter" } });
+  const [first] = await sampled(other, { maxSteps: 2, sample: { every: 1, maxTokens: 2 } });
+  assert.equal(first.prompt, "My letter");
+  other.destroy();
 });
 
 test("every format of an adapter opens again and computes the same", async () => {

@@ -45,11 +45,12 @@ const types = {
 };
 
 /** Serves a folder as any static host does. */
-export async function serveFolder(folder) {
+export async function serveFolder(folder, missing = 404) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
-    if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
+    if (!existsSync(file) || !statSync(file).isFile())
+      return response.writeHead(missing, { "Content-Type": "text/html" }).end("none");
     response.writeHead(200, { "Content-Type": types[extname(file)] ?? "application/octet-stream" });
     createReadStream(file).pipe(response);
   });

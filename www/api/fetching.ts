@@ -17,12 +17,13 @@ export function fetchThing<T>(
   count?: Count,
   signal?: AbortSignal,
 ): Promise<T> {
-  return get(thing, url, use, count, signal, () => {
-    throw unfetched(thing, `the server answered \`${url}\` with status ${MISSING}`, BUSY);
-  });
+  return get(thing, url, use, count, signal) as Promise<T>;
 }
 
-/** Undefined if the server says that there is none. */
+/**
+ * Undefined if the server says that there is none: some do with status 403, and hosts of single-page apps with a page
+ * in its place.
+ */
 export function fetchIfThere<T>(
   thing: string,
   url: string | URL,
@@ -30,7 +31,9 @@ export function fetchIfThere<T>(
   count?: Count,
   signal?: AbortSignal,
 ): Promise<T | undefined> {
-  return get<T | undefined>(thing, url, use, count, signal, () => undefined);
+  const isMissing = ({ status, headers }: Response) =>
+    status === 404 || status === 403 || /^text\/html\b/i.test(headers.get("content-type") ?? "");
+  return get<T | undefined>(thing, url, use, count, signal, isMissing);
 }
 
 function get<T>(
@@ -39,8 +42,8 @@ function get<T>(
   use: (response: Response) => Promise<T>,
   count: Count = () => {},
   signal: AbortSignal | undefined,
-  missing: () => T,
-): Promise<T> {
+  isMissing: (response: Response) => boolean = () => false,
+): Promise<T | undefined> {
   return persist(async () => {
     let arrived = 0;
     const counter = new TransformStream<Uint8Array, Uint8Array>({
@@ -51,8 +54,9 @@ function get<T>(
       },
     });
     try {
-      const { ok, status, body, headers } = await fetchUrl(url, signal);
-      if (status === MISSING) return missing();
+      const response = await fetchUrl(url, signal);
+      const { ok, status, body, headers } = response;
+      if (isMissing(response)) return void (await body?.cancel());
       if (!ok || !body) throw unfetched(thing, `the server answered \`${url}\` with status ${status}`, BUSY);
       const type = headers.get("content-type") ?? "";
       return await use(new Response(body.pipeThrough(counter), { headers: { "content-type": type } }));
@@ -76,7 +80,6 @@ export async function persist<T>(act: () => Promise<T>, signal?: AbortSignal): P
   return act();
 }
 
-const MISSING = 404;
 const BUSY = "The server may be busy: wait a moment, then try again.";
 const OFFLINE = "Check that this machine is online, then try again.";
 

@@ -4,15 +4,12 @@
  */
 
 import type { HubFile, HubModel } from "./hub_protocol";
-import { deleteFile, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
+import { deleteFile, FOLDERS, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
 
 export interface StoredModel extends HubModel {
   /** The bytes that are there; fewer than `bytes` of a download that was interrupted. */
   done: number;
 }
-
-const FILES = "hub-files";
-const RECORDS = "hub-models";
 
 /** A branch or a tag may move on; a commit stays what it is. */
 export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
@@ -39,7 +36,7 @@ export async function findRecord(id: string, commit: string): Promise<HubModel |
 
 /** Null unless all of its files are whole. */
 export async function storedBlobs({ files }: HubModel): Promise<Map<string, Blob> | null> {
-  const folder = await openFolder(FILES);
+  const folder = await openFolder(FOLDERS.hubFiles);
   const found = await Promise.all(files.map(async ({ path, hash }) => [path, await wholeFile(folder, hash)] as const));
   const blobs = found.filter((pair): pair is [string, File] => pair[1] !== undefined);
   return blobs.length === files.length ? new Map(blobs) : null;
@@ -47,9 +44,9 @@ export async function storedBlobs({ files }: HubModel): Promise<Map<string, Blob
 
 /** Deletes a model, whole or not, and the files that no other model needs. */
 export async function deleteStored({ id, commit }: Pick<HubModel, "id" | "commit">) {
-  const folder = await openFolder(RECORDS);
+  const folder = await openFolder(FOLDERS.hubModels);
   if (folder) await deleteFile(folder, recordName(id, commit));
-  const files = await openFolder(FILES);
+  const files = await openFolder(FOLDERS.hubFiles);
   if (!files) return;
   const needed = new Set((await readRecords()).flatMap((model) => model.files.map(({ hash }) => hash)));
   for await (const name of files.keys()) if (!needed.has(wholeOf(name))) await deleteFile(files, name);
@@ -57,10 +54,10 @@ export async function deleteStored({ id, commit }: Pick<HubModel, "id" | "commit
 
 /** Only a worker can write. */
 export async function writeRecord(model: HubModel) {
-  await writeSealed(await makeFolder(RECORDS), recordName(model.id, model.commit), model, []);
+  await writeSealed(await makeFolder(FOLDERS.hubModels), recordName(model.id, model.commit), model, []);
 }
 
-export const filesFolder = () => makeFolder(FILES);
+export const filesFolder = () => makeFolder(FOLDERS.hubFiles);
 
 /** Undefined if it is not there, or not whole. */
 export async function wholeFile(folder: FileSystemDirectoryHandle | undefined, hash: string) {
@@ -75,7 +72,7 @@ const recordName = (id: string, commit: string) => encodeURIComponent(`${id}@${c
 
 /** A record that was cut short is no record: its files go with the next model that is deleted. */
 async function readRecords(): Promise<HubModel[]> {
-  const folder = await openFolder(RECORDS);
+  const folder = await openFolder(FOLDERS.hubModels);
   const found: HubModel[] = [];
   if (!folder) return found;
   for await (const name of folder.keys()) {
@@ -87,7 +84,7 @@ async function readRecords(): Promise<HubModel[]> {
 
 async function sizesOnDisk(): Promise<Map<string, number>> {
   const sizes = new Map<string, number>();
-  const folder = await openFolder(FILES);
+  const folder = await openFolder(FOLDERS.hubFiles);
   if (!folder) return sizes;
   for await (const name of folder.keys()) {
     const handle = await folder.getFileHandle(name).catch(() => undefined);

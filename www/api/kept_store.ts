@@ -4,7 +4,7 @@
  * is deleted afterwards, so that a kill in between loses neither.
  */
 
-import { deleteFile, makeFolder, openFolder, readHeader, readSealed, writeSealed } from "./storage";
+import { deleteFile, FOLDERS, makeFolder, openFolder, readHeader, readSealed, writeSealed } from "./storage";
 import type { KeptFiles, ModelInfo } from "./types";
 
 /** All that is needed to offer an adapter and to hand it over, also without its model or any engine. */
@@ -42,10 +42,6 @@ interface Place {
   file: string;
 }
 
-const FOLDER = "adapters";
-/** Where older pages kept one: still read, never written. */
-const OLDER_FOLDER = "kept-adapter";
-
 /** From the newest to the oldest. */
 export async function listKept(): Promise<KeptFacts[]> {
   const all = (await found()).map(({ facts }) => facts);
@@ -64,7 +60,7 @@ export async function readKept(id: string): Promise<KeptAdapter | null> {
 
 /** Takes the place of the one with its id. Throws unless every byte reached the disk: then nothing has changed. */
 export async function writeKept(kept: KeptAdapter) {
-  const folder = await makeFolder(FOLDER);
+  const folder = await makeFolder(FOLDERS.adapters);
   const { weights, ...adapter } = kept.adapter;
   const header: Header = { ...kept, adapter };
   const before = await places(kept.id);
@@ -125,7 +121,7 @@ async function places(id: string): Promise<Place[]> {
 /** From the oldest to the newest: their names are times of the same length. */
 async function files(): Promise<Place[]> {
   const all: Place[] = [];
-  for (const name of [OLDER_FOLDER, FOLDER]) {
+  for (const name of [FOLDERS.olderAdapter, FOLDERS.adapters]) {
     const folder = await openFolder(name);
     if (!folder) continue;
     const names: string[] = [];

@@ -64,6 +64,11 @@ export class LoraModel {
   static async create(options: CreateOptions): Promise<LoraModel> {
     const { model, revision, hub, token, downloadUrl, ...others } = checked("create", options);
     const { device, weights, workers, signal, monitor, wasmUrl, workerUrl, worker, ...settings } = others;
+    for (const [name, value] of Object.entries(given({ revision, hub, token })))
+      if (model !== undefined && typeof model !== "string")
+        throw refused(name, name === "token" ? {} : value, "no value for a model that is not of the Hub");
+    if (worker && workers !== undefined)
+      throw refused("workers", workers, "no value beside `worker`, which works alone");
     if (model === undefined) throw refused("model", model, "a model, such as the one that `tabtune-base` exports");
     const progress = new EventTarget();
     monitor?.(progress);
@@ -135,8 +140,12 @@ export class LoraModel {
   train(data: LoraDataset, options: TrainOptions = {}): LoraRun {
     const { signal, adapter, ...changes } = checked("train", options);
     const { summary, settings } = rowsOf(data);
-    const wanted = settled(this.#usual, { maxSteps: summary.defaultSteps, ...this.#options, ...changes });
-    return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, adapter, signal);
+    const { rank, alpha, targets } = changes;
+    const start = adapter && { adapter, chosen: given({ rank, alpha, targets }) };
+    const usual = { maxSteps: summary.defaultSteps, ...this.#options };
+    const sample = { ...this.#options.sample, ...changes.sample };
+    const wanted = settled(this.#usual, { ...usual, ...changes, sample });
+    return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, start, signal);
   }
 
   /** Continues a text. */

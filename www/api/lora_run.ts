@@ -1,10 +1,19 @@
 /** A run under way: its events, its adapter, and what can be asked of it. */
 
 import { LoraAdapter } from "./lora_adapter";
+import { refused } from "./rules";
 import type { Session } from "./session";
 import { Stream } from "./stream";
 import { aborted, type Turns } from "./turns";
 import type { AdapterInput, Dataset, Event, Settings } from "./types";
+
+type Shape = Pick<Settings, "rank" | "alpha" | "targets">;
+
+/** The adapter to start from, and what the caller asked of its shape. */
+interface Start {
+  adapter: AdapterInput;
+  chosen: Partial<Shape>;
+}
 
 export class LoraRun implements AsyncIterable<Event> {
   #session: Session;
@@ -19,12 +28,12 @@ export class LoraRun implements AsyncIterable<Event> {
     turns: Turns,
     dataset: Dataset,
     settings: Settings,
-    init: AdapterInput | undefined,
+    from: Start | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.#session = session;
     const train = async (tell: (event: Event) => void): Promise<LoraAdapter> => {
-      const { start, wanted } = await startFrom(session, settings, init);
+      const { start, wanted } = await startFrom(session, settings, from);
       if (signal?.aborted) throw aborted(signal);
       if (this.#isStopped) throw aborted({ reason: "it was stopped before it began" });
       this.#state = "running";
@@ -77,9 +86,15 @@ export class LoraRun implements AsyncIterable<Event> {
 }
 
 /** A run that starts from an adapter takes over that adapter's shape. */
-async function startFrom(session: Session, settings: Settings, init: AdapterInput | undefined) {
-  if (!init) return { start: {}, wanted: settings };
-  await session.setAdapter(init.config, init.weights);
+async function startFrom(session: Session, settings: Settings, from: Start | undefined) {
+  if (!from) return { start: {}, wanted: settings };
+  const { adapter, chosen } = from;
+  await session.setAdapter(adapter.config, adapter.weights);
   const { config, weights, rank, alpha, targets } = await session.adapter();
-  return { start: { init: { config, weights } }, wanted: { ...settings, rank, alpha, targets: targets.join(",") } };
+  const shape: Shape = { rank, alpha, targets: targets.join(",") };
+  for (const [name, value] of Object.entries(chosen)) {
+    const own = shape[name as keyof Shape];
+    if (value !== own) throw refused(name, value, `no value, or ${own} as in the adapter that the run starts from`);
+  }
+  return { start: { init: { config, weights } }, wanted: { ...settings, ...shape } };
 }

@@ -11,7 +11,7 @@ export interface LoraSettings
   extends Omit<Settings, "method" | "steps" | "prompt" | "sampleEvery" | "maxTokens" | "holdoutAtMost"> {
   /** By default 150, or three epochs if they are more. */
   maxSteps: number;
-  /** Has the model continue a prompt while it learns. */
+  /** Has the model continue a prompt while it learns: by default, six times in a run. */
   sample: { prompt?: string; every?: number; maxTokens?: number };
 }
 

@@ -137,19 +137,27 @@ function check<Options extends object>(rules: Record<string, Rule>, options: Opt
   return Object.fromEntries(given) as Options;
 }
 
+/** How many samples a run takes of a prompt. */
+const SAMPLES = 6;
+
 /** The settings of a run, where these options differ from the defaults. */
 export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
-  const { maxSteps, sample, ...same } = options;
+  const { maxSteps = defaults.steps, sample = {}, ...same } = options;
+  const {
+    prompt,
+    maxTokens,
+    every = prompt === undefined ? undefined : Math.max(1, Math.round(maxSteps / SAMPLES)),
+  } = sample;
   return {
     ...defaults,
     ...(same.rank === undefined ? {} : { alpha: 2 * same.rank }),
     // A fraction that was chosen is used in full.
     ...(same.holdout === undefined ? {} : { holdoutAtMost: null }),
     ...same,
-    ...(maxSteps === undefined ? {} : { steps: maxSteps }),
-    ...(sample?.prompt === undefined ? {} : { prompt: sample.prompt }),
-    ...(sample?.every === undefined ? {} : { sampleEvery: sample.every }),
-    ...(sample?.maxTokens === undefined ? {} : { maxTokens: sample.maxTokens }),
+    steps: maxSteps,
+    ...(prompt === undefined ? {} : { prompt }),
+    ...(every === undefined ? {} : { sampleEvery: every }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
   };
 }
 

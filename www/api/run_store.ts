@@ -5,7 +5,7 @@
  * lock may change anything here.
  */
 
-import { deleteFile, deleteFolder, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
+import { deleteFile, deleteFolder, FOLDERS, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
 import type { Columns, Settings, TextDocument, WeightsChoice } from "./types";
 import { bytesOf } from "./weights";
 
@@ -32,7 +32,6 @@ type RunHeader = Pick<RunRecord, "id" | "settings" | "model"> & {
 };
 type Generation = Pick<SavedRun, "id" | "step" | "savedAt" | "ms"> & { generation: number };
 
-const FOLDER = "unfinished-run";
 const RUN = "run";
 const GENERATIONS = ["state-a", "state-b"];
 /** What the generations were called before: still read, never written, and deleted with the run. */
@@ -40,7 +39,7 @@ const OLDER_NAMES = ["checkpoint-a", "checkpoint-b"];
 
 /** Reads the newest run state that is whole, with its text. Returns null if there is none, or no storage. */
 export async function readRun(): Promise<SavedRun | null> {
-  const folder = await openFolder(FOLDER);
+  const folder = await openFolder(FOLDERS.run);
   const run = folder && (await readSealed<RunHeader>(folder, RUN));
   if (!run) return null;
   const { id, settings, model, text } = run.header;
@@ -68,12 +67,12 @@ export async function readRun(): Promise<SavedRun | null> {
 
 /** Deletes the run and everything that belongs to it. */
 export async function forgetRun() {
-  await deleteFolder(FOLDER);
+  await deleteFolder(FOLDERS.run);
 }
 
 /** Writes the next run state over the older generation. Throws unless every byte of it reached the disk. */
 export async function writeRun(record: RunRecord, step: number, state: Uint8Array<ArrayBuffer>) {
-  const folder = await makeFolder(FOLDER);
+  const folder = await makeFolder(FOLDERS.run);
   const { id, settings, model, text, ms } = record;
   if ((await readSealed<RunHeader>(folder, RUN))?.header.id !== id) {
     // States of the previous run would not be read with this text, but it is a matter of privacy that they go.

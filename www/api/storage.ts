@@ -6,6 +6,16 @@ import { bytesOf } from "./weights";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** All that is used here: pages of other projects at the same host have theirs beside them. */
+export const FOLDERS = {
+  adapters: "adapters",
+  /** Where older pages kept one adapter: still read, never written. */
+  olderAdapter: "kept-adapter",
+  run: "unfinished-run",
+  hubFiles: "hub-files",
+  hubModels: "hub-models",
+};
+
 /** Undefined if there is no such folder, or no storage. */
 export async function openFolder(name: string): Promise<FileSystemDirectoryHandle | undefined> {
   const root = await storage();
@@ -65,9 +75,9 @@ function unkept(reason: string): LoraError {
   );
 }
 
-/** Undefined in private windows of some browsers, which have no storage. */
+/** Undefined in private windows of some browsers and in Node, which have no storage. */
 function storage(): Promise<FileSystemDirectoryHandle | undefined> {
-  return navigator.storage?.getDirectory?.().catch(() => undefined) ?? Promise.resolve(undefined);
+  return globalThis.navigator?.storage?.getDirectory?.().catch(() => undefined) ?? Promise.resolve(undefined);
 }
 
 function ignoreMissing(error: DOMException): undefined {

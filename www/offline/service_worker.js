@@ -13,7 +13,7 @@ const scope = new URL("./", self.location.href).href;
 const DOWNLOAD_POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src https://huggingface.co https://*.hf.co; " +
   "require-trusted-types-for 'script'; trusted-types 'none'";
-/** Caches belong to all pages of a host. */
+/** Caches belong to all pages of a host; the page deletes those that begin so, too. */
 const OWN = `tabtune ${scope} `;
 const CACHE = OWN + VERSION;
 

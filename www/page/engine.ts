@@ -80,7 +80,8 @@ async function restart() {
 async function open(): Promise<Session> {
   return openWith(local ?? (await builtIn()), local === null, async (fresh) => {
     const kept = adapter.value;
-    if (kept) await fresh.setKept(kept);
+    // That of a model which could not be started again fits no other.
+    if (kept) await fresh.setKept(kept).catch((error) => complain("keep", error));
   });
 }
 

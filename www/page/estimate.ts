@@ -7,8 +7,7 @@ import { session } from "./engine";
 import { settings } from "./settings";
 import { model, run, text, training } from "./state";
 import { show } from "./text";
-import { forgive } from "./trouble";
-import { complainWhereItHelps } from "./where_it_helps";
+import { complainWhereItHelps, forgiveSettings } from "./where_it_helps";
 
 /** Wait for a moment without changes, so that typing "150" does not measure 1, 15 and 150. */
 const QUIET_MS = 500;
@@ -51,7 +50,7 @@ async function measure(key: string) {
     const probe = await engine.probe(await show(taken, wanted), wanted);
     if (key !== measured) return;
     estimate.value = probe;
-    forgive("model");
+    forgiveSettings();
   } catch (error) {
     if (key !== measured) return;
     estimate.value = null;

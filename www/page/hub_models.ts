@@ -1,6 +1,7 @@
 /** Models of the Hugging Face Hub: looked up, fetched, kept in the browser's storage, and deleted there. */
 
 import { signal } from "@preact/signals";
+import { persist } from "../api/fetching";
 import {
   deleteStored,
   type Found,
@@ -15,8 +16,9 @@ import {
 } from "../api/hub";
 import type { Foreseen } from "../api/types";
 import { session } from "./engine";
-import { offer, picked } from "./pick";
+import { fetchingModel, offer, picked } from "./pick";
 import { hubRequests } from "./privacy";
+import { emptied } from "./room";
 import { hub, weights } from "./settings";
 import { announce } from "./state";
 import { complain, forgive } from "./trouble";
@@ -41,6 +43,8 @@ export const hostName = new URL(host).host;
 
 const IDLE: Stage = { state: "idle" };
 let leaving = new AbortController();
+/** The download under way, or the last one. */
+let under: Promise<void> = Promise.resolve();
 
 const options = (revision?: string): HubOptions => ({
   hub: host,
@@ -73,7 +77,9 @@ async function foresee({ outline }: Found): Promise<Foreseen | null> {
 export async function fetchModel(model: HubModel) {
   // Browsers keep what they were asked to keep when the disk runs low.
   navigator.storage?.persist?.();
-  await act({ state: "fetching", model, progress: null }, async () => {
+  emptied.value = false;
+  fetchingModel.value = true;
+  under = act({ state: "fetching", model, progress: null }, async () => {
     const onProgress = (progress: Progress) => {
       stage.value = { state: "fetching", model, progress };
       announce(`${percent(progress.done / Math.max(1, progress.total))} of ${model.id} has arrived`);
@@ -82,22 +88,33 @@ export async function fetchModel(model: HubModel) {
     unkept.value = !kept;
     stage.value = IDLE;
     await offer(files);
+  }).then(() => {
+    fetchingModel.value = false;
+    return refresh();
   });
-  await refresh();
+  await under;
 }
+
+/** The button that was pressed may go. */
+const focusTitle = () => document.getElementById("hub-title")?.focus();
 
 /** What has arrived stays. */
 export function pause() {
+  focusTitle();
   leaving.abort();
 }
 
 export async function remove(model: HubModel) {
   pause();
-  await deleteStored(model).catch((error) => complain("model", error));
+  await under;
+  if (picked.value?.files.name === model.id) picked.value = null;
+  // A worker that was ended may hold a file for a moment longer.
+  await persist(() => deleteStored(model)).catch((error) => complain("model", error));
   await refresh();
 }
 
 export function close() {
+  focusTitle();
   stage.value = IDLE;
 }
 
@@ -105,6 +122,7 @@ export function close() {
 async function act(begun: Stage, act: () => Promise<void>) {
   forgive("model");
   picked.value = null;
+  focusTitle();
   leaving = new AbortController();
   const { signal } = leaving;
   stage.value = begun;

@@ -27,6 +27,11 @@ export const shelf = signal<KeptFacts[]>([]);
 /** The last one that this tab has written or read. */
 const current = signal<KeptAdapter | null>(null);
 
+/** The one that was taken from here last. */
+const taken = signal<KeptFiles | null>(null);
+/** The adapter of card 4 was taken from here: what the page shows of a run need not be about it. */
+export const isFromShelf = computed(() => taken.value !== null && taken.value === adapter.value);
+
 /** Tabs tell each other that what the storage holds has changed. */
 const otherTabs = new BroadcastChannel("tabtune-kept");
 otherTabs.onmessage = refresh;
@@ -143,6 +148,7 @@ async function take(facts: KeptFacts): Promise<boolean> {
   startFrom.value = null;
   downloaded.value = false;
   current.value = found;
+  taken.value = found.adapter;
   adapter.value = found.adapter;
   return true;
 }

@@ -4,7 +4,9 @@
  */
 
 import { effect, signal } from "@preact/signals";
+import { LoraError } from "../api/errors";
 import { run, text, training } from "./state";
+import { complain, forgive, type Place } from "./trouble";
 
 const NAME = "tabtune-run";
 /** A tab that only looks at what is stored holds the lock for a moment, which is not worth mentioning. */
@@ -41,17 +43,33 @@ export function keepTellingTabs() {
 
 let afterwards: () => Promise<void> = async () => {};
 
-/** Calls `act` while holding the lock. If another tab holds it, says so, and waits until it is free. */
-export async function alone(act: () => Promise<void>) {
-  if (!navigator.locks) return act();
+/**
+ * Calls `act` while holding the lock, and returns true. If another tab holds it, says so, waits until it is free, and
+ * returns false.
+ */
+export async function alone(act: () => Promise<void>): Promise<boolean> {
+  if (!navigator.locks) {
+    await act();
+    return true;
+  }
   const attempt = () =>
     navigator.locks.request(NAME, { ifAvailable: true }, async (lock) => {
       if (lock) await act();
       return lock !== null;
     });
-  if (await attempt()) return;
+  if (await attempt()) return true;
   await new Promise((resolve) => setTimeout(resolve, MOMENT_MS));
-  if (!(await attempt())) waitForOtherTab();
+  if (await attempt()) return true;
+  waitForOtherTab();
+  return false;
+}
+
+/** Deletes what is stored, alone; if another tab trains, it says at `place` that nothing is deleted. */
+export async function deleteAlone(place: Place, act: () => Promise<void>) {
+  forgive(place);
+  const what = "nothing was deleted: another tab of this page is training";
+  const hint = "Stop the run there or close that tab, then try again.";
+  if (!(await alone(act))) complain(place, new LoraError("other_tab", what, hint));
 }
 
 /** Calls `act` alone now, and again whenever another tab is done. */

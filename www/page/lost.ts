@@ -5,10 +5,10 @@
 
 import type { LoraError } from "../api/errors";
 import { computeOn } from "./engine";
-import { continueRun, ended, train } from "./run";
-import { adapter, model, training } from "./state";
+import { continueRun, ended, lastId, train } from "./run";
+import { adapter, model, run, training } from "./state";
 import { complain, forgive, type Trouble } from "./trouble";
-import { lookForUnfinished, type Unfinished, unfinished } from "./unfinished";
+import { forget, lookForUnfinished, type Unfinished, unfinished } from "./unfinished";
 import { count, thing } from "./words";
 
 /** How often a run goes on on the card. */
@@ -21,9 +21,17 @@ export async function handleLoss(error: LoraError) {
   const wasTraining = training.peek();
   await ended();
   if (wasTraining) await lookForUnfinished();
-  const saved = unfinished.peek();
-  if (lostCard && wasTraining && saved) return goOn(saved);
-  explain(error, lostCard);
+  const ending = wasTraining ? run.peek()?.ending : null;
+  if (ending?.keep === false && savedOfLast()) await forget();
+  const saved = savedOfLast();
+  if (lostCard && wasTraining && saved && !ending) return goOn(saved);
+  explain(error, lostCard, saved);
+}
+
+/** What is stored of the run that was begun last: the storage may still hold an earlier one. */
+function savedOfLast(): Unfinished | null {
+  const found = unfinished.peek();
+  return found?.id === lastId ? found : null;
 }
 
 function usesCard(): boolean {
@@ -44,20 +52,20 @@ async function goOn({ id, step }: Unfinished) {
 }
 
 /** Only the steps since the kept adapter was made are gone. */
-function explain(error: LoraError, lostCard: boolean) {
+function explain(error: LoraError, lostCard: boolean, saved: Unfinished | null) {
   const kept = adapter.peek();
   const cause = lostCard ? "The graphics card stopped responding" : "The program behind the page stopped";
   const what = kept
     ? `${cause}. Your text, your settings and the best ${thing(kept)} so far (step ${kept.step}) are kept`
     : `${cause}. Your text and your settings are kept`;
-  const start = unfinished.peek() ? "Continue where it stopped" : "Train again from the start";
+  const start = saved ? "Continue where it stopped" : "Train again from the start";
   const hint = kept ? `${start}, or try the ${thing(kept)} and download it below.` : `${start}.`;
-  complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard() : undefined);
+  complain("train", { code: error.code, message: what, hint }, lostCard ? withoutCard(saved) : undefined);
 }
 
 /** A button that goes on with what was lost together with the graphics card. */
-function withoutCard(): Trouble["button"] {
-  const [verb, act] = unfinished.peek() ? (["Continue", continueRun] as const) : (["Train", train] as const);
+function withoutCard(saved: Unfinished | null): Trouble["button"] {
+  const [verb, act] = saved ? (["Continue", continueRun] as const) : (["Train", train] as const);
   const press = async () => {
     forgive("train");
     await computeOn("cpu");

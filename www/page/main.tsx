@@ -11,7 +11,7 @@ import { keepComparing } from "./compare";
 import { watchDrops } from "./drops";
 import { awaited, fetched, start } from "./engine";
 import { keepEstimating } from "./estimate";
-import { lookForKept } from "./kept";
+import { lookForKept, shelf } from "./kept";
 import { keepWhenLeaving } from "./leaving";
 import { keepTellingTabs, wheneverAlone } from "./lock";
 import { handleLoss } from "./lost";
@@ -25,7 +25,7 @@ import { mirrorInAddress, theme } from "./settings";
 import { changing, model } from "./state";
 import { keepTitled } from "./title";
 import { forgive, troubles } from "./trouble";
-import { lookForUnfinished } from "./unfinished";
+import { lookForUnfinished, unfinished } from "./unfinished";
 import { keepReporting } from "./unforeseen";
 import { App } from "./views/app";
 
@@ -56,8 +56,9 @@ start(handleLoss);
 fetchSamples();
 effect(() => {
   const settled = fetched.value || model.value.state === "absent";
-  // Whoever brings something for the model does without samples that could not be fetched.
-  const sampled = samples.value.length > 0 || (troubles.value.samples && awaited.value);
+  // Whoever has something for the model does without samples that could not be fetched.
+  const needed = awaited.value || shelf.value.length > 0 || unfinished.value !== null;
+  const sampled = samples.value.length > 0 || (troubles.value.samples && needed);
   if (!settled || !sampled || locked.peek()) return;
   lock();
   forgive("samples");

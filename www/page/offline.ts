@@ -15,6 +15,8 @@ export async function keepOffline() {
   const look = () => {
     newerWaits.value = found.active !== null && found.waiting !== null;
   };
+  const watch = () => found.installing?.addEventListener("statechange", look);
   look();
-  found.addEventListener("updatefound", () => found.installing?.addEventListener("statechange", look));
+  watch();
+  found.addEventListener("updatefound", watch);
 }

@@ -17,6 +17,8 @@ export interface Picked {
 }
 
 export const picked = signal<Picked | null>(null);
+/** A model is on its way from the Hub into the browser's storage. */
+export const fetchingModel = signal(false);
 /** The built-in model is being loaded again. */
 export const returning = signal(false);
 /** One model is being replaced by another. */
@@ -44,6 +46,7 @@ export async function load() {
   const wanted = picked.value;
   if (!wanted || wanted.loading || training.value) return;
   forgive("model");
+  document.getElementById("model-title")?.focus();
   picked.value = { ...wanted, loading: { done: 0, total: bytesOnDisk(wanted.files) } };
   try {
     await change(

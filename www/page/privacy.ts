@@ -12,7 +12,10 @@ export const whenLocked = new Promise<void>((resolve) => {
   locked.subscribe((now) => now && resolve());
 });
 
-/** From here on, the browser refuses every connection that the page might open; only a reload undoes that. */
+/**
+ * From here on, the browser refuses every connection that the page might open, except for scripts and icons from the
+ * page's own address, which are counted; only a reload undoes that.
+ */
 export function lock() {
   const policy = document.createElement("meta");
   policy.httpEquiv = "Content-Security-Policy";

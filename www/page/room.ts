@@ -1,39 +1,47 @@
 /** What this browser keeps for the address of the page, how much room it takes, and its end. */
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { listKept } from "../api/kept_store";
+import { deleteFolder, FOLDERS } from "../api/storage";
 import { shelf } from "./kept";
-import { alone } from "./lock";
+import { deleteAlone } from "./lock";
 import { complain } from "./trouble";
-import { unfinished } from "./unfinished";
+import { lookForUnfinished, unfinished } from "./unfinished";
 
-/** In bytes, as the browser estimates it; null where it does not. */
+/** In bytes, as the browser estimates it for all pages of the host; null where it does not. */
 export const room = signal<{ used: number; allowed: number } | null>(null);
+/** Everything is deleted, and nothing was kept since. */
 export const emptied = signal(false);
+effect(() => {
+  if (shelf.value.length > 0 || unfinished.value) emptied.value = false;
+});
 
 export async function measureRoom() {
   const { usage: used, quota: allowed } = (await navigator.storage?.estimate?.().catch(() => null)) ?? {};
   room.value = used === undefined || allowed === undefined ? null : { used, allowed };
 }
 
-/** Nothing is left of the page or of its visitor, unless another tab is training. */
+/** Nothing is left of the page or of its visitor; what other pages of the host keep stays. */
 export function deleteEverything() {
-  return alone(async () => {
+  return deleteAlone("kept", async () => {
     try {
-      for (const registration of (await navigator.serviceWorker?.getRegistrations()) ?? [])
-        await registration.unregister();
-      for (const name of await caches.keys()) await caches.delete(name);
-      const root = await navigator.storage?.getDirectory?.();
-      for await (const name of root?.keys() ?? []) await root?.removeEntry(name, { recursive: true });
-      for (const { name } of (await indexedDB.databases?.()) ?? []) if (name) indexedDB.deleteDatabase(name);
-      localStorage.clear();
-      sessionStorage.clear();
+      await deleteOfflineCopy();
+      for (const name of Object.values(FOLDERS)) await deleteFolder(name);
+      shelf.value = [];
+      unfinished.value = null;
       emptied.value = true;
     } catch (error) {
       complain("kept", error);
+      shelf.value = await listKept().catch(() => []);
+      await lookForUnfinished();
     }
-    unfinished.value = null;
-    shelf.value = await listKept().catch(() => []);
     await measureRoom();
   });
+}
+
+async function deleteOfflineCopy() {
+  const own = new URL("./", document.baseURI).href;
+  for (const registration of (await navigator.serviceWorker?.getRegistrations()) ?? [])
+    if (registration.scope === own) await registration.unregister();
+  for (const name of await caches.keys()) if (name.startsWith(`tabtune ${own} `)) await caches.delete(name);
 }

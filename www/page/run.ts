@@ -38,7 +38,9 @@ export const asksToCancel = signal(false);
 let live: Run | undefined;
 /** A click has asked for the lock, which another click must not ask for again. */
 let asked = false;
-let last: Promise<void> = Promise.resolve();
+let last: Promise<unknown> = Promise.resolve();
+/** The run that was begun last. */
+export let lastId = "";
 
 /** The last run is over, and nothing of it is under way any more. */
 export const ended = () => last;
@@ -139,6 +141,8 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
   forgive("train");
   const before = { adapter: adapter.value, openedFrom: openedFrom.value, downloaded: downloaded.value };
   const init = startFrom.value;
+  const about = saved ?? record(wanted, taken);
+  lastId = about.id;
   let stored: KeptAdapter | undefined;
   try {
     const dataset = await show(taken, wanted);
@@ -147,7 +151,7 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     const running = engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
       ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
-      record: saved ?? record(wanted, taken),
+      record: about,
       onSaved: (step) => noteSaved(fresh, step),
       onUnsaved: ({ message }) => warnUnsaved(fresh, message),
       onKept: (kept) => {

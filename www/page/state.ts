@@ -36,6 +36,8 @@ export const text = signal<Text | null>(null);
 /** The visitor has looked at the text and said yes. */
 export const accepted = signal(false);
 export const model = signal<Model>({ state: "loading" });
+/** The model in use is one of the Hub: only their names have a slash. */
+export const isFromHub = computed(() => model.value.state === "ready" && model.value.info.name.includes("/"));
 /** What would get this browser a graphics card, where the processor has to do without. */
 export const faster = signal<Advice | null>(null);
 export const run = signal<Run | null>(null);

@@ -3,7 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { persist } from "../api/fetching";
 import { forgetRun, readRun, type SavedRun } from "../api/run_store";
-import { alone } from "./lock";
+import { deleteAlone } from "./lock";
 import { model, training } from "./state";
 
 /** What is said about it; its state is read again when it is needed. */
@@ -34,7 +34,7 @@ export async function lookForUnfinished() {
 }
 
 export function forget() {
-  return alone(async () => {
+  return deleteAlone("page", async () => {
     await forgetRun();
     unfinished.value = null;
   });

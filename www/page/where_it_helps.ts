@@ -4,7 +4,7 @@ import type { LoraError, RefusedSetting } from "../api/errors";
 import { isLost } from "./engine";
 import { isKnob, nameOf } from "./knobs";
 import { reset } from "./settings";
-import { complain, forgive, toSetting } from "./trouble";
+import { complain, forgive, type Trouble, toSetting, troubles } from "./trouble";
 
 /** Codes of errors in texts that hold conversations. */
 const aboutChats = ["no_chat_template", "conversation", "chat_template"];
@@ -16,19 +16,32 @@ export function complainWhereItHelps(error: LoraError) {
   if (isLost(error)) return;
   if (code.startsWith("text_") || code.startsWith("data_") || aboutChats.includes(code)) return complain("text", error);
   if (error.setting) return refuseSetting(error, error.setting);
-  if (aboutMemory.includes(code)) return complain("model", error, toSetting("checkpointing"));
-  if (code.startsWith("gpu_")) return complain("model", error, toSetting("batch"));
+  if (aboutMemory.includes(code)) return blameSettings(error, toSetting("checkpointing"));
+  if (code.startsWith("gpu_")) return blameSettings(error, toSetting("batch"));
   complain("train", error);
+}
+
+/** What the settings led to, in the card that has them. */
+let blamed: Trouble | undefined;
+
+function blameSettings(error: LoraError, button: Trouble["button"]) {
+  complain("model", error, button);
+  blamed = troubles.peek().model;
+}
+
+/** The settings are good now; whatever else the model's card complains of stays. */
+export function forgiveSettings() {
+  if (blamed && blamed === troubles.peek().model) forgive("model");
 }
 
 /** Names the setting as the page does. One without a box can only be set back. */
 function refuseSetting(error: LoraError, { name, value, expected }: RefusedSetting) {
   const label = nameOf(name)?.label ?? name;
   const what = { ...error, message: `${label} cannot be ${value}. It must be ${expected}` };
-  if (isKnob(name)) return complain("model", what, toSetting(name));
+  if (isKnob(name)) return blameSettings(what, toSetting(name));
   const setBack = () => {
     reset(name);
     forgive("model");
   };
-  complain("model", what, { label: "Use the default instead", press: setBack });
+  blameSettings(what, { label: "Use the default instead", press: setBack });
 }

@@ -34,12 +34,19 @@ async function look(wanted: Wanted): Promise<FromDownloader> {
 
 async function fetchModel(wanted: Wanted): Promise<FromDownloader> {
   const line = lineOf(wanted);
-  const known = isCommit(wanted.revision) ? await findRecord(wanted.id, wanted.revision) : undefined;
+  const record = isCommit(wanted.revision) ? await findRecord(wanted.id, wanted.revision) : undefined;
+  // A token goes to the Hub that it was given for.
+  const known = record?.hub === wanted.hub ? record : undefined;
   const model = known ?? (await resolve(line));
   const folder = await filesFolder().catch(() => undefined);
   if (folder) await assertRoom(model);
   if (folder && !known) await writeRecord(model);
   const meter = new Meter(model.bytes, folder !== undefined, (progress) => post({ type: "progress", progress }));
+  // What is there is hashed first, which takes a while.
+  const there = await bytesThere(model);
+  meter.correct(there);
+  meter.report();
+  meter.correct(-there);
   const blobs = new Map<string, Blob>();
   try {
     for (const file of model.files) {
@@ -55,17 +62,27 @@ async function fetchModel(wanted: Wanted): Promise<FromDownloader> {
   return { type: "fetched", fetched };
 }
 
-/** Two tabs would write into the same files. */
+/** A download that was stopped takes a moment to end. */
+const PATIENCE_MS = 2000;
+
+/** Two at once would write into the same files. */
 async function alone<T>(act: () => Promise<T>): Promise<T> {
   if (!navigator.locks) return act();
-  return navigator.locks.request("tabtune-hub", { ifAvailable: true }, (lock) => {
-    if (lock) return act();
+  const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(PATIENCE_MS)]);
+  let begun = false;
+  try {
+    return await navigator.locks.request("tabtune-hub", { signal }, () => {
+      begun = true;
+      return act();
+    });
+  } catch (error) {
+    if (begun || stopping.signal.aborted) throw error;
     throw new LoraError(
       "hub_busy",
-      "another tab of this page is fetching a model",
+      "this page or another tab of it is fetching a model",
       "Wait until it is done, or pause it there.",
     );
-  });
+  }
 }
 
 /** Throws if there is not enough room for the bytes that are still to come. */

@@ -170,6 +170,7 @@ function blocked(address: string): LoraError {
   return new LoraError(
     "hub_blocked",
     `the policy of this page does not let its download worker reach \`${address}\``,
-    "Use the Hub that the page allows, or change the policy that its server sends with the worker.",
+    "Use the Hub that the page allows, or change the policy: its server sends it with the download worker's script, " +
+      "or else service-worker.js adds it.",
   );
 }

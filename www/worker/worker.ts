@@ -17,7 +17,7 @@ let companions = async (): Promise<Record<string, string>> => ({});
 const datasets = new Map<number, Dataset>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames", "keep"]);
+const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames", "keep", "exportAdapter"]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;

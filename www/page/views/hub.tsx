@@ -16,12 +16,13 @@ import {
   unkept,
   written,
 } from "../hub_models";
+import { emptied } from "../room";
 import { model } from "../state";
 import { bytes, duration, parameters, percent } from "../words";
 import { Fit, Pace } from "./picker";
 import "./hub.css";
 
-/** From 124 M to 1 B parameters, which most graphics cards have room for. */
+/** From 124 M to 0.6 B parameters, which most graphics cards have room for. */
 const LIST = [
   "HuggingFaceTB/SmolLM2-135M",
   "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -38,11 +39,13 @@ const LIST = [
 export function Hub() {
   useEffect(() => {
     refresh();
-  }, []);
+  }, [emptied.value]);
   const now = stage.value;
   return (
     <section class="hub" aria-labelledby="hub-title">
-      <h3 id="hub-title">Models from the Hugging Face Hub</h3>
+      <h3 id="hub-title" tabIndex={-1}>
+        Models from the Hugging Face Hub
+      </h3>
       {now.state === "idle" && <Choice />}
       {now.state === "looking" && <Looking id={now.id} />}
       {now.state === "found" && <About {...now} />}

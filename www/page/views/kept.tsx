@@ -82,7 +82,10 @@ function Entry({ facts }: { facts: KeptFacts }) {
   const { name, weightBytes } = facts;
   const usable = fits(facts) && !training.value && !changingModel.value;
   const isModel = facts.adapter.method === "full";
-  const done = () => ask(null);
+  const done = () => {
+    document.getElementById("kept-title")?.focus();
+    ask(null);
+  };
   return (
     <li>
       <p>

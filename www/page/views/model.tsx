@@ -5,7 +5,7 @@ import { arrival } from "../arrival";
 import { backToBuiltIn, picked, returning } from "../pick";
 import { adapterSize, memory } from "../run_size";
 import { settings } from "../settings";
-import { changing, model } from "../state";
+import { changing, isFromHub, model } from "../state";
 import { bits, bytes, parameters } from "../words";
 import { CardFrame } from "./card";
 import { Fold } from "./fold";
@@ -49,7 +49,7 @@ function About() {
     <>
       <p>
         <strong>{info.name}</strong>: {parameters(info.parameters)} parameters in {info.layers} layers.{" "}
-        {builtIn ? <Story /> : <Origin name={info.name} />}
+        {builtIn ? <Story /> : <Origin />}
       </p>
       <Notices notices={info.warnings} />
       <WhatLearns />
@@ -106,9 +106,8 @@ function whereItRuns({ kind, software, name, workers }: ModelInfo["device"]): st
   return software ? "in software that stands in for a graphics card" : `on ${name || "your graphics card"}`;
 }
 
-/** Only ids of the Hub have a slash. */
-function Origin({ name }: { name: string }) {
-  return <>It comes from {name.includes("/") ? "the Hugging Face Hub" : "your own disk"}.</>;
+function Origin() {
+  return <>It comes from {isFromHub.value ? "the Hugging Face Hub" : "your own disk"}.</>;
 }
 
 function Story() {

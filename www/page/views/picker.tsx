@@ -5,6 +5,7 @@ import type { ComponentType } from "preact";
 import { unfetched } from "../../api/fetching";
 import type { Foreseen } from "../../api/types";
 import { bytesOnDisk } from "../../api/weights";
+import { isStored } from "../kept";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
 import { complain } from "../trouble";
@@ -31,8 +32,7 @@ export function Picker() {
       <p>
         Any Llama, Mistral, Qwen2, Qwen3, SmolLM, GPT-2, Gemma 3 or Phi-3 model that is on your disk in Hugging Face's
         format: a folder with config.json, tokenizer.json and model.safetensors, or its parts with their index. GGUF
-        files of Llama 3, Qwen2, Qwen3 and SmolLM models can be used too. The model is read piece by piece and never
-        leaves this machine.
+        files of these models can be used too. The model is read piece by piece and never leaves this machine.
       </p>
       <div class="buttons">
         <FileButton folder onFiles={pick}>
@@ -62,7 +62,7 @@ function Chosen({ files, foreseen }: Picked) {
         <strong>{name}</strong>: {parameters(size)} parameters, {bytes(bytesOnDisk(files))} on the disk.{" "}
         <Fit foreseen={foreseen} /> <Pace size={size} />
       </p>
-      {adapter.value && !downloaded.value && (
+      {adapter.value && !downloaded.value && !isStored.value && (
         <p class="note">
           Your adapter works only with the model it was trained on, and is dropped when you load another: download it
           first.
@@ -76,6 +76,7 @@ function Chosen({ files, foreseen }: Picked) {
           type="button"
           class="plain"
           onClick={() => {
+            document.getElementById("model-title")?.focus();
             picked.value = null;
           }}
         >

@@ -3,25 +3,30 @@
 import { useEffect, useState } from "preact/hooks";
 import { shelf } from "../kept";
 import { otherTabTrains } from "../lock";
+import { fetchingModel } from "../pick";
 import { deleteEverything, emptied, measureRoom, room } from "../room";
-import { training } from "../state";
+import { isFromHub, training } from "../state";
 import { bytes } from "../words";
 import { Sure } from "./sure";
 
 const QUESTION =
-  "Delete everything? Your adapters, an unfinished run, stored models and the offline copy of the page go, and " +
-  "whatever else this browser keeps for this address.";
+  "Delete everything? Your adapters, an unfinished run, stored models and the offline copy of the page go.";
 
 export function Room() {
   const [asked, ask] = useState(false);
   useEffect(() => {
     measureRoom();
   }, [shelf.value]);
+  const done = () => {
+    document.getElementById("kept-title")?.focus();
+    ask(false);
+  };
   const space = room.value;
   return (
     <>
       <p class="quiet">
-        {space && `What the page keeps takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
+        {space &&
+          `What this address keeps takes ${bytes(space.used)}; this browser allows about ${bytes(space.allowed)}. `}
         Browsers may delete what a page keeps when the disk is full: download what you cannot do without.
       </p>
       {emptied.value && (
@@ -30,13 +35,13 @@ export function Room() {
         </p>
       )}
       {asked ? (
-        <Sure question={QUESTION} act={deleteEverything} done={() => ask(false)} />
+        <Sure question={QUESTION} act={deleteEverything} done={done} />
       ) : (
         <div class="buttons">
           <button
             type="button"
             class="small"
-            disabled={training.value || otherTabTrains.value}
+            disabled={training.value || otherTabTrains.value || fetchingModel.value || isFromHub.value}
             onClick={() => ask(true)}
           >
             Delete everything…

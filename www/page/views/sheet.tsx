@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { after, seed } from "../compare";
+import { isFromShelf } from "../kept";
 import { knobsOf } from "../knobs";
 import { ending } from "../outcome";
 import type { Run } from "../progress";
@@ -36,7 +37,7 @@ export function Sheet() {
 
 function Result() {
   const cancelled = run.value?.outcome?.reason === "cancelled";
-  const learnt = openedFrom.value || cancelled ? null : run.value;
+  const learnt = openedFrom.value || isFromShelf.value || cancelled ? null : run.value;
   const { title, origin } = introduced(learnt);
   return (
     <article class="sheet">

@@ -5,7 +5,7 @@ import type { WeightsChoice } from "../../api/types";
 import { storeAs } from "../engine";
 import { nameOf } from "../knobs";
 import { changingModel } from "../pick";
-import { weights } from "../settings";
+import { settings, weights } from "../settings";
 import { text, training } from "../state";
 
 export function Stored() {
@@ -36,7 +36,10 @@ export function Stored() {
         </select>
       </div>
       <p id="weights-help" class="quiet">
-        Fewer bits take less memory. The adapter itself always learns in 32.{" "}
+        Fewer bits take less memory.{" "}
+        {settings.value?.method === "full"
+          ? "The layers learn in 32, starting from the numbers as they are kept here."
+          : "The adapter itself always learns in 32."}{" "}
         <em>With 8, hardly anything changes; with 4, the model loses a little of what it knows.</em>
       </p>
     </div>

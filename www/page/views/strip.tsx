@@ -25,8 +25,8 @@ function Promised() {
       <Fold title="How can I check that?">
         <p>
           The page loads its program, the model and the samples from its own address. Then it locks itself: from then on
-          the browser refuses every connection the page might try to open, until you reload. The count above is the
-          browser's own.
+          the browser refuses every connection the page might try to open, until you reload, except for parts of the
+          page from its own address, which the count above shows. That count is the browser's own.
         </p>
         <p>
           After that you can go offline: everything keeps working, training and downloading included. The browser also

@@ -6,7 +6,15 @@ export function Sure({ question, act, done }: { question: string; act(): Promise
   const no = useRef<HTMLButtonElement>(null);
   useEffect(() => no.current?.focus(), []);
   return (
-    <div role="alertdialog" aria-label={question}>
+    <div
+      role="alertdialog"
+      aria-label={question}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.preventDefault();
+        done();
+      }}
+    >
       <p>
         <strong>{question}</strong>
       </p>
