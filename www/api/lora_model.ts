@@ -67,8 +67,8 @@ export class LoraModel {
     for (const [name, value] of Object.entries(given({ revision, hub, token })))
       if (model !== undefined && typeof model !== "string")
         throw refused(name, name === "token" ? {} : value, "no value for a model that is not of the Hub");
-    if (worker && workers !== undefined)
-      throw refused("workers", workers, "no value beside `worker`, which works alone");
+    if (worker && workers !== undefined && workers > 1)
+      throw refused("workers", workers, "1 beside `worker`, which works alone");
     if (model === undefined) throw refused("model", model, "a model, such as the one that `tabtune-base` exports");
     const progress = new EventTarget();
     monitor?.(progress);
