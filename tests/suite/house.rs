@@ -238,7 +238,7 @@ fn the_rules_find_what_they_forbid() {
 /// Endings of file names, or whole names.
 const WRITTEN_BY_HAND: &[&str] = &["rs", "wesl", "ts", "tsx", "css", "mjs", "py", "sh", "Makefile"];
 /// Folders that are downloaded or generated.
-const NOT_OURS: &[&str] = &[".git", "artefacts", "dist", "node_modules", "target", "wasm"];
+const NOT_OURS: &[&str] = &[".git", "artefacts", "dist", "dist-package", "node_modules", "target", "wasm"];
 const WIDEST: usize = 120;
 
 #[test]
