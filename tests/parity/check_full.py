@@ -93,6 +93,9 @@ def compare(checks, family, options, text):
             f"PyTorch {expected:.6f}, the engine {found:.6f}",
         )
     add("training changes the held-out loss", abs(after - before) > 0.01, f"{before:.4f} to {after:.4f}")
+    # In PyTorch it rises for the small SmolLM3.
+    if family != "smollm3":
+        add("the held-out loss falls", after < before, f"{before:.4f} to {after:.4f}")
 
     loaded = load_base(kept)
     again = dict(loaded.named_parameters())
