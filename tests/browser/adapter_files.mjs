@@ -12,6 +12,7 @@ import {
   close,
   download,
   downloadButton,
+  engineWorker,
   inspect,
   listen,
   open,
@@ -117,7 +118,7 @@ describe("an adapter from a file", () => {
   });
 
   test("another one takes its place without a new buffer or pipeline", async (t) => {
-    const [worker] = page.workers();
+    const worker = await engineWorker(page);
     const config = readFileSync(file("adapter_config.json"), "utf8");
     const mine = new Uint8Array(readFileSync(file("adapter_model.safetensors")));
     const put = (weights) => askWorker(worker, "setAdapter", { config, weights });

@@ -207,9 +207,14 @@ export function trap(page, worker = 0) {
   });
 }
 
+/** The worker of `page` that has the engine, which is started a moment after the page is locked. */
+export async function engineWorker(page) {
+  return page.workers()[0] ?? (await page.waitForEvent("worker"));
+}
+
 /** From here on, the worker of `page` records every event of a run. Returns a function that reads them. */
 export async function listen(page) {
-  const worker = page.workers()[0] ?? (await page.waitForEvent("worker"));
+  const worker = await engineWorker(page);
   await worker.evaluate(() => {
     self.heard = [];
     const post = self.postMessage;

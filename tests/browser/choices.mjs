@@ -4,7 +4,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { banner, chosen, close, drop, inspect, open, SMALL, samplesFolder, startButton } from "./browser.mjs";
+import {
+  banner,
+  chosen,
+  close,
+  drop,
+  engineWorker,
+  inspect,
+  open,
+  SMALL,
+  samplesFolder,
+  startButton,
+} from "./browser.mjs";
 
 const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8").slice(0, 3000);
 const records = Array.from({ length: 12 }, (_, n) => JSON.stringify({ text: `On day ${n} the fox ran home.` })).join(
@@ -75,7 +86,7 @@ function choose(page, ...acts) {
 
 /** From here on, the worker keeps its answer to the next call that reads a text. Returns a function that lets it go. */
 async function holdBack(page) {
-  const [worker] = page.workers();
+  const worker = await engineWorker(page);
   await worker.evaluate(() => {
     const post = self.postMessage;
     const kept = [];
@@ -213,7 +224,7 @@ describe("while a text is being read", () => {
   });
 
   test("it need not wait until the machine has been measured", async () => {
-    const [worker] = page.workers();
+    const worker = await engineWorker(page);
     await page.getByRole("button", { name: "Change: Your text" }).click();
     // From here on, what is measured does not come back from the graphics card.
     await worker.evaluate(() => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { chooseSample, close, open, SMALL, startButton } from "./browser.mjs";
+import { chooseSample, close, engineWorker, open, SMALL, startButton } from "./browser.mjs";
 
 /** Fewer kernels than this have never been enough to train. */
 const LEAST = 30;
@@ -29,7 +29,7 @@ describe("pipelines", () => {
 async function compiled(refused) {
   const page = await open({ hash: `#${SMALL}`, device: "gpu" });
   await page.getByText("0 network requests since the page was ready").waitFor();
-  const [worker] = page.workers();
+  const worker = await engineWorker(page);
   await worker.evaluate(watch, refused);
   await chooseSample(page);
   await startButton(page).waitFor();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { chooseSample, close, listen, open, startButton, trained } from "./browser.mjs";
+import { chooseSample, close, engineWorker, listen, open, startButton, trained } from "./browser.mjs";
 
 const SHORT = "batch=1&seqLen=32&maxTokens=12&steps=6";
 
@@ -14,7 +14,7 @@ describe("the estimate", () => {
     test(`counts steps, evaluations, adapters and samples (${device}, ${every})`, async () => {
       const page = await open({ hash: `#${SHORT}&${every}`, device });
       await page.getByText(/network requests? since the page was ready/).waitFor();
-      const [worker] = page.workers();
+      const worker = await engineWorker(page);
       await worker.evaluate(watch);
       await chooseSample(page);
       const label = await startButton(page).textContent();

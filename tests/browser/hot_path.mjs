@@ -2,7 +2,17 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { chooseSample, close, LONGEST_TASK_MS, longestTask, open, SMALL, startButton, trained } from "./browser.mjs";
+import {
+  chooseSample,
+  close,
+  engineWorker,
+  LONGEST_TASK_MS,
+  longestTask,
+  open,
+  SMALL,
+  startButton,
+  trained,
+} from "./browser.mjs";
 
 const STEPS = 12;
 
@@ -14,7 +24,7 @@ describe("a training step", () => {
       device: "gpu",
     });
     await chooseSample(page);
-    const [worker] = page.workers();
+    const worker = await engineWorker(page);
     await worker.evaluate(watchGpu, 60);
     const longest = await longestTask(page, async () => {
       await startButton(page).click();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { askWorker, banner, chosen, close, drop, open, SMALL, samplesFolder } from "./browser.mjs";
+import { askWorker, banner, chosen, close, drop, engineWorker, open, SMALL, samplesFolder } from "./browser.mjs";
 
 const cook = readFileSync(join(samplesFolder, "cook.txt"), "utf8");
 
@@ -44,7 +44,7 @@ describe("a text of one's own", () => {
   });
 
   test("is released when another one is taken, and then it is refused by name", async () => {
-    const [worker] = page.workers();
+    const worker = await engineWorker(page);
     await worker.evaluate(() => {
       self.made = [];
       self.released = [];

@@ -6,6 +6,7 @@ import {
   atStep,
   chooseSample,
   close,
+  engineWorker,
   inspect,
   listen,
   open,
@@ -74,7 +75,7 @@ describe("a pause", () => {
 
 /** Returns a function that says after how many steps the worker of `page`, which is listened to, was asked to pause. */
 async function watchPause(page) {
-  const [worker] = page.workers();
+  const worker = await engineWorker(page);
   await worker.evaluate(() => {
     self.addEventListener("message", ({ data }) => {
       if (data.call === "pause" && data.paused) self.before = self.heard.filter(({ type }) => type === "step").length;
