@@ -77,7 +77,7 @@ describe("a notification", () => {
   });
 
   test("is not offered for a run that is over in a moment", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=200&evalEvery=200&sampleEvery=200` });
+    const page = await open({ hash: `#${SMALL}&steps=20&evalEvery=20&sampleEvery=20` });
     await chooseSample(page);
     await startButton(page).click();
     await atStep(page, 2);
