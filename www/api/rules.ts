@@ -11,6 +11,7 @@ import type {
   SamplingOptions,
   TrainOptions,
 } from "./options";
+import { samplesEvery } from "./samples";
 import type { Limit, LimitedSetting, Settings } from "./types";
 
 /** Numbers within limits, one of several words, or whatever else `is` says. */
@@ -137,16 +138,13 @@ function check<Options extends object>(rules: Record<string, Rule>, options: Opt
   return Object.fromEntries(given) as Options;
 }
 
-/** How many samples a run takes of a prompt. */
-const SAMPLES = 6;
-
 /** The settings of a run, where these options differ from the defaults. */
 export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
   const { maxSteps = defaults.steps, sample = {}, ...same } = options;
   const {
     prompt,
     maxTokens,
-    every = prompt === undefined ? undefined : Math.max(1, Math.round(maxSteps / SAMPLES)),
+    every = prompt === undefined ? undefined : samplesEvery(maxSteps),
   } = sample;
   return {
     ...defaults,
