@@ -25,7 +25,7 @@ test(`the wasm has at most ${limits.wasm / 1000} kB, compressed with brotli`, (t
   within(t, brotli("tabtune.wasm"), limits.wasm);
 });
 
-test(`the scripts that a packaged model needs have at most ${limits.scripts / 1000} kB, compressed with brotli`, (t) => {
+test(`scripts that a packaged model needs have at most ${limits.scripts / 1000} kB, compressed with brotli`, (t) => {
   within(t, together(scripts), limits.scripts);
 });
 

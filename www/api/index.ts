@@ -2,6 +2,7 @@
 
 export type { Advice, Availability } from "./availability";
 export { LoraError, type RefusedSetting } from "./errors";
+export type { FullCheckpoint } from "./full_checkpoint";
 export type { TrustedAddress } from "./host";
 export { deleteStored, type HubModel, listStored, type Progress, type StoredModel } from "./hub";
 export type { HubFile } from "./hub_protocol";

@@ -1,8 +1,10 @@
 /** A model that is loaded and can be trained and asked: what the package is about. */
 
 import { type Availability, availability } from "./availability";
+import { startFrom } from "./beginning";
 import { LoraError } from "./errors";
 import { fetchProgram } from "./fetch_program";
+import { WEIGHTS } from "./full_checkpoint";
 import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
 import { LoraRun } from "./lora_run";
@@ -14,6 +16,7 @@ import type {
   DownloadProgress,
   LoraSettings,
   MeasureOptions,
+  ResumeOptions,
   SamplingOptions,
   TrainOptions,
 } from "./options";
@@ -33,6 +36,7 @@ import type {
   Settings,
   Stats,
 } from "./types";
+import { bytesOf } from "./weights";
 
 /** What is written where nothing is chosen. */
 const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
@@ -52,6 +56,7 @@ export class LoraModel {
   #session: Session;
   /** The engine's own defaults, and what `create` was told instead. */
   #usual: Settings;
+  #fullUsual: Settings;
   #options: Partial<LoraSettings>;
   #turns = new Turns();
 
@@ -109,12 +114,17 @@ export class LoraModel {
     return unlessAborted(signal, open());
   }
 
-  private constructor(session: Session, { info, defaults, limits }: Loaded, options: Partial<LoraSettings>) {
+  private constructor(
+    session: Session,
+    { info, defaults, fullDefaults, limits }: Loaded,
+    options: Partial<LoraSettings>,
+  ) {
     this.#session = session;
     this.info = info;
     this.limits = limits;
     this.defaults = settled(defaults, options);
     this.#usual = defaults;
+    this.#fullUsual = fullDefaults;
     this.#options = options;
     this.lost = session.lost;
     const { seqLen } = this.defaults;
@@ -140,12 +150,28 @@ export class LoraModel {
   train(data: LoraDataset, options: TrainOptions = {}): LoraRun {
     const { signal, adapter, ...changes } = checked("train", options);
     const { summary, settings } = rowsOf(data);
-    const { rank, alpha, targets } = changes;
-    const start = adapter && { adapter, chosen: given({ rank, alpha, targets }) };
+    const isFull = changes.method === "full";
+    if (isFull) refuseAdapters(options);
     const usual = { maxSteps: summary.defaultSteps, ...this.#options };
     const sample = { ...this.#options.sample, ...changes.sample };
-    const wanted = settled(this.#usual, { ...usual, ...changes, sample });
-    return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, start, signal);
+    const defaults = isFull ? this.#fullUsual : this.#usual;
+    const wanted = { ...settled(defaults, { ...usual, ...changes, sample }), ...settings };
+    const { rank, alpha, targets } = changes;
+    const chosen = given({ rank, alpha, targets });
+    const begin = async () => (adapter ? startFrom(this.#session, wanted, adapter, chosen) : { settings: wanted });
+    return new LoraRun(this.#session, this.#turns, summary, begin, signal);
+  }
+
+  /**
+   * Goes on with a run from its `state()`, on the same rows and with the same settings, as if it had never stopped. Its
+   * earlier events come first.
+   */
+  resume(data: LoraDataset, state: Blob, options: ResumeOptions = {}): LoraRun {
+    const { signal } = checked("resume", options);
+    const { summary } = rowsOf(data);
+    if (!(state instanceof Blob)) throw refused("state", state, "the blob that `run.state()` resolved to");
+    const begin = async () => ({ settings: this.defaults, resume: await bytesOf(state) });
+    return new LoraRun(this.#session, this.#turns, summary, begin, signal);
   }
 
   /** Continues a text. */
@@ -160,14 +186,16 @@ export class LoraModel {
 
   /** The mean loss over all rows of the dataset, in nats per token. */
   async evaluate(data: LoraDataset, options: MeasureOptions = {}): Promise<Evaluated> {
-    const { signal, adapter, strength = 1, batch = EVALUATED_AT_ONCE } = checked("evaluate", options);
+    const asked = checked("evaluate", options);
+    const { signal, strength = 1, batch = EVALUATED_AT_ONCE } = asked;
+    const isTuned = tunes(asked);
     const { summary } = rowsOf(data);
     return this.#turns.take(
       signal,
       async () => {
-        await this.#use(adapter);
+        await this.#use(asked);
         if (signal?.aborted) throw aborted(signal);
-        const measure = { batch, strength, adapter: adapter !== undefined };
+        const measure = { batch, strength, adapter: isTuned };
         const measured = await this.#session.evaluate(summary, measure);
         if (!measured) throw aborted({ reason: "the evaluation was stopped" });
         return measured;
@@ -196,13 +224,13 @@ export class LoraModel {
   }
 
   #write(prompt: string | Message[], options: SamplingOptions): Writing {
-    const { signal, adapter, ...sampling } = checked("generate", options);
+    const { signal, adapter, checkpoint, ...sampling } = checked("generate", options);
     if (typeof prompt !== "string" && !Array.isArray(prompt)) throw refused("prompt", prompt, "a text or messages");
-    const asked = { ...SAMPLING, ...sampling, prompt, adapter: adapter !== undefined };
+    const asked = { ...SAMPLING, ...sampling, prompt, adapter: tunes(options) };
     const stop = () => this.#session.stop(false);
     let state: "waiting" | "writing" | "left" = "waiting";
     const write = async (tell: (piece: string) => void) => {
-      await this.#use(adapter);
+      await this.#use({ adapter, checkpoint });
       if (signal?.aborted) throw aborted(signal);
       if (state === "left") throw aborted({ reason: "nobody reads it" });
       state = "writing";
@@ -215,8 +243,9 @@ export class LoraModel {
     return new Stream((tell) => this.#turns.take(signal, () => write(tell), stop), leave);
   }
 
-  async #use(adapter: AdapterOptions["adapter"]) {
+  async #use({ adapter, checkpoint }: Tuned) {
     if (adapter) await this.#session.setAdapter(adapter.config, adapter.weights);
+    if (checkpoint) await this.#session.setCheckpoint(checkpoint.files[WEIGHTS]);
   }
 }
 
@@ -225,6 +254,22 @@ function given<T extends object>(options: T) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [Key in keyof T]?: Exclude<T[Key], undefined>;
   };
+}
+
+type Tuned = { [Name in "adapter" | "checkpoint"]?: AdapterOptions[Name] | undefined };
+
+/** Whether anything but the base is asked. */
+function tunes({ adapter, checkpoint, strength }: AdapterOptions): boolean {
+  if (!checkpoint) return adapter !== undefined;
+  for (const [name, value] of Object.entries(given({ adapter, strength })))
+    throw refused(name, value, "no value beside a checkpoint");
+  return true;
+}
+
+/** Full fine-tuning has no adapter, whose options would be in vain. */
+function refuseAdapters(changes: TrainOptions) {
+  for (const name of ["adapter", "rank", "alpha", "targets", "dropout"] as const)
+    if (changes[name] !== undefined) throw refused(name, changes[name], "no value with the method full");
 }
 
 function rowsOf(data: LoraDataset): LoraDataset {

@@ -8,6 +8,7 @@ import type {
   DatasetOptions,
   LoraSettings,
   MeasureOptions,
+  ResumeOptions,
   SamplingOptions,
   TrainOptions,
 } from "./options";
@@ -56,6 +57,8 @@ const adapter: Rule = {
   expected: "a LoraAdapter",
 };
 
+const checkpoint: Rule = { is: (value) => isObject(value) && "files" in value, expected: "a FullCheckpoint" };
+
 /** These are called otherwise here. */
 const { steps, sampleEvery, maxTokens, ...numbers } = LIMITS;
 
@@ -76,7 +79,7 @@ const { seqLen, holdout, packing, ...whileTraining } = settings;
 
 const sample: Rules<LoraSettings["sample"]> = { prompt: text, every: sampleEvery, maxTokens };
 
-const asked: Rules<AdapterOptions> = { adapter, strength: { whole: false }, signal };
+const asked: Rules<AdapterOptions> = { adapter, checkpoint, strength: { whole: false }, signal };
 
 export const RULES = {
   create: {
@@ -103,7 +106,8 @@ export const RULES = {
     columns: object,
     signal,
   } satisfies Rules<DatasetOptions>,
-  train: { ...whileTraining, adapter, signal } satisfies Rules<TrainOptions>,
+  train: { ...whileTraining, method: ["lora", "full"], adapter, signal } satisfies Rules<TrainOptions>,
+  resume: { signal } satisfies Rules<ResumeOptions>,
   generate: {
     ...asked,
     maxTokens,
@@ -141,11 +145,7 @@ function check<Options extends object>(rules: Record<string, Rule>, options: Opt
 /** The settings of a run, where these options differ from the defaults. */
 export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
   const { maxSteps = defaults.steps, sample = {}, ...same } = options;
-  const {
-    prompt,
-    maxTokens,
-    every = prompt === undefined ? undefined : samplesEvery(maxSteps),
-  } = sample;
+  const { prompt, maxTokens, every = prompt === undefined ? undefined : samplesEvery(maxSteps) } = sample;
   return {
     ...defaults,
     ...(same.rank === undefined ? {} : { alpha: 2 * same.rank }),
