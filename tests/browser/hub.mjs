@@ -12,6 +12,7 @@ import { hubServer } from "./hub_server.mjs";
 
 const www = (path) => fileURLToPath(new URL(`../../www/${path}`, import.meta.url));
 const folder = www("public/base");
+const ggufs = fileURLToPath(new URL("../fixtures/gguf", import.meta.url));
 const script = readdirSync(www("dist/assets")).find((name) => /^download-.*\.js$/.test(name));
 const WEIGHTS = "model.safetensors";
 const weights = readFileSync(join(folder, WEIGHTS));
@@ -40,6 +41,7 @@ describe("the download worker", () => {
       [STORY.id]: story,
       "tabtune/closed": { ...story, gated: "manual" },
       "tabtune/gguf": { files, paths: ["story.gguf", "README.md"], folder, commit },
+      "tabtune/real": { folder: ggufs, paths: ["llama.gguf", "llama3.gguf"], commit },
       "tabtune/parts": { folder, files: parts, paths: [...paths.slice(0, 2), ...Object.keys(parts)], commit },
       "tabtune/odd": { ...story, commit: "main" },
     });
@@ -103,6 +105,22 @@ describe("the download worker", () => {
       `storage ${WEIGHTS} bytes=0-131071`,
     ]);
     assert.deepEqual(await stored(), {});
+  });
+
+  test("of a GGUF file, as much is read as stands before its data, and no more", async (t) => {
+    const size = readFileSync(join(ggufs, "llama.gguf")).length;
+    const { found } = await ask("look", { id: "tabtune/real/llama.gguf" });
+    assert.equal(found.outline, size);
+    const lines = log();
+    t.diagnostic(lines.join("; "));
+    assert.equal(lines[1], "hub llama.gguf bytes=0-131071");
+    assert.match(lines[2], /^hub llama\.gguf bytes=131072-\d+$/);
+    assert.equal(lines.length, 3);
+    // Its factors of the rope lie in its data.
+    assert.equal((await ask("look", { id: "tabtune/real/llama3.gguf" })).found.outline, undefined);
+    log();
+    assert.equal((await ask("look", { id: "tabtune/gguf/story.gguf" })).found.outline, undefined);
+    assert.equal(log().length, 2, "what is no GGUF file is left at once");
   });
 
   test("it is fetched, checked, and never again, without a preflight, and no signed address is stored", async (t) => {
@@ -356,7 +374,8 @@ function askWorker([question, stopAt]) {
         }
       }
       if (data.type === "failure") resolve({ error: data.error, told, stoppedMs: performance.now() - stopped });
-      if (data.type === "found") resolve({ found: { ...data.found, outline: data.found.outline?.weights.size } });
+      const sizeOf = (outline) => (outline?.gguf ?? outline?.weights)?.size;
+      if (data.type === "found") resolve({ found: { ...data.found, outline: sizeOf(data.found.outline) } });
       if (data.type !== "fetched") return;
       const { blobs, kept } = data.fetched;
       resolve({ files: await hashes(blobs), kept, told, requests });

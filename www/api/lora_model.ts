@@ -4,6 +4,7 @@ import { type Availability, availability } from "./availability";
 import { startFrom } from "./beginning";
 import { LoraError } from "./errors";
 import { fetchProgram } from "./fetch_program";
+import { forecast } from "./forecast";
 import { WEIGHTS } from "./full_checkpoint";
 import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
@@ -60,9 +61,20 @@ export class LoraModel {
   #options: Partial<LoraSettings>;
   #turns = new Turns();
 
-  /** Whether a model can be created here, on what, and what would make it faster. Nothing is fetched. */
+  /**
+   * Whether a model can be created here, on what, and what would make it faster. With a `model`, also how much is to be
+   * fetched and what a run takes: for that, the engine is fetched and started for a moment; of a model of the Hub, its
+   * list of files, its config and the headers of its weights are asked for; of a packaged one, its config and the
+   * beginning of its weights; of one at a `url`, nothing, so that neither is known.
+   */
   static async availability(options: Partial<CreateOptions> = {}): Promise<Availability> {
-    return availability(checked("create", options).device);
+    const { model, device, weights, wasmUrl, workerUrl, worker, ...others } = checked("create", options);
+    const found = await availability(device);
+    if (found.state === "unavailable" || model === undefined) return found;
+    const { revision, hub, token, downloadUrl, signal } = others;
+    const planning = worker ? undefined : given({ device, weights, wasmUrl, workerUrl, signal });
+    const asking = given({ revision, hub, token, downloadUrl, signal });
+    return unlessAborted(signal, forecast(found, model, asking, planning));
   }
 
   /** Fetches the engine and the model, and loads them in a worker. */
