@@ -12,7 +12,7 @@ import type {
   SamplingOptions,
   TrainOptions,
 } from "./options";
-import { samplesEvery } from "./samples";
+import { samplesEvery } from "./sample_pace";
 import type { Limit, LimitedSetting, Settings } from "./types";
 
 /** Numbers within limits, one of several words, or whatever else `is` says. */

@@ -1,7 +1,7 @@
 /** What visitors have changed of the settings, and its mirror in the page's address. */
 
 import { batch, computed, effect, signal } from "@preact/signals";
-import { samplesEvery } from "../api/samples";
+import { samplesEvery } from "../api/sample_pace";
 import type { DeviceChoice, Settings, WeightsChoice } from "../api/types";
 import { isPageChoice, type Knob, nameOf, type PageChoice } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";

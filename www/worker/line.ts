@@ -162,7 +162,7 @@ export function gated(page: string): LoraError {
   return new LoraError(
     "hub_gated",
     "the Hub gives this model only to those who accepted its terms",
-    `Accept them at ${page} and give a token of yours here, or download the files there and choose them from your disk.`,
+    `Accept them at ${page} and give a token of yours, or download the files there and choose them from your disk.`,
   );
 }
 
