@@ -12,12 +12,17 @@ import { hubServer } from "./hub_server.mjs";
 
 const www = (path) => fileURLToPath(new URL(`../../www/${path}`, import.meta.url));
 const folder = www("public/base");
+const ggufs = fileURLToPath(new URL("../fixtures/gguf", import.meta.url));
+const allGgufs = ["llama.gguf", "llama3.gguf", "long.gguf"];
 const script = readdirSync(www("dist/assets")).find((name) => /^download-.*\.js$/.test(name));
 const WEIGHTS = "model.safetensors";
 const weights = readFileSync(join(folder, WEIGHTS));
 const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", WEIGHTS, "README.md"];
 const STORY = { id: "tabtune/story", revision: "main" };
 const commit = "0123456789abcdef0123456789abcdef01234567";
+
+/** A GGUF file with a long text in its metadata, as long as keeps what follows it aligned. */
+const long = described(readFileSync(join(ggufs, "llama.gguf")), 300_025);
 
 /** Weights in two files, and other files of tensors that are none of the model's. */
 const parts = {
@@ -40,6 +45,7 @@ describe("the download worker", () => {
       [STORY.id]: story,
       "tabtune/closed": { ...story, gated: "manual" },
       "tabtune/gguf": { files, paths: ["story.gguf", "README.md"], folder, commit },
+      "tabtune/real": { folder: ggufs, files: { "long.gguf": long }, paths: allGgufs, commit },
       "tabtune/parts": { folder, files: parts, paths: [...paths.slice(0, 2), ...Object.keys(parts)], commit },
       "tabtune/odd": { ...story, commit: "main" },
     });
@@ -103,6 +109,25 @@ describe("the download worker", () => {
       `storage ${WEIGHTS} bytes=0-131071`,
     ]);
     assert.deepEqual(await stored(), {});
+  });
+
+  test("of a GGUF file, the beginning is read until it holds all that stands before the data", async (t) => {
+    const { found } = await ask("look", { id: "tabtune/real/llama.gguf" });
+    assert.equal(found.outline, readFileSync(join(ggufs, "llama.gguf")).length);
+    assert.deepEqual(log(), ["api tabtune/real main", "hub llama.gguf bytes=0-131071"]);
+    assert.equal((await ask("look", { id: "tabtune/real/long.gguf" })).found.outline, long.length);
+    const lines = log();
+    t.diagnostic(lines.join("; "));
+    const ranges = ["0-131071", "131072-262143", "262144-524287"];
+    assert.deepEqual(
+      lines.slice(1),
+      ranges.map((range) => `hub long.gguf bytes=${range}`),
+    );
+    // Its factors of the rope lie in its data.
+    assert.equal((await ask("look", { id: "tabtune/real/llama3.gguf" })).found.outline, undefined);
+    log();
+    assert.equal((await ask("look", { id: "tabtune/gguf/story.gguf" })).found.outline, undefined);
+    assert.equal(log().length, 2, "what is no GGUF file is left at once");
   });
 
   test("it is fetched, checked, and never again, without a preflight, and no signed address is stored", async (t) => {
@@ -325,6 +350,19 @@ describe("the download worker", () => {
   });
 });
 
+/** One more field of the metadata, before the others. */
+function described(gguf, length) {
+  const [key, type, words] = [Buffer.from("general.description"), Buffer.from([8, 0, 0, 0]), Buffer.alloc(length, "a")];
+  const sized = (bytes) => {
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(bytes.length));
+    return Buffer.concat([size, bytes]);
+  };
+  const head = Buffer.from(gguf.subarray(0, 24));
+  head.writeBigUInt64LE(head.readBigUInt64LE(16) + 1n, 16);
+  return Buffer.concat([head, sized(key), type, sized(words), gguf.subarray(24)]);
+}
+
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 /** In the page. */
@@ -356,7 +394,8 @@ function askWorker([question, stopAt]) {
         }
       }
       if (data.type === "failure") resolve({ error: data.error, told, stoppedMs: performance.now() - stopped });
-      if (data.type === "found") resolve({ found: { ...data.found, outline: data.found.outline?.weights.size } });
+      const sizeOf = (outline) => (outline?.gguf ?? outline?.weights)?.size;
+      if (data.type === "found") resolve({ found: { ...data.found, outline: sizeOf(data.found.outline) } });
       if (data.type !== "fetched") return;
       const { blobs, kept } = data.fetched;
       resolve({ files: await hashes(blobs), kept, told, requests });

@@ -21,6 +21,7 @@ import { hubServer } from "./hub_server.mjs";
 import { plainHost } from "./plain_host.mjs";
 
 const folder = fileURLToPath(new URL("../../www/public/base", import.meta.url));
+const ggufs = fileURLToPath(new URL("../fixtures/gguf", import.meta.url));
 const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 const commit = "89abcdef0123456789abcdef0123456789abcdef";
 const CANARY = "The lighthouse keeper's secret is xylophone marmalade. ";
@@ -43,7 +44,15 @@ describe("a model of the Hub in the page", () => {
   let site;
   let page;
   before(async () => {
-    hub = await hubServer({ "tabtune/story": { folder, paths, commit, licence: "cc-by-4.0" } });
+    const story = { folder, paths, commit, licence: "cc-by-4.0" };
+    hub = await hubServer({
+      "tabtune/story": story,
+      "tabtune/gguf": { folder: ggufs, paths: ["llama.gguf"], commit },
+      // Two of the list. The others are not there.
+      "HuggingFaceTB/SmolLM2-135M": { ...story, licence: "apache-2.0" },
+      "openai-community/gpt2": { ...story, files: { "config.json": Buffer.from('{"model_type":"rwkv"}') } },
+      "Qwen/Qwen3-0.6B": { ...story, gated: "manual" },
+    });
     site = await serve(0, [hub.address, hub.storage]);
     page = await open({ at: site.address, hub: hub.address, hash: `#${SMALL}&steps=5&evalEvery=5&sampleEvery=9` });
     await drop(page, { "secret.txt": CANARY.repeat(60) });
@@ -95,6 +104,61 @@ describe("a model of the Hub in the page", () => {
     assert.match(words, /tabtune\/story: 5\.4 M parameters, 11 MB to download\. Its licence is cc-by-4\.0/);
     assert.match(words, /this is commit 89abcde of its page\. Training on .* takes about .* that fits here/);
     await inspect(page, "hub-found");
+  });
+
+  test("of a GGUF file, too, before it is fetched", async () => {
+    await button("Never mind").click();
+    await lookUp(page, "tabtune/gguf/llama.gguf");
+    await button(/^Download 327 kB$/).waitFor();
+    assert.match(
+      await section().textContent(),
+      /llama\.gguf: .* parameters.*Training on .* takes about .* that fits here/,
+    );
+    await button("Never mind").click();
+  });
+
+  test("the Hub is asked about the list when a visitor says so: sizes, licences, memory", async () => {
+    hub.log.length = 0;
+    await button(/^Ask 127\.0\.0\.1:\d+ about all 10/).click();
+    await button(/^Ask /).waitFor({ state: "detached" });
+    const told = await section().locator(".hub-list li").allTextContents();
+    assert.equal(told.length, 10);
+    assert.match(
+      told[0],
+      /^HuggingFaceTB\/SmolLM2-135M 5\.4 M parameters, 11 MB, licence apache-2\.0; .* take about .* of memory\.$/,
+    );
+    assert.match(told[1], /cannot be had: the Hub has no public model/);
+    assert.match(told[6], /cannot be had: the Hub gives this model only to those who accepted its terms/);
+    assert.match(told[9], /11 MB, licence cc-by-4\.0; cannot be loaded here: .*rwkv/);
+    assert.equal(hub.log.filter((line) => line.startsWith("api")).length, 10);
+    assert.doesNotMatch(hub.log.join(), /whole/);
+    await inspect(page, "hub-list-told");
+    hub.log.length = 0;
+    await button("HuggingFaceTB/SmolLM2-135M").first().click();
+    await button(/^Download 11 MB$/).waitFor();
+    assert.deepEqual(hub.log, [], "what the Hub has told is not asked again");
+    await button("Never mind").click();
+  });
+
+  test("a token opens what the Hub does not give to everybody, and is stored nowhere", async () => {
+    const secret = "hf_canaryOfTheToken";
+    await page.getByText("For models that need a token").click();
+    await page.getByLabel("Your access token").fill(secret);
+    await page.keyboard.press("Enter");
+    await inspect(page, "hub-token");
+    await lookUp(page, "Qwen/Qwen3-0.6B");
+    await button(/^Download 11 MB$/).waitFor();
+    const kept = await page.evaluate(async () => {
+      const files = [];
+      for await (const [, folder] of await navigator.storage.getDirectory())
+        for await (const file of folder.values()) files.push(await (await file.getFile()).text());
+      return [location.href, JSON.stringify({ ...localStorage, ...sessionStorage }), document.cookie, ...files].join();
+    });
+    assert.doesNotMatch(`${kept}\n${page.requests.join("\n")}\n${hub.log.join("\n")}`, /canaryOfTheToken/);
+    assert.ok(!hub.log.includes("a token went to the storage"));
+    await button("Never mind").click();
+    await lookUp(page, "tabtune/story");
+    await button(/^Download 11 MB$/).waitFor();
   });
 
   test("its download can be paused, and goes on after a reload", async () => {
@@ -175,6 +239,38 @@ describe("a model of the Hub in the page", () => {
     while ((await storedFiles()).length > 0) await page.waitForTimeout(50);
     await line().waitFor({ state: "detached" });
     assert.equal(await banner(page, "model").count(), 0);
+  });
+});
+
+describe("a model of the Hub that is chosen", () => {
+  let hub;
+  let site;
+  let page;
+  before(async () => {
+    hub = await hubServer({ "tabtune/story": { folder, paths, commit } });
+    site = await serve(0, [hub.address, hub.storage]);
+    page = await open({ at: site.address, hub: hub.address, hash: `#${SMALL}` });
+  });
+  after(async () => {
+    await close(page);
+    hub.close();
+    site.close();
+  });
+
+  test("goes with everything that the browser keeps", async () => {
+    await chooseSample(page);
+    await openHub(page);
+    await lookUp(page, "tabtune/story");
+    await page.getByRole("button", { name: /^Download 11 MB/ }).click();
+    const load = page.getByRole("button", { name: "Load tabtune/story" });
+    await load.waitFor();
+    await page.getByRole("button", { name: /^My adapters/ }).click();
+    await page.getByRole("button", { name: "Delete everything…" }).click();
+    await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("Everything is deleted.").waitFor();
+    await load.waitFor({ state: "detached" });
+    await page.locator(".hub-stored li").waitFor({ state: "detached" });
+    assert.deepEqual(page.faults, []);
   });
 });
 

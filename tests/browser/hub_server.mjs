@@ -106,8 +106,8 @@ async function send(state, { path, bytes }, request, response) {
   const range = isPart && { "Content-Range": `bytes ${from}-${Number(from) + body.length - 1}/${bytes.length}` };
   response.writeHead(isPart ? 206 : 200, { ...allowed, ...range, "Content-Length": body.length });
   if (fault.cut) {
-    response.write(body.subarray(0, Math.floor(body.length * fault.cut)));
-    return setTimeout(() => response.destroy(), 100);
+    const part = body.subarray(0, Math.floor(body.length * fault.cut));
+    return response.write(part, () => setTimeout(() => response.destroy(), 100));
   }
   if (fault.silent) return response.write(body.subarray(0, Math.floor(body.length * fault.silent)));
   await pour(response, body, state);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { close, open, SMALL, startButton, trained } from "./browser.mjs";
+import { chooseSample, close, open, SMALL, startButton, trained } from "./browser.mjs";
 
 const FEW = `#${SMALL}&steps=4&evalEvery=2`;
 
@@ -22,6 +22,20 @@ describe("with the keyboard alone", () => {
     const coming = page.waitForEvent("download");
     await page.keyboard.press("Enter");
     assert.equal(await (await coming).failure(), null);
+    await close(page);
+  });
+
+  test("Enter on the title of a card does nothing in another card", async () => {
+    const page = await open({ hash: FEW });
+    await chooseSample(page);
+    await startButton(page).waitFor();
+    await page.getByRole("button", { name: "Change: The model" }).press("Enter");
+    await focusOn(page, "2 The model");
+    await page.keyboard.press("Enter");
+    assert.equal(await startButton(page).count(), 1, "the run has begun");
+    await page.locator("#train-title").focus();
+    await page.keyboard.press("Enter");
+    await trained(page);
     await close(page);
   });
 

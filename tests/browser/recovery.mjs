@@ -102,6 +102,28 @@ describe("recovery", () => {
     await close(page);
   });
 
+  test("the graphics card is lost before a cancel is done: nothing of the run stays", async () => {
+    const page = await open({ hash: `#${SMALL}&steps=4000&evalEvery=3&sampleEvery=4000`, device: "gpu" });
+    await chooseSample(page);
+    await watchCard(page);
+    await startButton(page).click();
+    await atStep(page, 7);
+    // As on a card that hangs: the wish reaches the worker, and no step ends any more.
+    await page.evaluate(() => {
+      const { postMessage } = Worker.prototype;
+      Worker.prototype.postMessage = function (message, ...rest) {
+        if (message.call !== "stop") postMessage.call(this, message, ...rest);
+      };
+    });
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await loseCard(page);
+    await banner(page, "train").getByText("The graphics card stopped responding").waitFor();
+    assert.doesNotMatch(await banner(page, "train").textContent(), /adapter so far/);
+    assert.equal(await downloadButton(page).count(), 0);
+    assert.equal(await page.locator("#keep.waiting").count(), 1);
+    await close(page);
+  });
+
   test("the graphics card is lost: the run goes on by itself, three times on it, then without it", async () => {
     const STEPS = 40;
     const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=3&sampleEvery=${STEPS}`, device: "gpu" });

@@ -73,6 +73,59 @@ test("options are refused before anything is fetched", async () => {
   await assert.rejects(LoraModel.create(nowhere), { name: "LoraError", code: "fetch_failed" });
 });
 
+test("what a model takes is known before it is created, and why it cannot be", async () => {
+  const fit = await LoraModel.availability({ model: builtIn });
+  const { parameters } = model.info;
+  const { batch, seqLen } = fit.run;
+  assert.deepEqual(fit.run, { parameters, weights: "auto", batch, seqLen });
+  assert.equal(fit.bytes.download, 0);
+  const other = await LoraModel.create({ model: builtIn, workers: 1, batch, seqLen });
+  await other.train(await other.dataset(text.repeat(20)), { maxSteps: 1 }).adapter;
+  const { devicePeakBytes } = await other.stats();
+  other.destroy();
+  const { gpuPeak } = fit.bytes;
+  assert.ok(gpuPeak >= devicePeakBytes && gpuPeak < 1.5 * devicePeakBytes, `${gpuPeak} for ${devicePeakBytes}`);
+
+  assert.deepEqual(await LoraModel.availability({ model: { folder: base } }), fit);
+  const names = ["config.json", "tokenizer.json", "model.safetensors"];
+  const files = names.map((name) => new File([readFileSync(join(base, name))], name));
+  assert.deepEqual(await LoraModel.availability({ model: { files } }), fit);
+  const inBits = await LoraModel.availability({ model: { files }, weights: "int4" });
+  assert.ok(inBits.bytes.gpuPeak < gpuPeak && inBits.run.weights === "int4");
+
+  assert.deepEqual(await LoraModel.availability({ model: { url: "https://nowhere.test/" } }), {
+    state: "available",
+    device: "cpu",
+    bytes: {},
+  });
+  assert.deepEqual(await LoraModel.availability(), { state: "available", device: "cpu" });
+  const config = JSON.parse(readFileSync(join(base, "config.json"), "utf8"));
+  const others = (changes) => [new File([JSON.stringify({ ...config, ...changes })], names[0]), ...files.slice(1)];
+  for (const [model, code, reason] of [
+    [{ files: files.slice(1) }, "model_files", /config\.json is missing/],
+    [{ files: others({ model_type: "rwkv" }) }, "unsupported_model", /rwkv/],
+    [{ files: others({ intermediate_size: 96 }) }, "tensor_shape", /expected shape/],
+    [{ folder: join(base, "nowhere") }, "io", /nowhere/],
+    ["org/name", "unsupported", /Node fetches no model/],
+  ]) {
+    const unfit = await LoraModel.availability({ model });
+    assert.equal(unfit.state, "unavailable");
+    assert.equal(unfit.code, code, unfit.reason);
+    assert.match(unfit.reason, reason);
+    assert.ok(unfit.advice.length > 10);
+  }
+  const { state, code } = await LoraModel.availability({ model: builtIn, device: "gpu" });
+  assert.deepEqual([state, code], ["unavailable", "no_gpu"]);
+});
+
+test("the package of the built-in model says how large it is", () => {
+  const files = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+  assert.equal(
+    builtIn.bytes,
+    files.reduce((sum, name) => sum + readFileSync(join(base, name)).length, 0),
+  );
+});
+
 test("rows longer than the model sees are refused with the most that it sees", async () => {
   await assert.rejects(LoraModel.create({ model: builtIn, seqLen: 257 }), { ...refusal, message: /at most 256/ });
 });

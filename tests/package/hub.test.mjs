@@ -1,6 +1,7 @@
 /** A model of the Hub through the package: fetched in Chromium from a server that behaves as the Hub does. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
 import { hubServer } from "../browser/hub_server.mjs";
@@ -66,6 +67,39 @@ test("a stored commit is opened without a request, until it is deleted", async (
   assert.equal(hub.log.length, 5);
 });
 
+test("what a model takes is known before it is fetched, and of what is there, without a request", async (t) => {
+  const size = paths.reduce((sum, path) => sum + readFileSync(at(`../../www/public/base/${path}`)).length, 0);
+  const ask = (options) => page.evaluate(fitOf, { model: "tabtune/story", hub: hub.address, ...options });
+  await page.evaluate(deleteAll);
+  hub.log.length = 0;
+  const packaged = await page.evaluate(fitOf, {});
+  assert.equal(packaged.bytes.download, size);
+  const fit = await ask();
+  assert.deepEqual(fit, packaged);
+  t.diagnostic(JSON.stringify(fit));
+  assert.deepEqual(hub.log, [
+    "api tabtune/story main",
+    `hub config.json bytes=0-${readFileSync(at("../../www/public/base/config.json")).length - 1}`,
+    "storage model.safetensors bytes=0-131071",
+  ]);
+  hub.slow = 100;
+  const { stored } = await create({ abortAt: 3_000_000 });
+  hub.slow = 0;
+  assert.equal((await ask()).bytes.download, size - stored[0].done);
+  await create({});
+  hub.log.length = 0;
+  assert.deepEqual(await ask({ revision: commit }), { ...fit, bytes: { ...fit.bytes, download: 0 } });
+  assert.deepEqual(hub.log, []);
+  const { state, code, advice } = await ask({ model: "tabtune/nothing" });
+  assert.deepEqual([state, code], ["unavailable", "hub_missing"]);
+  assert.match(advice, /Check how it is written/);
+  for (let tries = 0; page.workers().length > 0 && tries < 20; tries++) await page.waitForTimeout(100);
+  assert.deepEqual(
+    page.workers().map((worker) => worker.url()),
+    [],
+  );
+});
+
 test("errors have a code and say what to do", async () => {
   const { error } = await create({ model: "tabtune/nothing" });
   assert.equal(error.code, "hub_missing");
@@ -103,6 +137,12 @@ async function trainOnHub({ abortAt = Number.POSITIVE_INFINITY, ...options }) {
     await new Promise((resolve) => setTimeout(resolve, 300));
     return { error: { code, message, hint }, settledMs, stored: await listStored() };
   }
+}
+
+/** In the page: of the packaged model where no other is named. */
+async function fitOf(options) {
+  const [{ LoraModel }, { default: base }] = await Promise.all([import("tabtune"), import("tabtune-base")]);
+  return LoraModel.availability({ model: base, device: "cpu", ...options });
 }
 
 /** In the page. */

@@ -1,6 +1,6 @@
 /** Whether this browser can train, and on what; and what can be done where it cannot, or could do so faster. */
 
-import type { DeviceChoice } from "./types";
+import type { DeviceChoice, Foreseen } from "./types";
 
 /** A sentence that says what there is, and one that says what to do. */
 export interface Advice {
@@ -8,10 +8,29 @@ export interface Advice {
   advice: string;
 }
 
-export type Availability =
-  /** `faster`: why the processor has to do it, and what would get the browser a graphics card to use. */
-  | { state: "available"; device: "gpu" | "cpu"; faster?: Advice }
-  | ({ state: "unavailable"; code: "insecure" | "no_simd" | "no_gpu" } & Advice);
+export type Availability = Available | Unavailable;
+
+export interface Available {
+  state: "available";
+  device: "gpu" | "cpu";
+  /** Why the processor has to do it, and what would get the browser a graphics card to use. */
+  faster?: Advice;
+  /** Of a model that was asked about. What is not known is left out. */
+  bytes?: {
+    /** What is still to be fetched of the model. */
+    download?: number;
+    /** What `run` takes at its peak: on the graphics card or, without one, of the machine's memory. */
+    gpuPeak?: number;
+  };
+  /** The model, and a run with its default settings or with those that fit. */
+  run?: Omit<Foreseen, "memory">;
+}
+
+export interface Unavailable extends Advice {
+  state: "unavailable";
+  /** `insecure`, `no_simd` or `no_gpu`; of a model, the code of the error that `create` would end with. */
+  code: string;
+}
 
 /** What `Session.load` with this choice of device would find here. */
 export async function availability(wanted: DeviceChoice = "auto"): Promise<Availability> {

@@ -5,7 +5,7 @@ import { LoraError, loraError } from "./errors";
 import { openWorker, type WorkerSource } from "./host";
 import { modelFilesOf } from "./hub_files";
 import type { Fetched, Found, FromDownloader, Progress, ToDownloader, Wanted } from "./hub_protocol";
-import { findRecord, isCommit, storedBlobs } from "./hub_store";
+import { bytesThere, findRecord, isCommit, storedBlobs } from "./hub_store";
 import type { ModelFiles } from "./weights";
 
 export type { Found, HubFile, HubModel, Progress } from "./hub_protocol";
@@ -38,9 +38,23 @@ export interface Opened {
 
 /** What the Hub says about a model: commit, licence, files and sizes. `id` is `org/name` or `org/name/file.gguf`. */
 export async function lookUp(id: string, options: HubOptions = {}): Promise<Found> {
+  if (!downloadUrl) throw unsupported();
   const answer = await ask({ call: "look", wanted: wantedOf(id, options) }, options);
   if (answer.type === "found") return answer.found;
   throw unexpected();
+}
+
+/** What `openHub` would still fetch, and the model's files if they are there or, else, their outline. */
+export async function glanceAt(
+  id: string,
+  options: HubOptions,
+): Promise<{ files?: ModelFiles | undefined; download: number }> {
+  const stored = await fromStore(wantedOf(id, options));
+  if (stored) return { files: modelFilesOf(id, stored.blobs), download: 0 };
+  const { model, outline } = await lookUp(id, options);
+  const blobs = await storedBlobs(model);
+  if (blobs) return { files: modelFilesOf(id, blobs), download: 0 };
+  return { files: outline ?? undefined, download: model.bytes - (await bytesThere(model)) };
 }
 
 /** Fetches what is not there yet of a model, and checks every byte of it. */

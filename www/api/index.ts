@@ -1,7 +1,8 @@
 /** What the package exports. */
 
-export type { Advice, Availability } from "./availability";
+export type { Advice, Availability, Available, Unavailable } from "./availability";
 export { LoraError, type RefusedSetting } from "./errors";
+export type { FullCheckpoint } from "./full_checkpoint";
 export type { TrustedAddress } from "./host";
 export { deleteStored, type HubModel, listStored, type Progress, type StoredModel } from "./hub";
 export type { HubFile } from "./hub_protocol";
@@ -22,6 +23,7 @@ export type {
   DeviceChoice,
   Evaluated,
   Event,
+  Foreseen,
   Generated,
   Limit,
   Limits,

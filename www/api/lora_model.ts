@@ -1,8 +1,11 @@
 /** A model that is loaded and can be trained and asked: what the package is about. */
 
 import { type Availability, availability } from "./availability";
+import { startFrom } from "./beginning";
 import { LoraError } from "./errors";
 import { fetchProgram } from "./fetch_program";
+import { forecast } from "./forecast";
+import { WEIGHTS } from "./full_checkpoint";
 import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
 import { LoraRun } from "./lora_run";
@@ -14,6 +17,7 @@ import type {
   DownloadProgress,
   LoraSettings,
   MeasureOptions,
+  ResumeOptions,
   SamplingOptions,
   TrainOptions,
 } from "./options";
@@ -33,6 +37,7 @@ import type {
   Settings,
   Stats,
 } from "./types";
+import { bytesOf } from "./weights";
 
 /** What is written where nothing is chosen. */
 const SAMPLING = { strength: 1, seed: 1, maxTokens: 128, temperature: 0.7, topK: 40, topP: 1 };
@@ -52,12 +57,25 @@ export class LoraModel {
   #session: Session;
   /** The engine's own defaults, and what `create` was told instead. */
   #usual: Settings;
+  #fullUsual: Settings;
   #options: Partial<LoraSettings>;
   #turns = new Turns();
 
-  /** Whether a model can be created here, on what, and what would make it faster. Nothing is fetched. */
+  /**
+   * Whether a model can be created here, on what, and what would make it faster. With a `model`, also how much is to be
+   * fetched and what a run takes: for that, the engine is fetched and started for a moment; of a model of the Hub, its
+   * list of files, its config and the headers of its weights are asked for; of a packaged one, its config and the
+   * beginning of its weights; of one at a `url`, nothing, so that neither is known. With a `worker` of the caller's, no
+   * engine is started.
+   */
   static async availability(options: Partial<CreateOptions> = {}): Promise<Availability> {
-    return availability(checked("create", options).device);
+    const { model, device, weights, wasmUrl, workerUrl, worker, ...others } = checked("create", options);
+    const found = await availability(device);
+    if (found.state === "unavailable" || model === undefined) return found;
+    const { revision, hub, token, downloadUrl, signal } = others;
+    const planning = worker ? undefined : given({ device, weights, wasmUrl, workerUrl, signal });
+    const asking = given({ revision, hub, token, downloadUrl, signal });
+    return unlessAborted(signal, forecast(found, model, asking, planning));
   }
 
   /** Fetches the engine and the model, and loads them in a worker. */
@@ -109,12 +127,17 @@ export class LoraModel {
     return unlessAborted(signal, open());
   }
 
-  private constructor(session: Session, { info, defaults, limits }: Loaded, options: Partial<LoraSettings>) {
+  private constructor(
+    session: Session,
+    { info, defaults, fullDefaults, limits }: Loaded,
+    options: Partial<LoraSettings>,
+  ) {
     this.#session = session;
     this.info = info;
     this.limits = limits;
     this.defaults = settled(defaults, options);
     this.#usual = defaults;
+    this.#fullUsual = fullDefaults;
     this.#options = options;
     this.lost = session.lost;
     const { seqLen } = this.defaults;
@@ -140,12 +163,28 @@ export class LoraModel {
   train(data: LoraDataset, options: TrainOptions = {}): LoraRun {
     const { signal, adapter, ...changes } = checked("train", options);
     const { summary, settings } = rowsOf(data);
-    const { rank, alpha, targets } = changes;
-    const start = adapter && { adapter, chosen: given({ rank, alpha, targets }) };
+    const isFull = changes.method === "full";
+    if (isFull) refuseAdapters(options);
     const usual = { maxSteps: summary.defaultSteps, ...this.#options };
     const sample = { ...this.#options.sample, ...changes.sample };
-    const wanted = settled(this.#usual, { ...usual, ...changes, sample });
-    return new LoraRun(this.#session, this.#turns, summary, { ...wanted, ...settings }, start, signal);
+    const defaults = isFull ? this.#fullUsual : this.#usual;
+    const wanted = { ...settled(defaults, { ...usual, ...changes, sample }), ...settings };
+    const { rank, alpha, targets } = changes;
+    const chosen = given({ rank, alpha, targets });
+    const begin = async () => (adapter ? startFrom(this.#session, wanted, adapter, chosen) : { settings: wanted });
+    return new LoraRun(this.#session, this.#turns, summary, begin, signal);
+  }
+
+  /**
+   * Goes on with a run from its `state()`, on the same rows and with the same settings, as if it had never stopped. Its
+   * earlier events come first.
+   */
+  resume(data: LoraDataset, state: Blob, options: ResumeOptions = {}): LoraRun {
+    const { signal } = checked("resume", options);
+    const { summary } = rowsOf(data);
+    if (!(state instanceof Blob)) throw refused("state", state, "the blob that `run.state()` resolved to");
+    const begin = async () => ({ settings: this.defaults, resume: await bytesOf(state) });
+    return new LoraRun(this.#session, this.#turns, summary, begin, signal);
   }
 
   /** Continues a text. */
@@ -160,14 +199,16 @@ export class LoraModel {
 
   /** The mean loss over all rows of the dataset, in nats per token. */
   async evaluate(data: LoraDataset, options: MeasureOptions = {}): Promise<Evaluated> {
-    const { signal, adapter, strength = 1, batch = EVALUATED_AT_ONCE } = checked("evaluate", options);
+    const asked = checked("evaluate", options);
+    const { signal, strength = 1, batch = EVALUATED_AT_ONCE } = asked;
+    const isTuned = tunes(asked);
     const { summary } = rowsOf(data);
     return this.#turns.take(
       signal,
       async () => {
-        await this.#use(adapter);
+        await this.#use(asked);
         if (signal?.aborted) throw aborted(signal);
-        const measure = { batch, strength, adapter: adapter !== undefined };
+        const measure = { batch, strength, adapter: isTuned };
         const measured = await this.#session.evaluate(summary, measure);
         if (!measured) throw aborted({ reason: "the evaluation was stopped" });
         return measured;
@@ -196,13 +237,13 @@ export class LoraModel {
   }
 
   #write(prompt: string | Message[], options: SamplingOptions): Writing {
-    const { signal, adapter, ...sampling } = checked("generate", options);
+    const { signal, adapter, checkpoint, ...sampling } = checked("generate", options);
     if (typeof prompt !== "string" && !Array.isArray(prompt)) throw refused("prompt", prompt, "a text or messages");
-    const asked = { ...SAMPLING, ...sampling, prompt, adapter: adapter !== undefined };
+    const asked = { ...SAMPLING, ...sampling, prompt, adapter: tunes(options) };
     const stop = () => this.#session.stop(false);
     let state: "waiting" | "writing" | "left" = "waiting";
     const write = async (tell: (piece: string) => void) => {
-      await this.#use(adapter);
+      await this.#use({ adapter, checkpoint });
       if (signal?.aborted) throw aborted(signal);
       if (state === "left") throw aborted({ reason: "nobody reads it" });
       state = "writing";
@@ -215,8 +256,9 @@ export class LoraModel {
     return new Stream((tell) => this.#turns.take(signal, () => write(tell), stop), leave);
   }
 
-  async #use(adapter: AdapterOptions["adapter"]) {
+  async #use({ adapter, checkpoint }: Tuned) {
     if (adapter) await this.#session.setAdapter(adapter.config, adapter.weights);
+    if (checkpoint) await this.#session.setCheckpoint(checkpoint.files[WEIGHTS]);
   }
 }
 
@@ -225,6 +267,22 @@ function given<T extends object>(options: T) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [Key in keyof T]?: Exclude<T[Key], undefined>;
   };
+}
+
+type Tuned = { [Name in "adapter" | "checkpoint"]?: AdapterOptions[Name] | undefined };
+
+/** Whether anything but the base is asked. */
+function tunes({ adapter, checkpoint, strength }: AdapterOptions): boolean {
+  if (!checkpoint) return adapter !== undefined;
+  for (const [name, value] of Object.entries(given({ adapter, strength })))
+    throw refused(name, value, "no value beside a checkpoint");
+  return true;
+}
+
+/** Full fine-tuning has no adapter, whose options would be in vain. */
+function refuseAdapters(changes: TrainOptions) {
+  for (const name of ["adapter", "rank", "alpha", "targets", "dropout"] as const)
+    if (changes[name] !== undefined) throw refused(name, changes[name], "no value with the method full");
 }
 
 function rowsOf(data: LoraDataset): LoraDataset {

@@ -25,9 +25,11 @@ export interface PackagedModel {
   tokenizer: URL;
   tokenizerConfig: URL;
   weights: URL;
+  /** Of the four files together. */
+  bytes?: number;
 }
 
-const MODEL = "the model";
+export const MODEL = "the model";
 
 export async function openModel(source: ModelSource, options: HubOptions, count?: Count): Promise<ModelFiles> {
   const { signal } = options;

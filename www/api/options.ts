@@ -1,10 +1,11 @@
 /** The options of every call of the package. */
 
+import type { FullCheckpoint } from "./full_checkpoint";
 import type { TrustedAddress } from "./host";
 import type { Progress } from "./hub";
 import type { LoraAdapter, WriteFiles } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
-import type { AdapterFormat, Columns, DeviceChoice, Settings, WeightsChoice } from "./types";
+import type { AdapterFormat, Columns, DeviceChoice, Method, Settings, WeightsChoice } from "./types";
 
 /** What a run is like. What is left out has the model's defaults. */
 export interface LoraSettings
@@ -55,14 +56,22 @@ export interface DatasetOptions extends Partial<Pick<LoraSettings, "seqLen" | "h
 
 /** How long the rows are, how many are held out and whether they are shared is settled when a dataset is made. */
 export interface TrainOptions extends Partial<Omit<LoraSettings, "seqLen" | "holdout" | "packing">> {
+  /** `lora`, or `full`: then every matrix of the model's layers learns, and `run.checkpoint` is a whole model. */
+  method?: Method;
   /** The adapter to start from; the run has its rank, alpha and targets. */
   adapter?: LoraAdapter;
+  signal?: AbortSignal;
+}
+
+export interface ResumeOptions {
   signal?: AbortSignal;
 }
 
 export interface AdapterOptions {
   /** Without one, the base is asked alone. */
   adapter?: LoraAdapter;
+  /** What full fine-tuning of this model left: it is asked in the place of the base. */
+  checkpoint?: FullCheckpoint;
   /** A factor on the adapter: 0 is the base alone, 1 is the adapter as it was trained. */
   strength?: number;
   signal?: AbortSignal;

@@ -36,6 +36,8 @@ export interface Training {
   resume?: Uint8Array<ArrayBuffer>;
   /** With it, the run is kept in the browser's storage until it is over, and then its adapter is. */
   record?: RunRecord;
+  /** Whether the states of the run are told. */
+  states?: boolean;
 }
 
 /** Every call that a worker serves. `load` comes first; calls are served one after the other. */
@@ -104,6 +106,8 @@ export type Note =
   /** The run was written to the browser's storage as it was at this step, or could not be. */
   | { type: "saved"; step: number }
   | { type: "unsaved"; error: PlainError }
+  /** The run can be resumed from this, the newest of its states. */
+  | { type: "state"; state: Uint8Array<ArrayBuffer> }
   /** The run is over, and its adapter was written to the browser's storage, or could not be. */
   | { type: "kept"; kept: KeptAdapter }
   | { type: "unkept"; error: PlainError };

@@ -8,9 +8,11 @@ import type {
   DatasetOptions,
   LoraSettings,
   MeasureOptions,
+  ResumeOptions,
   SamplingOptions,
   TrainOptions,
 } from "./options";
+import { samplesEvery } from "./sample_pace";
 import type { Limit, LimitedSetting, Settings } from "./types";
 
 /** Numbers within limits, one of several words, or whatever else `is` says. */
@@ -55,6 +57,8 @@ const adapter: Rule = {
   expected: "a LoraAdapter",
 };
 
+const checkpoint: Rule = { is: (value) => isObject(value) && "files" in value, expected: "a FullCheckpoint" };
+
 /** These are called otherwise here. */
 const { steps, sampleEvery, maxTokens, ...numbers } = LIMITS;
 
@@ -75,7 +79,7 @@ const { seqLen, holdout, packing, ...whileTraining } = settings;
 
 const sample: Rules<LoraSettings["sample"]> = { prompt: text, every: sampleEvery, maxTokens };
 
-const asked: Rules<AdapterOptions> = { adapter, strength: { whole: false }, signal };
+const asked: Rules<AdapterOptions> = { adapter, checkpoint, strength: { whole: false }, signal };
 
 export const RULES = {
   create: {
@@ -102,7 +106,8 @@ export const RULES = {
     columns: object,
     signal,
   } satisfies Rules<DatasetOptions>,
-  train: { ...whileTraining, adapter, signal } satisfies Rules<TrainOptions>,
+  train: { ...whileTraining, method: ["lora", "full"], adapter, signal } satisfies Rules<TrainOptions>,
+  resume: { signal } satisfies Rules<ResumeOptions>,
   generate: {
     ...asked,
     maxTokens,
@@ -137,17 +142,10 @@ function check<Options extends object>(rules: Record<string, Rule>, options: Opt
   return Object.fromEntries(given) as Options;
 }
 
-/** How many samples a run takes of a prompt. */
-const SAMPLES = 6;
-
 /** The settings of a run, where these options differ from the defaults. */
 export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
   const { maxSteps = defaults.steps, sample = {}, ...same } = options;
-  const {
-    prompt,
-    maxTokens,
-    every = prompt === undefined ? undefined : Math.max(1, Math.round(maxSteps / SAMPLES)),
-  } = sample;
+  const { prompt, maxTokens, every = prompt === undefined ? undefined : samplesEvery(maxSteps) } = sample;
   return {
     ...defaults,
     ...(same.rank === undefined ? {} : { alpha: 2 * same.rank }),

@@ -37,6 +37,8 @@ export interface TrainOptions extends Omit<Training, "dataset" | "settings"> {
   onSaved?(step: number): void;
   /** It could not be written; the run goes on. */
   onUnsaved?(error: PlainError): void;
+  /** Gets the states that `states` asks for. */
+  onState?(state: Uint8Array<ArrayBuffer>): void;
   /** The adapter of the run that is over was written to the browser's storage. */
   onKept?(kept: KeptAdapter): void;
   onUnkept?(error: PlainError): void;
@@ -115,13 +117,14 @@ export class Session {
     settings: Settings,
     onEvent: (event: Event) => void,
     onAdapter: (adapter: KeptFiles) => void,
-    { onSaved, onUnsaved, onKept, onUnkept, ...options }: TrainOptions = {},
+    { onSaved, onUnsaved, onState, onKept, onUnkept, ...options }: TrainOptions = {},
   ) {
     return this.#leader.call("train", { dataset: id, settings, ...options }, (note) => {
       if (note.type === "event") onEvent(note.event);
       if (note.type === "adapter") onAdapter(note.adapter);
       if (note.type === "saved") onSaved?.(note.step);
       if (note.type === "unsaved") onUnsaved?.(note.error);
+      if (note.type === "state") onState?.(note.state);
       if (note.type === "kept") onKept?.(note.kept);
       if (note.type === "unkept") onUnkept?.(note.error);
     });
@@ -158,6 +161,11 @@ export class Session {
     return this.#leader.call("setAdapter", { config, weights });
   }
 
+  /** The weights of a model that full fine-tuning of this one left. */
+  setCheckpoint(weights: Uint8Array<ArrayBuffer>) {
+    return this.#leader.call("setCheckpoint", weights);
+  }
+
   /** Writes it to the browser's storage, in the place of the one with its id. */
   keep(kept: KeptAdapter) {
     return this.#leader.call("keep", kept);
@@ -170,7 +178,7 @@ export class Session {
 
   /** Puts back what a run left. */
   setKept(kept: KeptFiles) {
-    if (kept.method === "full") return this.#leader.call("setCheckpoint", kept.weights);
+    if (kept.method === "full") return this.setCheckpoint(kept.weights);
     return this.setAdapter(kept.config, kept.weights);
   }
 

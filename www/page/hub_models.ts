@@ -46,8 +46,12 @@ let leaving = new AbortController();
 /** The download under way, or the last one. */
 let under: Promise<void> = Promise.resolve();
 
-const options = (revision?: string): HubOptions => ({
+/** For models that the Hub does not give to everybody. In memory alone: a reload forgets it. */
+export const token = signal("");
+
+export const options = (revision?: string): HubOptions => ({
   hub: host,
+  ...(token.value ? { token: token.value } : {}),
   ...(revision ? { revision } : {}),
   signal: leaving.signal,
   onRequest: () => {
@@ -68,7 +72,15 @@ export async function look(name: string) {
   });
 }
 
-async function foresee({ outline }: Found): Promise<Foreseen | null> {
+/** What the Hub said before is shown again. */
+export function show({ model, foreseen }: { model: HubModel; foreseen: Foreseen | null }) {
+  forgive("model");
+  picked.value = null;
+  focusTitle();
+  stage.value = { state: "found", model, foreseen };
+}
+
+export async function foresee({ outline }: Found): Promise<Foreseen | null> {
   const engine = await session();
   return outline && engine ? engine.foresee(outline, weights.value) : null;
 }
@@ -84,7 +96,10 @@ export async function fetchModel(model: HubModel) {
       stage.value = { state: "fetching", model, progress };
       announce(`${percent(progress.done / Math.max(1, progress.total))} of ${model.id} has arrived`);
     };
-    const { files, kept } = await openHub(model.id, { ...options(model.commit), hub: model.hub, onProgress });
+    const { token: secret, ...others } = options(model.commit);
+    // A token goes to the Hub that it was given for.
+    const own = model.hub === host && secret ? { token: secret } : {};
+    const { files, kept } = await openHub(model.id, { ...others, ...own, hub: model.hub, onProgress });
     unkept.value = !kept;
     stage.value = IDLE;
     await offer(files);

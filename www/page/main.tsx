@@ -66,8 +66,11 @@ effect(() => {
 });
 
 window.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.isComposing && !handlesEnter(event.target)) {
-    document.querySelector<HTMLButtonElement>("button.primary:enabled")?.click();
+  if (event.key === "Enter" && !event.isComposing && event.target instanceof Element && !handlesEnter(event.target)) {
+    const primary = document.querySelector<HTMLButtonElement>("button.primary:enabled");
+    // In a card, Enter is about that card.
+    const card = event.target.closest(".card") ?? document;
+    if (card.contains(primary)) primary?.click();
   }
   if (event.key === "Escape" && !event.defaultPrevented) {
     changing.value = null;
@@ -76,6 +79,6 @@ window.addEventListener("keydown", (event) => {
 });
 
 /** Controls for which Enter has a meaning of its own. */
-function handlesEnter(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("button, a, summary, textarea, select, form, .knob") !== null;
+function handlesEnter(target: Element): boolean {
+  return target.closest("button, a, summary, textarea, select, form, .knob") !== null;
 }

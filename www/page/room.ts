@@ -5,6 +5,7 @@ import { listKept } from "../api/kept_store";
 import { deleteFolder, FOLDERS } from "../api/storage";
 import { shelf } from "./kept";
 import { deleteAlone } from "./lock";
+import { picked } from "./pick";
 import { complain } from "./trouble";
 import { lookForUnfinished, unfinished } from "./unfinished";
 
@@ -26,6 +27,8 @@ export function deleteEverything() {
   return deleteAlone("kept", async () => {
     try {
       await deleteOfflineCopy();
+      // It may be one of the Hub, whose files go.
+      picked.value = null;
       for (const name of Object.values(FOLDERS)) await deleteFolder(name);
       shelf.value = [];
       unfinished.value = null;

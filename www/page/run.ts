@@ -139,7 +139,10 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
   live = fresh;
   fresh.savedStep = saved?.step ?? 0;
   forgive("train");
-  const before = { adapter: adapter.value, openedFrom: openedFrom.value, downloaded: downloaded.value };
+  const before = [adapter.value, openedFrom.value, downloaded.value] as const;
+  const putBack = () => {
+    [adapter.value, openedFrom.value, downloaded.value] = before;
+  };
   const init = startFrom.value;
   const about = saved ?? record(wanted, taken);
   lastId = about.id;
@@ -163,16 +166,15 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     if (fresh.ending) engine.stop(fresh.ending.keep);
     await running;
     fresh.stats = await engine.stats();
-    if (fresh.outcome?.reason === "cancelled") {
-      adapter.value = before.adapter;
-      openedFrom.value = before.openedFrom;
-      downloaded.value = before.downloaded;
-    } else {
+    if (fresh.outcome?.reason === "cancelled") putBack();
+    else {
       if (fresh.step > 0) keep(stored?.adapter ?? (await engine.kept()));
       if (stored) await holdAdapter(stored);
       startFrom.value = null;
     }
   } catch (error) {
+    // The engine may end before it has done what was asked of it.
+    if (fresh.ending?.keep === false) putBack();
     complainWhereItHelps(error as LoraError);
     if (!isLost(error as LoraError)) await giveBack(engine);
   }

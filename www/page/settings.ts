@@ -1,6 +1,7 @@
 /** What visitors have changed of the settings, and its mirror in the page's address. */
 
 import { batch, computed, effect, signal } from "@preact/signals";
+import { samplesEvery } from "../api/sample_pace";
 import type { DeviceChoice, Settings, WeightsChoice } from "../api/types";
 import { isPageChoice, type Knob, nameOf, type PageChoice } from "./knobs";
 import { isChoice, limitOf, read, refusal } from "./limits";
@@ -10,8 +11,6 @@ import { model, startFrom, text } from "./state";
 const PROMPT = "Once upon a time";
 /** What a model that learns conversations is asked. */
 export const MESSAGE = "Hello! Who are you?";
-/** How many samples a run takes. */
-const SAMPLES = 6;
 
 /** Settings as they are written, by key. */
 type Written = Record<string, string>;
@@ -66,7 +65,7 @@ export const settings = computed<Settings | null>(() => {
   const follows: Partial<Settings> = {
     steps,
     alpha: 2 * (changed.rank ?? defaults.rank),
-    sampleEvery: Math.max(1, Math.round(steps / SAMPLES)),
+    sampleEvery: samplesEvery(steps),
     prompt: text.value?.prompt ?? (text.value?.dataset?.isChat ? MESSAGE : PROMPT),
   };
   return { ...defaults, ...follows, ...changed, method: defaults.method };

@@ -1,9 +1,11 @@
 /** What the Hub says about a model: its commit, its licence, and the files that are needed. */
 
 import { LoraError } from "../api/errors";
-import { ggufIn, isWeights, modelFilesOf, neededOf } from "../api/hub_files";
+import { isWeights, modelFilesOf, neededOf } from "../api/hub_files";
 import type { Found, HubFile, HubModel, Wanted } from "../api/hub_protocol";
 import { INDEX, isGguf } from "../api/model_files";
+import { blankAfter, headerEnd } from "../api/outline";
+import { ggufHead } from "./gguf_head";
 import { fileUrl, gated, type Line, modelUrl, repositoryOf } from "./line";
 import { piecesFrom } from "./pieces";
 
@@ -19,8 +21,10 @@ const COMMIT = /^[0-9a-f]{40}$/;
 const HASH = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 /** Enough for the header of most files of tensors. */
 const BEGINNING = 1 << 17;
-/** The engine refuses longer headers. */
-const LONGEST_HEADER = 1 << 24;
+/** The longest beginning of a GGUF file that the engine reads. */
+const LONGEST_HEAD = 1 << 26;
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Pins the revision to a commit. */
 export async function resolve(line: Line): Promise<HubModel> {
@@ -48,17 +52,28 @@ export async function resolve(line: Line): Promise<HubModel> {
   };
 }
 
-/** A GGUF file's vocabulary lies in its header, which makes it too long to be looked at beforehand. */
+/** Null of a GGUF file whose beginning is not enough to plan a run from. */
 export async function outlineOf(line: Line, model: HubModel): Promise<Found["outline"]> {
-  if (ggufIn(model.id)) return null;
   const blobs = new Map<string, Blob>();
   for (const { path, bytes } of model.files) {
     const url = fileUrl(model, path);
-    if (path === INDEX || path === "config.json") blobs.set(path, new Blob([await read(line, url, 0, bytes)]));
-    else blobs.set(path, blankAfter(isWeights(path) ? await headerOf(line, url, bytes) : new Uint8Array(), bytes));
+    if (path === INDEX || path === "config.json") {
+      blobs.set(path, new Blob([await read(line, url, 0, bytes)]));
+      continue;
+    }
+    const gguf = isGguf({ name: path });
+    const end = gguf ? ggufEnd : safetensorsEnd;
+    const head = gguf || isWeights(path) ? await headOf(line, url, bytes, end) : new Uint8Array();
+    if (gguf && !ggufHead(head)?.isWhole) return null;
+    blobs.set(path, blankAfter(head, bytes));
   }
   return modelFilesOf(model.id, blobs);
 }
+
+/** The vocabulary lies in it: if it is not over yet, twice as much is read. */
+const ggufEnd = (beginning: Bytes) => ggufHead(beginning)?.end ?? 2 * beginning.length;
+
+const safetensorsEnd = (beginning: Bytes) => headerEnd(beginning) ?? 0;
 
 async function ask(line: Line, wanted: Wanted): Promise<Info> {
   const found = await line.persist(`the list of files of \`${wanted.id}\``, async () => {
@@ -89,17 +104,20 @@ function fileOf({ rfilename, size, blobId, lfs }: Info["siblings"][number]): Hub
   return { path: rfilename, bytes: lfs?.size ?? size, hash: lfs?.sha256 ?? blobId };
 }
 
-/** The length of the header, and the header. */
-async function headerOf(line: Line, url: string, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const beginning = await read(line, url, 0, Math.min(bytes, BEGINNING));
-  if (beginning.length < 8) return beginning;
-  const length = 8 + Number(new DataView(beginning.buffer).getBigUint64(0, true));
-  if (length <= beginning.length || length > LONGEST_HEADER) return beginning;
-  const rest = await read(line, url, beginning.length, Math.min(length, bytes));
-  const header = new Uint8Array(beginning.length + rest.length);
-  header.set(beginning);
-  header.set(rest, beginning.length);
-  return header;
+/** Reads until `endOf` what has been read is reached. */
+async function headOf(line: Line, url: string, bytes: number, endOf: (beginning: Bytes) => number): Promise<Bytes> {
+  const most = Math.min(bytes, LONGEST_HEAD);
+  let head = await read(line, url, 0, Math.min(bytes, BEGINNING));
+  for (;;) {
+    const end = Math.min(endOf(head), most);
+    if (end <= head.length) return head;
+    const more = await read(line, url, head.length, end);
+    if (more.length === 0) return head;
+    const longer = new Uint8Array(head.length + more.length);
+    longer.set(head);
+    longer.set(more, head.length);
+    head = longer;
+  }
 }
 
 function read(line: Line, url: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -114,14 +132,6 @@ function read(line: Line, url: string, from: number, to: number): Promise<Uint8A
     }
     return read.subarray(0, at);
   });
-}
-
-/** As long as the file, with zeros that take no memory: all of them are one and the same blob. */
-function blankAfter(head: Uint8Array<ArrayBuffer>, bytes: number): Blob {
-  const zeros = new Blob([new Uint8Array(1 << 20)]);
-  const blank = bytes - head.length;
-  const whole = Array<Blob>(Math.floor(blank / zeros.size)).fill(zeros);
-  return new Blob([head, ...whole, zeros.slice(0, blank % zeros.size)]);
 }
 
 function incomplete({ id }: Wanted, missing: string[], all: HubFile[]): LoraError {

@@ -148,7 +148,7 @@ function refusedBy({ id, hub, token }: Wanted, status: number): LoraError {
     return new LoraError(
       "hub_missing",
       `the Hub has no public model \`${id}\` of this revision (status ${status})`,
-      "Check how it is written. Of a private model, download the files yourself and choose them from your disk.",
+      "Check how it is written. A private model needs a token, or its files from your disk.",
     );
   if (status === 401 || status === 403) return gated(page);
   return new LoraError(
@@ -162,7 +162,7 @@ export function gated(page: string): LoraError {
   return new LoraError(
     "hub_gated",
     "the Hub gives this model only to those who accepted its terms",
-    `Accept them at ${page}, download the files there, and choose them from your disk.`,
+    `Accept them at ${page} and give a token of yours, or download the files there and choose them from your disk.`,
   );
 }
 

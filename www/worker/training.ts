@@ -11,12 +11,16 @@ import type { Dataset, Engine, Kept } from "./program";
 export async function train(
   engine: Engine,
   dataset: Dataset,
-  { settings, init, resume, record }: Training,
+  { settings, init, resume, record, states }: Training,
   tell: (note: Note) => void,
   begun: () => void,
   companions: Record<string, string>,
 ) {
   const saving = record && new Saving(record, tell);
+  const save = (state: Uint8Array<ArrayBuffer>) => {
+    saving?.write(state);
+    if (states) tell({ type: "state", state });
+  };
   let last: Event | undefined;
   let best: KeptFiles | undefined;
   const running = engine.train(
@@ -35,7 +39,7 @@ export async function train(
     {
       ...(init ? { init } : {}),
       ...(resume ? { resume } : {}),
-      ...(saving ? { onRunState: (bytes) => saving.write(bytes) } : {}),
+      ...(saving || states ? { onRunState: save } : {}),
     },
   );
   // Once the page hears of the end, it may read what was saved.

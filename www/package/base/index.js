@@ -6,4 +6,5 @@ export default {
   tokenizer: new URL("./tokenizer.json", import.meta.url),
   tokenizerConfig: new URL("./tokenizer_config.json", import.meta.url),
   weights: new URL("./model.safetensors", import.meta.url),
+  bytes: 11_074_138,
 };

@@ -13,28 +13,17 @@ import {
   remove,
   stage,
   stored,
+  token,
   unkept,
   written,
 } from "../hub_models";
 import { emptied } from "../room";
 import { model } from "../state";
 import { bytes, duration, parameters, percent } from "../words";
+import { Fold } from "./fold";
+import { HubList } from "./hub_list";
 import { Fit, Pace } from "./picker";
 import "./hub.css";
-
-/** From 124 M to 0.6 B parameters, which most graphics cards have room for. */
-const LIST = [
-  "HuggingFaceTB/SmolLM2-135M",
-  "HuggingFaceTB/SmolLM2-135M-Instruct",
-  "HuggingFaceTB/SmolLM2-360M",
-  "HuggingFaceTB/SmolLM2-360M-Instruct",
-  "Qwen/Qwen2.5-0.5B",
-  "Qwen/Qwen2.5-0.5B-Instruct",
-  "Qwen/Qwen3-0.6B",
-  "unsloth/gemma-3-270m",
-  "unsloth/gemma-3-270m-it",
-  "openai-community/gpt2",
-];
 
 export function Hub() {
   useEffect(() => {
@@ -66,19 +55,11 @@ function Choice() {
   return (
     <>
       <p>
-        When you choose one, your browser asks {hostName} about it. What goes there is the name of the model and, for
-        the download, which parts of its files to send; nothing of your text. Like every site you visit, it sees your
+        When you choose one, or ask about all of them, your browser asks {hostName}. What goes there is the name of the
+        model and which parts of its files to send; nothing of your text. Like every site you visit, it sees your
         network address.
       </p>
-      <ul class="hub-list">
-        {LIST.map((id) => (
-          <li key={id}>
-            <button type="button" class="small" onClick={() => look(id)}>
-              {id}
-            </button>
-          </li>
-        ))}
-      </ul>
+      <HubList />
       <label for="hub-id">Or any other, by its name there</label>
       <div class="buttons">
         <input
@@ -100,6 +81,23 @@ function Choice() {
           Look it up
         </button>
       </div>
+      <Fold title="For models that need a token">
+        <p>
+          An access token goes to {hostName} alone, with every question about models. It is stored nowhere: closing or
+          reloading the page forgets it.
+        </p>
+        <label for="hub-token">Your access token</label>
+        <input
+          id="hub-token"
+          type="password"
+          autocomplete="off"
+          spellcheck={false}
+          value={token.value}
+          onInput={(event) => {
+            token.value = event.currentTarget.value.trim();
+          }}
+        />
+      </Fold>
     </>
   );
 }

@@ -87,16 +87,20 @@ function Chosen({ files, foreseen }: Picked) {
   );
 }
 
-export function Fit({ foreseen: { weights, batch, seqLen, memory } }: { foreseen: Foreseen }) {
-  if (model.value.state !== "ready") return null;
-  const isCard = model.value.info.device.kind === "gpu";
+export function Fit({ foreseen }: { foreseen: Foreseen }) {
+  const { batch, seqLen } = foreseen;
   return (
     <>
-      Training on {counted(batch, "row")} of {seqLen} tokens at a time takes about {bytes(memory)} of{" "}
-      {isCard ? "graphics memory" : "memory"}
-      {weights !== "auto" && `, with the weights in ${bits(weights)} bits`}: that fits here.
+      Training on {counted(batch, "row")} of {seqLen} tokens at a time takes {memoryOf(foreseen)}: that fits here.
     </>
   );
+}
+
+/** "about 1.2 GB of graphics memory". */
+export function memoryOf({ weights, memory }: Foreseen): string {
+  const isCard = model.value.state === "ready" && model.value.info.device.kind === "gpu";
+  const stored = weights === "auto" ? "" : `, with the weights in ${bits(weights)} bits`;
+  return `about ${bytes(memory)} of ${isCard ? "graphics memory" : "memory"}${stored}`;
 }
 
 /** The time of a step is roughly proportional to the number of parameters. */

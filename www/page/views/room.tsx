@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { shelf } from "../kept";
 import { otherTabTrains } from "../lock";
-import { fetchingModel } from "../pick";
+import { changingModel, fetchingModel } from "../pick";
 import { deleteEverything, emptied, measureRoom, room } from "../room";
 import { isFromHub, training } from "../state";
 import { bytes } from "../words";
@@ -41,7 +41,9 @@ export function Room() {
           <button
             type="button"
             class="small"
-            disabled={training.value || otherTabTrains.value || fetchingModel.value || isFromHub.value}
+            disabled={
+              training.value || otherTabTrains.value || fetchingModel.value || isFromHub.value || changingModel.value
+            }
             onClick={() => ask(true)}
           >
             Delete everything…

@@ -25,7 +25,15 @@ export async function use(file: File, signal: AbortSignal): Promise<Blob> {
   const { text } = await model.chat([{ role: "user", content: "Hello" }], { adapter }).result;
   const { loss } = await model.evaluate(data, { adapter });
   if (loss === null) throw new LoraError("none", text, "hint");
+  const full = model.train(data, { method: "full", maxSteps: 2 });
+  const checkpoint = await model.resume(data, await full.state(), { signal }).checkpoint;
+  await model.evaluate(data, { checkpoint });
+  await create(checkpoint.files["model.safetensors"]);
   // @ts-expect-error: there is no such option.
   model.train(data, { learningRate: 1 });
   return adapter.toBlob();
+}
+
+function create(weights: Uint8Array<ArrayBuffer>): Promise<LoraModel> {
+  return LoraModel.create({ model: { files: [new File([weights], "model.safetensors")] } });
 }
