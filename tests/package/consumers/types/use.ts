@@ -25,6 +25,8 @@ export async function use(file: File, signal: AbortSignal): Promise<Blob> {
   const { text } = await model.chat([{ role: "user", content: "Hello" }], { adapter }).result;
   const { loss } = await model.evaluate(data, { adapter });
   if (loss === null) throw new LoraError("none", text, "hint");
+  const merged = await model.merge({ adapter, strength: 0.5, format: "gguf", type: "q8_0", signal });
+  for (const { name, bytes, stream } of merged.files) console.log(name, bytes, stream(), merged.warnings);
   // @ts-expect-error: there is no such option.
   model.train(data, { learningRate: 1 });
   return adapter.toBlob();
