@@ -102,9 +102,12 @@ test("no piece is larger than four megabytes, and what nobody asks for is not re
   await reader.read();
   await pause(300);
   truncateSync(join(copy, "model.safetensors"), 1000);
-  await assert.rejects(async () => {
-    while (!(await reader.read()).done);
-  }, { name: "LoraError", code: "io" });
+  await assert.rejects(
+    async () => {
+      while (!(await reader.read()).done);
+    },
+    { name: "LoraError", code: "io" },
+  );
   other.destroy();
 });
 

@@ -12,7 +12,7 @@ const scripts = ["index.js", "worker.js"];
 
 /** In bytes. The wasm that `make wasm` builds is linked in a hurry; `make release` builds the smaller one. */
 const limits = {
-  wasm: process.env.RELEASE ? 1_300_000 : 1_400_000,
+  wasm: process.env.RELEASE ? 1_300_000 : 1_415_000,
   scripts: 40_000,
   tabtune: process.env.RELEASE ? 2_000_000 : 2_200_000,
   "tabtune-base": 12_000_000,

@@ -6,7 +6,7 @@ import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../
 import type { Event, TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
-import { engineMerge, pieces } from "./merging";
+import { engineMerge, pieces } from "./outgoing";
 import type { Dataset, Engine, EngineFiles, Kept, Program } from "./program";
 import { train, whole } from "./training";
 import * as wasm from "./wasm/tabtune.js";
