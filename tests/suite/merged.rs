@@ -11,7 +11,7 @@ use tabtune::files::Source;
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, MergeOptions, Merged, ModelFiles};
 
-use crate::bad_input::{FIXTURES, Folder, refused, refused_usage, succeeded, tabtune};
+use crate::bad_input::{FIXTURES, Folder, refused, refused_usage, succeeded};
 use crate::check::{close, device};
 use crate::golden::Case;
 use crate::laws::{FAMILIES, case, ids, logits, same_bits};
@@ -61,7 +61,7 @@ fn a_checkpoint_in_another_type_is_the_model_that_was_merged() {
             attached.write(&device, &flat);
             let sequence = ids(24, 96, 5);
             let expected = logits(&attached.merge(&base).await.expect("a model"), &sequence, 2, 1.0).await;
-            for (kind, dtype) in [("f32", "float32"), ("f16", "float16")] {
+            for (kind, dtype, tolerance) in [("f32", "float32", 1e-5), ("f16", "float16", 2e-2)] {
                 let merged = files.merged("base", &adapter, &options("safetensors", Some(kind), 1.0)).await;
                 let merged = merged.expect("a merged model");
                 assert_eq!(torch_dtype(&written(&merged, "config.json").await), dtype);
@@ -70,10 +70,7 @@ fn a_checkpoint_in_another_type_is_the_model_that_was_merged() {
                 let config = base.config.clone();
                 let loaded = Transformer::load(&device, config, &source, Storage::F32, &mut |_, _| {}).await;
                 let found = logits(&loaded.expect("a model"), &sequence, 2, 1.0).await;
-                match kind {
-                    "f32" => same_bits(name, &found, &expected),
-                    _ => drop(close(name, &found, &expected, 2e-2)),
-                }
+                close(name, &found, &expected, tolerance);
             }
         }
     });
@@ -147,9 +144,10 @@ fn the_command_line_writes_a_checkpoint_from_any_base_in_any_type() {
         refused(&[&both[..], &["--out", &none, "--strength", "inf"]].concat(), "setting", &["strength"]);
         assert!(!Path::new(&none).exists(), "a refused merge leaves nothing behind");
     }
-    let (model, adapter) = (format!("{FIXTURES}/gguf/gpt2.gguf"), format!("{FIXTURES}/cases/gpt2-all-linear"));
+    let (model, adapter) = (format!("{FIXTURES}/gguf/gpt2.gguf"), folder.path("gpt2-adapter"));
+    let short = ["--steps", "1", "--seq-len", "16", "--rank", "2"];
+    succeeded(&[&["train", "--model", &model, "--data", &data, "--out", &adapter], &short[..]].concat());
     let args = ["merge", "--model", &model, "--adapter", &adapter, "--out", &folder.path("gpt2"), "--type", "f32"];
-    let (status, _, err) = tabtune(&args);
-    assert!(status == 1 && err.contains("safetensors of a gpt2 model from a GGUF file"), "{err}");
+    refused(&args, "not_yet", &["safetensors of a gpt2 model from a GGUF file"]);
     refused_usage(&["merge", "--model", &model, "--out", &folder.path("x"), "--type", "f16"], "--adapter");
 }

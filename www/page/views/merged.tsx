@@ -36,30 +36,37 @@ export function Merged() {
       <div class="knobs">
         <div class="knob">
           <label for="merged-format">Made for</label>
-          <select
-            id="merged-format"
-            disabled={writing.value !== null}
-            value={form.value.format}
-            onChange={(event) => {
-              const format = event.currentTarget.value as MergedFormat;
-              form.value = { format, type: format === "gguf" ? "f16" : undefined };
-            }}
-          >
-            <Options all={FORMS} />
-          </select>
+          <div class="knob-control">
+            <select
+              id="merged-format"
+              disabled={writing.value !== null}
+              value={form.value.format}
+              onChange={(event) => {
+                const format = event.currentTarget.value as MergedFormat;
+                form.value = { format, type: format === "gguf" ? "f16" : undefined };
+              }}
+            >
+              <Options all={FORMS} />
+            </select>
+          </div>
         </div>
         <div class="knob">
           <label for="merged-type">Each number in</label>
-          <select
-            id="merged-type"
-            disabled={writing.value !== null}
-            value={form.value.type ?? ""}
-            onChange={(event) => {
-              form.value = { ...form.value, type: (event.currentTarget.value || undefined) as MergedType | undefined };
-            }}
-          >
-            <Options all={isGguf ? [...BITS, EIGHT] : [AS_THEY_ARE, ...BITS]} />
-          </select>
+          <div class="knob-control">
+            <select
+              id="merged-type"
+              disabled={writing.value !== null}
+              value={form.value.type ?? ""}
+              onChange={(event) => {
+                form.value = {
+                  ...form.value,
+                  type: (event.currentTarget.value || undefined) as MergedType | undefined,
+                };
+              }}
+            >
+              <Options all={isGguf ? [...BITS, EIGHT] : [AS_THEY_ARE, ...BITS]} />
+            </select>
+          </div>
         </div>
       </div>
       {refusal.value && (
