@@ -1,5 +1,5 @@
-//! The tensors of a checkpoint in other number formats, and in the order of another kind of file, with an adapter merged
-//! into them or as they are: streamed from file to file.
+//! The tensors of a checkpoint in other number formats, and in the order of another kind of file, with an adapter
+//! merged into them or as they are: streamed from file to file.
 
 use std::borrow::Cow;
 

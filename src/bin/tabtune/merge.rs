@@ -24,8 +24,8 @@ const GGUF: &str = "gguf";
 
 #[derive(Args)]
 pub struct MergeArgs {
-    /// The base: a Hugging Face checkpoint or a GGUF file [default with --type, or if --out is a GGUF file: the embedded
-    /// base]
+    /// The base: a Hugging Face checkpoint or a GGUF file [default with --type, or if --out is a GGUF file: the
+    /// embedded base]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
     /// An adapter of that model: a folder of PEFT or MLX, or a GGUF file. Without it, a GGUF file of the base itself is
@@ -55,8 +55,8 @@ pub async fn merge(args: &MergeArgs) -> Result<()> {
             in_another_type(model.as_deref(), adapter, args).await
         }
         _ => usage(
-            "a folder is written from --adapter, and from --model or with --type; a GGUF file, `--out NAME.gguf`, needs \
-             neither",
+            "a folder is written from --adapter, and from --model or with --type; a GGUF file, `--out NAME.gguf`, \
+             needs neither",
         ),
     }
 }
