@@ -52,7 +52,7 @@ fn torch_dtype(config: &[u8]) -> Value {
 #[test]
 fn a_checkpoint_in_another_type_is_the_model_that_was_merged() {
     pollster::block_on(async {
-        let device = device(Shape::Direct).await;
+        let device = device(Shape::Cpu).await;
         for name in FAMILIES.into_iter().chain(["llama-patterns", "llama-layer-1", "phi3-fused"]) {
             let case = case(name);
             let (files, adapter) = (files_of(case), case.files());
@@ -79,7 +79,7 @@ fn a_checkpoint_in_another_type_is_the_model_that_was_merged() {
 #[test]
 fn a_strength_is_a_factor_on_what_is_merged_and_at_0_the_base_stays_as_it_is() {
     pollster::block_on(async {
-        let device = device(Shape::Direct).await;
+        let device = device(Shape::Cpu).await;
         let case = case("llama-patterns");
         let (files, adapter) = (files_of(case), case.files());
         let base = case.model(&device).await;
