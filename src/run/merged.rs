@@ -38,7 +38,7 @@ pub struct Merged<'a> {
 
 enum Weights<'a> {
     AsBase(Merge<'a>),
-    Recast(WholeFile<'a>),
+    Recast(Box<WholeFile<'a>>),
 }
 
 enum Content {
@@ -76,7 +76,7 @@ impl ModelFiles {
         };
         warnings.extend(file.warnings.clone());
         files.push(((if is_gguf { GGUF } else { WEIGHTS }).to_string(), Content::Weights(0, file.bytes())));
-        Ok(Merged { warnings, weights: Weights::Recast(file), files })
+        Ok(Merged { warnings, weights: Weights::Recast(Box::new(file)), files })
     }
 
     /// The files of the base, of whose weights some will be others.

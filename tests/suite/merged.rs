@@ -8,6 +8,7 @@ use serde_json::Value;
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::Shape;
 use tabtune::files::Source;
+use tabtune::files::safetensors::{Dtype, encode, to_f32};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, MergeOptions, Merged, ModelFiles};
 
@@ -74,6 +75,32 @@ fn a_checkpoint_in_another_type_is_the_model_that_was_merged() {
             }
         }
     });
+}
+
+#[test]
+fn numbers_are_rounded_once() {
+    let rounded = |dtype: Dtype, x: f64| {
+        let (mut bytes, mut found) = (Vec::new(), Vec::new());
+        assert!(encode(dtype, &[x, -x], &mut bytes), "{x} in {dtype}");
+        to_f32(dtype, &bytes, &mut found);
+        assert_eq!(found[0], -found[1]);
+        f64::from(found[0])
+    };
+    for (dtype, bits) in [(Dtype::F16, 10), (Dtype::BF16, 7)] {
+        let step = 0.5_f64.powi(bits);
+        for least in [0.5_f64.powi(30), 0.5_f64.powi(45)] {
+            // Nearer to one neighbour by less than f32 can say, or than the upper half of an f64 can.
+            assert_eq!(rounded(dtype, 1.0 + step / 2.0 + least), 1.0 + step, "{dtype}");
+            assert_eq!(rounded(dtype, 1.0 + step * 1.5 - least), 1.0 + step, "{dtype}");
+        }
+        assert_eq!(rounded(dtype, 1.0 + step / 2.0), 1.0, "{dtype}: ties go to the even one");
+        assert_eq!(rounded(dtype, 1.0 + step * 1.5), 1.0 + step * 2.0, "{dtype}");
+    }
+    assert_eq!(rounded(Dtype::F16, 0.5_f64.powi(25) * (1.0 + 1e-12)), 0.5_f64.powi(24), "the smallest number");
+    for beyond in [65520.0, 1e300, f64::INFINITY, f64::NAN] {
+        assert!(!encode(Dtype::F16, &[beyond], &mut Vec::new()), "{beyond}");
+    }
+    assert_eq!(rounded(Dtype::F16, 65519.99), 65504.0);
 }
 
 #[test]
