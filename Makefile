@@ -80,14 +80,15 @@ test-wasm:
 .PHONY: test-wasm
 
 # For each device, these tests leave the adapter they downloaded in artefacts/main_job/, and logits that the page
-# computed with it; likewise a whole model in artefacts/full_job/.
+# computed with it; likewise a whole model in artefacts/full_job/, and a merged one in artefacts/merged_job/.
 test-page: wasm page
-	rm -rf artefacts/main_job artefacts/full_job
+	rm -rf artefacts/main_job artefacts/full_job artefacts/merged_job
 	$(WITH_BROWSER) npm --prefix www test
 .PHONY: test-page
 
 # Installs the packages from their tarballs, and tools from npm's registry. Every type that a call names must be in the
-# reference. The adapters of a recipe are left in artefacts/package/snippets for Python.
+# reference. The adapters of a recipe are left in artefacts/package/snippets for Python, and merged models in
+# artefacts/package/merged.
 test-package: package docs
 	$(WITH_BROWSER) npm --prefix www run test:package
 .PHONY: test-package
@@ -143,7 +144,8 @@ parity-full:
 
 parity-merge:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --out artefacts/merge
+	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --out artefacts/merge \
+		--package artefacts/package/merged --page artefacts/merged_job
 .PHONY: parity-merge
 
 # llama.cpp and MLX read what is exported for them.

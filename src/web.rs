@@ -10,6 +10,7 @@ mod evaluating;
 mod export;
 mod helper;
 mod loaded;
+mod merging;
 mod training;
 
 use std::cell::RefCell;
@@ -36,7 +37,7 @@ use crate::text::Document;
 /// The files that a checkpoint in f32 of this model has beside its weights, as texts by their names.
 #[wasm_bindgen]
 pub async fn companions(files: JsValue) -> Js<JsValue> {
-    let companions = model_files(&files).await?.companions();
+    let companions = model_files(&files).await?.companions(Some("float32"));
     let texts = companions.into_iter().map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()));
     Ok(to_js(&texts.collect::<HashMap<_, _>>()))
 }

@@ -123,10 +123,11 @@ pub fn adapter(bytes: &[u8]) -> Result<()> {
     let (config, base) = &*BASE;
     let mut written = 0;
     let source = Source::memory("model.safetensors", base.clone());
-    pollster::block_on(files.merge(config, &source, &mut |piece| {
+    let mut write = |piece: &[u8]| {
         written += piece.len();
         Ok(())
-    }))?;
+    };
+    pollster::block_on(async { files.merge(config, &source, 1.0).await?.write(0, source.bytes, &mut write).await })?;
     assert_eq!(written, base.len());
     Ok(())
 }

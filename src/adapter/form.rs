@@ -50,13 +50,12 @@ impl Form {
 
 impl AdapterFiles {
     /// The files of the same adapter in a form, by their names. `base` is the name of the base if these files note
-    /// none. All forms have one scale for all linears, as PEFT's files that are written here do. Errors: as `load`;
-    /// `NotYet` for a family whose adapters have no GGUF files.
+    /// none. All forms have one scale for all linears, as PEFT's files that are written here do. Errors: as `load`.
     pub fn export(&self, form: Form, config: &Config, base: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let files = match form {
             Form::Peft => self.in_peft_form(config, base)?,
             Form::Mlx => mlx::files(&self.folded(config)?, config, &self.origin_or(base)?),
-            Form::Gguf => gguf::file(&self.folded(config)?, config, &self.origin_or(base)?)?,
+            Form::Gguf => gguf::file(&self.folded(config)?, config, &self.origin_or(base)?),
         };
         let own = (peft_config::CONFIG, files.config.into_bytes());
         let weights = (form.weights(), files.weights);

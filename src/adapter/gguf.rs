@@ -31,7 +31,7 @@ pub(super) struct GgufConfig {
 }
 
 impl GgufConfig {
-    /// What a file says before its data. Errors: `Gguf`, `AdapterMismatch`, `UnsupportedAdapter`, `NotYet`.
+    /// What a file says before its data. Errors: `Gguf`, `AdapterMismatch`, `UnsupportedAdapter`.
     pub fn read(file: &[u8], model: &Config) -> Result<(GgufConfig, Header)> {
         let gguf = parse(file)?;
         let word = |key: &str| gguf.metadata.get(key).and_then(|value| value.as_str()).unwrap_or("(none)");
@@ -46,7 +46,7 @@ impl GgufConfig {
             };
             return Err(Error::UnsupportedAdapter { feature });
         }
-        let (own, interleaved) = of(model)?;
+        let (own, interleaved) = architecture(model.family);
         if word(ARCHITECTURE) != own {
             let found = word(ARCHITECTURE);
             return Err(mismatch(format!("it is for a model of the architecture `{found}`, this one's is `{own}`")));
@@ -72,12 +72,6 @@ fn parse(file: &[u8]) -> Result<Gguf> {
     Gguf::of(file, file.len() as u64, Form::Gguf.weights())
 }
 
-/// The architecture that a file for this model names. Errors: `NotYet`.
-fn of(model: &Config) -> Result<(&'static str, bool)> {
-    let what = || format!("an adapter of {} as a GGUF file", model.family.model_type);
-    architecture(model.family).ok_or_else(|| Error::NotYet { what: what() })
-}
-
 fn is_rotated(target: Target, interleaved: bool) -> bool {
     interleaved && matches!(target, Target::Q | Target::K)
 }
@@ -92,9 +86,9 @@ pub(super) fn noted(file: &[u8]) -> Result<(String, Vec<(String, String)>)> {
     Ok((base, own.collect()))
 }
 
-/// The file of an adapter of one rank and alpha. Errors: `NotYet`.
-pub(super) fn file(pairs: &[Pair], model: &Config, origin: &Origin) -> Result<AdapterFiles> {
-    let (own, interleaved) = of(model)?;
+/// The file of an adapter of one rank and alpha.
+pub(super) fn file(pairs: &[Pair], model: &Config, origin: &Origin) -> AdapterFiles {
+    let (own, interleaved) = architecture(model.family);
     let alpha = pairs.first().map_or(0.0, |pair| pair.site.alpha);
     let word = |key: &str, value: &str| (key.to_string(), Field::Word(value.to_string()));
     let [_, base] = BASE;
@@ -128,5 +122,5 @@ pub(super) fn file(pairs: &[Pair], model: &Config, origin: &Origin) -> Result<Ad
     }
     let mut file = beginning(&metadata, &tensors);
     file.append(&mut data);
-    Ok(AdapterFiles { config: String::new(), weights: file })
+    AdapterFiles { config: String::new(), weights: file }
 }

@@ -7,7 +7,7 @@ use super::{Adapter, AdapterFiles, Pair};
 use crate::device::{Format, Stored};
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, Entry, encode, to_f32};
+use crate::files::safetensors::{Entry, encode, to_f32};
 use crate::model::{Checkpoint, Config, Transformer};
 use crate::ops::{Slab, Weight};
 
@@ -48,38 +48,57 @@ impl Adapter {
     }
 }
 
+/// A checkpoint with an adapter merged into it, on its way from file to file.
+pub struct Merge<'a> {
+    base: &'a Source,
+    /// In the order of the file.
+    merges: Vec<(Entry, Pair)>,
+}
+
 impl AdapterFiles {
-    /// Writes the checkpoint `base` with this adapter merged into it. Header, names, order and number formats stay the
-    /// same; only the bytes of the adapted linears change, each number rounded once to its format (to the nearest, ties
-    /// to even). Errors: those of `load`; those of `Checkpoint::open` and `TensorNotFinite` for the base; `Adapter`
-    /// where a sum is beyond its format; those of `write`.
-    pub async fn merge(
-        &self,
-        config: &Config,
-        base: &Source,
-        write: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let pairs = self.pairs(config)?;
+    /// The checkpoint `base` with this adapter merged into it: `strength` is a factor on the adapter. Header, names,
+    /// order and number formats stay the same; only the bytes of the adapted linears change, each number rounded once
+    /// to its format (to the nearest, ties to even). Not for a GGUF file. Errors: those of `load`; those of
+    /// `Checkpoint::open`.
+    pub async fn merge<'a>(&self, config: &Config, base: &'a Source, strength: f64) -> Result<Merge<'a>> {
+        let pairs = self.pairs_at(config, strength)?;
         let checkpoint = Checkpoint::open(config.clone(), base).await?;
         let mut merges = Vec::with_capacity(pairs.len());
         for pair in pairs {
             pair.check(config)?;
             let spec = config.weight(pair.site.layer, pair.site.target);
-            let entry = checkpoint.entry(&spec);
-            if entry.converted.is_some() || matches!(entry.dtype, Dtype::Blocks(_)) {
-                return Err(Error::NotYet { what: format!("merging into `{}`, a GGUF file,", base.name) });
-            }
+            let entry = checkpoint.entry(&spec).clone();
+            assert!(entry.converted.is_none(), "a GGUF file has no layout to keep");
             merges.push((entry, if spec.transposed { pair.transposed() } else { pair }));
         }
         merges.sort_by_key(|(entry, _)| entry.begin);
+        Ok(Merge { base, merges })
+    }
 
-        let mut done = 0;
-        for (entry, pair) in merges {
-            copy(base, done, entry.begin, write).await?;
-            merge_tensor(base, entry, &pair, write).await?;
+    /// A and B of every site of this adapter times `strength`. At 0 there are none, so that a base stays as it is, bit
+    /// for bit. Errors: those of `load`; `Setting` for a strength that is not finite.
+    pub fn pairs_at(&self, config: &Config, strength: f64) -> Result<Vec<Pair>> {
+        if !strength.is_finite() {
+            let (name, value, expected) = ("strength".to_string(), strength.to_string(), "a finite number".to_string());
+            return Err(Error::Setting { name, value, expected });
+        }
+        let mut pairs = self.pairs(config)?;
+        pairs.iter_mut().for_each(|pair| pair.site.alpha *= strength);
+        Ok(if strength == 0.0 { Vec::new() } else { pairs })
+    }
+}
+
+impl Merge<'_> {
+    /// Writes the bytes of one file of the checkpoint, which are `from..to` of all its files. Errors: `TensorNotFinite`
+    /// for the base; `Adapter` where a sum is beyond its format; those of `write`.
+    pub async fn write(&self, from: u64, to: u64, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut done = from;
+        for (entry, pair) in self.merges.iter().filter(|(entry, _)| (from..to).contains(&entry.begin)) {
+            copy(self.base, done, entry.begin, write).await?;
+            merge_tensor(self.base, entry, pair, write).await?;
             done = entry.end;
         }
-        copy(base, done, base.bytes, write).await
+        copy(self.base, done, to, write).await
     }
 }
 
@@ -128,7 +147,7 @@ async fn merge_tensor(
 
 impl Pair {
     /// What is added to the transpose of W: (B A)ᵀ = Aᵀ Bᵀ.
-    fn transposed(&self) -> Pair {
+    pub(super) fn transposed(&self) -> Pair {
         Pair { site: self.site, a: self.b.transposed(), b: self.a.transposed() }
     }
 

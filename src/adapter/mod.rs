@@ -19,7 +19,6 @@ mod gguf;
 mod keys;
 pub mod lora;
 pub mod merge;
-pub mod merge_gguf;
 mod mlx;
 pub mod named;
 #[cfg(not(target_arch = "wasm32"))]
@@ -28,6 +27,7 @@ pub mod origin;
 pub mod pair;
 pub mod peft;
 mod peft_config;
+pub mod recast;
 pub mod spec;
 
 pub use check::{ExportCheck, ExportCheckDraft};
@@ -35,8 +35,9 @@ pub use flat::Params;
 pub use form::Form;
 pub use full::Full;
 pub use lora::Adapter;
-pub use merge_gguf::GgufMerge;
+pub use merge::Merge;
 pub use origin::{NotedBase, Origin};
 pub use pair::{HostMatrix, Pair};
 pub use peft::AdapterFiles;
+pub use recast::Recast;
 pub use spec::{AdapterSpec, SiteSpec};

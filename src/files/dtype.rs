@@ -67,12 +67,12 @@ pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
                 out.extend(rounded.to_le_bytes());
             }
             Dtype::F16 => {
-                let rounded = half::f16::from_f64(x);
+                let rounded = half::f16::from_f32(to_odd(x));
                 finite &= rounded.is_finite();
                 out.extend(rounded.to_le_bytes());
             }
             Dtype::BF16 => {
-                let rounded = half::bf16::from_f64(x);
+                let rounded = half::bf16::from_f32(to_odd(x));
                 finite &= rounded.is_finite();
                 out.extend(rounded.to_le_bytes());
             }
@@ -80,4 +80,16 @@ pub fn encode(dtype: Dtype, numbers: &[f64], out: &mut Vec<u8>) -> bool {
         }
     }
     finite
+}
+
+/// Of the two f32 beside a number that is none, the one whose last bit is 1: rounded to fewer bits, it gives what the
+/// number itself gives (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using
+/// rounding to odd"). Processors that convert to f16 start from the nearest f32, so they round twice.
+fn to_odd(x: f64) -> f32 {
+    let nearest = x as f32;
+    if f64::from(nearest) == x {
+        return nearest;
+    }
+    let below = if f64::from(nearest).abs() > x.abs() { 1 } else { 0 };
+    f32::from_bits(nearest.to_bits().saturating_sub(below) | 1)
 }

@@ -4,6 +4,7 @@
 use super::blocks::Blocks;
 use super::gguf::{ALIGNMENT, MAGIC};
 use super::safetensors::Dtype;
+pub use super::written::Written;
 
 /// A value of the metadata, with the type that llama.cpp looks for.
 pub enum Field {
@@ -17,23 +18,6 @@ pub enum Field {
 
 /// Keys with their values, in the order of the file.
 pub type Metadata = Vec<(String, Field)>;
-
-/// A tensor of the table.
-pub struct Written {
-    pub name: String,
-    /// The rows first.
-    pub shape: Vec<usize>,
-    pub dtype: Dtype,
-}
-
-impl Written {
-    /// How many bytes its numbers have.
-    pub fn bytes(&self) -> u64 {
-        let numbers = self.shape.iter().fold(1_u64, |product, n| product.saturating_mul(*n as u64));
-        let (block, bytes) = self.dtype.block();
-        numbers.div_ceil(block).saturating_mul(bytes)
-    }
-}
 
 /// The bytes of a file up to its data.
 pub fn beginning(metadata: &[(String, Field)], tensors: &[Written]) -> Vec<u8> {

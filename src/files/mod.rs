@@ -11,6 +11,7 @@ pub mod json;
 pub mod safetensors;
 pub mod shards;
 pub mod source;
+mod written;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::Folder;

@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 pub use super::dtype::{Dtype, encode, to_f32};
+use super::written::Written;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
@@ -162,19 +163,31 @@ impl Header {
 pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, String)]) -> Vec<u8> {
     let mut sorted: Vec<_> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let written = |(name, shape, numbers): &&(String, Vec<usize>, &[f32])| {
+        assert_eq!(shape.iter().product::<usize>(), numbers.len(), "the numbers of tensor `{name}`");
+        Written { name: name.clone(), shape: shape.clone(), dtype: Dtype::F32 }
+    };
+    let mut file = beginning(&sorted.iter().map(written).collect::<Vec<_>>(), metadata);
+    for number in sorted.iter().flat_map(|(_, _, numbers)| numbers.iter()) {
+        file.extend(number.to_le_bytes());
+    }
+    file
+}
 
-    let mut fields = Vec::with_capacity(sorted.len().saturating_add(1));
+/// The bytes of a file up to its data: the numbers of these tensors, in their order.
+pub fn beginning(tensors: &[Written], metadata: &[(String, String)]) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(tensors.len().saturating_add(1));
     if !metadata.is_empty() {
         let map: std::collections::BTreeMap<_, _> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         fields.push((METADATA, serde_json::json!(map)));
     }
     let mut end = 0_u64;
-    for (name, shape, numbers) in &sorted {
-        assert_eq!(shape.iter().product::<usize>(), numbers.len(), "the numbers of tensor `{name}`");
+    for tensor in tensors {
+        let Written { name, shape, dtype } = tensor;
         let begin = end;
-        end = end.saturating_add(size_of_val(*numbers) as u64);
-        fields
-            .push((name.as_str(), serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] })));
+        end = end.saturating_add(tensor.bytes());
+        let field = serde_json::json!({ "dtype": dtype.to_string(), "shape": shape, "data_offsets": [begin, end] });
+        fields.push((name, field));
     }
     fields.sort_by(|a, b| a.0.cmp(b.0));
 
@@ -184,13 +197,8 @@ pub fn write(tensors: &[(String, Vec<usize>, &[f32])], metadata: &[(String, Stri
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
-
-    let mut file = Vec::with_capacity(header.len().saturating_add(8).saturating_add(end as usize));
-    file.extend((header.len() as u64).to_le_bytes());
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
-    for number in sorted.iter().flat_map(|(_, _, numbers)| numbers.iter()) {
-        file.extend(number.to_le_bytes());
-    }
     file
 }
 

@@ -38,6 +38,7 @@ pub struct Index {
     places: BTreeMap<String, String>,
     /// What it says about the bytes of all tensors together.
     total_size: Option<Value>,
+    bytes: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +69,7 @@ struct Shard {
 impl Index {
     /// Parses the bytes of the index that is called `name`. Errors: `Shards`.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Index> {
-        let mut index = Index { name: name.to_string(), places: BTreeMap::new(), total_size: None };
+        let mut index = Index { name: name.to_string(), places: BTreeMap::new(), total_size: None, bytes: Vec::new() };
         if bytes.len() as u64 > LONGEST_INDEX {
             return Err(index.refusal(format!("it is larger than {LONGEST_INDEX} bytes")));
         }
@@ -76,6 +77,7 @@ impl Index {
         if raw.weight_map.0.len() > MOST_TENSORS {
             return Err(index.refusal(format!("it names more than {MOST_TENSORS} tensors")));
         }
+        index.bytes = bytes.to_vec();
         index.total_size = raw.metadata.get("total_size").cloned();
         for (tensor, file) in raw.weight_map.0 {
             if !is_plain(&file) {
@@ -135,6 +137,11 @@ impl Shards {
     /// What the index is called.
     pub fn name(&self) -> &str {
         &self.index.name
+    }
+
+    /// The index as it is.
+    pub fn index(&self) -> &[u8] {
+        &self.index.bytes
     }
 
     /// The names of the files and their bytes, in their order.

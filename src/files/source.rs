@@ -38,6 +38,11 @@ impl Source {
         Source { name, bytes, shards: Some(shards), known: None, read: Box::new(read) }
     }
 
+    /// Whether it is a file in another form, which was given its header.
+    pub fn is_converted(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// The same bytes, whose tensors are where this header says.
     pub fn with_header(self, header: Header) -> Source {
         Source { known: Some(header), ..self }

@@ -351,11 +351,12 @@ impl<'a> GgufModel<'a> {
 }
 
 /// The architecture of llama.cpp that computes a family, and whether rows of q and k are interleaved in its files.
-pub fn architecture(family: &Family) -> Option<(&'static str, bool)> {
+pub fn architecture(family: &Family) -> (&'static str, bool) {
     // Its converter makes a Llama of a Mistral, which it is, but for a window.
     let model_type = if family.model_type == "mistral" { "llama" } else { family.model_type };
-    let known = ARCHITECTURES.iter().find(|known| known.model_type == model_type)?;
-    Some((known.name, known.interleaved))
+    let known = ARCHITECTURES.iter().find(|known| known.model_type == model_type);
+    let known = known.unwrap_or_else(|| unreachable!("llama.cpp has an architecture for every family here"));
+    (known.name, known.interleaved)
 }
 
 /// What llama.cpp calls a tensor.

@@ -29,9 +29,10 @@ impl Config {
     pub fn gguf_outline(&self) -> Result<GgufOutline> {
         let model_type = self.family.model_type;
         let not_yet = |which: &str| Error::NotYet { what: format!("a GGUF file of a {model_type} model{which}") };
-        let Some((own, interleaved)) = architecture(self.family).filter(|_| WRITTEN.contains(&model_type)) else {
+        if !WRITTEN.contains(&model_type) {
             return Err(not_yet(""));
-        };
+        }
+        let (own, interleaved) = architecture(self.family);
         let mut rope = None;
         for layer in 0..self.layers {
             let found = self.layer(layer);

@@ -1,14 +1,14 @@
 //! A whole model as one GGUF file, with an adapter merged into it or as it is.
 
 use super::ModelFiles;
-use crate::adapter::{AdapterFiles, GgufMerge};
+use super::whole_file::WholeFile;
+use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
 use crate::files::blocks::Blocks;
 use crate::files::gguf_writer::{Field, Written, beginning, padding};
 use crate::files::safetensors::Dtype;
 use crate::model::GgufOutline;
 use crate::text::tokenizer::gguf_metadata;
-use crate::warning::Warning;
 
 /// What `--type` may say, and llama.cpp's number of a file with such matrices.
 const TYPES: [(&str, Dtype, u32); 3] =
@@ -17,17 +17,11 @@ const TYPES: [(&str, Dtype, u32); 3] =
 const BLOCKS_VERSION: u32 = 2;
 
 impl ModelFiles {
-    /// Writes the file. `kind`, that of the matrices, is f32, f16 or q8_0. What llama.cpp needs to know about the model
-    /// is written anew from its config and tokenizer, whatever file it came from. Errors: `Setting`, `NotYet`, and
-    /// those of opening both, of `write`, and of numbers beyond the type.
-    pub async fn write_gguf(
-        &self,
-        name: &str,
-        adapter: Option<&AdapterFiles>,
-        kind: &str,
-        write: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Vec<Warning>> {
-        let Some((_, dtype, number)) = TYPES.into_iter().find(|(known, ..)| *known == kind) else {
+    /// The model with an adapter, at a strength, merged into it. `kind`, the type of the matrices, is f32, f16 or q8_0.
+    /// What llama.cpp needs to know about the model is written anew from its config and tokenizer, whatever file it
+    /// came from. Errors: `Setting`, `NotYet`, and those of opening both.
+    pub async fn gguf(&self, name: &str, adapter: Option<(&AdapterFiles, f64)>, kind: &str) -> Result<WholeFile<'_>> {
+        let Some((kind, dtype, number)) = TYPES.into_iter().find(|(known, ..)| *known == kind) else {
             let expected = "f32, f16 or q8_0".to_string();
             return Err(Error::Setting { name: "type".to_string(), value: kind.to_string(), expected });
         };
@@ -40,26 +34,21 @@ impl ModelFiles {
         metadata.push(("general.file_type".to_string(), Field::U32(number)));
         metadata.push(("general.quantization_version".to_string(), Field::U32(BLOCKS_VERSION)));
         metadata.extend(tokenizer);
-        let pairs = adapter.map_or(Ok(Vec::new()), |adapter| adapter.pairs(config))?;
+        let pairs = adapter.map_or(Ok(Vec::new()), |(adapter, strength)| adapter.pairs_at(config, strength))?;
 
         let (tensors, other) = config.gguf_tensors(dtype);
         warnings.extend(other);
-        let (specs, own): (Vec<_>, Vec<_>) = tensors.into_iter().unzip();
         let factors = (!rope_factors.is_empty()).then(|| Written {
             name: "rope_freqs.weight".to_string(),
             shape: vec![rope_factors.len()],
             dtype: Dtype::F32,
         });
+        let own = tensors.iter().map(|(_, written)| written.clone());
         let table: Vec<Written> = factors.into_iter().chain(own).collect();
-        write(&beginning(&metadata, &table))?;
-        let factors: Vec<u8> = rope_factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
-        write(&factors)?;
-        write(&vec![0; padding(factors.len() as u64)])?;
-        let merge = GgufMerge { checkpoint: &checkpoint, source: &self.weights, pairs: &pairs, head };
-        let first = table.len().saturating_sub(specs.len());
-        for (spec, written) in specs.iter().zip(table.iter().skip(first)) {
-            merge.tensor(spec, written, write).await?;
-        }
-        Ok(warnings)
+        let mut beginning = beginning(&metadata, &table);
+        beginning.extend(rope_factors.iter().flat_map(|factor| factor.to_le_bytes()));
+        beginning.resize(beginning.len() + padding(beginning.len() as u64), 0);
+        let source = &self.weights;
+        Ok(WholeFile { warnings, source, checkpoint, pairs, kind, head, is_padded: true, beginning, tensors })
     }
 }

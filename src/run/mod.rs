@@ -19,11 +19,13 @@ pub mod learner;
 pub mod limits;
 pub mod losses;
 pub mod memory;
+mod merged;
 pub mod model_files;
 #[cfg(not(target_arch = "wasm32"))]
 mod open;
 mod pace;
 pub mod probe;
+mod safetensors_writer;
 mod samples;
 mod saver;
 pub mod settings;
@@ -33,6 +35,7 @@ pub mod state;
 mod storing;
 pub mod team;
 mod training;
+mod whole_file;
 
 pub use assistant::Assistant;
 pub use base::{Base, BaseFiles};
@@ -47,7 +50,8 @@ pub use learner::{Files, Method};
 pub use limits::{Limit, Limits};
 pub use losses::Losses;
 pub use memory::{Memory, Unloaded};
-pub use model_files::{ModelFiles, config_in_f32};
+pub use merged::{MergeOptions, Merged, files_of};
+pub use model_files::{ModelFiles, config_in};
 #[cfg(not(target_arch = "wasm32"))]
 pub use open::ModelFolder;
 pub use probe::probe;

@@ -58,26 +58,25 @@ impl ModelFiles {
         Checkpoint::open(Config::parse(&self.config)?, &self.weights).await
     }
 
-    /// The files that a checkpoint in f32 has beside its weights.
-    pub fn companions(&self) -> Vec<(&'static str, Vec<u8>)> {
+    /// The files that a checkpoint has beside its weights. `dtype` is what config.json calls the format of the weights
+    /// if it is no longer the base's.
+    pub fn companions(&self, dtype: Option<&str>) -> Vec<(&'static str, Vec<u8>)> {
+        let config = dtype.map_or_else(|| self.config.clone(), |dtype| config_in(&self.config, dtype));
         let optional = [
             ("tokenizer_config.json", &self.tokenizer_config),
             ("generation_config.json", &self.generation_config),
             ("chat_template.jinja", &self.chat_template),
         ];
         let given = optional.into_iter().filter_map(|(name, bytes)| Some((name, bytes.clone()?)));
-        [("config.json", config_in_f32(&self.config)), ("tokenizer.json", self.tokenizer.clone())]
-            .into_iter()
-            .chain(given)
-            .collect()
+        [("config.json", config), ("tokenizer.json", self.tokenizer.clone())].into_iter().chain(given).collect()
     }
 }
 
-/// A config.json whose weights are now in f32. It has been parsed before, so it is a JSON object.
-pub fn config_in_f32(config: &[u8]) -> Vec<u8> {
+/// A config.json whose weights are now in this format. It has been parsed before, so it is a JSON object.
+pub fn config_in(config: &[u8], dtype: &str) -> Vec<u8> {
     let mut config: serde_json::Map<String, serde_json::Value> =
         json::read(config).expect("the config of a loaded base is a JSON object");
     config.remove("dtype");
-    config.insert("torch_dtype".to_string(), "float32".into());
+    config.insert("torch_dtype".to_string(), dtype.into());
     json::as_written(serde_json::to_string_pretty(&config).expect("a JSON object can be written")).into_bytes()
 }

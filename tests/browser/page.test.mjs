@@ -22,6 +22,7 @@ const files = [
   "cancel",
   "two_tabs",
   "adapter_files",
+  "merged",
   "foreign_adapter",
   "own_model",
   "own_gguf",

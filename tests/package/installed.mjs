@@ -25,7 +25,7 @@ export function install(name, from = name) {
   const folder = join(folders, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const file of ["train.js", "page.js", "abort.js", "resume.js", "index.html"])
+  for (const file of ["train.js", "page.js", "abort.js", "resume.js", "merge.js", "index.html"])
     cpSync(join(consumers, file), join(folder, file));
   cpSync(join(consumers, from), folder, { recursive: true });
   npm(folder, "install", "--no-audit", "--no-fund", "--loglevel=error", ...tarballs);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isAdapter, STEPS, sample } from "./snippet_pages.mjs";
 
@@ -24,6 +24,16 @@ export function exportScript(code, { folder }) {
   isAdapter(readFileSync(join(folder, "diary-mlx.zip")), "adapters.safetensors");
   assert.equal(readFileSync(join(folder, "diary.gguf")).toString("latin1", 0, 4), "GGUF");
   writeFileSync(join(folder, "diary.txt"), shown);
+}
+
+/** With the adapter of the script before it; what it merges is left for Python, too. */
+export function mergeScript(code, { folder }) {
+  const shown = output("merge", code, folder);
+  const gguf = readFileSync(join(folder, "merged.gguf"));
+  assert.equal(shown, `model.gguf has ${gguf.length} bytes\n`);
+  assert.equal(gguf.toString("latin1", 0, 4), "GGUF");
+  const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+  assert.deepEqual(readdirSync(join(folder, "merged")).sort(), names);
 }
 
 export function folderScript(code, { folder }) {

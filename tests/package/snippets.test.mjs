@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
 import { at, install, serveFolder } from "./installed.mjs";
 import { chatPage, chattyHub, hubLines, oneFilePage, stylePage, usersPage } from "./snippet_pages.mjs";
-import { exportScript, folderScript, oneFileScript, writingScript } from "./snippet_scripts.mjs";
+import { exportScript, folderScript, mergeScript, oneFileScript, writingScript } from "./snippet_scripts.mjs";
 
 const root = at("../..");
 
@@ -15,7 +15,7 @@ const root = at("../..");
 const runs = {
   "www/package/README.md": [oneFilePage, oneFileScript, hubLines],
   "docs/recipes/chat.md": [chatPage],
-  "docs/recipes/elsewhere.md": [exportScript],
+  "docs/recipes/elsewhere.md": [exportScript, mergeScript],
   "docs/recipes/node.md": [folderScript, writingScript],
   "docs/recipes/style.md": [stylePage],
   "docs/recipes/users.md": [usersPage],

@@ -2,17 +2,19 @@
 """Merges adapters with the command line, loads the checkpoints into transformers, and compares with PEFT's own merge.
 
     cargo build && python tests/parity/check_merge.py --tabtune target/debug/tabtune --base www/public/base \\
-        --out artefacts/merge
+        --out artefacts/merge --package artefacts/package/merged --page artefacts/merged_job
 
 PEFT's is `merge_and_unload`. The adapters are those of tests/fixtures, which PEFT wrote (ranks and scales by site, one
-layer, an expression; bases in f32, f16 and bf16), and one on the base the page ships. The last line is
-`N passed, N failed`.
+layer, an expression; bases in f32, f16 and bf16), and one on the base the page ships. What the tests of the package and
+of the page have merged must have the bytes that the command line writes. The last line is `N passed, N failed`.
 """
 
 import argparse
+import filecmp
 import os
 import shutil
 import struct
+import zipfile
 
 import torch
 from peft import PeftModel
@@ -38,6 +40,15 @@ CASES = [
     "phi3-fused",
 ]
 WEIGHTS = "model.safetensors"
+GGUF = "model.gguf"
+# What the package was asked for, as the command line is.
+FORMS = {
+    "as-base": [],
+    "half-strength": ["--strength", 0.5],
+    "f32": ["--type", "f32"],
+    "gguf-f16": [],
+    "gguf-q8_0": ["--type", "q8_0"],
+}
 LOGITS_TOLERANCE = 1e-4
 # PyTorch rounds f64 to f32 on its way to f16 and bf16, which is another number once in some 10,000.
 ROUNDED_TWICE = 1e-3
@@ -104,11 +115,46 @@ def compare(checks, label, program, base, adapter, out):
         checks.add(f"{label}: logits up to the base's rounding", far <= 0.1, f"{far:.1e} of what the adapter changes")
 
 
+def same_files(checks, label, program, base, adapter, given, options, out):
+    """The files in the folder `given` are those that the command line writes, byte for byte."""
+    shutil.rmtree(out, ignore_errors=True)
+    names = sorted(os.listdir(given))
+    is_gguf = names == [GGUF]
+    os.makedirs(os.path.dirname(out) if not is_gguf else out, exist_ok=True)
+    into = os.path.join(out, GGUF) if is_gguf else out
+    tabtune(program, "merge", "--model", base, "--adapter", adapter, "--out", into, *options)
+    differ = [name for name in names if not filecmp.cmp(os.path.join(given, name), os.path.join(out, name), False)]
+    same = bool(names) and names == sorted(os.listdir(out)) and not differ
+    checks.add(f"{label}: the files of the command line", same, f"{len(names)} files, differ: {differ}")
+
+
+def compare_package(checks, options):
+    adapter = os.path.join(options.package, "adapter")
+    for form, more in FORMS.items():
+        given, out = (os.path.join(folder, form) for folder in (options.package, options.out))
+        same_files(checks, f"the package, {form}", options.tabtune, options.base, adapter, given, more, out)
+
+
+def compare_page(checks, options):
+    """Also beside PEFT, as every other."""
+    adapter, given = (os.path.join(options.out, name) for name in ("page-adapter", "page-merged"))
+    for name, folder in (("adapter.zip", adapter), ("tabtune-merged.zip", given)):
+        shutil.rmtree(folder, ignore_errors=True)
+        with zipfile.ZipFile(os.path.join(options.page, name)) as archive:
+            checks.add(f"{name}: its checksums", archive.testzip() is None, f"{len(archive.namelist())} files")
+            archive.extractall(folder)
+    out = os.path.join(options.out, "page")
+    compare(checks, "the page", options.tabtune, options.base, adapter, out)
+    same_files(checks, "the page", options.tabtune, options.base, adapter, given, [], out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tabtune", required=True, help="the command line's program")
     parser.add_argument("--base", required=True, help="directory of the checkpoint the page ships")
     parser.add_argument("--out", required=True, help="directory for the merged checkpoints")
+    parser.add_argument("--package", required=True, help="directory that tests/package/merge.test.mjs leaves")
+    parser.add_argument("--page", required=True, help="directory that tests/browser/merged.mjs leaves")
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.makedirs(options.out, exist_ok=True)
@@ -120,6 +166,8 @@ def main():
     adapter = os.path.join(options.out, "adapter")
     first_adapter(load_base(options.base)).save_pretrained(adapter, save_embedding_layers=False)
     compare(checks, "base", options.tabtune, options.base, adapter, os.path.join(options.out, "base"))
+    compare_package(checks, options)
+    compare_page(checks, options)
     checks.close()
 
 

@@ -3,7 +3,7 @@
 
     make test-package && python tests/parity/check_recipe.py --folder artefacts/package/snippets
 
-PEFT and MLX must say what the script said. The last line is `N passed, N failed`.
+PEFT and MLX must say what the script said, and so must the merged model. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
     subprocess.run(["bash", "-e", "-c", unpack], cwd=folder, env={**os.environ, "PATH": path}, check=True)
     checks = Checks()
     codes = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for name, code in zip(["PEFT", "MLX"], codes, strict=True):
+    for name, code in zip(["PEFT", "MLX", "the merged model"], codes, strict=True):
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, text=True)
         said = done.stdout.strip()
         checks.add(f"what {name} says after {expected!r}", done.returncode == 0 and said == expected, repr(said))

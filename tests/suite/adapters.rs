@@ -275,7 +275,9 @@ crate::device_tests! {
                 bytes.extend_from_slice(part);
                 Ok(())
             };
-            case.files().merge(&base.config, &source, &mut write).await.expect("a checkpoint");
+            let files = case.files();
+            let merge = files.merge(&base.config, &source, 1.0).await.expect("a base");
+            merge.write(0, source.bytes, &mut write).await.expect("a checkpoint");
             assert_eq!(bytes.len(), case.model.len());
             let changed = bytes.iter().zip(case.model).filter(|(a, b)| a != b).count();
             assert!(

@@ -173,7 +173,6 @@ fn what_cannot_be_written_is_refused_and_leaves_nothing() {
     refused(&["merge", "--model", &model, "--adapter", &other, "--out", &out], "adapter_mismatch", &["self_attn"]);
     merge(&["--model", &model, "--out", &out]);
     refused(&["merge", "--model", &out, "--out", &out], "setting", &["another file than --model"]);
-    refused_usage(&["merge", "--model", &model, "--adapter", &other, "--out", &model, "--type", "f16"], "--type");
     refused_usage(&["merge", "--model", &model, "--out", &folder.path("x")], "--adapter");
     assert!(!Path::new(&format!("{out}.part")).exists());
 }

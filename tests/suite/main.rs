@@ -35,6 +35,8 @@ mod less_memory;
 mod limits;
 #[cfg(not(target_arch = "wasm32"))]
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
+mod merged;
 mod model;
 mod ops;
 mod packing;

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use sha2::Digest;
+use tabtune::adapter::AdapterFiles;
 use tabtune::device::Shape;
 use tabtune::files::Source;
 use tabtune::model::{Storage, Transformer};
-use tabtune::run::ModelFolder;
+use tabtune::run::{MergeOptions, ModelFiles, ModelFolder};
 
 use crate::bad_input::{FIXTURES, Folder, refused, succeeded};
 use crate::check::device;
@@ -147,6 +148,25 @@ fn merging_writes_the_files_that_the_base_has() {
         }
     }
     assert_eq!(changed, 14, "seven linears of two layers");
+
+    // Each file can be written alone, whatever came before it.
+    pollster::block_on(async {
+        let files = ModelFiles::open(Path::new(&cut)).await.expect("a model");
+        let adapter = AdapterFiles::open(Path::new(&adapter)).expect("an adapter");
+        let options = MergeOptions { strength: 1.0, format: "safetensors".to_string(), kind: None };
+        let merged = files.merged("cut", &adapter, &options).await.expect("a merged model");
+        let names: Vec<&str> = merged.files().map(|(name, _)| name).collect();
+        assert_eq!(names, ["config.json", "tokenizer.json", &shard(1), &shard(2), &shard(3), INDEX]);
+        for name in names.into_iter().rev() {
+            let mut bytes = Vec::new();
+            let mut write = |piece: &[u8]| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            };
+            merged.write(name, &mut write).await.expect("a file");
+            assert!(bytes == fs::read(format!("{cut_out}/{name}")).expect("a file"), "{name}");
+        }
+    });
     assert!(succeeded(&["info", "--model", &cut_out]).contains("parameters"));
 }
 

@@ -10,6 +10,7 @@ export { LoraAdapter, type WriteFiles } from "./lora_adapter";
 export type { LoraDataset, Source } from "./lora_dataset";
 export { LoraModel, type Writing } from "./lora_model";
 export type { LoraRun } from "./lora_run";
+export type { MergedFile, MergedModel } from "./merged_model";
 export type { ModelSource, PackagedModel } from "./model_source";
 export type * from "./options";
 export type { Stream } from "./stream";
@@ -27,6 +28,8 @@ export type {
   Generated,
   Limit,
   Limits,
+  MergedFormat,
+  MergedType,
   Message,
   Method,
   ModelInfo,

@@ -9,6 +9,7 @@ import { WEIGHTS } from "./full_checkpoint";
 import type { Progress } from "./hub";
 import { LoraDataset, type Source } from "./lora_dataset";
 import { LoraRun } from "./lora_run";
+import { type MergedModel, mergeModel } from "./merged_model";
 import { openModel } from "./model_source";
 import type {
   AdapterOptions,
@@ -17,6 +18,7 @@ import type {
   DownloadProgress,
   LoraSettings,
   MeasureOptions,
+  MergeOptions,
   ResumeOptions,
   SamplingOptions,
   TrainOptions,
@@ -220,6 +222,16 @@ export class LoraModel {
   /** The files of an adapter of this model in a format, by their names; `adapter.toBlob` packs them. */
   async exportAdapter(adapter: AdapterInput, format: AdapterFormat): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
     return this.#session.exportAdapter({ config: adapter.config, weights: adapter.weights }, format);
+  }
+
+  /**
+   * The model with an adapter merged into it, for programs that know nothing of adapters, as streams. It is made from
+   * the model's files, whose numbers are what they are there, however `weights` stores them here.
+   */
+  async merge(options: MergeOptions): Promise<MergedModel> {
+    const { signal, adapter, ...others } = checked("merge", options);
+    if (adapter === undefined) throw refused("adapter", adapter, "a LoraAdapter");
+    return mergeModel(this.#session, adapter, others, signal);
   }
 
   /** What the model and whatever uses it take on the device. */

@@ -5,7 +5,16 @@ import type { TrustedAddress } from "./host";
 import type { Progress } from "./hub";
 import type { LoraAdapter, WriteFiles } from "./lora_adapter";
 import type { ModelSource } from "./model_source";
-import type { AdapterFormat, Columns, DeviceChoice, Method, Settings, WeightsChoice } from "./types";
+import type {
+  AdapterFormat,
+  Columns,
+  DeviceChoice,
+  MergedFormat,
+  MergedType,
+  Method,
+  Settings,
+  WeightsChoice,
+} from "./types";
 
 /** What a run is like. What is left out has the model's defaults. */
 export interface LoraSettings
@@ -81,6 +90,21 @@ export interface BlobOptions {
   format?: AdapterFormat;
   /** What writes the files, unless they are PEFT's as they are. */
   model?: { exportAdapter: WriteFiles };
+}
+
+export interface MergeOptions {
+  adapter: LoraAdapter;
+  /** A factor on the adapter: 0 is the base alone, 1 is the adapter as it was trained. */
+  strength?: number;
+  /** By default `safetensors`. */
+  format?: MergedFormat;
+  /**
+   * By default, a checkpoint keeps the files and the number formats of its base, and what is GGUF, or comes from it, is
+   * in f16. `q8_0` is for GGUF alone.
+   */
+  type?: MergedType;
+  /** Ends what is read of the files, too. */
+  signal?: AbortSignal;
 }
 
 export interface SamplingOptions extends AdapterOptions {

@@ -17,8 +17,11 @@ import type {
   KeptFiles,
   Loaded,
   Memory,
+  MergedFormat,
+  MergedType,
   ModelInfo,
   NotedBase,
+  Notice,
   Probe,
   Settings,
   Stats,
@@ -26,6 +29,16 @@ import type {
   WeightsChoice,
 } from "./types";
 import type { ModelFiles } from "./weights";
+
+/** An adapter that is merged into the model's files, and what becomes of them. */
+export interface Merge {
+  config: string;
+  /** As a blob, it is not copied for every file. */
+  weights: Blob;
+  strength: number;
+  format: MergedFormat;
+  type?: MergedType;
+}
 
 export interface Training {
   /** The id of a dataset. */
@@ -77,6 +90,12 @@ export interface Calls {
   exportAdapter: { input: AdapterInput & { format: AdapterFormat }; output: Record<string, Uint8Array<ArrayBuffer>> };
   setCheckpoint: { input: Uint8Array<ArrayBuffer>; output: undefined };
   notedBase: { input: AdapterInput; output: NotedBase };
+  /** The files of the model with an adapter merged into it. */
+  merged: { input: Merge; output: { files: { name: string; bytes: number }[]; warnings: Notice[] } };
+  /** Opens one of them under an id that the reader chooses; a piece is computed when it is read. Null is the end. */
+  openMerged: { input: { id: number; merge: Merge; name: string }; output: undefined };
+  readMerged: { input: number; output: Uint8Array<ArrayBuffer> | null };
+  closeMerged: { input: number; output: undefined };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
   foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };

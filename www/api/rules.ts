@@ -8,6 +8,7 @@ import type {
   DatasetOptions,
   LoraSettings,
   MeasureOptions,
+  MergeOptions,
   ResumeOptions,
   SamplingOptions,
   TrainOptions,
@@ -120,6 +121,7 @@ export const RULES = {
     format: ["peft", "gguf", "mlx"],
     model: { is: (value) => isObject(value) && "exportAdapter" in value, expected: "a LoraModel" },
   } satisfies Rules<BlobOptions>,
+  merge: { ...asked, format: ["safetensors", "gguf"], type: ["f32", "f16", "q8_0"] } satisfies Rules<MergeOptions>,
   evaluate: { ...asked, batch: numbers.batch } satisfies Rules<MeasureOptions>,
 };
 

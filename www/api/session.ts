@@ -4,7 +4,7 @@ import { LoraError, loraError, type PlainError } from "./errors";
 import type { WorkerSource } from "./host";
 import type { KeptAdapter } from "./kept_store";
 import { Link } from "./link";
-import type { Training } from "./protocol";
+import type { Merge, Training } from "./protocol";
 import { gather, workersFor } from "./team";
 import type {
   AdapterFiles,
@@ -174,6 +174,24 @@ export class Session {
   /** An adapter's files in another format, by their names. */
   exportAdapter(adapter: AdapterInput, format: AdapterFormat) {
     return this.#leader.call("exportAdapter", { ...adapter, format });
+  }
+
+  /** The files of the model with an adapter merged into it. */
+  merged(merge: Merge) {
+    return this.#leader.call("merged", merge);
+  }
+
+  openMerged(id: number, merge: Merge, name: string) {
+    return this.#leader.call("openMerged", { id, merge, name });
+  }
+
+  /** The next piece of such a file; null at its end. */
+  readMerged(id: number) {
+    return this.#leader.call("readMerged", id);
+  }
+
+  closeMerged(id: number) {
+    return this.#leader.call("closeMerged", id);
   }
 
   /** Puts back what a run left. */

@@ -14,7 +14,11 @@ export const FOLDERS = {
   run: "unfinished-run",
   hubFiles: "hub-files",
   hubModels: "hub-models",
+  /** A merged model on its way to the disk, where the page cannot write to the disk itself. */
+  merged: "merged-model",
 };
+/** The lock of tabs that have such a file. */
+export const MERGING = "tabtune-merged";
 
 /** Undefined if there is no such folder, or no storage. */
 export async function openFolder(name: string): Promise<FileSystemDirectoryHandle | undefined> {

@@ -214,6 +214,12 @@ export interface Probe {
 /** PEFT's two files, MLX's two, or the GGUF file of llama.cpp. */
 export type AdapterFormat = "peft" | "mlx" | "gguf";
 
+/** A Hugging Face checkpoint, or the one file of llama.cpp. */
+export type MergedFormat = "safetensors" | "gguf";
+
+/** How numbers are stored: of safetensors all, f32 or f16; of GGUF those of the matrices. */
+export type MergedType = "f32" | "f16" | "q8_0";
+
 /** PEFT's two files of an adapter; those of the other forms are taken too. */
 export interface AdapterInput {
   /** adapter_config.json; empty for a GGUF file */

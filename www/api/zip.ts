@@ -8,10 +8,10 @@ export const LISTED = 0x02014b50;
 export const END = 0x06054b50;
 export const HEADER_LENGTH = 30;
 export const STORED = 0;
-const VERSION = 20;
-const UTF8_NAME = 0x800;
+export const VERSION = 20;
+export const UTF8_NAME = 0x800;
 /** Midnight, 1 January 1980: equal files make equal zips. */
-const TIME = [0, 0x21];
+export const TIME = [0, 0x21];
 
 /** Nothing is compressed: trained numbers hardly shrink, and compressing them would block the page. */
 export function zip(files: Record<string, Uint8Array<ArrayBuffer>>): Blob {
@@ -33,8 +33,8 @@ export function zip(files: Record<string, Uint8Array<ArrayBuffer>>): Blob {
 }
 
 /** Numbers of 16 bits, the low byte first. */
-function record(...fields: number[]): Uint8Array<ArrayBuffer> {
+export function record(...fields: number[]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(fields.flatMap((field) => [field, field >>> 8]));
 }
 
-const wide = (n: number): number[] => [n & 0xffff, n >>> 16];
+export const wide = (n: number): number[] => [n & 0xffff, n >>> 16];

@@ -12,6 +12,7 @@ import {
   nameFor,
   readKept,
 } from "../api/kept_store";
+import { deleteFolder, FOLDERS, MERGING } from "../api/storage";
 import type { AdapterFormat, AdapterInput, KeptFiles } from "../api/types";
 import { zip } from "../api/zip";
 import { adapterZip } from "./adapter_zip";
@@ -59,6 +60,9 @@ export const fits = ({ model: base }: KeptFacts) =>
 export async function lookForKept() {
   // What cannot be deleted now is in use, and will be whole.
   await deleteBroken().catch(() => {});
+  await navigator.locks?.request(MERGING, { ifAvailable: true }, async (lock) => {
+    if (lock) await deleteFolder(FOLDERS.merged).catch(() => {});
+  });
   await refresh();
 }
 

@@ -1,6 +1,6 @@
 /** The JavaScript surface of the wasm, as src/web.rs exports it. */
 
-import type { Sums } from "../api/protocol";
+import type { Calls, Merge, Sums } from "../api/protocol";
 import type {
   AdapterFiles,
   AdapterFormat,
@@ -70,6 +70,9 @@ export type Ask = (
 /** A checkpoint is without its companions, which the engine does not keep. */
 export type Kept = AdapterFiles | Omit<CheckpointFiles, "companions">;
 
+/** With the bytes of the adapter. */
+export type EngineMerge = Omit<Merge, "weights"> & { weights: Uint8Array<ArrayBuffer> };
+
 export interface Engine {
   setHelpers(helpers: Ask[]): void;
   info(): ModelInfo;
@@ -94,6 +97,13 @@ export interface Engine {
   adapter(): Kept;
   setAdapter(config: string, weights: Uint8Array): void;
   exportAdapter(config: string, weights: Uint8Array, format: AdapterFormat): Record<string, Uint8Array<ArrayBuffer>>;
+  mergedFiles(files: EngineFiles, merge: EngineMerge): Promise<Calls["merged"]["output"]>;
+  writeMerged(
+    files: EngineFiles,
+    merge: EngineMerge,
+    name: string,
+    onBytes: (piece: Uint8Array<ArrayBuffer>) => void,
+  ): Promise<void>;
   setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
   foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;

@@ -6,18 +6,33 @@ import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../
 import type { Event, TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
+import { engineMerge, pieces } from "./outgoing";
 import type { Dataset, Engine, EngineFiles, Kept, Program } from "./program";
 import { train, whole } from "./training";
 import * as wasm from "./wasm/tabtune.js";
 
 const program = wasm as unknown as Program;
 let engine: Engine | undefined;
-/** Of the model that is loaded: they are read when full fine-tuning needs them. */
-let companions = async (): Promise<Record<string, string>> => ({});
+/** The model that is loaded: full fine-tuning and merging read it again. */
+let model: ModelFiles | undefined;
 const datasets = new Map<number, Dataset>();
+/** Files that are being merged, by the ids that their readers gave them. */
+const merging = new Map<number, AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined>>();
 let last: Promise<void> = Promise.resolve();
 /** Calls that need no graphics card need not wait for those that do. */
-const quick = new Set<Call>(["adapterSize", "memory", "foresee", "dataset", "columnNames", "keep", "exportAdapter"]);
+const quick = new Set<Call>([
+  "adapterSize",
+  "memory",
+  "foresee",
+  "dataset",
+  "columnNames",
+  "keep",
+  "exportAdapter",
+  "merged",
+  "openMerged",
+  "readMerged",
+  "closeMerged",
+]);
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
@@ -95,6 +110,19 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return writeKept(request.input);
     case "exportAdapter":
       return engine.exportAdapter(request.input.config, request.input.weights, request.input.format);
+    case "merged":
+      return engine.mergedFiles(await engineFiles(loaded()), await engineMerge(request.input));
+    case "openMerged": {
+      const { id, merge, name } = request.input;
+      merging.set(id, pieces(engine, await engineFiles(loaded()), merge, name));
+      return;
+    }
+    case "readMerged":
+      return (await merging.get(request.input)?.next())?.value ?? null;
+    case "closeMerged":
+      await merging.get(request.input)?.return();
+      merging.delete(request.input);
+      return;
     case "setCheckpoint":
       return engine.setCheckpoint(request.input);
     case "notedBase":
@@ -142,11 +170,20 @@ async function complete(kept: Kept) {
   return whole(kept, kept.method === "full" ? await companions() : {});
 }
 
+async function companions(): Promise<Record<string, string>> {
+  return program.companions(await engineFiles(loaded()));
+}
+
+function loaded(): ModelFiles {
+  if (!model) throw new Error("the model is not loaded");
+  return model;
+}
+
 async function load({ program: module, files, device, weights }: Calls["load"]["input"], tell: (note: Note) => void) {
   await program.default({ module_or_path: module });
   const onEvent = (event: Event) => tell({ type: "event", event });
   engine = await program.Engine.create(await engineFiles(files), onEvent, device, weights);
-  companions = async () => program.companions(await engineFiles(files));
+  model = files;
   return {
     info: engine.info(),
     defaults: engine.defaults(),

@@ -7,12 +7,14 @@ use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::files::Source;
 use tabtune::model::{Checkpoint, Config, Storage};
-use tabtune::run::{Base, ModelFiles, ModelFolder, config_in_f32};
+use tabtune::run::{Base, ModelFiles, ModelFolder, config_in};
 
 use crate::files::{io, write_whole};
 
 /// What the embedded base is called.
 const NAME: &str = "tabtune/story-5m";
+/// What config.json calls the format of trained weights.
+const F32: &str = "float32";
 const CONFIG: &[u8] = include_bytes!("../../../www/public/base/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../www/public/base/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../www/public/base/tokenizer_config.json");
@@ -85,7 +87,7 @@ pub async fn config(model: Option<&Path>) -> Result<Config> {
 pub async fn companions(model: Option<&Path>) -> Result<Vec<(&'static str, Vec<u8>)>> {
     match model {
         Some(dir) if dir.is_dir() => COPIED.into_iter().filter_map(|name| copied(dir, name).transpose()).collect(),
-        model => Ok(files(model).await?.companions()),
+        model => Ok(files(model).await?.companions(Some(F32))),
     }
 }
 
@@ -95,7 +97,7 @@ fn copied(dir: &Path, name: &'static str) -> Result<Option<(&'static str, Vec<u8
         return Ok(None);
     }
     let bytes = std::fs::read(&path).map_err(|e| io(&path, e))?;
-    Ok(Some((name, if name == "config.json" { config_in_f32(&bytes) } else { bytes })))
+    Ok(Some((name, if name == "config.json" { config_in(&bytes, F32) } else { bytes })))
 }
 
 /// Writes a whole checkpoint, the weights last.

@@ -6,18 +6,17 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tabtune::adapter::AdapterFiles;
+use tabtune::adapter::{AdapterFiles, Merge};
 use tabtune::error::{Error, Result};
 use tabtune::files::Source;
 use tabtune::model::Config;
-use tabtune::run::ModelFolder;
+use tabtune::run::{MergeOptions, Merged, ModelFolder, files_of};
 
 use crate::base::{self, COPIED};
 use crate::cli::setting;
 use crate::files::{io, is_filled, same_file};
 use crate::terminal::show;
 
-const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// How the name of a GGUF file ends.
@@ -25,7 +24,8 @@ const GGUF: &str = "gguf";
 
 #[derive(Args)]
 pub struct MergeArgs {
-    /// The base: a Hugging Face checkpoint. If --out is a GGUF file, also such a file [default then: the embedded base]
+    /// The base: a Hugging Face checkpoint or a GGUF file [default with --type, or if --out is a GGUF file: the
+    /// embedded base]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
     /// An adapter of that model: a folder of PEFT or MLX, or a GGUF file. Without it, a GGUF file of the base itself is
@@ -35,9 +35,13 @@ pub struct MergeArgs {
     /// A folder that is empty or does not exist yet, or a file whose name ends in .gguf.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     out: PathBuf,
-    /// The matrices of a GGUF file: f32, f16 or q8_0 [default: f16]
+    /// The matrices of a GGUF file: f32, f16 or q8_0 [default: f16]. All numbers of a checkpoint: f32 or f16 [default:
+    /// as the base has them, or f16 from a GGUF file]
     #[arg(long = "type", value_name = "TYPE", value_parser = ["f32", "f16", "q8_0"], hide_possible_values = true)]
     kind: Option<String>,
+    /// A factor on the adapter.
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    strength: f64,
 }
 
 pub async fn merge(args: &MergeArgs) -> Result<()> {
@@ -46,9 +50,14 @@ pub async fn merge(args: &MergeArgs) -> Result<()> {
     }
     let usage = |reason: &str| Err(Error::Usage { reason: reason.to_string() });
     match (&args.model, &args.adapter) {
-        _ if args.kind.is_some() => usage("--type is that of a GGUF file, whose name --out ends in .gguf"),
-        (Some(model), Some(adapter)) => to_folder(model, adapter, &args.out).await,
-        _ => usage("a folder is written from --model and --adapter; a GGUF file, `--out NAME.gguf`, needs neither"),
+        (Some(model), Some(adapter)) if args.kind.is_none() && model.is_dir() => to_folder(model, adapter, args).await,
+        (model, Some(adapter)) if args.kind.is_some() || model.is_some() => {
+            in_another_type(model.as_deref(), adapter, args).await
+        }
+        _ => usage(
+            "a folder is written from --adapter, and from --model or with --type; a GGUF file, `--out NAME.gguf`, \
+             needs neither",
+        ),
     }
 }
 
@@ -67,11 +76,12 @@ async fn to_gguf(args: &MergeArgs) -> Result<()> {
         say_if_other_base(adapter, &name, &files.weights).await?;
     }
     let kind = args.kind.as_deref().unwrap_or("f16");
+    let gguf = files.gguf(&name, adapter.as_ref().map(|adapter| (adapter, args.strength)), kind).await?;
+    show(&gguf.warnings);
     let mut part = Part::create(out)?;
-    let written = files.write_gguf(&name, adapter.as_ref(), kind, &mut |bytes| part.write(bytes)).await;
-    match written.and_then(|warnings| part.finish().and_then(|()| rename(out)).map(|()| warnings)) {
-        Ok(warnings) => {
-            show(&warnings);
+    let written = gguf.write(&mut |bytes| part.write(bytes)).await;
+    match written.and_then(|()| part.finish()).and_then(|()| rename(out)) {
+        Ok(()) => {
             eprintln!("GGUF file written to {}", out.display());
             Ok(())
         }
@@ -82,6 +92,40 @@ async fn to_gguf(args: &MergeArgs) -> Result<()> {
     }
 }
 
+/// A checkpoint whose numbers are in one format, from whatever kind of base.
+async fn in_another_type(model: Option<&Path>, adapter: &Path, args: &MergeArgs) -> Result<()> {
+    let out = &args.out;
+    let (files, name, adapter) = (base::files(model).await?, base::name(model), AdapterFiles::open(adapter)?);
+    let options = MergeOptions { strength: args.strength, format: "safetensors".to_string(), kind: args.kind.clone() };
+    let merged = files.merged(&name, &adapter, &options).await?;
+    show(&merged.warnings);
+    say_if_other_base(&adapter, &name, &files.weights).await?;
+    refuse_filled(out)?;
+    let written = write_files(&merged, out).await;
+    match &written {
+        Ok(()) => eprintln!("merged checkpoint written to {}", out.display()),
+        Err(_) => clear(out, merged.files().map(|(name, _)| name.to_string())),
+    }
+    written
+}
+
+async fn write_files(merged: &Merged<'_>, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).map_err(|e| io(out, e))?;
+    for (name, _) in merged.files() {
+        let path = out.join(name);
+        let mut part = Part::create(&path)?;
+        merged.write(name, &mut |bytes| part.write(bytes)).await?;
+        part.finish()?;
+        rename(&path)?;
+    }
+    Ok(())
+}
+
+fn refuse_filled(out: &Path) -> Result<()> {
+    let expected = "a folder that is empty or does not exist yet";
+    if is_filled(out) { Err(setting("out", out.display(), expected)) } else { Ok(()) }
+}
+
 /// Hashing a large base takes a while, and without a hash to compare with it is not needed.
 async fn say_if_other_base(adapter: &AdapterFiles, name: &str, base: &Source) -> Result<()> {
     let sha256 = if adapter.origin()?.base_sha256.is_some() { base.sha256().await? } else { String::new() };
@@ -89,33 +133,38 @@ async fn say_if_other_base(adapter: &AdapterFiles, name: &str, base: &Source) ->
     Ok(())
 }
 
-async fn to_folder(model: &Path, adapter: &Path, out: &Path) -> Result<()> {
+async fn to_folder(model: &Path, adapter: &Path, args: &MergeArgs) -> Result<()> {
+    let out = &args.out;
     let folder = ModelFolder::open(model)?;
     let adapter = AdapterFiles::open(adapter)?;
     let (config, base) = (&folder.config, folder.weights()?);
     show(&adapter.warnings(config)?);
     say_if_other_base(&adapter, &model.display().to_string(), &base).await?;
-    if is_filled(out) {
-        return Err(setting("out", out.display(), "a folder that is empty or does not exist yet"));
-    }
+    refuse_filled(out)?;
+    let merge = adapter.merge(config, &base, args.strength).await?;
     fs::create_dir_all(out).map_err(|e| io(out, e))?;
-    let written = write(&adapter, config, &base, model, out).await;
+    let written = write(&merge, &base, model, out).await;
     match &written {
         Ok(()) => eprintln!("merged checkpoint written to {}", out.display()),
-        Err(_) => clear(out, &base),
+        Err(_) => {
+            let others = COPIED.iter().chain([&INDEX]).map(|name| name.to_string());
+            clear(out, files_of(&base).into_iter().map(|(name, _)| name).chain(others));
+        }
     }
     written
 }
 
 /// The weights get their names last, and their index after them, so that a folder with a file of that name is a whole
 /// checkpoint.
-async fn write(adapter: &AdapterFiles, config: &Config, base: &Source, model: &Path, out: &Path) -> Result<()> {
-    let files = files(base);
-    let parts = files.iter().map(|(name, bytes)| Ok((Part::create(&out.join(name))?, *bytes)));
-    let mut parts = parts.collect::<Result<Vec<(Part, u64)>>>()?;
-    adapter.merge(config, base, &mut |bytes| fill(&mut parts, bytes)).await?;
-    for (part, _) in parts {
+async fn write(merge: &Merge<'_>, base: &Source, model: &Path, out: &Path) -> Result<()> {
+    let files = files_of(base);
+    let mut begin = 0;
+    for (name, bytes) in &files {
+        let mut part = Part::create(&out.join(name))?;
+        let end = begin + bytes;
+        merge.write(begin, end, &mut |bytes| part.write(bytes)).await?;
         part.finish()?;
+        begin = end;
     }
     for name in COPIED {
         copy(name, model, out)?;
@@ -124,14 +173,6 @@ async fn write(adapter: &AdapterFiles, config: &Config, base: &Source, model: &P
         rename(&out.join(name))?;
     }
     if base.shards.is_some() { copy(INDEX, model, out) } else { Ok(()) }
-}
-
-/// The files of the weights and their bytes. Merged, they are as long as before.
-fn files(base: &Source) -> Vec<(String, u64)> {
-    match &base.shards {
-        Some(shards) => shards.files().map(|(name, bytes)| (name.to_string(), bytes)).collect(),
-        None => vec![(WEIGHTS.to_string(), base.bytes)],
-    }
 }
 
 /// A file of weights that is being written.
@@ -168,18 +209,6 @@ fn rename(path: &Path) -> Result<()> {
     fs::rename(part_of(path), path).map_err(|e| io(path, e))
 }
 
-/// Writes bytes into the first file that lacks some, and on into the next. Each is given with how many it lacks.
-fn fill(parts: &mut [(Part, u64)], mut bytes: &[u8]) -> Result<()> {
-    for (part, missing) in parts.iter_mut().filter(|(_, missing)| *missing > 0) {
-        let (now, later) = bytes.split_at((*missing).min(bytes.len() as u64) as usize);
-        part.write(now)?;
-        *missing -= now.len() as u64;
-        bytes = later;
-    }
-    assert!(bytes.is_empty(), "a merged checkpoint is as long as its base");
-    Ok(())
-}
-
 /// Copies a file that need not be there.
 fn copy(name: &str, model: &Path, out: &Path) -> Result<()> {
     if model.join(name).is_file() {
@@ -189,9 +218,8 @@ fn copy(name: &str, model: &Path, out: &Path) -> Result<()> {
 }
 
 /// The folder was empty before, so everything in it is half of something.
-fn clear(out: &Path, base: &Source) {
-    let weights = files(base).into_iter().flat_map(|(name, _)| [part_of(&out.join(&name)), out.join(name)]);
-    for path in weights.chain(COPIED.iter().chain([&INDEX]).map(|name| out.join(name))) {
+fn clear(out: &Path, names: impl Iterator<Item = String>) {
+    for path in names.flat_map(|name| [part_of(&out.join(&name)), out.join(name)]) {
         let _ = fs::remove_file(path);
     }
     let _ = fs::remove_dir(out);

@@ -22,6 +22,7 @@ import { CardFrame } from "./card";
 import { Doubt } from "./doubtful";
 import { FileButton } from "./file_button";
 import { Fold } from "./fold";
+import { later } from "./later";
 import { Notices } from "./notices";
 import { SideBySide } from "./side_by_side";
 import "./keep.css";
@@ -220,8 +221,11 @@ function Elsewhere() {
   );
 }
 
+const merged = later("keep", "the part of the page that merges", async () => (await import("./merged")).Merged);
+
 /** The model that is loaded writes them, so there must be one. */
 function OtherForms() {
+  const Merged = merged.view.value;
   const disabled = model.value.state !== "ready" || training.value;
   return (
     <>
@@ -238,7 +242,13 @@ function OtherForms() {
         <button type="button" disabled={disabled} onClick={() => downloadAdapter("mlx")}>
           Download for MLX
         </button>
+        {!Merged && (
+          <button type="button" disabled={disabled} onClick={merged.open}>
+            Merge it into the model…
+          </button>
+        )}
       </div>
+      {Merged && <Merged />}
     </>
   );
 }

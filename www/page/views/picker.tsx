@@ -1,30 +1,18 @@
 /** "Use another model": from the visitor's disk or from the Hub. Its size and fit are shown before it is loaded. */
 
-import { signal } from "@preact/signals";
-import type { ComponentType } from "preact";
-import { unfetched } from "../../api/fetching";
 import type { Foreseen } from "../../api/types";
 import { bytesOnDisk } from "../../api/weights";
 import { isStored } from "../kept";
 import { load, type Picked, pick, picked } from "../pick";
 import { adapter, downloaded, model } from "../state";
-import { complain } from "../trouble";
 import { bits, bytes, counted, parameters, percent, thin } from "../words";
 import { FileButton } from "./file_button";
+import { later } from "./later";
 
-/** What only the Hub needs is fetched when it is asked for. */
-const hubView = signal<ComponentType | null>(null);
-
-async function openHub() {
-  try {
-    hubView.value = (await import("./hub")).Hub;
-  } catch {
-    complain("model", unfetched("the part of the page for the Hub"));
-  }
-}
+const hub = later("model", "the part of the page for the Hub", async () => (await import("./hub")).Hub);
 
 export function Picker() {
-  const Hub = hubView.value;
+  const Hub = hub.view.value;
   const now = picked.value;
   if (now?.loading) return <Loading name={now.files.name} {...now.loading} />;
   return (
@@ -42,7 +30,7 @@ export function Picker() {
           Choose the files…
         </FileButton>
         {!Hub && (
-          <button type="button" onClick={openHub}>
+          <button type="button" onClick={hub.open}>
             Fetch one from the Hugging Face Hub…
           </button>
         )}

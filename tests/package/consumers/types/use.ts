@@ -29,6 +29,8 @@ export async function use(file: File, signal: AbortSignal): Promise<Blob> {
   const checkpoint = await model.resume(data, await full.state(), { signal }).checkpoint;
   await model.evaluate(data, { checkpoint });
   await create(checkpoint.files["model.safetensors"]);
+  const merged = await model.merge({ adapter, strength: 0.5, format: "gguf", type: "q8_0", signal });
+  for (const { name, bytes, stream } of merged.files) console.log(name, bytes, stream(), merged.warnings);
   // @ts-expect-error: there is no such option.
   model.train(data, { learningRate: 1 });
   return adapter.toBlob();

@@ -1,39 +1,44 @@
-//! A checkpoint as the tensors of a GGUF file, with an adapter merged into it or as it is: streamed from file to file.
+//! The tensors of a checkpoint in other number formats, and in the order of another kind of file, with an adapter
+//! merged into them or as they are: streamed from file to file.
+
+use std::borrow::Cow;
 
 use super::Pair;
 use super::merge::PIECE;
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::gguf_writer::{Written, padding};
-use crate::files::safetensors::{encode, to_f32};
+use crate::files::safetensors::{Dtype, encode, to_f32};
 use crate::files::source::interleaved_row;
 use crate::model::gguf_writer::is_rotated;
 use crate::model::{Checkpoint, Role, TensorSpec};
 
-/// A checkpoint on its way to a GGUF file.
-pub struct GgufMerge<'a> {
+/// A checkpoint on its way to another kind of file.
+pub struct Recast<'a> {
     pub checkpoint: &'a Checkpoint,
     pub source: &'a Source,
     pub pairs: &'a [Pair],
+    /// The type that was asked for, which not all matrices can have.
+    pub kind: &'a str,
     /// Where rows of q and k take turns, those of a head.
     pub head: Option<usize>,
 }
 
-impl GgufMerge<'_> {
-    /// Writes one tensor and its padding. Errors: `TensorNotFinite`, `Setting` for numbers beyond the type, those of
+impl Recast<'_> {
+    /// Writes one tensor. Errors: `TensorNotFinite`, `Setting` for numbers beyond the type, those of
     /// `write`.
     pub async fn tensor(
         &self,
         spec: &TensorSpec,
-        written: &Written,
+        dtype: Dtype,
         write: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let entry = self.checkpoint.entry(spec);
         let pair = self.pairs.iter().find(|pair| Role::Weight(pair.site.layer, pair.site.target) == spec.role);
+        let pair = pair.map(|pair| if spec.transposed { Cow::Owned(pair.transposed()) } else { Cow::Borrowed(pair) });
         let head = self.head.filter(|_| is_rotated(spec.role));
         // A vector is read whole. If its numbers take turns, they are rows of one.
         let is_vector = spec.shape.len() == 1;
-        let [rows, cols] = spec.size();
+        let [rows, cols] = if let [rows, cols] = spec.shape.as_slice() { [*rows, *cols] } else { spec.size() };
         let (width, least) = (if is_vector && head.is_some() { 1 } else { cols }, head.unwrap_or(1));
         let row_bytes = (cols as u64).saturating_mul(4);
         let most = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
@@ -46,19 +51,18 @@ impl GgufMerge<'_> {
             if values.iter().any(|x| !x.is_finite()) {
                 return Err(Error::TensorNotFinite { name: entry.name.clone() });
             }
-            let sums = match pair {
+            let sums = match &pair {
                 Some(pair) => pair.add_to(first, &values),
                 None => values.iter().map(|x| f64::from(*x)).collect(),
             };
             bytes.clear();
-            if !encode(written.dtype, &in_turns(sums, width, head), &mut bytes) {
-                let expected = format!("f32, because `{}` would hold numbers beyond {}", entry.name, written.dtype);
-                let value = written.dtype.to_string().to_lowercase();
-                return Err(Error::Setting { name: "type".to_string(), value, expected });
+            if !encode(dtype, &in_turns(sums, width, head), &mut bytes) {
+                let expected = format!("f32, because `{}` would hold numbers beyond {}", entry.name, dtype);
+                return Err(Error::Setting { name: "type".to_string(), value: self.kind.to_string(), expected });
             }
             write(&bytes)?;
         }
-        write(&vec![0; padding(written.bytes())])
+        Ok(())
     }
 }
 
