@@ -9,7 +9,7 @@ use std::path::Path;
 mod kernel_table {
     include!("src/device/kernel_table.rs");
 }
-use kernel_table::{DIRECT_ONLY, KERNELS, Kernel};
+use kernel_table::{KERNELS, Kernel, features_of};
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -65,6 +65,14 @@ fn shapes(kernel: &Kernel) -> Vec<&'static str> {
     shapes
 }
 
+/// The features of each module of a kernel, each once: a shape may lack features that tell sets apart.
+fn modules(kernel: &Kernel) -> Vec<Vec<&'static str>> {
+    let of_shape = |shape| kernel.features.iter().map(move |set| features_of(shape, set));
+    let mut modules: Vec<_> = shapes(kernel).into_iter().flat_map(of_shape).collect();
+    modules.dedup();
+    modules
+}
+
 fn main() {
     println!("cargo::rerun-if-changed=shaders");
     println!("cargo::rerun-if-changed=src/device/kernel_table.rs");
@@ -78,12 +86,7 @@ fn main() {
 
     let mut table = String::from("pub static MODULES: &[Module] = &[\n");
     for kernel in KERNELS {
-        for (shape, more) in shapes(kernel).iter().flat_map(|shape| kernel.features.iter().map(move |f| (shape, *f))) {
-            if *shape == "tiled" && more.iter().any(|feature| DIRECT_ONLY.contains(feature)) {
-                continue;
-            }
-            let features: Vec<&str> =
-                [*shape].into_iter().chain(more.iter().copied()).filter(|f| !f.is_empty()).collect();
+        for features in modules(kernel) {
             let mut compiler = wesl::Wesl::new("shaders");
             // Overrides keep their names, so that they can be set by name.
             compiler.set_mangler(wesl::ManglerKind::None);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::device::Shape;
-use super::kernel_table::{DIRECT_ONLY, Geometry, KERNELS};
+use super::kernel_table::{Geometry, KERNELS};
 use crate::cpu;
 
 /// How a kernel uses a binding.
@@ -119,11 +119,9 @@ pub struct KernelKey {
 }
 
 impl Geometry {
-    /// The row of the table for a kernel with these features in a shape: the first row whose first tile covers the
-    /// problem, otherwise the last.
-    pub fn of(kernel: &str, features: &[&str], shape: Shape, extents: Extents<'_>) -> &'static Geometry {
-        let is_direct = features.iter().any(|feature| DIRECT_ONLY.contains(feature));
-        let shape = if is_direct { Shape::Direct } else { shape };
+    /// The row of the table for a kernel in a shape: the first row whose first tile covers the problem, otherwise the
+    /// last.
+    pub fn of(kernel: &str, shape: Shape, extents: Extents<'_>) -> &'static Geometry {
         let Some(row) = KERNELS.iter().find(|row| row.name == kernel) else { panic!("kernel table: no {kernel}") };
         let fits = |geometry: &&Geometry| ["", shape.feature()].contains(&geometry.shape);
         let covers = |geometry: &&Geometry| {

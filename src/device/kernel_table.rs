@@ -29,9 +29,15 @@ pub const MOST_GROUPS: u32 = 65_535;
 const TILED: &str = "tiled";
 const DIRECT: &str = "direct";
 
-/// Features that only the direct form has, on every device: tiles of heads of 256 numbers exceed the 16 KiB of
-/// work-group memory that every card has.
-pub const DIRECT_ONLY: &[&str] = &["d256"];
+/// Features that only the direct form has: the sizes of its register arrays. One tiled form serves all heads.
+const DIRECT_ONLY: &[&str] = &["d32", "d64", "d128", "d256"];
+
+/// The features of a module: its shape, which may be empty, and those of a feature set that this shape has.
+pub fn features_of(shape: &'static str, set: &[&'static str]) -> Vec<&'static str> {
+    let has = |feature: &&str| shape != TILED || !DIRECT_ONLY.contains(feature);
+    let shape = Some(shape).filter(|shape| !shape.is_empty());
+    shape.into_iter().chain(set.iter().copied().filter(has)).collect()
+}
 
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
@@ -52,14 +58,38 @@ const ALONE: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
 ];
 
+/// A tile of attention covers a head size; as tile.wesl says, a work group of `GROUP` invocations owns `OWN` heads.
+macro_rules! tile {
+    ($owned:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
+        Geometry {
+            shape: TILED,
+            constants: &[
+                ("GROUP", $group),
+                ("OWN", $own),
+                ("PASSING", $passing),
+                ("WIDTH", $width),
+                ("DEPTH", $depth),
+                ("SLICE", $slice),
+            ],
+            grid: &[("head size", $width), ($owned, $own), ("key heads", 1)],
+        }
+    };
+}
+
 /// `queries` are those of one key head: all rows times the query heads that share it.
 const BY_QUERY: &[Geometry] = &[
-    Geometry { shape: TILED, constants: &[("GROUP", 64), ("TILE", 16)], grid: &[("queries", 64), ("key heads", 1)] },
+    tile!("queries", 64, 64, 16, 32, 16, 16),
+    tile!("queries", 128, 64, 32, 64, 16, 16),
+    tile!("queries", 128, 32, 64, 128, 16, 8),
+    tile!("queries", 128, 16, 128, 256, 8, 4),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
 ];
 
 const BY_KEY: &[Geometry] = &[
-    Geometry { shape: TILED, constants: &[("GROUP", 64), ("TILE", 8)], grid: &[("rows", 64), ("key heads", 1)] },
+    tile!("rows", 64, 32, 32, 32, 16, 32),
+    tile!("rows", 128, 32, 64, 64, 16, 16),
+    tile!("rows", 128, 16, 128, 128, 8, 8),
+    tile!("rows", 128, 8, 256, 256, 4, 4),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
 ];
 
@@ -132,7 +162,7 @@ const PRODUCT: &[&[&str]] = &[
     &["nn", "int4"],
     &["nn", "int4", "chunk"],
 ];
-/// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
+/// The register arrays that hold a head in the direct form: private arrays cannot be sized when a pipeline is made.
 const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
 
 pub const KERNELS: &[Kernel] = &[

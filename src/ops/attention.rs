@@ -18,7 +18,7 @@ impl Heads {
         vec![("H", self.query.into()), ("KV", self.key.into()), ("D", self.size.into())]
     }
 
-    /// The feature whose register arrays hold a head.
+    /// The feature whose register arrays hold a head in the direct form.
     fn feature(&self) -> &'static str {
         match self.size {
             0..=32 => "d32",
@@ -79,6 +79,7 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'
     };
     let (features, constants) = ([heads.feature()], how.constants());
     let extents = [
+        ("head size", heads.size),
         ("queries", rows * (heads.query / heads.key)),
         ("rows", rows),
         ("query heads", heads.query),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::input::Input;
 use super::kept::{Again, Kept};
 use super::plan::{Dispatch, Operand, Plan, Progress};
+use crate::device::kernel_table::features_of;
 use crate::device::tensor::Place;
 use crate::device::{Access, Constant, Constants, Device, Extents, Geometry, KernelKey, Pool, Tensor};
 use crate::error::Result;
@@ -109,9 +110,8 @@ impl Recorder {
         extents: Extents<'_>,
         operands: &[&Tensor],
     ) {
-        let geometry = Geometry::of(kernel, features, self.device.shape, extents);
-        let shape = Some(geometry.shape).filter(|shape| !shape.is_empty());
-        let features = shape.into_iter().chain(features.iter().copied()).collect();
+        let geometry = Geometry::of(kernel, self.device.shape, extents);
+        let features = features_of(geometry.shape, features);
         constants.extend(geometry.constants.iter().map(|(name, value)| (*name, Constant::U32(*value))));
         let key = KernelKey { kernel, features, constants };
         key.check_constants();

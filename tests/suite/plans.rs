@@ -8,7 +8,7 @@ use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
 #[cfg(not(target_arch = "wasm32"))]
 use tabtune::device::kernel_table::MOST_GROUPS;
-use tabtune::device::kernel_table::{DIRECT_ONLY, KERNELS, Kernel};
+use tabtune::device::kernel_table::{KERNELS, Kernel, features_of};
 use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};
@@ -70,12 +70,10 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
 
 /// Records one dispatch of a kernel on scratch memory, compiles it and runs it with `Step.rows = 0`. The problem is as
 /// large as the tile of this row of the kernel table, so that the recorder chooses that row.
-async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'static str], geometry: &'static Geometry) {
+async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static str>, geometry: &'static Geometry) {
     let input = Input::new(device, 16).expect("an input");
     let mut rec = Recorder::new(device, &Pool::default(), &input, false);
-    let shape = Some(geometry.shape).filter(|shape| !shape.is_empty());
-    let all: Vec<&str> = shape.into_iter().chain(features.iter().copied()).collect();
-    let key = KernelKey { kernel: kernel.name, features: all, constants: Vec::new() };
+    let key = KernelKey { kernel: kernel.name, features, constants: Vec::new() };
     let module = key.module();
     // Binding 0 is the `Step` uniform, if the kernel has one.
     let own = usize::from(module.bindings.first() == Some(&Access::Uniform));
@@ -86,7 +84,8 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: &'static [&'sta
     let operands: Vec<Tensor> = module.bindings[own..].iter().map(scratch).collect();
     let extents: Vec<(&str, usize)> = geometry.grid.iter().map(|(name, tile)| (*name, *tile as usize)).collect();
     let constants = constants(module, geometry);
-    rec.dispatch(kernel.name, features, constants, &extents, &operands.iter().collect::<Vec<_>>());
+    let own_features: Vec<_> = key.features.iter().copied().filter(|f| *f != geometry.shape).collect();
+    rec.dispatch(kernel.name, &own_features, constants, &extents, &operands.iter().collect::<Vec<_>>());
     let recorded = rec.kernels().into_iter().next().expect("a kernel");
     for (name, value) in geometry.constants {
         assert!(recorded.constants.contains(&(*name, Constant::U32(*value))), "{}: {name}", recorded.label());
@@ -129,7 +128,7 @@ fn recording_refuses_unknown_and_missing_constants() {
 fn work_groups_cover_a_problem_and_no_more() {
     let extents = |rows, columns| [("rows", rows), ("columns", columns)];
     let groups = |kernel, shape, extents: &[(&'static str, usize)]| {
-        let geometry = Geometry::of(kernel, &[], shape, extents);
+        let geometry = Geometry::of(kernel, shape, extents);
         (geometry.constants.to_vec(), geometry.groups(kernel, extents, MOST_GROUPS))
     };
     let of = |kernel, shape, rows, columns| groups(kernel, shape, &extents(rows, columns)).1;
@@ -151,6 +150,30 @@ fn work_groups_cover_a_problem_and_no_more() {
     let quads = |n| groups("adamw", Shape::Direct, &[("quads", n)]).1;
     assert_eq!(quads(64 * 65_535), [65_535, 1, 1]);
     assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
+}
+
+/// As tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says of its
+/// work-group memory must fit in what every card has.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn tiles_of_attention_fit_their_work_groups() {
+    for (kernel, owned, sums) in [
+        ("attention_forward", "queries", 32),
+        ("attention_backward_q", "queries", 32),
+        ("attention_backward_kv", "rows", 16),
+    ] {
+        for (size, width) in [(4, 32), (32, 32), (36, 64), (64, 64), (128, 128), (132, 256), (256, 256)] {
+            let extents = [("head size", size), (owned, 1), ("key heads", 1)];
+            let geometry = Geometry::of(kernel, Shape::Tiled, &extents);
+            let of = |name: &str| geometry.constants.iter().find(|(known, _)| *known == name).expect("a constant").1;
+            let (group, own, passing) = (of("GROUP"), of("OWN"), of("PASSING"));
+            let (depth, slice) = (of("DEPTH"), of("SLICE"));
+            assert_eq!((of("WIDTH"), own * passing, own * width), (width, 16 * group, sums * group), "{kernel} {size}");
+            assert!(depth % 4 == 0 && own % 4 == 0 && passing % slice == 0 && own <= group, "{kernel} {size}");
+            let stage = (depth * (own + passing)).max(slice * width + 4 * group);
+            assert!(4 * (stage + own * passing + own) <= 16 << 10, "{kernel} {size}");
+        }
+    }
 }
 
 /// Counts for the embedded base at a kernel shape's default batch: pipelines for training, pipelines in total, then the
@@ -308,12 +331,13 @@ crate::device_tests! {
             let device = device(shape).await;
             for kernel in KERNELS {
                 let rows = kernel.geometry.iter().filter(|row| ["", shape.feature()].contains(&row.shape));
-                for (row, features) in rows.flat_map(|row| kernel.features.iter().map(move |f| (row, *f))) {
-                    let only_direct = features.iter().any(|feature| DIRECT_ONLY.contains(feature));
-                    if only_direct && row.shape == Shape::Tiled.feature() {
-                        continue;
+                for row in rows {
+                    // Sets that this shape does not tell apart are one module.
+                    let mut sets: Vec<_> = kernel.features.iter().map(|set| features_of(row.shape, set)).collect();
+                    sets.dedup();
+                    for features in sets {
+                        compile(&device, kernel, features, row).await;
                     }
-                    compile(&device, kernel, features, row).await;
                 }
             }
         }

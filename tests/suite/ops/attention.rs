@@ -12,11 +12,12 @@ use crate::reference::*;
 /// The lengths of the sequences, H, KV, D, a factor for the queries, and the window.
 struct Case(&'static [usize], usize, usize, usize, f64, Option<usize>);
 
-/// Every register size, full and partly used. 1 to 4 query heads per key head, where 3 splits a token between work
-/// groups. One past a tile of 64 queries and of 16 keys. With a factor of 60, scores exceed 88, where exp overflows f32
-/// unless the maximum is subtracted. Windows of one token, within a tile, of whole tiles, over several groups of
-/// queries, and longer than the sequence. Sequences of several lengths, which begin and end within tiles and groups.
-const CASES: [Case; 22] = [
+/// Every size of tiles and of register arrays, full and partly used. 1 to 8 query heads per key head, where those that
+/// are no power of two split a token between work groups. One past a tile of 64 queries and of 16 keys. With a factor
+/// of 60, scores exceed 88, where exp overflows f32 unless the maximum is subtracted. Windows of one token, within a
+/// tile, of whole tiles, over several groups of queries, and longer than the sequence. Sequences of several lengths,
+/// which begin and end within tiles and groups.
+const CASES: [Case; 27] = [
     Case(&[1], 1, 1, 4, 1.0, None),
     Case(&[67], 1, 1, 4, 1.0, None),
     Case(&[17; 3], 1, 1, 4, 60.0, None),
@@ -39,6 +40,11 @@ const CASES: [Case; 22] = [
     Case(&[40, 1, 24, 70, 2], 4, 2, 32, 1.0, None),
     Case(&[20, 90, 3, 40], 3, 1, 36, 1.0, Some(17)),
     Case(&[5, 64, 1, 1, 30], 2, 1, 256, 1.0, None),
+    Case(&[70], 8, 1, 40, 1.0, None),
+    Case(&[33, 50], 5, 1, 80, 1.0, Some(19)),
+    Case(&[37], 12, 2, 96, 60.0, None),
+    Case(&[41, 2], 7, 1, 64, 1.0, None),
+    Case(&[140], 1, 1, 128, 1.0, None),
 ];
 
 /// `room` may exceed the rows of the sequences. A scale of the scores is a factor of the queries: sqrt(D) times as
@@ -133,6 +139,7 @@ crate::device_tests! {
             decoding(&device, 15, heads(2, 1, 256), None).await;
             decoding(&device, 1, heads(1, 1, 4), Some(1)).await;
             decoding(&device, 65, heads(4, 2, 32), Some(17)).await;
+            decoding(&device, 70, heads(9, 3, 64), None).await;
         }
     }
 }
