@@ -9,7 +9,7 @@ use std::path::Path;
 mod kernel_table {
     include!("src/device/kernel_table.rs");
 }
-use kernel_table::{DIRECT_ONLY, KERNELS, Kernel};
+use kernel_table::{DIRECT_ONLY, KERNELS, Kernel, TILED_ONLY};
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -79,7 +79,8 @@ fn main() {
     let mut table = String::from("pub static MODULES: &[Module] = &[\n");
     for kernel in KERNELS {
         for (shape, more) in shapes(kernel).iter().flat_map(|shape| kernel.features.iter().map(move |f| (shape, *f))) {
-            if *shape == "tiled" && more.iter().any(|feature| DIRECT_ONLY.contains(feature)) {
+            let missing = if *shape == "tiled" { DIRECT_ONLY } else { TILED_ONLY };
+            if more.iter().any(|feature| missing.contains(feature)) {
                 continue;
             }
             let features: Vec<&str> =
@@ -110,7 +111,8 @@ fn main() {
         }
     }
     table.push_str("];\n\npub static TWINS: &[(&str, crate::cpu::Twin)] = &[\n");
-    for Kernel { name, .. } in KERNELS {
+    // A twin stands for the direct form.
+    for Kernel { name, .. } in KERNELS.iter().filter(|kernel| shapes(kernel) != ["tiled"]) {
         writeln!(table, "    ({name:?}, crate::cpu::{name}::twin),").expect("writing to a string");
     }
     table.push_str("];\n");

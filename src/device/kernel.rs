@@ -1,5 +1,5 @@
-//! The table of kernels that `build.rs` links: for every kernel a twin, and for every shape and feature set of it a
-//! module. What a dispatch names is (kernel, features, constants).
+//! The table of kernels that `build.rs` links: for every kernel with a direct form a twin, and for every shape and
+//! feature set of it a module. What a dispatch names is (kernel, features, constants).
 
 use std::fmt;
 
@@ -119,6 +119,12 @@ pub struct KernelKey {
 }
 
 impl Geometry {
+    /// Whether the kernel has a form for this shape. An op whose kernel has none records its plain form.
+    pub fn exists(kernel: &str, shape: Shape) -> bool {
+        let rows = KERNELS.iter().filter(|row| row.name == kernel).flat_map(|row| row.geometry);
+        rows.into_iter().any(|geometry| ["", shape.feature()].contains(&geometry.shape))
+    }
+
     /// The row of the table for a kernel with these features in a shape: the first row whose first tile covers the
     /// problem, otherwise the last.
     pub fn of(kernel: &str, features: &[&str], shape: Shape, extents: Extents<'_>) -> &'static Geometry {

@@ -33,6 +33,9 @@ const DIRECT: &str = "direct";
 /// work-group memory that every card has.
 pub const DIRECT_ONLY: &[&str] = &["d256"];
 
+/// Features that only the tiled form has: they save dispatches and traffic, which cost little on a software device.
+pub const TILED_ONLY: &[&str] = &["extended"];
+
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
     ($item:literal) => {
@@ -110,6 +113,14 @@ const MATMUL_VEC: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("columns", 32)] },
 ];
 
+/// Blocks of 4 x 4 outputs, each computed by 16 invocations.
+const LOW_RANK: &[Geometry] =
+    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("SLICES", 16)], grid: &[("blocks", 8), ("blocks", 0)] }];
+
+/// Cells of 8 x 4 outputs, each computed by 32 invocations: there are few cells and many rows to sum over.
+const LOW_RANK_GRADIENTS: &[Geometry] =
+    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("CELLS", 4)], grid: &[("cells", 4), ("cells", 0)] }];
+
 const PLAIN: &[&[&str]] = &[&[]];
 /// A product over a chunk of labelled rows has no site.
 const PRODUCT: &[&[&str]] = &[
@@ -131,6 +142,14 @@ const PRODUCT: &[&[&str]] = &[
     &["int4", "chunk"],
     &["nn", "int4"],
     &["nn", "int4", "chunk"],
+    &["extended"],
+    &["nn", "extended"],
+    &["f16", "extended"],
+    &["nn", "f16", "extended"],
+    &["int8", "extended"],
+    &["nn", "int8", "extended"],
+    &["int4", "extended"],
+    &["nn", "int4", "extended"],
 ];
 /// The register arrays that hold a head: private arrays cannot be sized when a pipeline is made.
 const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
@@ -139,6 +158,9 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },
     Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
     Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"], &["int8"], &["int4"]], geometry: MATMUL_VEC },
+    Kernel { name: "low_rank_forward", features: PLAIN, geometry: LOW_RANK },
+    Kernel { name: "low_rank_backward", features: PLAIN, geometry: LOW_RANK },
+    Kernel { name: "low_rank_gradients", features: PLAIN, geometry: LOW_RANK_GRADIENTS },
     Kernel { name: "embed", features: &[&[], &["f16"], &["int8"], &["int4"]], geometry: each!("quads") },
     Kernel { name: "learned_positions", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "split", features: PLAIN, geometry: each!("quads") },

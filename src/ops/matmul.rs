@@ -14,6 +14,43 @@ pub enum Form {
     Backward,
 }
 
+/// A low-rank term s · z Bᵀ (forward) or s · u A (backward) that a product adds, as more of the same sum.
+#[derive(Clone, Copy)]
+pub struct Extension<'a> {
+    /// z or u.
+    pub narrow: &'a Tensor,
+    /// B, of which the slab's rows count, or A.
+    pub factor: &'a Tensor,
+    /// The uniform that holds s.
+    pub site: &'a Tensor,
+    /// What a forward product adds too: a residual as large as y.
+    pub onto: Option<&'a Tensor>,
+}
+
+impl<'a> Extension<'a> {
+    /// `first` is that of the product.
+    fn constants(&self, form: Form, first: usize) -> Constants {
+        let (rank, row) = match form {
+            Form::Forward => (self.factor.cols, first),
+            Form::Backward => (self.factor.rows, 0),
+        };
+        let mut constants = vec![("R", rank.into())];
+        if row > 0 {
+            constants.push(("Q_ROW", row.into()));
+        }
+        if self.onto.is_some() {
+            constants.push(("ONTO", true.into()));
+        }
+        constants
+    }
+
+    /// A forward product always binds a residual: `a` stands for one that there is not.
+    fn operands(&self, form: Form, a: &'a Tensor) -> Vec<&'a Tensor> {
+        let onto = (form == Form::Forward).then(|| self.onto.unwrap_or(a));
+        [self.site, self.narrow, self.factor].into_iter().chain(onto).collect()
+    }
+}
+
 /// One product with one slab of a matrix.
 pub struct Product<'a> {
     pub form: Form,
@@ -28,6 +65,8 @@ pub struct Product<'a> {
     pub chunk: Option<&'a Tensor>,
     /// Adds to y instead of assigning.
     pub accumulate: bool,
+    /// Only with several rows, and without `site` and `chunk`.
+    pub extension: Option<Extension<'a>>,
 }
 
 impl<'a> Product<'a> {
@@ -43,7 +82,7 @@ impl<'a> Product<'a> {
 
     /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
-        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
+        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false, extension: None }
     }
 
     /// Records the product. A forward product of one row has a kernel of its own.
@@ -63,6 +102,9 @@ impl<'a> Product<'a> {
         let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
         self.finish(offset, first, &mut constants);
+        if let Some(extension) = self.extension {
+            constants.extend(extension.constants(form, first));
+        }
         let form = if form == Form::Backward { &["nn"][..] } else { &[] };
         let features = self.features(form);
         let extents = [("rows", a.rows), ("columns", columns)];
@@ -91,12 +133,14 @@ impl<'a> Product<'a> {
     fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
-        form.chain(self.w.format.feature()).chain(bound).collect()
+        let extended = self.extension.map(|_| "extended");
+        form.chain(self.w.format.feature()).chain(bound).chain(extended).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {
         let before = [self.a].into_iter().chain(self.w.operands());
-        before.chain([self.y]).chain(self.site).chain(self.chunk).collect()
+        let extension = self.extension.map(|extension| extension.operands(self.form, self.a)).unwrap_or_default();
+        before.chain([self.y]).chain(self.site).chain(self.chunk).chain(extension).collect()
     }
 }
 
