@@ -26,8 +26,19 @@ pub struct Product<'a> {
     pub site: Option<&'a Tensor>,
     /// Computes only this chunk of the labelled rows; `None` means all rows of the step.
     pub chunk: Option<&'a Tensor>,
+    /// `a` holds the logits of a chunk, which stand for the gradient of the loss by them.
+    pub logits: Option<Logits<'a>>,
     /// Adds to y instead of assigning.
     pub accumulate: bool,
+}
+
+/// What the gradient by the logits is computed from.
+#[derive(Clone, Copy)]
+pub struct Logits<'a> {
+    /// [labelled, 4] of `cross_entropy_forward`.
+    pub stats: &'a Tensor,
+    /// The token of the first column.
+    pub first: usize,
 }
 
 impl<'a> Product<'a> {
@@ -43,7 +54,7 @@ impl<'a> Product<'a> {
 
     /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
-        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
+        Product { form, a, w, y, first, site: None, chunk: None, logits: None, accumulate: false }
     }
 
     /// Records the product. A forward product of one row has a kernel of its own.
@@ -62,11 +73,22 @@ impl<'a> Product<'a> {
         };
         let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
+        let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
+        let mut extents = vec![("rows", a.rows), ("columns", columns), ("depth", depth)];
+        let splits = rec.device.splits("matmul", form, &extents);
+        extents.push(("splits", splits.count));
+        // Parts are added up where they are neighbours, which they are not in a slab of y.
+        if splits.count > 1 && stride(y) == columns.next_multiple_of(4) {
+            let parts = rec.tensor(splits.count * y.rows, y.cols);
+            constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
+            let whole = Product { y: &parts, site: None, accumulate: false, ..self };
+            whole.finish(offset, first, &mut constants);
+            rec.dispatch("matmul", &whole.features(form), constants, &extents, &whole.operands());
+            return add_parts(rec, &parts, y, self.site, self.chunk, self.accumulate);
+        }
+        extents[3].1 = 1;
         self.finish(offset, first, &mut constants);
-        let form = if form == Form::Backward { &["nn"][..] } else { &[] };
-        let features = self.features(form);
-        let extents = [("rows", a.rows), ("columns", columns)];
-        rec.dispatch("matmul", &features, constants, &extents, &self.operands());
+        rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
     }
 
     fn vec(self, rec: &mut Recorder) {
@@ -83,6 +105,9 @@ impl<'a> Product<'a> {
         if first > 0 {
             constants.push((offset, first.into()));
         }
+        if let Some(Logits { first: token @ 1.., .. }) = self.logits {
+            constants.push(("FIRST", token.into()));
+        }
         if self.accumulate {
             constants.push(("ACCUMULATE", true.into()));
         }
@@ -91,25 +116,51 @@ impl<'a> Product<'a> {
     fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
+        let bound = bound.chain(self.logits.map(|_| "dz"));
         form.chain(self.w.format.feature()).chain(bound).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {
         let before = [self.a].into_iter().chain(self.w.operands());
-        before.chain([self.y]).chain(self.site).chain(self.chunk).collect()
+        let after = self.site.into_iter().chain(self.chunk).chain(self.logits.map(|logits| logits.stats));
+        before.chain([self.y]).chain(after).collect()
     }
+}
+
+/// Records y (+)= s · Σ parts, for the [splits, rows, cols] parts of y that the splits of a product left.
+fn add_parts(
+    rec: &mut Recorder,
+    parts: &Tensor,
+    y: &Tensor,
+    site: Option<&Tensor>,
+    chunk: Option<&Tensor>,
+    accumulate: bool,
+) {
+    let features: Vec<&str> = site.map(|_| "site").into_iter().chain(chunk.map(|_| "chunk")).collect();
+    let constants = if accumulate { vec![("ACCUMULATE", true.into())] } else { Vec::new() };
+    let operands: Vec<&Tensor> = [parts, y].into_iter().chain(site).chain(chunk).collect();
+    rec.dispatch("matmul_sum", &features, constants, &[("quads", y.rows * stride(y) / 4)], &operands);
 }
 
 /// Records g += s · aᵀ b for g [P, Q], the P columns of `a` from `first` on, and b [rows, Q].
 pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, first: usize, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (g.rows.next_multiple_of(4), stride(b));
-    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
-    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
     let mut constants = vec![("P", p.into()), ("Q", q.into())];
     if stride(a) > p {
         constants.extend([("A_STRIDE", stride(a).into()), ("A_OFFSET", first.into())]);
     }
-    rec.dispatch("matmul_tn", features, constants, &[("columns", q), ("rows", p)], &operands);
+    let mut extents = [("columns", q), ("rows", p), ("splits", 1)];
+    let splits = rec.device.row_splits("matmul_tn", &extents, a.rows);
+    if splits.count > 1 && g.rows == p {
+        let parts = rec.tensor(splits.count * p, q);
+        constants.push(("SPLIT_ROWS", splits.each.into()));
+        extents[2].1 = splits.count;
+        rec.dispatch("matmul_tn", &[], constants, &extents, &[a, b, &parts]);
+        return add_parts(rec, &parts, g, site, None, true);
+    }
+    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
+    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
+    rec.dispatch("matmul_tn", features, constants, &extents, &operands);
 }
 
 /// Floats from one row of a tensor to the next.
