@@ -9,7 +9,7 @@ use std::path::Path;
 mod kernel_table {
     include!("src/device/kernel_table.rs");
 }
-use kernel_table::{DIRECT_ONLY, KERNELS, Kernel, TILED_ONLY};
+use kernel_table::{KERNELS, Kernel, has_form};
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -79,8 +79,7 @@ fn main() {
     let mut table = String::from("pub static MODULES: &[Module] = &[\n");
     for kernel in KERNELS {
         for (shape, more) in shapes(kernel).iter().flat_map(|shape| kernel.features.iter().map(move |f| (shape, *f))) {
-            let missing = if *shape == "tiled" { DIRECT_ONLY } else { TILED_ONLY };
-            if more.iter().any(|feature| missing.contains(feature)) {
+            if !has_form(shape, more) {
                 continue;
             }
             let features: Vec<&str> =

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::device::Shape;
 use super::kernel_table::{DIRECT_ONLY, Geometry, KERNELS};
+use super::tiling::Tiling;
 use crate::cpu;
 
 /// How a kernel uses a binding.
@@ -125,9 +126,15 @@ impl Geometry {
         rows.into_iter().any(|geometry| ["", shape.feature()].contains(&geometry.shape))
     }
 
-    /// The row of the table for a kernel with these features in a shape: the first row whose first tile covers the
-    /// problem, otherwise the last.
-    pub fn of(kernel: &str, features: &[&str], shape: Shape, extents: Extents<'_>) -> &'static Geometry {
+    /// The row of the table for a kernel with these features in a shape: the tile that costs least, or the first row
+    /// whose first tile covers the problem, otherwise the last.
+    pub fn of(
+        kernel: &str,
+        features: &[&str],
+        shape: Shape,
+        extents: Extents<'_>,
+        tiling: Tiling,
+    ) -> &'static Geometry {
         let is_direct = features.iter().any(|feature| DIRECT_ONLY.contains(feature));
         let shape = if is_direct { Shape::Direct } else { shape };
         let Some(row) = KERNELS.iter().find(|row| row.name == kernel) else { panic!("kernel table: no {kernel}") };
@@ -136,8 +143,16 @@ impl Geometry {
             geometry.grid.first().is_none_or(|(name, tile)| extent(kernel, extents, name) <= *tile as usize)
         };
         let candidates = || row.geometry.iter().filter(fits);
+        if candidates().any(|geometry| geometry.constant("TILE_M").is_some()) {
+            return tiling.tile(kernel, features, extents);
+        }
         let chosen = candidates().find(covers).or(candidates().next_back());
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
+    }
+
+    /// A constant of this row.
+    pub fn constant(&self, name: &str) -> Option<u32> {
+        self.constants.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The number of work groups that cover a problem, per dimension, each of which should hold at most `most`.
@@ -157,7 +172,7 @@ impl Geometry {
     }
 }
 
-fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
+pub(super) fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
     let found = extents.iter().find(|(other, _)| *other == name);
     found.unwrap_or_else(|| panic!("{kernel}: the op does not say how many {name} there are")).1
 }

@@ -63,10 +63,21 @@ pub struct Product<'a> {
     pub site: Option<&'a Tensor>,
     /// Computes only this chunk of the labelled rows; `None` means all rows of the step.
     pub chunk: Option<&'a Tensor>,
+    /// `a` holds the logits of a chunk, which stand for the gradient of the loss by them.
+    pub logits: Option<Logits<'a>>,
     /// Adds to y instead of assigning.
     pub accumulate: bool,
     /// Only with several rows, and without `site` and `chunk`.
     pub extension: Option<Extension<'a>>,
+}
+
+/// What the gradient by the logits is computed from.
+#[derive(Clone, Copy)]
+pub struct Logits<'a> {
+    /// [labelled, 4] of `cross_entropy_forward`.
+    pub stats: &'a Tensor,
+    /// The token of the first column.
+    pub first: usize,
 }
 
 impl<'a> Product<'a> {
@@ -82,7 +93,7 @@ impl<'a> Product<'a> {
 
     /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
-        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false, extension: None }
+        Product { form, a, w, y, first, site: None, chunk: None, logits: None, accumulate: false, extension: None }
     }
 
     /// Records the product. A forward product of one row has a kernel of its own.
@@ -101,14 +112,26 @@ impl<'a> Product<'a> {
         };
         let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
-        self.finish(offset, first, &mut constants);
         if let Some(extension) = self.extension {
             constants.extend(extension.constants(form, first));
         }
-        let form = if form == Form::Backward { &["nn"][..] } else { &[] };
-        let features = self.features(form);
-        let extents = [("rows", a.rows), ("columns", columns)];
-        rec.dispatch("matmul", &features, constants, &extents, &self.operands());
+        let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
+        let mut extents = vec![("rows", a.rows), ("columns", columns), ("depth", depth)];
+        let splits = rec.device.splits("matmul", form, &extents);
+        extents.push(("splits", splits.count));
+        // Parts are added up where they are neighbours, which they are not in a slab of y. No part has the residual.
+        let onto = self.extension.is_some_and(|extension| extension.onto.is_some());
+        if splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4) {
+            let parts = rec.tensor(splits.count * y.rows, y.cols);
+            constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
+            let whole = Product { y: &parts, site: None, accumulate: false, ..self };
+            whole.finish(offset, first, &mut constants);
+            rec.dispatch("matmul", &whole.features(form), constants, &extents, &whole.operands());
+            return add_parts(rec, &parts, y, self.site, self.chunk, self.accumulate);
+        }
+        extents[3].1 = 1;
+        self.finish(offset, first, &mut constants);
+        rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
     }
 
     fn vec(self, rec: &mut Recorder) {
@@ -125,6 +148,9 @@ impl<'a> Product<'a> {
         if first > 0 {
             constants.push((offset, first.into()));
         }
+        if let Some(Logits { first: token @ 1.., .. }) = self.logits {
+            constants.push(("FIRST", token.into()));
+        }
         if self.accumulate {
             constants.push(("ACCUMULATE", true.into()));
         }
@@ -133,27 +159,52 @@ impl<'a> Product<'a> {
     fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
-        let extended = self.extension.map(|_| "extended");
-        form.chain(self.w.format.feature()).chain(bound).chain(extended).collect()
+        let bound = bound.chain(self.logits.map(|_| "dz"));
+        form.chain(self.w.format.feature()).chain(bound).chain(self.extension.map(|_| "extended")).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {
         let before = [self.a].into_iter().chain(self.w.operands());
+        let after = self.site.into_iter().chain(self.chunk).chain(self.logits.map(|logits| logits.stats));
         let extension = self.extension.map(|extension| extension.operands(self.form, self.a)).unwrap_or_default();
-        before.chain([self.y]).chain(self.site).chain(self.chunk).chain(extension).collect()
+        before.chain([self.y]).chain(after).chain(extension).collect()
     }
+}
+
+/// Records y (+)= s · Σ parts, for the [splits, rows, cols] parts of y that the splits of a product left.
+fn add_parts(
+    rec: &mut Recorder,
+    parts: &Tensor,
+    y: &Tensor,
+    site: Option<&Tensor>,
+    chunk: Option<&Tensor>,
+    accumulate: bool,
+) {
+    let features: Vec<&str> = site.map(|_| "site").into_iter().chain(chunk.map(|_| "chunk")).collect();
+    let constants = if accumulate { vec![("ACCUMULATE", true.into())] } else { Vec::new() };
+    let operands: Vec<&Tensor> = [parts, y].into_iter().chain(site).chain(chunk).collect();
+    rec.dispatch("matmul_sum", &features, constants, &[("quads", y.rows * stride(y) / 4)], &operands);
 }
 
 /// Records g += s · aᵀ b for g [P, Q], the P columns of `a` from `first` on, and b [rows, Q].
 pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, first: usize, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (g.rows.next_multiple_of(4), stride(b));
-    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
-    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
     let mut constants = vec![("P", p.into()), ("Q", q.into())];
     if stride(a) > p {
         constants.extend([("A_STRIDE", stride(a).into()), ("A_OFFSET", first.into())]);
     }
-    rec.dispatch("matmul_tn", features, constants, &[("columns", q), ("rows", p)], &operands);
+    let mut extents = [("columns", q), ("rows", p), ("splits", 1)];
+    let splits = rec.device.row_splits("matmul_tn", &extents, a.rows);
+    if splits.count > 1 && g.rows == p {
+        let parts = rec.tensor(splits.count * p, q);
+        constants.push(("SPLIT_ROWS", splits.each.into()));
+        extents[2].1 = splits.count;
+        rec.dispatch("matmul_tn", &[], constants, &extents, &[a, b, &parts]);
+        return add_parts(rec, &parts, g, site, None, true);
+    }
+    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
+    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
+    rec.dispatch("matmul_tn", features, constants, &extents, &operands);
 }
 
 /// Floats from one row of a tensor to the next.

@@ -25,7 +25,7 @@ pub use adamw::{UpdateBuffers, adamw};
 pub use add::add;
 pub use attention::{Attention, Cache, Heads, attention};
 pub use bias::bias;
-pub use cross_entropy::{Chunks, cross_entropy};
+pub use cross_entropy::{ChunkSize, Chunks, cross_entropy};
 pub use dropout::dropout;
 pub use embed::embed;
 pub use gather_rows::gather_rows;

@@ -109,7 +109,7 @@ impl Recorder {
         extents: Extents<'_>,
         operands: &[&Tensor],
     ) {
-        let geometry = Geometry::of(kernel, features, self.device.shape, extents);
+        let geometry = Geometry::of(kernel, features, self.device.shape, extents, self.device.tiling);
         let shape = Some(geometry.shape).filter(|shape| !shape.is_empty());
         let features = shape.into_iter().chain(features.iter().copied()).collect();
         constants.extend(geometry.constants.iter().map(|(name, value)| (*name, Constant::U32(*value))));
