@@ -9,7 +9,7 @@ use std::path::Path;
 mod kernel_table {
     include!("src/device/kernel_table.rs");
 }
-use kernel_table::{KERNELS, Kernel, features_of};
+use kernel_table::{KERNELS, Kernel, features_of, has_form};
 
 /// The access of each `@binding(n)` of a linked module, in order of n: "Uniform", "Read" or "ReadWrite".
 fn bindings(module: &str, wgsl: &str) -> Vec<&'static str> {
@@ -65,9 +65,12 @@ fn shapes(kernel: &Kernel) -> Vec<&'static str> {
     shapes
 }
 
-/// The features of each module of a kernel, each once: a shape may lack features that tell sets apart.
+/// The features of each module of a kernel, each once: a shape may lack a form, or features that tell sets apart.
 fn modules(kernel: &Kernel) -> Vec<Vec<&'static str>> {
-    let of_shape = |shape| kernel.features.iter().map(move |set| features_of(shape, set));
+    let of_shape = |shape| {
+        let sets = kernel.features.iter().filter(move |set| has_form(shape, set));
+        sets.map(move |set| features_of(shape, set))
+    };
     let mut modules: Vec<_> = shapes(kernel).into_iter().flat_map(of_shape).collect();
     modules.dedup();
     modules
@@ -113,7 +116,8 @@ fn main() {
         }
     }
     table.push_str("];\n\npub static TWINS: &[(&str, crate::cpu::Twin)] = &[\n");
-    for Kernel { name, .. } in KERNELS {
+    // A twin stands for the direct form.
+    for Kernel { name, .. } in KERNELS.iter().filter(|kernel| shapes(kernel) != ["tiled"]) {
         writeln!(table, "    ({name:?}, crate::cpu::{name}::twin),").expect("writing to a string");
     }
     table.push_str("];\n");

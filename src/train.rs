@@ -9,7 +9,7 @@ use crate::adapter::Params;
 use crate::device::{Buffer, Device, Ring, Segments, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::ops::{Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
+use crate::ops::{ChunkSize, Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 pub use evaluator::{Evaluator, EvaluatorDraft};
@@ -340,7 +340,9 @@ fn record_loss(rec: &mut Recorder, model: &Transformer, rows: usize, totals: &Te
     let hidden = model.hidden(rec, rows, None);
     let labelled = gather_rows(rec, &hidden);
     drop(hidden);
-    let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary)?;
+    // Evaluation reads the logits once, so it gains little from large chunks.
+    let size = if rec.trains() && !rec.lean { ChunkSize::Large } else { ChunkSize::Small };
+    let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary, size)?;
     cross_entropy(rec, &labelled, model.head(), &chunks, totals, accumulate);
     Ok(())
 }

@@ -9,9 +9,9 @@ pub fn twin(constants: &Constants<'_>) -> Run {
     let (width, first) = (constants.size("V"), constants.size_or_zero("FIRST"));
     let stride = width.next_multiple_of(4);
     Box::new(move |bound| {
-        let [step, rows, labels, stats, z, chunk] = all(bound);
+        let [step, stats, z, chunk] = all(bound);
         let (step, chunk) = (step.step(), chunk.chunk());
-        let (rows, labels, stats) = (rows.words(), labels.words(), stats.numbers());
+        let stats = stats.numbers();
         let count = chunk.labelled(&step);
         each_row(&mut z.numbers_mut()[..count * stride], stride, |row, z| {
             let slot = chunk.first as usize + row;
@@ -20,7 +20,7 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             for z in z.iter_mut() {
                 *z = exp(*z - top) / total * step.inv_labels;
             }
-            let label = labels[rows[slot] as usize] as usize;
+            let label = stats[slot * 4 + 3] as usize;
             if (first..first + width).contains(&label) {
                 z[label - first] -= step.inv_labels;
             }

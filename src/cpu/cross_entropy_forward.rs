@@ -1,5 +1,5 @@
 //! Running (maximum, Σ exp(z - maximum), z of the label) of each labelled row over the slabs of the vocabulary:
-//! log p = z of the label - maximum - log Σ.
+//! log p = z of the label - maximum - log Σ. The label is kept too, as a number, for whoever reads the logits next.
 
 use super::binding::all;
 use super::exp::{exp, sum_exp};
@@ -35,7 +35,7 @@ pub fn twin(constants: &Constants<'_>) -> Run {
             }
             let both = stats[0].max(top);
             stats[1] = stats[1] * exp(stats[0] - both) + total * exp(top - both);
-            (stats[0], stats[3]) = (both, 0.0);
+            (stats[0], stats[3]) = (both, label as f32);
         }
     })
 }

@@ -38,6 +38,7 @@ pub mod layer_norm_backward;
 pub mod layer_norm_forward;
 pub mod learned_positions;
 pub mod matmul;
+pub mod matmul_sum;
 pub mod matmul_tn;
 pub mod matmul_vec;
 pub mod rms_norm_backward;

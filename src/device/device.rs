@@ -13,6 +13,7 @@ use super::pipeline::Compiling;
 use super::platform;
 use super::queue::Queue;
 use super::ready::{self, Ready};
+use super::tiling::Tiling;
 use crate::cpu;
 use crate::error::{Error, Result};
 
@@ -83,6 +84,8 @@ pub struct DeviceOptions {
     /// Pretends that a dimension of a grid holds at most this many work groups, so that tests see grids that spill into
     /// the next one.
     pub max_groups: Option<u32>,
+    /// Pretends that products are best cut up so.
+    pub tiling: Tiling,
     /// The most bytes that all buffers together may take, if it is not what the device has.
     pub max_memory: Option<u64>,
     /// Asks a card for timestamps, which only measurements need.
@@ -110,6 +113,7 @@ pub struct Device {
     max_buffer: u64,
     /// The most work groups in one dimension of a grid.
     pub(crate) max_groups: u32,
+    pub(crate) tiling: Tiling,
     max_memory: u64,
     ledger: Rc<Ledger>,
     /// The kernels of the CPU's plans; those of a card are its pipelines.
@@ -146,6 +150,7 @@ impl Device {
                     max_activation: options.max_activation.unwrap_or(facts.max_binding),
                     max_buffer: facts.max_buffer,
                     max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
+                    tiling: options.tiling,
                     max_memory: options.max_memory.unwrap_or(u64::MAX),
                     ledger: Rc::default(),
                     twins: RefCell::default(),
@@ -181,6 +186,7 @@ impl Device {
             max_activation: self.max_activation,
             max_buffer: self.max_buffer,
             max_groups: self.max_groups,
+            tiling: self.tiling,
             max_memory: u64::MAX,
             ledger: Rc::default(),
             twins: RefCell::default(),
@@ -197,6 +203,7 @@ impl Device {
             max_activation: options.max_activation.unwrap_or(MAX_CPU_BUFFER),
             max_buffer: MAX_CPU_BUFFER,
             max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
+            tiling: options.tiling,
             max_memory: options.max_memory.unwrap_or(MAX_CPU_MEMORY),
             ledger: Rc::default(),
             twins: RefCell::default(),

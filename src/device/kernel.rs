@@ -1,10 +1,11 @@
-//! The table of kernels that `build.rs` links: for every kernel a twin, and for every shape and feature set of it a
-//! module. What a dispatch names is (kernel, features, constants).
+//! The table of kernels that `build.rs` links: for every kernel with a direct form a twin, and for every shape and
+//! feature set of it a module. What a dispatch names is (kernel, features, constants).
 
 use std::fmt;
 
 use super::device::Shape;
 use super::kernel_table::{Geometry, KERNELS};
+use super::tiling::Tiling;
 use crate::cpu;
 
 /// How a kernel uses a binding.
@@ -119,17 +120,37 @@ pub struct KernelKey {
 }
 
 impl Geometry {
-    /// The row of the table for a kernel in a shape: the first row whose first tile covers the problem, otherwise the
-    /// last.
-    pub fn of(kernel: &str, shape: Shape, extents: Extents<'_>) -> &'static Geometry {
+    /// Whether the kernel has a form for this shape. An op whose kernel has none records its plain form.
+    pub fn exists(kernel: &str, shape: Shape) -> bool {
+        let rows = KERNELS.iter().filter(|row| row.name == kernel).flat_map(|row| row.geometry);
+        rows.into_iter().any(|geometry| ["", shape.feature()].contains(&geometry.shape))
+    }
+
+    /// The row of the table for a kernel with these features in a shape: the tile that costs least, or the first row
+    /// whose first tile covers the problem, otherwise the last.
+    pub fn of(
+        kernel: &str,
+        features: &[&str],
+        shape: Shape,
+        extents: Extents<'_>,
+        tiling: Tiling,
+    ) -> &'static Geometry {
         let Some(row) = KERNELS.iter().find(|row| row.name == kernel) else { panic!("kernel table: no {kernel}") };
         let fits = |geometry: &&Geometry| ["", shape.feature()].contains(&geometry.shape);
         let covers = |geometry: &&Geometry| {
             geometry.grid.first().is_none_or(|(name, tile)| extent(kernel, extents, name) <= *tile as usize)
         };
         let candidates = || row.geometry.iter().filter(fits);
+        if candidates().any(|geometry| geometry.constant("TILE_M").is_some()) {
+            return tiling.tile(kernel, features, extents);
+        }
         let chosen = candidates().find(covers).or(candidates().next_back());
         chosen.unwrap_or_else(|| panic!("kernel table: {kernel} has no row for {shape:?}"))
+    }
+
+    /// A constant of this row.
+    pub fn constant(&self, name: &str) -> Option<u32> {
+        self.constants.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The number of work groups that cover a problem, per dimension, each of which should hold at most `most`.
@@ -149,7 +170,7 @@ impl Geometry {
     }
 }
 
-fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
+pub(super) fn extent(kernel: &str, extents: Extents<'_>, name: &str) -> usize {
     let found = extents.iter().find(|(other, _)| *other == name);
     found.unwrap_or_else(|| panic!("{kernel}: the op does not say how many {name} there are")).1
 }

@@ -11,8 +11,8 @@ pub struct Kernel {
     pub geometry: &'static [Geometry],
 }
 
-/// How a kernel is launched in one shape. If a shape has several rows, the first whose first tile covers the problem is
-/// used, otherwise the last.
+/// How a kernel is launched in one shape. If a shape has several rows, `tiling` chooses among those with a TILE_M; else
+/// the first whose first tile covers the problem is used, otherwise the last.
 pub struct Geometry {
     /// The feature of the shape; empty if one form serves all.
     pub shape: &'static str,
@@ -39,6 +39,20 @@ pub fn features_of(shape: &'static str, set: &[&'static str]) -> Vec<&'static st
     shape.into_iter().chain(set.iter().copied().filter(has)).collect()
 }
 
+/// Features that only the tiled form has: on a software device, to compute something once for each tile costs more than
+/// to store it, and dispatches cost little.
+pub const TILED_ONLY: &[&str] = &["dz", "extended"];
+
+/// Whether a shape has a form with these features.
+pub fn has_form(shape: &str, features: &[&str]) -> bool {
+    let has = |only: &[&str]| features.iter().any(|feature| only.contains(feature));
+    match shape {
+        TILED => has(TILED_ONLY) || !(has(&["nn"]) && has(&["chunk"])),
+        DIRECT => !has(TILED_ONLY),
+        _ => true,
+    }
+}
+
 /// One invocation per item, in work groups of 64.
 macro_rules! each {
     ($item:literal) => {
@@ -58,8 +72,8 @@ const ALONE: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
 ];
 
-/// A tile of attention covers a head size; as tile.wesl says, a work group of `GROUP` invocations owns `OWN` heads.
-macro_rules! tile {
+/// A tile of attention covers a head size; as attention_tile.wesl says, a work group of `GROUP` invocations owns `OWN` heads.
+macro_rules! attention_tile {
     ($owned:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
         Geometry {
             shape: TILED,
@@ -78,28 +92,51 @@ macro_rules! tile {
 
 /// `queries` are those of one key head: all rows times the query heads that share it.
 const BY_QUERY: &[Geometry] = &[
-    tile!("queries", 64, 64, 16, 32, 16, 16),
-    tile!("queries", 128, 64, 32, 64, 16, 16),
-    tile!("queries", 128, 32, 64, 128, 16, 8),
-    tile!("queries", 128, 16, 128, 256, 8, 4),
+    attention_tile!("queries", 64, 64, 16, 32, 16, 16),
+    attention_tile!("queries", 128, 64, 32, 64, 16, 16),
+    attention_tile!("queries", 128, 32, 64, 128, 16, 8),
+    attention_tile!("queries", 128, 16, 128, 256, 8, 4),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
 ];
 
 const BY_KEY: &[Geometry] = &[
-    tile!("rows", 64, 32, 32, 32, 16, 32),
-    tile!("rows", 128, 32, 64, 64, 16, 16),
-    tile!("rows", 128, 16, 128, 128, 8, 8),
-    tile!("rows", 128, 8, 256, 256, 4, 4),
+    attention_tile!("rows", 64, 32, 32, 32, 16, 32),
+    attention_tile!("rows", 128, 32, 64, 64, 16, 16),
+    attention_tile!("rows", 128, 16, 128, 128, 8, 8),
+    attention_tile!("rows", 128, 8, 256, 256, 4, 4),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
 ];
 
-/// 8 x 4 outputs per invocation (tiled), or 8 x 16 (direct).
+/// A tile of $m x $n outputs, of which each invocation computes $down x $across blocks of 4 x 4. Tiles of $depth
+/// numbers of K take at most 16 KiB of work-group memory.
+macro_rules! tile {
+    ($m:literal x $n:literal x $depth:literal, $down:literal x $across:literal, pad $pad:literal) => {
+        Geometry {
+            shape: TILED,
+            constants: &[
+                ("GROUP", $m * $n / (16 * $down * $across)),
+                ("TILE_M", $m),
+                ("TILE_N", $n),
+                ("DEPTH", $depth),
+                ("DOWN", $down),
+                ("ACROSS", $across),
+                ("PAD", $pad),
+            ],
+            grid: &[("columns", $n), ("rows", $m), ("splits", 1)],
+        }
+    };
+}
+
+/// Of the tiles, `tiling` chooses one by what a product costs. Direct: 8 x 16 outputs per invocation.
 const MATMUL: &[Geometry] = &[
-    Geometry {
-        shape: TILED,
-        constants: &[("GROUP", 128), ("TILE", 64), ("DEPTH", 16)],
-        grid: &[("columns", 64), ("rows", 64)],
-    },
+    tile!(64 x 16 x 32, 1 x 1, pad 0),
+    tile!(32 x 32 x 32, 1 x 1, pad 0),
+    tile!(64 x 64 x 32, 2 x 1, pad 0),
+    tile!(64 x 64 x 16, 2 x 1, pad 1),
+    tile!(64 x 64 x 16, 2 x 2, pad 0),
+    tile!(128 x 64 x 16, 2 x 2, pad 0),
+    tile!(64 x 128 x 16, 2 x 2, pad 0),
+    tile!(128 x 128 x 16, 4 x 2, pad 0),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 16)] },
 ];
 
@@ -109,27 +146,27 @@ const MATMUL_TN: &[Geometry] = &[
     Geometry {
         shape: TILED,
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 1)],
-        grid: &[("columns", 4), ("rows", 128)],
+        grid: &[("columns", 4), ("rows", 128), ("splits", 1)],
     },
     Geometry {
         shape: TILED,
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 2)],
-        grid: &[("columns", 8), ("rows", 64)],
+        grid: &[("columns", 8), ("rows", 64), ("splits", 1)],
     },
     Geometry {
         shape: TILED,
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 4)],
-        grid: &[("columns", 16), ("rows", 32)],
+        grid: &[("columns", 16), ("rows", 32), ("splits", 1)],
     },
     Geometry {
         shape: TILED,
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 8)],
-        grid: &[("columns", 32), ("rows", 16)],
+        grid: &[("columns", 32), ("rows", 16), ("splits", 1)],
     },
     Geometry {
         shape: TILED,
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 16)],
-        grid: &[("columns", 64), ("rows", 8)],
+        grid: &[("columns", 64), ("rows", 8), ("splits", 1)],
     },
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 8)] },
 ];
@@ -140,8 +177,16 @@ const MATMUL_VEC: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("columns", 32)] },
 ];
 
+/// Blocks of 4 x 4 outputs, each computed by 16 invocations.
+const LOW_RANK: &[Geometry] =
+    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("SLICES", 16)], grid: &[("blocks", 8), ("blocks", 0)] }];
+
+/// Cells of 8 x 4 outputs, each computed by 32 invocations: there are few cells and many rows to sum over.
+const LOW_RANK_GRADIENTS: &[Geometry] =
+    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("CELLS", 4)], grid: &[("cells", 4), ("cells", 0)] }];
+
 const PLAIN: &[&[&str]] = &[&[]];
-/// A product over a chunk of labelled rows has no site.
+/// A product over a chunk of labelled rows has no site. With `dz` it takes logits for their gradient.
 const PRODUCT: &[&[&str]] = &[
     &[],
     &["site"],
@@ -149,18 +194,30 @@ const PRODUCT: &[&[&str]] = &[
     &["nn"],
     &["nn", "site"],
     &["nn", "chunk"],
+    &["nn", "chunk", "dz"],
     &["f16"],
     &["f16", "chunk"],
     &["nn", "f16"],
     &["nn", "f16", "chunk"],
+    &["nn", "f16", "chunk", "dz"],
     &["int8"],
     &["int8", "chunk"],
     &["nn", "int8"],
     &["nn", "int8", "chunk"],
+    &["nn", "int8", "chunk", "dz"],
     &["int4"],
     &["int4", "chunk"],
     &["nn", "int4"],
     &["nn", "int4", "chunk"],
+    &["nn", "int4", "chunk", "dz"],
+    &["extended"],
+    &["nn", "extended"],
+    &["f16", "extended"],
+    &["nn", "f16", "extended"],
+    &["int8", "extended"],
+    &["nn", "int8", "extended"],
+    &["int4", "extended"],
+    &["nn", "int4", "extended"],
 ];
 /// The register arrays that hold a head in the direct form: private arrays cannot be sized when a pipeline is made.
 const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
@@ -168,7 +225,11 @@ const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },
     Kernel { name: "matmul_tn", features: &[&[], &["site"]], geometry: MATMUL_TN },
+    Kernel { name: "matmul_sum", features: &[&[], &["site"], &["chunk"]], geometry: each!("quads") },
     Kernel { name: "matmul_vec", features: &[&[], &["site"], &["f16"], &["int8"], &["int4"]], geometry: MATMUL_VEC },
+    Kernel { name: "low_rank_forward", features: PLAIN, geometry: LOW_RANK },
+    Kernel { name: "low_rank_backward", features: PLAIN, geometry: LOW_RANK },
+    Kernel { name: "low_rank_gradients", features: PLAIN, geometry: LOW_RANK_GRADIENTS },
     Kernel { name: "embed", features: &[&[], &["f16"], &["int8"], &["int4"]], geometry: each!("quads") },
     Kernel { name: "learned_positions", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "split", features: PLAIN, geometry: each!("quads") },

@@ -20,6 +20,7 @@ mod ready;
 mod segments;
 pub mod stored;
 pub mod tensor;
+pub mod tiling;
 
 pub use buffer::{Buffer, Usage};
 pub use device::{Choice, Device, DeviceOptions, Shape};
@@ -31,6 +32,7 @@ pub use ready::Ready;
 pub use segments::Segments;
 pub use stored::{Format, Stored};
 pub use tensor::{Pool, Tensor};
+pub use tiling::{Splits, Tiling};
 
 pub use crate::cpu::Step;
 #[cfg(not(target_arch = "wasm32"))]

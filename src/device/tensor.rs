@@ -139,6 +139,22 @@ impl Tensor {
         Tensor { rows, offset, ..self.clone() }
     }
 
+    /// The numbers from where the first of these tensors begins to where the last ends, in one row. `None` unless all
+    /// are in one buffer that outlives plans, and none begins before the first.
+    pub(crate) fn spanning(tensors: &[&Tensor]) -> Option<Tensor> {
+        let first = tensors.first()?;
+        let Place::Owned(buffer) = &first.place else { return None };
+        let mut end = first.offset;
+        for tensor in tensors {
+            match &tensor.place {
+                Place::Owned(other) if Rc::ptr_eq(other, buffer) && tensor.offset >= first.offset => {}
+                _ => return None,
+            }
+            end = end.max(tensor.offset + tensor.bytes());
+        }
+        Some(Tensor::in_buffer(buffer.clone(), first.offset, 1, ((end - first.offset) / 4) as usize))
+    }
+
     /// The size in bytes, with columns rounded up to a multiple of four.
     pub fn bytes(&self) -> u64 {
         (self.rows * self.cols.next_multiple_of(4)) as u64 * 4

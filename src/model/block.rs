@@ -45,20 +45,22 @@ impl Block {
         let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, cache };
         let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
-        let mut o = self.linear(rec, Target::O, &o);
-        if config.output_norms {
-            o = self.norm(rec, config, Norm::AttentionOutput, &o);
-        }
-        let x = add(rec, &x, &o);
+        let x = self.onto(rec, config, &x, (Target::O, &o), Norm::AttentionOutput);
         drop(o);
 
         let h = self.norm(rec, config, Norm::Mlp, &x);
         let h = self.activated(rec, config, h);
-        let mut o = self.linear(rec, Target::Down, &h);
-        if config.output_norms {
-            o = self.norm(rec, config, Norm::MlpOutput, &o);
+        self.onto(rec, config, &x, (Target::Down, &h), Norm::MlpOutput)
+    }
+
+    /// The residual x plus what a linear makes of h, which some families normalise.
+    fn onto(&self, rec: &mut Recorder, config: &Config, x: &Var, (target, h): (Target, &Var), norm: Norm) -> Var {
+        if !config.output_norms {
+            return self.linears[&target].record_onto(rec, x, h);
         }
-        add(rec, &x, &o)
+        let o = self.linear(rec, target, h);
+        let o = self.norm(rec, config, norm, &o);
+        add(rec, x, &o)
     }
 
     fn norm(&self, rec: &mut Recorder, config: &Config, norm: Norm, x: &Var) -> Var {
@@ -69,9 +71,13 @@ impl Block {
         self.linears[&target].record(rec, x)
     }
 
+    fn linears<const N: usize>(&self, rec: &mut Recorder, targets: [Target; N], x: &Var) -> [Var; N] {
+        Linear::record_all(rec, targets.map(|target| &self.linears[&target]), x)
+    }
+
     fn queries_keys_values(&self, rec: &mut Recorder, config: &Config, h: &Var) -> [Var; 3] {
         if !config.layout.fused_qkv {
-            return [Target::Q, Target::K, Target::V].map(|target| self.linear(rec, target, h));
+            return self.linears(rec, [Target::Q, Target::K, Target::V], h);
         }
         let qkv = self.linear(rec, Target::Qkv, h);
         let key = config.heads.key * config.heads.size;
@@ -90,7 +96,7 @@ impl Block {
                 let gate_up = self.linear(rec, Target::GateUp, &h);
                 split(rec, gate_up, [config.intermediate; 2])
             }
-            false => [Target::Gate, Target::Up].map(|target| self.linear(rec, target, &h)),
+            false => self.linears(rec, [Target::Gate, Target::Up], &h),
         };
         drop(h);
         match config.activation {

@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use super::config::Config;
 use crate::device::Tensor;
-use crate::ops::{Matrix, Param, Weight, bias, dropout, project};
+use crate::ops::{LowRank, Matrix, Param, Weight, add, bias, dropout, low_rank, low_rank_onto, project};
 use crate::plan::{Recorder, Var};
 
 /// The linears of a block. The family knows what a checkpoint calls them.
@@ -71,11 +71,46 @@ pub struct Linear {
 
 impl Linear {
     pub fn record(&self, rec: &mut Recorder, x: &Var) -> Var {
-        let w = self.trained.as_deref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
-        let mut y = project(rec, None, x, w, None);
-        if let Some(b) = &self.bias {
-            y = bias(rec, y, b);
+        let [y] = Linear::record_all(rec, [self], x);
+        y
+    }
+
+    /// Records linears that all read x.
+    pub fn record_all<const N: usize>(rec: &mut Recorder, linears: [&Linear; N], x: &Var) -> [Var; N] {
+        let pairs: Vec<LowRank> = linears.iter().filter_map(|linear| linear.low_rank()).collect();
+        let mut adapted = low_rank(rec, x, &pairs).into_iter();
+        linears.map(|linear| {
+            let y = match linear.low_rank() {
+                Some(_) => adapted.next().unwrap_or_else(|| unreachable!("each linear of a stack has its y")),
+                None => linear.beside(rec, x),
+            };
+            match &linear.bias {
+                Some(b) => bias(rec, y, b),
+                None => y,
+            }
+        })
+    }
+
+    /// Records r + y, where r is a residual.
+    pub fn record_onto(&self, rec: &mut Recorder, r: &Var, x: &Var) -> Var {
+        // A bias comes before the residual, so that strength zero leaves the bits of the base.
+        if let Some(pair) = self.low_rank().filter(|_| self.bias.is_none()) {
+            return low_rank_onto(rec, r, x, &pair);
         }
+        let y = self.record(rec, x);
+        add(rec, r, &y)
+    }
+
+    /// The frozen weight and its pair, if nothing stands between x and A.
+    fn low_rank(&self) -> Option<LowRank> {
+        let Lora { a, b, site, .. } = self.lora.as_ref().filter(|lora| !lora.dropout && self.trained.is_none())?;
+        Some(LowRank { weight: self.weight.clone(), a: a.clone(), b: b.clone(), site: site.clone() })
+    }
+
+    /// x Wᵀ and, with dropout before A, the low-rank term.
+    fn beside(&self, rec: &mut Recorder, x: &Var) -> Var {
+        let w = self.trained.as_deref().map_or(Matrix::Frozen(&self.weight), Matrix::Trained);
+        let y = project(rec, None, x, w, None);
         let Some(lora) = &self.lora else { return y };
         let kept = if lora.dropout { &dropout(rec, x, &lora.site) } else { x };
         let z = project(rec, None, kept, Matrix::Trained(from_ref(&lora.a)), None);

@@ -18,7 +18,7 @@ pub fn add(rec: &mut Recorder, x: &Var, y: &Var) -> Var {
 }
 
 /// Sets the gradient to `dz`, or adds `dz` to what is already there.
-fn pass_on(rec: &mut Recorder, dz: &Tensor, grad: &Grad) {
+pub(super) fn pass_on(rec: &mut Recorder, dz: &Tensor, grad: &Grad) {
     let before = grad.borrow_mut().take();
     let after = match before {
         None => dz.clone(),

@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use super::first_write;
-use super::matmul::{Form, Product};
+use super::matmul::{Form, Logits, Product};
 use super::weight::{Slab, Weight};
-use crate::device::{Constants, Device, Tensor, Usage};
+use crate::device::{Constants, Device, Shape, Tensor, Usage};
 use crate::error::Result;
 use crate::plan::{Recorder, Var};
 
@@ -16,13 +16,29 @@ pub struct Chunks {
     rows: usize,
 }
 
+/// How much memory the logits of a chunk may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkSize {
+    /// At most 2^22 logits.
+    Small,
+    /// On a card at most 2^25 logits: longer products keep it busier, and W is read less often.
+    Large,
+}
+
 impl Chunks {
-    /// Chunks of 16 to 256 rows and at most 2^22 logits; at least two chunks if there are more than 16 rows.
-    pub fn new(device: &Rc<Device>, rows: usize, vocabulary: usize) -> Result<Chunks> {
-        let fitting = ((1 << 22) / vocabulary.max(1) / 16 * 16).clamp(16, 256);
-        let size = fitting.min(rows.div_ceil(2).next_multiple_of(16));
-        let count = rows.div_ceil(size);
-        Chunks::of(device, size, count)
+    /// Chunks of at least 16 rows, of at most 256 or, if they are large ones, 1024; at least two chunks if there are
+    /// more than 16 rows.
+    pub fn new(device: &Rc<Device>, rows: usize, vocabulary: usize, size: ChunkSize) -> Result<Chunks> {
+        let (logits, most, step) = match (size, device.shape) {
+            (ChunkSize::Large, Shape::Tiled) => (1 << 25, 1024, 64),
+            _ => (1 << 22, 256, 16),
+        };
+        let bound = (device.max_activation / 4).min(logits) as usize;
+        let fitting = bound / vocabulary.max(1);
+        let fitting = if fitting >= step { fitting / step * step } else { fitting / 16 * 16 }.clamp(16, most);
+        let count = rows.div_ceil(fitting).max(if rows > 16 { 2 } else { 1 });
+        let size = rows.div_ceil(count).next_multiple_of(16);
+        Chunks::of(device, size, rows.div_ceil(size))
     }
 
     /// `count` chunks of `size` rows each.
@@ -102,12 +118,16 @@ fn log_sum_exp(rec: &mut Recorder, z: &Tensor, first: usize, stats: &Tensor, chu
     rec.dispatch("cross_entropy_forward", &[], slab_constants(z, first), &[("rows", z.rows)], &operands);
 }
 
-/// Overwrites z with dz, then dh (+)= dz W.
+/// dh (+)= dz W. On a card dz is computed as z is read; elsewhere it overwrites z.
 fn back(rec: &mut Recorder, z: &Tensor, slab: &Slab, stats: &Tensor, dh: &Tensor, chunk: &Tensor) {
-    let (list, labels) = (rec.input.rows.clone(), rec.input.labels.clone());
-    let extents = [("quads", z.cols.div_ceil(4)), ("rows", z.rows)];
-    let operands = [&list, &labels, stats, z, chunk];
-    rec.dispatch("cross_entropy_backward", &[], slab_constants(z, slab.first), &extents, &operands);
     let product = Product::of(Form::Backward, z, &slab.stored, dh, 0);
-    Product { chunk: Some(chunk), accumulate: slab.first > 0, ..product }.record(rec);
+    let product = Product { chunk: Some(chunk), accumulate: slab.first > 0, ..product };
+    if rec.device.shape == Shape::Tiled {
+        let logits = Some(Logits { stats, first: slab.first });
+        return Product { logits, ..product }.record(rec);
+    }
+    let extents = [("quads", z.cols.div_ceil(4)), ("rows", z.rows)];
+    let operands = [stats, z, chunk];
+    rec.dispatch("cross_entropy_backward", &[], slab_constants(z, slab.first), &extents, &operands);
+    product.record(rec);
 }

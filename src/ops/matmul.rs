@@ -14,6 +14,43 @@ pub enum Form {
     Backward,
 }
 
+/// A low-rank term s · z Bᵀ (forward) or s · u A (backward) that a product adds, as more of the same sum.
+#[derive(Clone, Copy)]
+pub struct Extension<'a> {
+    /// z or u.
+    pub narrow: &'a Tensor,
+    /// B, of which the slab's rows count, or A.
+    pub factor: &'a Tensor,
+    /// The uniform that holds s.
+    pub site: &'a Tensor,
+    /// What a forward product adds too: a residual as large as y.
+    pub onto: Option<&'a Tensor>,
+}
+
+impl<'a> Extension<'a> {
+    /// `first` is that of the product.
+    fn constants(&self, form: Form, first: usize) -> Constants {
+        let (rank, row) = match form {
+            Form::Forward => (self.factor.cols, first),
+            Form::Backward => (self.factor.rows, 0),
+        };
+        let mut constants = vec![("R", rank.into())];
+        if row > 0 {
+            constants.push(("Q_ROW", row.into()));
+        }
+        if self.onto.is_some() {
+            constants.push(("ONTO", true.into()));
+        }
+        constants
+    }
+
+    /// A forward product always binds a residual: `a` stands for one that there is not.
+    fn operands(&self, form: Form, a: &'a Tensor) -> Vec<&'a Tensor> {
+        let onto = (form == Form::Forward).then(|| self.onto.unwrap_or(a));
+        [self.site, self.narrow, self.factor].into_iter().chain(onto).collect()
+    }
+}
+
 /// One product with one slab of a matrix.
 pub struct Product<'a> {
     pub form: Form,
@@ -26,8 +63,21 @@ pub struct Product<'a> {
     pub site: Option<&'a Tensor>,
     /// Computes only this chunk of the labelled rows; `None` means all rows of the step.
     pub chunk: Option<&'a Tensor>,
+    /// `a` holds the logits of a chunk, which stand for the gradient of the loss by them.
+    pub logits: Option<Logits<'a>>,
     /// Adds to y instead of assigning.
     pub accumulate: bool,
+    /// Only with several rows, and without `site` and `chunk`.
+    pub extension: Option<Extension<'a>>,
+}
+
+/// What the gradient by the logits is computed from.
+#[derive(Clone, Copy)]
+pub struct Logits<'a> {
+    /// [labelled, 4] of `cross_entropy_forward`.
+    pub stats: &'a Tensor,
+    /// The token of the first column.
+    pub first: usize,
 }
 
 impl<'a> Product<'a> {
@@ -43,7 +93,7 @@ impl<'a> Product<'a> {
 
     /// A plain product: no scale, all rows of the step, assigning y.
     pub fn of(form: Form, a: &'a Tensor, w: &'a Stored, y: &'a Tensor, first: usize) -> Product<'a> {
-        Product { form, a, w, y, first, site: None, chunk: None, accumulate: false }
+        Product { form, a, w, y, first, site: None, chunk: None, logits: None, accumulate: false, extension: None }
     }
 
     /// Records the product. A forward product of one row has a kernel of its own.
@@ -62,11 +112,26 @@ impl<'a> Product<'a> {
         };
         let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
+        if let Some(extension) = self.extension {
+            constants.extend(extension.constants(form, first));
+        }
+        let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
+        let mut extents = vec![("rows", a.rows), ("columns", columns), ("depth", depth)];
+        let splits = rec.device.splits("matmul", form, &extents);
+        extents.push(("splits", splits.count));
+        // Parts are added up where they are neighbours, which they are not in a slab of y. No part has the residual.
+        let onto = self.extension.is_some_and(|extension| extension.onto.is_some());
+        if splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4) {
+            let parts = rec.tensor(splits.count * y.rows, y.cols);
+            constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
+            let whole = Product { y: &parts, site: None, accumulate: false, ..self };
+            whole.finish(offset, first, &mut constants);
+            rec.dispatch("matmul", &whole.features(form), constants, &extents, &whole.operands());
+            return add_parts(rec, &parts, y, self.site, self.chunk, self.accumulate);
+        }
+        extents[3].1 = 1;
         self.finish(offset, first, &mut constants);
-        let form = if form == Form::Backward { &["nn"][..] } else { &[] };
-        let features = self.features(form);
-        let extents = [("rows", a.rows), ("columns", columns)];
-        rec.dispatch("matmul", &features, constants, &extents, &self.operands());
+        rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
     }
 
     fn vec(self, rec: &mut Recorder) {
@@ -83,6 +148,9 @@ impl<'a> Product<'a> {
         if first > 0 {
             constants.push((offset, first.into()));
         }
+        if let Some(Logits { first: token @ 1.., .. }) = self.logits {
+            constants.push(("FIRST", token.into()));
+        }
         if self.accumulate {
             constants.push(("ACCUMULATE", true.into()));
         }
@@ -91,25 +159,52 @@ impl<'a> Product<'a> {
     fn features(&self, form: &[&'static str]) -> Vec<&'static str> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
-        form.chain(self.w.format.feature()).chain(bound).collect()
+        let bound = bound.chain(self.logits.map(|_| "dz"));
+        form.chain(self.w.format.feature()).chain(bound).chain(self.extension.map(|_| "extended")).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {
         let before = [self.a].into_iter().chain(self.w.operands());
-        before.chain([self.y]).chain(self.site).chain(self.chunk).collect()
+        let after = self.site.into_iter().chain(self.chunk).chain(self.logits.map(|logits| logits.stats));
+        let extension = self.extension.map(|extension| extension.operands(self.form, self.a)).unwrap_or_default();
+        before.chain([self.y]).chain(after).chain(extension).collect()
     }
+}
+
+/// Records y (+)= s · Σ parts, for the [splits, rows, cols] parts of y that the splits of a product left.
+fn add_parts(
+    rec: &mut Recorder,
+    parts: &Tensor,
+    y: &Tensor,
+    site: Option<&Tensor>,
+    chunk: Option<&Tensor>,
+    accumulate: bool,
+) {
+    let features: Vec<&str> = site.map(|_| "site").into_iter().chain(chunk.map(|_| "chunk")).collect();
+    let constants = if accumulate { vec![("ACCUMULATE", true.into())] } else { Vec::new() };
+    let operands: Vec<&Tensor> = [parts, y].into_iter().chain(site).chain(chunk).collect();
+    rec.dispatch("matmul_sum", &features, constants, &[("quads", y.rows * stride(y) / 4)], &operands);
 }
 
 /// Records g += s · aᵀ b for g [P, Q], the P columns of `a` from `first` on, and b [rows, Q].
 pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, first: usize, b: &Tensor, g: &Tensor, site: Option<&Tensor>) {
     let (p, q) = (g.rows.next_multiple_of(4), stride(b));
-    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
-    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
     let mut constants = vec![("P", p.into()), ("Q", q.into())];
     if stride(a) > p {
         constants.extend([("A_STRIDE", stride(a).into()), ("A_OFFSET", first.into())]);
     }
-    rec.dispatch("matmul_tn", features, constants, &[("columns", q), ("rows", p)], &operands);
+    let mut extents = [("columns", q), ("rows", p), ("splits", 1)];
+    let splits = rec.device.row_splits("matmul_tn", &extents, a.rows);
+    if splits.count > 1 && g.rows == p {
+        let parts = rec.tensor(splits.count * p, q);
+        constants.push(("SPLIT_ROWS", splits.each.into()));
+        extents[2].1 = splits.count;
+        rec.dispatch("matmul_tn", &[], constants, &extents, &[a, b, &parts]);
+        return add_parts(rec, &parts, g, site, None, true);
+    }
+    let features: &[&str] = if site.is_some() { &["site"] } else { &[] };
+    let operands: Vec<&Tensor> = [a, b, g].into_iter().chain(site).collect();
+    rec.dispatch("matmul_tn", features, constants, &extents, &operands);
 }
 
 /// Floats from one row of a tensor to the next.

@@ -110,7 +110,7 @@ impl Recorder {
         extents: Extents<'_>,
         operands: &[&Tensor],
     ) {
-        let geometry = Geometry::of(kernel, self.device.shape, extents);
+        let geometry = Geometry::of(kernel, features, self.device.shape, extents, self.device.tiling);
         let features = features_of(geometry.shape, features);
         constants.extend(geometry.constants.iter().map(|(name, value)| (*name, Constant::U32(*value))));
         let key = KernelKey { kernel, features, constants };

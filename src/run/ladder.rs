@@ -144,8 +144,8 @@ impl Base {
 }
 
 /// The settings of smaller runs that make the same steps, in the order in which to try them: to be lean and
-/// checkpointing change no number, and smaller micro-batches add up to the same gradient, unless dropout draws for each
-/// of them.
+/// checkpointing change no number, or on a card the last bits; smaller micro-batches add up to the same gradient,
+/// unless dropout draws for each of them.
 pub(super) fn same_steps(settings: &Settings) -> Vec<Settings> {
     let lean = Settings { lean: true, ..settings.clone() };
     let checkpointed = Settings { checkpointing: true, ..lean.clone() };

@@ -12,7 +12,7 @@ use crate::device::{Device, Format, Pool, Usage};
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::model::{Config, TensorSpec, Transformer};
-use crate::ops::Chunks;
+use crate::ops::{ChunkSize, Chunks};
 use crate::plan::Progress;
 use crate::train::{Evaluator, Trainer};
 
@@ -106,7 +106,8 @@ impl Unloaded {
         let rope = loaded - weights;
         let adapter = learned + trainer.buffers().m.bytes() + trainer.buffers().v.bytes();
         let rows = batch * seq_len;
-        let logits = Chunks::new(device, rows, config.vocabulary)?.logits_bytes(rows, base.head());
+        let size = if settings.lean { ChunkSize::Small } else { ChunkSize::Large };
+        let logits = Chunks::new(device, rows, config.vocabulary, size)?.logits_bytes(rows, base.head());
         let activations = base.pool.bytes() - logits;
         let other = total - loaded - adapter - activations - logits - cache;
         Ok(Memory { weights, rope, adapter, activations, logits, cache, other })

@@ -44,7 +44,8 @@ pub struct Settings {
     #[serde(default)]
     pub dropout: f64,
     /// Whether the backward pass makes norms and activations again, which takes less memory and hardly more time. It
-    /// changes no number.
+    /// changes no number, except that a card takes the head of a large vocabulary in smaller chunks, whose sums are
+    /// rounded differently.
     #[serde(default)]
     pub lean: bool,
     /// Whether blocks are computed again in the backward pass, which takes even less memory and more time. It changes

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use tabtune::adapter::Origin;
-use tabtune::device::{Device, DeviceOptions, Shape};
+use tabtune::device::{Device, DeviceOptions, Shape, Tiling};
 
 pub const SHAPES: [Shape; 3] = [Shape::Tiled, Shape::Direct, Shape::Cpu];
 
@@ -38,6 +38,12 @@ pub async fn device(shape: Shape) -> Rc<Device> {
         DEVICES.with_borrow_mut(|devices| devices.push(device.clone()));
     }
     device
+}
+
+/// A card whose products are cut up so.
+pub async fn pretending(tiling: Tiling) -> Rc<Device> {
+    let options = DeviceOptions { shape: Some(Shape::Tiled), tiling, ..DeviceOptions::default() };
+    Device::new(options).await.expect("a device")
 }
 
 /// Checks that every number is within `tolerance` of the reference, relative to its largest number, and returns how far

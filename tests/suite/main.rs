@@ -67,6 +67,8 @@ mod shards;
 mod teams;
 #[cfg(not(target_arch = "wasm32"))]
 mod text;
+#[cfg(not(target_arch = "wasm32"))]
+mod tiling;
 mod tiny;
 
 /// Async tests on the device: natively under `#[test]`, in a browser under `#[wasm_bindgen_test]`.

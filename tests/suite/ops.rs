@@ -11,6 +11,7 @@ mod gather_rows;
 mod gelu;
 mod layer_norm;
 mod learned_positions;
+mod low_rank;
 mod project;
 mod rms_norm;
 mod rope;

@@ -8,15 +8,18 @@ use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
 use tabtune::device::kernel::{ConstantKind, Module, Override};
 #[cfg(not(target_arch = "wasm32"))]
 use tabtune::device::kernel_table::MOST_GROUPS;
-use tabtune::device::kernel_table::{KERNELS, Kernel, features_of};
-use tabtune::device::{Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Usage};
+use tabtune::device::kernel_table::{KERNELS, Kernel, features_of, has_form};
+use tabtune::device::tiling::tiles;
+use tabtune::device::{
+    Access, Constant, Constants, Device, Format, Geometry, KernelKey, Pool, Shape, Tensor, Tiling, Usage,
+};
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};
-use tabtune::ops::{Chunks, cross_entropy, gather_rows};
+use tabtune::ops::{ChunkSize, Chunks, cross_entropy, gather_rows};
 use tabtune::plan::{Input, Progress, Recorder};
 use tabtune::train::{Evaluator, StepSettings, Trainer, TrainerSettings};
 
-use crate::check::{MODEL_SHAPES, SHAPES, device};
+use crate::check::{MODEL_SHAPES, SHAPES, device, pretending};
 use crate::golden::CASES;
 use crate::laws::AGAIN;
 
@@ -46,7 +49,8 @@ fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> R
     let mut rec = Recorder::new(&model.device, &model.pool, &input, train);
     let hidden = model.hidden(&mut rec, batch * seq_len, None);
     let labelled = gather_rows(&mut rec, &hidden);
-    let chunks = Chunks::new(&model.device, batch * seq_len, model.config.vocabulary).expect("chunks");
+    let chunks =
+        Chunks::new(&model.device, batch * seq_len, model.config.vocabulary, ChunkSize::Small).expect("chunks");
     let totals = Tensor::owned(&model.device, "totals", 1, 2).expect("totals");
     cross_entropy(&mut rec, &labelled, model.head(), &chunks, &totals, true);
     rec.unwind();
@@ -69,8 +73,14 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
 }
 
 /// Records one dispatch of a kernel on scratch memory, compiles it and runs it with `Step.rows = 0`. The problem is as
-/// large as the tile of this row of the kernel table, so that the recorder chooses that row.
+/// large as the tile of this row of the kernel table, so that the recorder chooses that row; of the tiles of a product,
+/// it is told to.
 async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static str>, geometry: &'static Geometry) {
+    let tile = tiles(kernel.name).position(|tile| std::ptr::eq(tile, geometry));
+    let device = &match tile {
+        Some(_) => pretending(Tiling { tile, splits: None }).await,
+        None => device.clone(),
+    };
     let input = Input::new(device, 16).expect("an input");
     let mut rec = Recorder::new(device, &Pool::default(), &input, false);
     let key = KernelKey { kernel: kernel.name, features, constants: Vec::new() };
@@ -82,7 +92,8 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static st
         Access::Read | Access::ReadWrite => Tensor::owned(device, "scratch", 64, 64).expect("a tensor"),
     };
     let operands: Vec<Tensor> = module.bindings[own..].iter().map(scratch).collect();
-    let extents: Vec<(&str, usize)> = geometry.grid.iter().map(|(name, tile)| (*name, *tile as usize)).collect();
+    let mut extents: Vec<(&str, usize)> = geometry.grid.iter().map(|(name, tile)| (*name, *tile as usize)).collect();
+    extents.push(("depth", 16));
     let constants = constants(module, geometry);
     let own_features: Vec<_> = key.features.iter().copied().filter(|f| *f != geometry.shape).collect();
     rec.dispatch(kernel.name, &own_features, constants, &extents, &operands.iter().collect::<Vec<_>>());
@@ -126,19 +137,15 @@ fn recording_refuses_unknown_and_missing_constants() {
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn work_groups_cover_a_problem_and_no_more() {
-    let extents = |rows, columns| [("rows", rows), ("columns", columns)];
+    let extents = |rows, columns| [("rows", rows), ("columns", columns), ("depth", 64), ("splits", 1)];
     let groups = |kernel, shape, extents: &[(&'static str, usize)]| {
-        let geometry = Geometry::of(kernel, shape, extents);
+        let geometry = Geometry::of(kernel, &[], shape, extents, Tiling::default());
         (geometry.constants.to_vec(), geometry.groups(kernel, extents, MOST_GROUPS))
     };
     let of = |kernel, shape, rows, columns| groups(kernel, shape, &extents(rows, columns)).1;
     assert_eq!(of("matmul", Shape::Tiled, 1, 1), [1, 1, 1]);
-    assert_eq!(of("matmul", Shape::Tiled, 64, 65), [2, 1, 1]);
+    assert_eq!(of("matmul", Shape::Tiled, 65, 65), [3, 3, 1]);
     assert_eq!(of("matmul", Shape::Direct, 65, 33), [2, 3, 1]);
-    // As matmul.wesl says of its tiles, every invocation stages one block and computes 8 x 4 outputs.
-    let (tiles, _) = groups("matmul", Shape::Tiled, &extents(64, 64));
-    let [("GROUP", group), ("TILE", tile), ("DEPTH", depth)] = tiles[..] else { panic!("{tiles:?}") };
-    assert_eq!((depth * tile, tile * tile), (8 * group, 32 * group));
     // Tall work groups cover a matrix with few columns, wide ones a matrix with many.
     for (columns, across, expected) in [(4, 1, [1, 2, 1]), (8, 2, [1, 3, 1]), (12, 4, [1, 5, 1]), (68, 16, [2, 17, 1])]
     {
@@ -152,7 +159,7 @@ fn work_groups_cover_a_problem_and_no_more() {
     assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
 }
 
-/// As tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says of its
+/// as attention_tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says of its
 /// work-group memory must fit in what every card has.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
@@ -332,8 +339,12 @@ crate::device_tests! {
             for kernel in KERNELS {
                 let rows = kernel.geometry.iter().filter(|row| ["", shape.feature()].contains(&row.shape));
                 for row in rows {
+                    // One tile is compiled with all features, the others differ from it in numbers only.
+                    let other_tile = tiles(kernel.name).skip(1).any(|tile| std::ptr::eq(tile, row));
+                    let is_new = |set: &&&[_]| has_form(row.shape, set) && !(other_tile && !set.is_empty());
                     // Sets that this shape does not tell apart are one module.
-                    let mut sets: Vec<_> = kernel.features.iter().map(|set| features_of(row.shape, set)).collect();
+                    let sets = kernel.features.iter().filter(is_new).map(|set| features_of(row.shape, set));
+                    let mut sets: Vec<_> = sets.collect();
                     sets.dedup();
                     for features in sets {
                         compile(&device, kernel, features, row).await;

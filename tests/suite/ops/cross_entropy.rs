@@ -2,13 +2,18 @@
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Format, Tensor};
-use tabtune::ops::{Chunks, cross_entropy, gather_rows};
+use tabtune::device::tiling::tiles;
+use tabtune::device::{Device, Format, Tensor, Tiling};
+#[cfg(not(target_arch = "wasm32"))]
+use tabtune::device::{Shape, Stored};
+use tabtune::ops::{ChunkSize, Chunks, cross_entropy, gather_rows};
+#[cfg(not(target_arch = "wasm32"))]
+use tabtune::ops::{Slab, Weight};
 use tabtune::plan::Var;
 
 use super::gather_rows::{LABELS, Labels, label};
 use super::{Bed, ROWS};
-use crate::check::{SHAPES, device};
+use crate::check::{SHAPES, device, pretending};
 use crate::reference::*;
 
 /// A head [V, C] in slabs of at most `slab` rows. `chunk_for` is the vocabulary that the chunks are sized for: a large
@@ -48,7 +53,7 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
     let (weight, w_values) = bed.weight(v, c, slab);
     let inv_labels = 1.0 / 128.0;
     bed.step.inv_labels = inv_labels as f32;
-    let chunks = Chunks::new(device, rows.0, chunk_for).expect("chunks");
+    let chunks = Chunks::new(device, rows.0, chunk_for, ChunkSize::Small).expect("chunks");
     let before = if trained { [3.5, 2.0] } else { [f64::NAN; 2] };
     // Four numbers, to check that the two that are not written stay unchanged.
     let totals = bed.filled(1, 4, &[before[0], before[1], 7.0, 9.0]);
@@ -68,13 +73,33 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
 #[test]
 #[should_panic(expected = "has a second reader")]
 fn cross_entropy_refuses_to_overwrite_a_gradient() {
-    let device = pollster::block_on(device(tabtune::device::Shape::Direct));
+    let device = pollster::block_on(device(Shape::Direct));
     let mut bed = Bed::new(&device, "a second reader", (7, 7));
     let ((h, _), (head, _)) = (bed.var(4), bed.weight(5, 4, 64));
     bed.seed(&h);
-    let chunks = Chunks::new(&device, 7, 5).expect("chunks");
+    let chunks = Chunks::new(&device, 7, 5, ChunkSize::Small).expect("chunks");
     let totals = Tensor::owned(&device, "totals", 1, 2).expect("a tensor");
     cross_entropy(&mut bed.rec, &h, &head, &chunks, &totals, true);
+}
+
+/// SmolLM2-135M's head at 4 x 512 tokens, and one of a small vocabulary.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn chunks_are_larger_on_cards_if_they_may_be() {
+    for (shape, size, vocabulary, rows) in [
+        (Shape::Tiled, ChunkSize::Large, 49_152, 512),
+        (Shape::Tiled, ChunkSize::Small, 49_152, 80),
+        (Shape::Direct, ChunkSize::Large, 49_152, 80),
+        (Shape::Cpu, ChunkSize::Large, 49_152, 80),
+        (Shape::Tiled, ChunkSize::Large, 500, 1024),
+        (Shape::Tiled, ChunkSize::Small, 500, 256),
+    ] {
+        let device = Device::dry(shape);
+        let stored = Stored::new(&device, "head", vocabulary, 4, Format::F32).expect("a matrix");
+        let head = Weight { rows: vocabulary, cols: 4, slabs: Rc::new(vec![Slab { first: 0, stored }]) };
+        let chunks = Chunks::new(&device, 2048, vocabulary, size).expect("chunks");
+        assert_eq!(chunks.logits_bytes(2048, &head), 4 * (rows * vocabulary) as u64, "{shape:?} {size:?} {vocabulary}");
+    }
 }
 
 crate::device_tests! {
@@ -93,6 +118,21 @@ crate::device_tests! {
         }
     }
 
+    /// In every tile, whole and in splits, computing dz as the logits are read.
+    async fn cross_entropy_in_every_tile_and_in_splits() {
+        for (tile, _) in tiles("matmul").enumerate() {
+            for (splits, head) in [(1, 2), (2, 3), (3, 4), (5, 5)] {
+                // A browser's software device needs seconds for each kernel.
+                if cfg!(target_arch = "wasm32") && (splits, tile) != (3, 0) {
+                    continue;
+                }
+                let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
+                loss(&device, (135, 131), HEADS[head], Labels::Third, true).await;
+                loss(&device, (70, 67), HEADS[head], Labels::All, true).await;
+            }
+        }
+    }
+
     /// Logits of ±400: exp overflows f32 unless the maximum is subtracted, across slabs too.
     async fn cross_entropy_of_large_logits_is_finite() {
         for shape in SHAPES {
@@ -106,7 +146,7 @@ crate::device_tests! {
                 let x_values: Vec<f64> = bed.noise(7 * 12).iter().map(|x| 256.0 * x).collect();
                 let x = bed.var_of(12, &x_values);
                 let (weight, w_values) = bed.weight(69, 12, slab);
-                let chunks = Chunks::new(&device, 7, 69).expect("chunks");
+                let chunks = Chunks::new(&device, 7, 69, ChunkSize::Small).expect("chunks");
                 let totals = Tensor::owned(&device, "totals", 1, 2).expect("a tensor");
                 cross_entropy(&mut bed.rec, &x, &weight, &chunks, &totals, false);
                 let (sum, count) = head_forward(&x_values, &w_values, &labels, 12);

@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::slice::from_ref;
 
 use tabtune::device::Tensor;
-use tabtune::device::{Device, Format, Usage};
+use tabtune::device::tiling::tiles;
+use tabtune::device::{Device, Format, Tiling, Usage};
 use tabtune::ops::{Matrix, Param, project, project_into};
 use tabtune::plan::Var;
 
 use super::{Bed, FORMATS, ROWS, sum, times};
-use crate::check::{SHAPES, device};
+use crate::check::{SHAPES, device, pretending};
 use crate::reference::*;
 
 /// A site's uniform with this scale.
@@ -99,6 +100,47 @@ crate::device_tests! {
                 }
             }
             lora(&device, (70, 67), (12, 68, 8), true).await;
+        }
+    }
+
+    /// Every tile, with the sum whole and in splits, on matrices that no tile divides.
+    async fn project_in_every_tile_and_in_splits() {
+        for (tile, _) in tiles("matmul").enumerate() {
+            for (splits, format) in [(1, 0), (2, 1), (3, 2), (5, 3)] {
+                // A browser's software device needs seconds for each kernel.
+                if cfg!(target_arch = "wasm32") && (splits, tile) != (3, 0) {
+                    continue;
+                }
+                let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
+                frozen(&device, (135, 131), (132, 68, 132), FORMATS[format]).await;
+                frozen(&device, (70, 67), (68, 132, 64), FORMATS[format]).await;
+                lora(&device, (135, 131), (68, 132, 8), false).await;
+            }
+        }
+    }
+
+    /// The sum of parts that a split product left, with a factor and onto what is there.
+    async fn project_adds_up_the_parts_of_splits() {
+        for shape in SHAPES {
+            let device = device(shape).await;
+            for rows in ROWS {
+                for (count, accumulate) in [(1, false), (2, true), (9, true)] {
+                    let mut bed = Bed::new(&device, &format!("{count} parts"), rows);
+                    let (part, n) = (rows.0 * 12, rows.1 * 12);
+                    let (parts, values) = bed.matrix(count * rows.0, 12);
+                    let before = bed.noise(if accumulate { part } else { 0 });
+                    let y = bed.filled(rows.0, 12, &before);
+                    let site = site(&device, -3.0);
+                    let constants = if accumulate { vec![("ACCUMULATE", true.into())] } else { Vec::new() };
+                    let extents = [("quads", part / 4)];
+                    bed.rec.dispatch("matmul_sum", &["site"], constants, &extents, &[&parts, &y, &site]);
+                    let all = values.chunks(part).fold(vec![0.0; part], |all, part| sum(&all, part));
+                    let scaled = times(-3.0, &all);
+                    let expected = if accumulate { sum(&before, &scaled) } else { scaled };
+                    bed.changes("y", &y, expected[..n].to_vec());
+                    bed.check().await;
+                }
+            }
         }
     }
 
