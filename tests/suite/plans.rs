@@ -171,7 +171,7 @@ fn tiles_of_attention_fit_their_work_groups() {
     ] {
         for (size, width) in [(4, 32), (32, 32), (36, 64), (64, 64), (128, 128), (132, 256), (256, 256)] {
             let extents = [("head size", size), (owned, 1), ("key heads", 1)];
-            let geometry = Geometry::of(kernel, Shape::Tiled, &extents);
+            let geometry = Geometry::of(kernel, &[], Shape::Tiled, &extents, Tiling::default());
             let of = |name: &str| geometry.constants.iter().find(|(known, _)| *known == name).expect("a constant").1;
             let (group, own, passing) = (of("GROUP"), of("OWN"), of("PASSING"));
             let (depth, slice) = (of("DEPTH"), of("SLICE"));
