@@ -60,7 +60,7 @@ const ALONE: &[Geometry] = &[
 
 /// A tile of attention covers a head size; as tile.wesl says, a work group of `GROUP` invocations owns `OWN` heads.
 macro_rules! tile {
-    ($owned:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
+    ($of:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
         Geometry {
             shape: TILED,
             constants: &[
@@ -71,7 +71,7 @@ macro_rules! tile {
                 ("DEPTH", $depth),
                 ("SLICE", $slice),
             ],
-            grid: &[("head size", $width), ($owned, $own), ("key heads", 1)],
+            grid: &[("head size", $width), ($of, $own), ("key heads", 1)],
         }
     };
 }
