@@ -72,9 +72,9 @@ const ALONE: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 1)], grid: &[] },
 ];
 
-/// A tile of attention covers a head size; as attention_tile.wesl says, a work group of `GROUP` invocations owns `OWN` heads.
+/// A tile of attention covers a head size; as attention_tile.wesl says, GROUP invocations own OWN heads.
 macro_rules! attention_tile {
-    ($owned:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
+    ($of:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
         Geometry {
             shape: TILED,
             constants: &[
@@ -85,7 +85,7 @@ macro_rules! attention_tile {
                 ("DEPTH", $depth),
                 ("SLICE", $slice),
             ],
-            grid: &[("head size", $width), ($owned, $own), ("key heads", 1)],
+            grid: &[("head size", $width), ($of, $own), ("key heads", 1)],
         }
     };
 }
