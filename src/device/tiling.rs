@@ -1,6 +1,7 @@
-//! Which tile of the kernel table a product takes on a card, and into how many splits its sum is cut, by a model of what
-//! it costs. WebGPU does not say how many multiprocessors a card has, so the model is of one card, fitted to a sweep of
-//! tiles there (tests/suite/tiling.rs). It is a pure function of the shape, so that every run gives the same bits.
+//! Which tile of the kernel table a product takes on a card, and into how many splits its sum is cut, by a model of
+//! what it costs. WebGPU does not say how many multiprocessors a card has, so the model is of one card, fitted to a
+//! sweep of tiles there (tests/suite/tiling.rs): it ranks them as the sweep does, although it takes products for up to
+//! 1.6 times as long as they took. It is a pure function of the shape, so that every run gives the same bits.
 
 use super::device::{Device, Shape};
 use super::kernel::{Extents, extent};
@@ -18,10 +19,10 @@ const LAUNCH: f64 = 5e-6;
 const REGISTERS: usize = 65_536;
 const SHARED: usize = 228 << 10;
 const OTHER_REGISTERS: usize = 40;
-/// Products with fewer multiply-adds are not worth a second dispatch.
-const WORTH_SPLITTING: usize = 5_000_000;
-/// How many times as long it must take without splits: the sweep had none.
-const SPLIT_GAIN: f64 = 1.25;
+/// Products with fewer multiply-adds are not worth a second dispatch and its pipelines.
+const WORTH_SPLITTING: usize = 8_000_000;
+/// Seconds that splits must save: the sweep had none.
+const SPLIT_GAIN: f64 = 25e-6;
 const MOST_SPLITS: usize = 64;
 /// A split of K has this many numbers on average, and exactly a multiple of `DEPTH_STEP`, as every DEPTH divides it.
 const LEAST_DEPTH: usize = 64;
@@ -65,12 +66,16 @@ impl Device {
             return Splits::of(depth, count, DEPTH_STEP);
         }
         let product = Product::of(kernel, features, extents);
-        let cheapest = |splits| product.cheapest(kernel, splits).map_or(f64::INFINITY, |(seconds, _)| seconds);
-        let candidates = 2..=if product.is_large() { (depth / LEAST_DEPTH).min(MOST_SPLITS) } else { 1 };
-        let best = candidates.map(|count| (cheapest(count), count)).min_by(|a, b| a.0.total_cmp(&b.0));
-        match best {
-            Some((seconds, count)) if seconds * SPLIT_GAIN < cheapest(1) => Splits::of(depth, count, DEPTH_STEP),
-            _ => Splits { count: 1, each: depth },
+        let whole = Splits { count: 1, each: depth };
+        let Some((unsplit, tile)) = product.cheapest(kernel, 1) else { return whole };
+        if product.multiply_adds() < WORTH_SPLITTING || product.groups(tile) >= PROCESSORS {
+            return whole;
+        }
+        let cost = |count| Some((product.cheapest(kernel, count)?.0, count));
+        let counts = 2..=(depth / LEAST_DEPTH).min(MOST_SPLITS);
+        match counts.filter_map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((seconds, count)) if seconds + SPLIT_GAIN < unsplit => Splits::of(depth, count, DEPTH_STEP),
+            _ => whole,
         }
     }
 
@@ -85,7 +90,9 @@ impl Device {
             None if rows.saturating_mul(p * q) < WORTH_SPLITTING => 1,
             None => GROUPS.div_ceil(groups.iter().product::<usize>().max(1)).min(rows / LEAST_DEPTH).max(1),
         };
-        Splits::of(rows, count, ROW_STEP)
+        // Rounded down, so that there are no fewer groups than that.
+        let each = if count == 1 { rows } else { (rows / count / ROW_STEP * ROW_STEP).max(ROW_STEP) };
+        Splits { count: rows.div_ceil(each), each }
     }
 }
 
@@ -121,12 +128,14 @@ impl Product {
         Product { rows, columns, depth, transposed: !features.contains(&"nn") }
     }
 
-    fn is_large(&self) -> bool {
-        self.rows.saturating_mul(self.columns).saturating_mul(self.depth) >= WORTH_SPLITTING
+    fn multiply_adds(&self) -> usize {
+        self.rows.saturating_mul(self.columns).saturating_mul(self.depth)
     }
 
-    fn groups(&self, tile_m: usize, tile_n: usize) -> usize {
-        self.rows.div_ceil(tile_m) * self.columns.div_ceil(tile_n)
+    /// The work groups of a tile, without splits.
+    fn groups(&self, tile: &Geometry) -> usize {
+        let covered = |size: usize, name| tile.constant(name).map_or(1, |tile| size.div_ceil(tile as usize));
+        covered(self.rows, "TILE_M") * covered(self.columns, "TILE_N")
     }
 
     fn cheapest(&self, kernel: &str, splits: usize) -> Option<(f64, &'static Geometry)> {
@@ -139,7 +148,8 @@ impl Product {
         let constant = |name| tile.constant(name).map(|value| value as usize);
         let (m, n, depth) = (constant("TILE_M")?, constant("TILE_N")?, constant("DEPTH")?);
         let (down, across, group) = (4 * constant("DOWN")?, 4 * constant("ACROSS")?, constant("GROUP")?);
-        let (groups, usual) = (self.groups(m, n), self.groups(USUAL_TILE, USUAL_TILE));
+        let groups = self.groups(tile);
+        let usual = self.rows.div_ceil(USUAL_TILE) * self.columns.div_ceil(USUAL_TILE);
         if groups >= GROUPS && splits > 1 || usual >= GROUPS && m * n < USUAL_TILE * USUAL_TILE {
             return None;
         }
@@ -151,17 +161,17 @@ impl Product {
         let ratio = |a: usize, b: usize| a as f64 / b as f64;
 
         // More sums in flight hide more latency, those of one invocation less so than those of several.
-        let in_flight = busy * group as f64 * ((down * across) as f64).powf(0.738);
-        let hidden = in_flight / (in_flight + 2091.0);
+        let in_flight = busy * group as f64 * ((down * across) as f64).powf(0.7274);
+        let hidden = in_flight / (in_flight + 2146.02);
         // What a multiply-add costs besides itself: reads of the tiles, staging of a and of w, barriers, and the first
         // reads and the stores of a group. A pad saves some conflicts of banks.
-        let (stage_a, stage_w) = if self.transposed { (27.5, 12.4) } else { (26.8, 28.35) };
+        let (stage_a, stage_w) = if self.transposed { (27.9, 7.4515) } else { (27.86, 28.96) };
         let slower = 1.0
-            + 1.381 * (ratio(1, down) + ratio(1, across))
+            + 1.3725 * (ratio(1, down) + ratio(1, across))
             + stage_a / n as f64
             + stage_w / m as f64
-            + (8.757 / depth as f64 + 440.9 / terms) / busy
-            - 0.09 * f64::from(tile.constant("PAD")?);
+            + (9.3528 / depth as f64 + 429.87 / terms) / busy
+            - 0.078 * f64::from(tile.constant("PAD")?);
         let product = (turns * m * n) as f64 * terms * slower / hidden / (PEAK / PROCESSORS as f64);
         let parts = (self.rows * self.columns * 4 * (2 * splits + 1)) as f64 / BANDWIDTH + LAUNCH;
         Some(product + if splits > 1 { parts } else { 0.0 })

@@ -119,9 +119,10 @@ impl<'a> Product<'a> {
         let mut extents = vec![("rows", a.rows), ("columns", columns), ("depth", depth)];
         let splits = rec.device.splits("matmul", form, &extents);
         extents.push(("splits", splits.count));
-        // Parts are added up where they are neighbours, which they are not in a slab of y. No part has the residual.
+        // Only training repeats a product often enough to be worth another pipeline. Parts are added up where they are
+        // neighbours, which they are not in a slab of y. No part has the residual.
         let onto = self.extension.is_some_and(|extension| extension.onto.is_some());
-        if splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4) {
+        if rec.trains() && splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4) {
             let parts = rec.tensor(splits.count * y.rows, y.cols);
             constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
             let whole = Product { y: &parts, site: None, accumulate: false, ..self };

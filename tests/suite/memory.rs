@@ -187,6 +187,21 @@ crate::device_tests! {
         }
     }
 
+    /// The chunks of the head are counted, and small again where a lean run must fit.
+    async fn a_card_takes_large_chunks_of_the_head_where_there_is_room() {
+        let config = Config::parse(SMOLLM2).expect("a config");
+        for (shape, lean, rows) in [(Shape::Tiled, false, 512), (Shape::Tiled, true, 80), (Shape::Direct, false, 80)] {
+            let unloaded = Unloaded::new(&Device::dry(shape), &config, &|_| Format::F16).expect("a model");
+            let settings = Settings { seq_len: 512, batch: 4, lean, sample_every: 0, ..settings_for(&config) };
+            let memory = unloaded.memory(&settings).await.expect("the memory of a run");
+            assert_eq!(memory.logits, rows * 49_152 * 4, "{shape:?}, lean: {lean}");
+            let run = Settings { lean: true, ..settings.clone() };
+            let limit = unloaded.memory(&run).await.expect("the memory of a run").total();
+            let fitted = unloaded.fit(&settings, Room::Bytes(limit)).await.expect("a run");
+            assert!(fitted.settings.lean && !fitted.settings.checkpointing, "{shape:?}: {fitted:?}");
+        }
+    }
+
     /// Dropout draws for each micro-batch, so smaller ones would be other steps.
     async fn a_run_with_dropout_is_not_cut_into_smaller_micro_batches() {
         let config = Config::parse(case("llama-default").config).expect("a config");

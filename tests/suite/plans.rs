@@ -76,7 +76,7 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
 /// large as the tile of this row of the kernel table, so that the recorder chooses that row; of the tiles of a product,
 /// it is told to.
 async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static str>, geometry: &'static Geometry) {
-    let tile = tiles(kernel.name).position(|tile| std::ptr::eq(tile, geometry));
+    let tile = tiles(kernel.name).position(|tile| tile.constants == geometry.constants);
     let device = &match tile {
         Some(_) => pretending(Tiling { tile, splits: None }).await,
         None => device.clone(),
@@ -213,7 +213,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 crate::device_tests! {
     async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
-            (Shape::Tiled, 8, 128, [47, 58, 429, 3, 180, 178, 178]),
+            (Shape::Tiled, 8, 128, [48, 59, 421, 3, 180, 178, 178]),
             (Shape::Direct, 4, 64, [47, 58, 421, 3, 176, 178, 178]),
         ] {
             let found = counts(shape, batch, seq_len).await;
@@ -340,7 +340,7 @@ crate::device_tests! {
                 let rows = kernel.geometry.iter().filter(|row| ["", shape.feature()].contains(&row.shape));
                 for row in rows {
                     // One tile is compiled with all features, the others differ from it in numbers only.
-                    let other_tile = tiles(kernel.name).skip(1).any(|tile| std::ptr::eq(tile, row));
+                    let other_tile = tiles(kernel.name).skip(1).any(|tile| tile.constants == row.constants);
                     let is_new = |set: &&&[_]| has_form(row.shape, set) && !(other_tile && !set.is_empty());
                     // Sets that this shape does not tell apart are one module.
                     let sets = kernel.features.iter().filter(is_new).map(|set| features_of(row.shape, set));

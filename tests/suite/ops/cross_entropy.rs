@@ -121,15 +121,14 @@ crate::device_tests! {
     /// In every tile, whole and in splits, computing dz as the logits are read.
     async fn cross_entropy_in_every_tile_and_in_splits() {
         for (tile, _) in tiles("matmul").enumerate() {
-            for (splits, head) in [(1, 2), (2, 3), (3, 4), (5, 5)] {
-                // A browser's software device needs seconds for each kernel.
-                if cfg!(target_arch = "wasm32") && (splits, tile) != (3, 0) {
-                    continue;
-                }
-                let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
-                loss(&device, (135, 131), HEADS[head], Labels::Third, true).await;
-                loss(&device, (70, 67), HEADS[head], Labels::All, true).await;
+            // A browser's software device needs seconds for each kernel.
+            if cfg!(target_arch = "wasm32") && tile != 1 {
+                continue;
             }
+            let splits = [1, 3, 2, 5][tile / 2];
+            let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
+            loss(&device, (135, 131), HEADS[2 + tile % 4], Labels::Third, true).await;
+            loss(&device, (70, 67), HEADS[5 - tile % 4], Labels::All, true).await;
         }
     }
 

@@ -106,15 +106,16 @@ crate::device_tests! {
     /// Every tile, with the sum whole and in splits, on matrices that no tile divides.
     async fn project_in_every_tile_and_in_splits() {
         for (tile, _) in tiles("matmul").enumerate() {
-            for (splits, format) in [(1, 0), (2, 1), (3, 2), (5, 3)] {
+            for splits in [1, 3] {
                 // A browser's software device needs seconds for each kernel.
-                if cfg!(target_arch = "wasm32") && (splits, tile) != (3, 0) {
+                if cfg!(target_arch = "wasm32") && (tile, splits) != (1, 3) {
                     continue;
                 }
                 let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
-                frozen(&device, (135, 131), (132, 68, 132), FORMATS[format]).await;
-                frozen(&device, (70, 67), (68, 132, 64), FORMATS[format]).await;
-                lora(&device, (135, 131), (68, 132, 8), false).await;
+                frozen(&device, (135, 131), (132, 68, 132), FORMATS[(tile + splits) % 4]).await;
+                if splits == 3 && tile % 2 == 1 {
+                    lora(&device, (135, 131), (68, 132, 8), false).await;
+                }
             }
         }
     }
