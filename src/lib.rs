@@ -14,9 +14,9 @@
 //! AdamW, publishes {Σ loss, labels, norm, flags} and leaves the gradients zeroed. The loss comes back through a ring
 //! of staging buffers and holds nothing up.
 //!
-//! LoRA has no backward code of its own: [`model::Linear`] is a few lines over one op, [`ops::project`], whose operand
-//! is a frozen weight or a trained range of the adapter's flat buffer. Full fine-tuning trains such ranges instead of
-//! the weights of the blocks.
+//! LoRA is a few lines over one op, [`ops::project`], whose operand is a frozen weight or a trained range of the
+//! adapter's flat buffer; full fine-tuning trains such ranges instead of the weights of the blocks. On a card,
+//! [`ops::low_rank`] does the same in fewer dispatches, for all linears that read the same activation.
 //!
 //! # Example
 //!
@@ -60,7 +60,7 @@
 //! | [`error`], [`warning`], [`random`] | every way to fail, with a hint; warnings; the one random generator |
 //! | [`files`] | where a file's bytes come from; safetensors, in one file or several; GGUF; JSON as Python writes it |
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, packing, batches |
-//! | `cpu` | the twin of each kernel in Rust, on slices |
+//! | `cpu` | the twin of each kernel with a direct form, in Rust, on slices |
 //! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
 //! | [`plan`] | the input buffer, the recorder with its tape, the plan, its replay and its profile |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
