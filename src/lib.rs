@@ -62,7 +62,7 @@
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, packing, batches |
 //! | `cpu` | the twin of each kernel in Rust, on slices |
 //! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
-//! | [`plan`] | the input buffer, the recorder with its tape, the plan and its replay |
+//! | [`plan`] | the input buffer, the recorder with its tape, the plan, its replay and its profile |
 //! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
 //! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
 //! | [`adapter`] | sites, ranks, flat storage, files of PEFT, MLX and llama.cpp, the check of exports, merge and swap |

@@ -23,6 +23,7 @@ pub mod attention_backward_q;
 pub mod attention_cache;
 pub mod attention_forward;
 pub mod bias;
+pub mod copy_probe;
 pub mod cross_entropy_backward;
 pub mod cross_entropy_forward;
 pub mod cross_entropy_total;

@@ -11,6 +11,8 @@ pub enum Usage {
     Uniform,
     /// Mapped by the host to read what a kernel wrote.
     Staging,
+    /// Filled by a card with the moments at which passes began and ended.
+    Timestamps,
 }
 
 /// The memory of a buffer that the CPU computes on. Commands that wait in the queue share it.

@@ -16,6 +16,8 @@ pub(super) struct Card {
     pub queue: wgpu::Queue,
     pub pipelines: RefCell<HashMap<KernelKey, Rc<Pipeline>>>,
     pub layouts: RefCell<Layouts>,
+    /// Nanoseconds per tick, if the card was opened with timestamps.
+    pub tick: Option<f64>,
     lost: Arc<Mutex<Option<String>>>,
     refused: Arc<Mutex<Option<String>>>,
 }
@@ -29,8 +31,8 @@ pub(super) struct Facts {
 }
 
 impl Card {
-    /// Opens the card that the system prefers. Errors: `NoGpu`.
-    pub async fn open() -> Result<(Card, Facts)> {
+    /// Opens the card that the system prefers, with timestamps if they are wanted and it has them. Errors: `NoGpu`.
+    pub async fn open(timestamps: bool) -> Result<(Card, Facts)> {
         let no_device = |reason: String| Error::NoGpu { reason };
         if !platform::has_webgpu() {
             return Err(no_device("this browser has no WebGPU".to_string()));
@@ -49,8 +51,11 @@ impl Card {
             max_buffer_size: has.max_buffer_size,
             ..wgpu::Limits::default()
         };
+        let wanted = if timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() };
+        let features = adapter.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tabtune"),
+            required_features: features,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -77,8 +82,9 @@ impl Card {
             max_binding: has.max_storage_buffer_binding_size.min(has.max_buffer_size),
             max_buffer: has.max_buffer_size,
         };
+        let tick = (!features.is_empty()).then(|| f64::from(queue.get_timestamp_period()));
         let (pipelines, layouts) = (RefCell::default(), RefCell::default());
-        Ok((Card { raw: device, queue, pipelines, layouts, lost, refused }, facts))
+        Ok((Card { raw: device, queue, pipelines, layouts, tick, lost, refused }, facts))
     }
 
     pub fn buffer(&self, label: &str, bytes: u64, usage: Usage) -> wgpu::Buffer {
@@ -87,6 +93,7 @@ impl Card {
             Usage::Storage => storage,
             Usage::Uniform => storage | wgpu::BufferUsages::UNIFORM,
             Usage::Staging => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            Usage::Timestamps => wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
         };
         self.raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),

@@ -10,6 +10,7 @@ use super::card::Card;
 use super::kernel::KernelKey;
 use super::kernel_table::MOST_GROUPS;
 use super::pipeline::Compiling;
+use super::platform;
 use super::queue::Queue;
 use super::ready::{self, Ready};
 use crate::cpu;
@@ -84,6 +85,8 @@ pub struct DeviceOptions {
     pub max_groups: Option<u32>,
     /// The most bytes that all buffers together may take, if it is not what the device has.
     pub max_memory: Option<u64>,
+    /// Asks a card for timestamps, which only measurements need.
+    pub timestamps: bool,
 }
 
 pub(super) enum Executor {
@@ -128,7 +131,7 @@ impl Device {
         }
         // Whoever asks for a shape wants shaders.
         let may_be_cpu = options.choice == Choice::Auto && options.shape.is_none();
-        match Card::open().await {
+        match Card::open(options.timestamps).await {
             Ok((_, facts)) if facts.software && may_be_cpu => Ok(Device::cpu(&options)),
             Err(_) if may_be_cpu => Ok(Device::cpu(&options)),
             Err(error) => Err(error),
@@ -308,6 +311,15 @@ impl Device {
             Executor::Cpu(queue) => queue.run(all, range),
             Executor::Dry => {}
         }
+    }
+
+    /// Milliseconds in which the host encodes these dispatches as `submit` does, without submitting them. `None` where
+    /// nothing is encoded.
+    pub(crate) fn time_to_encode(&self, all: &[Ready]) -> Option<f64> {
+        let Executor::Card(card) = &self.executor else { return None };
+        let start = platform::now();
+        drop(card.record(all.iter().map(|ready| (ready, ready.groups))));
+        Some(platform::now() - start)
     }
 
     /// Runs `make` and returns anything the device refused meanwhile as a typed error.

@@ -175,4 +175,13 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "adamw_clip", features: PLAIN, geometry: ALONE },
     Kernel { name: "adamw", features: PLAIN, geometry: each!("quads") },
     Kernel { name: "fma_probe", features: PLAIN, geometry: each!("invocations") },
+    Kernel {
+        name: "copy_probe",
+        features: PLAIN,
+        geometry: &[Geometry {
+            shape: "",
+            constants: &[("GROUP", 64), ("EACH", 8)],
+            grid: &[("quads", 512), ("quads", 0)],
+        }],
+    },
 ];

@@ -13,6 +13,7 @@ pub mod kernel_table;
 mod pipeline;
 #[cfg_attr(target_arch = "wasm32", path = "platform_web.rs")]
 mod platform;
+mod profile;
 mod queue;
 pub mod readback;
 mod ready;
@@ -24,6 +25,7 @@ pub use buffer::{Buffer, Usage};
 pub use device::{Choice, Device, DeviceOptions, Shape};
 pub use kernel::{Access, Constant, Constants, Extents, KernelKey};
 pub use kernel_table::Geometry;
+pub use profile::Span;
 pub use readback::{Ring, Ticket};
 pub use ready::Ready;
 pub use segments::Segments;

@@ -149,13 +149,21 @@ impl Card {
 impl Card {
     /// Encodes the dispatches in one compute pass and submits them.
     pub(super) fn encode<'a>(&self, dispatches: impl Iterator<Item = (&'a Ready, [u32; 3])>) {
+        self.queue.submit([self.record(dispatches)]);
+    }
+
+    /// Encodes the dispatches in one compute pass.
+    pub(super) fn record<'a>(&self, dispatches: impl Iterator<Item = (&'a Ready, [u32; 3])>) -> wgpu::CommandBuffer {
         let mut encoder = self.raw.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for (ready, groups) in dispatches {
-                ready.encode(&mut pass, groups);
-            }
-        }
-        self.queue.submit([encoder.finish()]);
+        pass(&mut encoder, dispatches);
+        encoder.finish()
+    }
+}
+
+/// Encodes the dispatches in one compute pass.
+fn pass<'a>(encoder: &mut wgpu::CommandEncoder, dispatches: impl Iterator<Item = (&'a Ready, [u32; 3])>) {
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for (ready, groups) in dispatches {
+        ready.encode(&mut pass, groups);
     }
 }

@@ -19,6 +19,7 @@ pub mod norm;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod random;
 pub mod rope;
 mod save;
 mod smollm3;

@@ -1,15 +1,19 @@
 //! A plan: an immutable list of dispatches, recorded once and replayed. This room knows order and memory, but not what
 //! an op computes.
 
+pub mod cost;
 pub mod input;
 mod kept;
 #[allow(clippy::module_inception)]
 mod plan;
+mod profile;
 pub mod recorder;
 
+pub use cost::Cost;
 pub use input::{Input, Lists};
 pub use kept::Kept;
 pub use plan::{Dispatch, Operand, Plan, Progress};
+pub use profile::Timed;
 pub use recorder::{Grad, Recorder, Var};
 
 pub use crate::device::Step;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
+use super::cost::Size;
 use super::input::Input;
 use crate::device::{Buffer, Device, KernelKey, Pool, Ready, Step};
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ pub enum Operand {
 pub struct Dispatch {
     pub key: KernelKey,
     pub groups: [u32; 3],
+    /// The size of the problem, under the names of the kernel table.
+    pub extents: Vec<(&'static str, usize)>,
     pub operands: Vec<Operand>,
 }
 
@@ -39,7 +42,9 @@ impl Progress<'_> {
 
 /// A complete list of dispatches. Submitting it allocates, binds and compiles nothing.
 pub struct Plan {
-    ready: Rc<[Ready]>,
+    pub(super) ready: Rc<[Ready]>,
+    /// Of each dispatch, for measurements.
+    pub(super) sizes: Vec<Size>,
     /// Positions between dispatches where a submission may end: the block boundaries.
     cuts: Vec<usize>,
     listing: String,
@@ -60,7 +65,8 @@ impl Plan {
         let resolve = || dispatches.iter().map(|dispatch| resolve(device, pool, dispatch)).collect();
         // A card that refuses memory still hands out buffers, which nothing may use.
         let ready: Rc<[Ready]> = device.checked(resolve).await.inspect_err(|_| pool.forget_buffers())?;
-        let plan = Plan { ready, cuts, listing: listing(dispatches), input };
+        let sizes = dispatches.iter().map(Size::of).collect();
+        let plan = Plan { ready, sizes, cuts, listing: listing(dispatches), input };
         plan.warm_up(device, progress).await?;
         Ok(plan)
     }
@@ -149,6 +155,14 @@ fn check_bindings(dispatches: &[Dispatch], device: &Device) -> Result<()> {
         }
     }
     Ok(())
+}
+
+impl Operand {
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Operand::Slot { bytes, .. } | Operand::Fixed { bytes, .. } => *bytes,
+        }
+    }
 }
 
 fn resolve(device: &Device, pool: &Pool, dispatch: &Dispatch) -> Result<Ready> {

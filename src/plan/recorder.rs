@@ -123,7 +123,7 @@ impl Recorder {
         all.extend(operands.iter().map(|tensor| operand(tensor)));
         assert_eq!(all.len(), bindings.len(), "{}: bindings", key.label());
         let groups = geometry.groups(kernel, extents, self.device.max_groups);
-        self.dispatches.push(Dispatch { key, groups, operands: all });
+        self.dispatches.push(Dispatch { key, groups, extents: extents.to_vec(), operands: all });
     }
 
     /// Records `forward`, which writes y at little cost: the backward pass of a lean plan records it again.

@@ -33,6 +33,7 @@ mod laws;
 mod less_memory;
 #[cfg(not(target_arch = "wasm32"))]
 mod limits;
+mod measuring;
 #[cfg(not(target_arch = "wasm32"))]
 mod memory;
 mod model;

@@ -12,6 +12,8 @@ use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, Unloaded};
 use tabtune::text::Columns;
 
+use crate::base;
+use crate::bench::{BenchArgs, bench};
 use crate::eval::{EvalArgs, eval};
 use crate::export::{ExportArgs, export};
 use crate::generate::{GenerateArgs, generate};
@@ -19,7 +21,6 @@ use crate::info::{InfoArgs, info};
 use crate::merge::{MergeArgs, merge};
 use crate::terminal::show;
 use crate::train::{TrainArgs, train};
-use crate::{base, bench};
 
 /// Fine-tune a small language model with LoRA. Results go to standard output, everything else to standard error.
 #[derive(Parser)]
@@ -55,8 +56,9 @@ enum Command {
     Merge(MergeArgs),
     /// Describe a model, an adapter or a text.
     Info(InfoArgs),
-    /// Measure the device: multiply-adds in registers, the matmul beside them, and a training step.
-    Bench(DeviceArgs),
+    /// Measure the device: multiply-adds in registers, memory, the matmul beside them, and a training step; or a step
+    /// of one model, and what each of its kernels takes.
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Args)]
@@ -90,10 +92,14 @@ impl DeviceArgs {
 
     /// A device whose buffers take at most so many bytes.
     pub async fn open_within(&self, max_memory: Option<u64>) -> Result<Rc<Device>> {
+        self.open_with(DeviceOptions { choice: self.choice()?, max_memory, ..DeviceOptions::default() }).await
+    }
+
+    pub async fn open_with(&self, options: DeviceOptions) -> Result<Rc<Device>> {
         if let Some(count) = self.threads {
             set_threads(count.into());
         }
-        Device::new(DeviceOptions { choice: self.choice()?, max_memory, ..DeviceOptions::default() }).await
+        Device::new(options).await
     }
 
     pub fn choice(&self) -> Result<Choice> {
@@ -182,7 +188,7 @@ pub fn run() -> ExitCode {
             Command::Export(args) => export(&args).await.map(done),
             Command::Merge(args) => merge(&args).await.map(done),
             Command::Info(args) => info(args).await.map(done),
-            Command::Bench(args) => bench::bench(&args).await.map(done),
+            Command::Bench(args) => bench(&args).await.map(done),
         }
     });
     ended.unwrap_or_else(|error| {

@@ -1,0 +1,135 @@
+//! What a dispatch computes and how many bytes it moves at least, from its kernel, its constants and the size of its
+//! problem: the only place that knows. It serves measurements, and guesses nothing: a kernel that is not listed here
+//! has no numbers.
+
+use super::plan::{Dispatch, Operand};
+use crate::device::{Access, Constant, KernelKey};
+
+/// `None`: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// Two for every multiply-add of a product. What is not a product has none to speak of.
+    pub flops: Option<f64>,
+    /// Every operand once, or twice where what was there is read and written.
+    pub bytes: Option<f64>,
+}
+
+/// The size of a dispatch: its extents, and the bytes of each operand.
+pub struct Size {
+    extents: Vec<(&'static str, usize)>,
+    operands: Vec<u64>,
+}
+
+/// Kernels that write their outputs without reading them, unless their constant ACCUMULATE is set.
+const ASSIGN: &[&str] = &[
+    "add",
+    "adamw_norm",
+    "attention_backward_kv",
+    "attention_backward_q",
+    "attention_forward",
+    "copy_probe",
+    "cross_entropy_forward",
+    "cross_entropy_total",
+    "dropout",
+    "embed",
+    "gather_rows_backward",
+    "gather_rows_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "learned_positions",
+    "matmul",
+    "matmul_vec",
+    "rms_norm_backward",
+    "rms_norm_forward",
+    "split",
+    "swiglu_backward",
+    "swiglu_forward",
+];
+/// Kernels that read every output that they write.
+const UPDATE: &[&str] = &["adamw", "bias", "cross_entropy_backward", "matmul_tn", "rope"];
+
+impl Size {
+    pub(super) fn of(dispatch: &Dispatch) -> Size {
+        let operands = dispatch.operands.iter().map(Operand::bytes).collect();
+        Size { extents: dispatch.extents.clone(), operands }
+    }
+
+    fn extent(&self, name: &str) -> Option<f64> {
+        self.extents.iter().find(|(known, _)| *known == name).map(|(_, size)| *size as f64)
+    }
+}
+
+impl Cost {
+    pub(super) fn of(key: &KernelKey, size: &Size, seq_len: usize) -> Cost {
+        Cost { flops: flops(key, size, seq_len), bytes: bytes(key, size, seq_len as f64) }
+    }
+}
+
+fn constant(key: &KernelKey, name: &str) -> Option<f64> {
+    key.constants.iter().find_map(|(known, value)| match value {
+        Constant::U32(value) if *known == name => Some(f64::from(*value)),
+        _ => None,
+    })
+}
+
+fn flops(key: &KernelKey, size: &Size, seq_len: usize) -> Option<f64> {
+    let constant = |name| constant(key, name);
+    // Of attention, for every pair of a query and a key: products of D numbers.
+    let products = |count: f64| {
+        let (rows, window) = (size.extent("rows")?, constant("WINDOW").unwrap_or(f64::INFINITY));
+        let keys: f64 = (1..=seq_len).map(|seen| (seen as f64).min(window)).sum();
+        Some(2.0 * count * constant("D")? * constant("H")? * keys * rows / seq_len as f64)
+    };
+    match key.kernel {
+        "matmul" => Some(2.0 * size.extent("rows")? * constant("N")? * constant("K")?),
+        "matmul_vec" => Some(2.0 * constant("N")? * constant("K")?),
+        "matmul_tn" => {
+            // Its rows are summed over: they are no extent of the result, but those of the second factor [rows, Q].
+            let (p, q) = (constant("P")?, constant("Q")?);
+            Some(2.0 * p * q * (*size.operands.get(2)? as f64 / (4.0 * q)))
+        }
+        // q·k and p·v.
+        "attention_forward" => products(2.0),
+        // q·k, do·v and ds·k.
+        "attention_backward_q" => products(3.0),
+        // q·k, do·v, p·do and ds·q.
+        "attention_backward_kv" => products(4.0),
+        "fma_probe" => Some(2.0 * 64.0 * constant("LOOPS")? * size.extent("invocations")?),
+        _ => None,
+    }
+}
+
+fn bytes(key: &KernelKey, size: &Size, seq_len: f64) -> Option<f64> {
+    let adds = key.constants.contains(&("ACCUMULATE", Constant::Bool(true)));
+    let updates = UPDATE.contains(&key.kernel) || adds;
+    if !updates && !ASSIGN.contains(&key.kernel) {
+        return None;
+    }
+    let mut all = 0.0;
+    for (i, (access, operand)) in key.module().bindings.iter().zip(&size.operands).enumerate() {
+        let most = part(key, size, i, seq_len).unwrap_or(f64::INFINITY);
+        all += match access {
+            Access::Uniform => 0.0,
+            Access::Read => (*operand as f64).min(most),
+            Access::ReadWrite => (*operand as f64).min(most) * if updates { 2.0 } else { 1.0 },
+        };
+    }
+    Some(all)
+}
+
+/// How much of an operand is touched, where that is not all of it.
+fn part(key: &KernelKey, size: &Size, binding: usize, seq_len: f64) -> Option<f64> {
+    let constant = |name| constant(key, name);
+    match (key.kernel, binding) {
+        ("embed", 2..) if key.module().bindings.get(binding) == Some(&Access::Read) => {
+            let rows = size.extent("quads")? * 4.0 / constant("C")?;
+            Some(*size.operands.get(binding)? as f64 * rows / constant("COUNT")?)
+        }
+        ("learned_positions", 1) => Some(seq_len * constant("C")? * 4.0),
+        ("rope", 1 | 2) => Some(seq_len * constant("D")? * 2.0),
+        ("split", _) => Some(size.extent("quads")? * 16.0),
+        _ => None,
+    }
+}
