@@ -218,8 +218,8 @@ crate::device_tests! {
             assert_eq!(model.format(Role::Head), format);
             let head = model.head().download(&device).await.expect("numbers");
             let variance = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / head.len() as f64;
-            // Of 6,144 uniform numbers: the variance is within 3 % of 0.02².
-            assert!((variance / 4e-4 - 1.0).abs() < 0.03, "{variance}");
+            // Of 6,144 uniform numbers, four deviations of the estimate are 5 % of 0.02².
+            assert!((variance / 4e-4 - 1.0).abs() < 0.05, "{variance}");
             assert!(head.iter().all(|x| x.abs() <= 0.0347), "at most 0.02 · √3");
         }
     }
