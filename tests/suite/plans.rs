@@ -159,8 +159,8 @@ fn work_groups_cover_a_problem_and_no_more() {
     assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
 }
 
-/// as attention_tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says of its
-/// work-group memory must fit in what every card has.
+/// As attention_tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says
+/// of its work-group memory must fit in what every card has.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn tiles_of_attention_fit_their_work_groups() {
