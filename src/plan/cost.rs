@@ -39,7 +39,10 @@ const ASSIGN: &[&str] = &[
     "layer_norm_backward",
     "layer_norm_forward",
     "learned_positions",
+    "low_rank_backward",
+    "low_rank_forward",
     "matmul",
+    "matmul_sum",
     "matmul_vec",
     "rms_norm_backward",
     "rms_norm_forward",
@@ -48,7 +51,7 @@ const ASSIGN: &[&str] = &[
     "swiglu_forward",
 ];
 /// Kernels that read every output that they write.
-const UPDATE: &[&str] = &["adamw", "bias", "cross_entropy_backward", "matmul_tn", "rope"];
+const UPDATE: &[&str] = &["adamw", "bias", "cross_entropy_backward", "low_rank_gradients", "matmul_tn", "rope"];
 
 impl Size {
     pub(super) fn of(dispatch: &Dispatch) -> Size {
@@ -74,6 +77,11 @@ fn constant(key: &KernelKey, name: &str) -> Option<f64> {
     })
 }
 
+/// The columns of all linears that a low-rank kernel serves.
+fn outs(key: &KernelKey) -> f64 {
+    ["N_0", "N_1", "N_2"].iter().filter_map(|name| constant(key, name)).sum()
+}
+
 fn flops(key: &KernelKey, size: &Size, seq_len: usize) -> Option<f64> {
     let constant = |name| constant(key, name);
     // Of attention, for every pair of a query and a key: products of D numbers.
@@ -82,13 +90,21 @@ fn flops(key: &KernelKey, size: &Size, seq_len: usize) -> Option<f64> {
         let keys: f64 = (1..=seq_len).map(|seen| (seen as f64).min(window)).sum();
         Some(2.0 * count * constant("D")? * constant("H")? * keys * rows / seq_len as f64)
     };
+    // Rows that are summed over are no extent of the result, but those of an operand with so many columns.
+    let rows = |operand: usize, columns: f64| Some(*size.operands.get(operand)? as f64 / (4.0 * columns));
     match key.kernel {
-        "matmul" => Some(2.0 * size.extent("rows")? * constant("N")? * constant("K")?),
+        // A low-rank term is R more numbers of the sum.
+        "matmul" => Some(2.0 * size.extent("rows")? * constant("N")? * (constant("K")? + constant("R").unwrap_or(0.0))),
         "matmul_vec" => Some(2.0 * constant("N")? * constant("K")?),
         "matmul_tn" => {
-            // Its rows are summed over: they are no extent of the result, but those of the second factor [rows, Q].
             let (p, q) = (constant("P")?, constant("Q")?);
-            Some(2.0 * p * q * (*size.operands.get(2)? as f64 / (4.0 * q)))
+            Some(2.0 * p * q * rows(2, q)?)
+        }
+        "low_rank_forward" => Some(2.0 * rows(1, constant("K")?)? * constant("K")? * constant("COLUMNS")?),
+        "low_rank_backward" => Some(2.0 * rows(1, constant("N_0")?)? * constant("R")? * outs(key)),
+        "low_rank_gradients" => {
+            let (k, columns) = (constant("K")?, constant("COLUMNS")?);
+            Some(2.0 * rows(1, k)? * (k * columns + constant("R")? * outs(key)))
         }
         // q·k and p·v.
         "attention_forward" => products(2.0),
@@ -122,11 +138,20 @@ fn bytes(key: &KernelKey, size: &Size, seq_len: f64) -> Option<f64> {
 /// How much of an operand is touched, where that is not all of it.
 fn part(key: &KernelKey, size: &Size, binding: usize, seq_len: f64) -> Option<f64> {
     let constant = |name| constant(key, name);
+    let extended = key.features.contains(&"extended") && !key.features.contains(&"nn");
+    let onto = key.constants.contains(&("ONTO", Constant::Bool(true)));
     match (key.kernel, binding) {
+        // Another operand stands for a residual that there is not.
+        ("matmul", last) if extended && !onto && last + 1 == key.module().bindings.len() => Some(0.0),
         ("embed", 2..) if key.module().bindings.get(binding) == Some(&Access::Read) => {
             let rows = size.extent("quads")? * 4.0 / constant("C")?;
             Some(*size.operands.get(binding)? as f64 * rows / constant("COUNT")?)
         }
+        // Of the parameters from the first A on, all A or all B. A linear that there is not has no gradient to read.
+        ("low_rank_forward", 2) => Some(constant("COLUMNS")? * constant("K")? * 4.0),
+        ("low_rank_backward", 4) => Some(constant("R")? * outs(key) * 4.0),
+        ("low_rank_backward", 2) | ("low_rank_gradients", 5) if constant("N_1").is_none() => Some(0.0),
+        ("low_rank_backward", 3) | ("low_rank_gradients", 6) if constant("N_2").is_none() => Some(0.0),
         ("learned_positions", 1) => Some(seq_len * constant("C")? * 4.0),
         ("rope", 1 | 2) => Some(seq_len * constant("D")? * 2.0),
         ("split", _) => Some(size.extent("quads")? * 16.0),

@@ -4,9 +4,9 @@
 use std::rc::Rc;
 use std::slice::from_ref;
 
-use tabtune::device::{Device, DeviceOptions, Format, Pool, Shape, Stored, Tensor};
+use tabtune::device::{Device, DeviceOptions, Format, Pool, Shape, Stored, Tensor, Usage};
 use tabtune::model::{Config, Role, Storage, Transformer};
-use tabtune::ops::{Attention, Heads, Matrix, Param, Slab, Weight, add, attention, project};
+use tabtune::ops::{Attention, Heads, LowRank, Matrix, Param, Slab, Weight, add, attention, low_rank, project};
 use tabtune::plan::{Cost, Input, Plan, Progress, Recorder, Step, Var};
 use tabtune::random::SplitMix64;
 
@@ -120,6 +120,33 @@ crate::device_tests! {
             ];
             assert_eq!(counted(rec, ROWS).await, expected, "{shape:?}");
         }
+    }
+
+    /// x [6, 8], W [12, 8], A [4, 8] and B [12, 4]: z = x Aᵀ, y = x Wᵀ + z Bᵀ, u = dy B, dx = dy W + u A, and the
+    /// gradients uᵀ x and dyᵀ z. z and u take up 16 rows. A and its gradient take up 256 bytes.
+    async fn the_work_of_joined_low_rank_terms_is_counted() {
+        let device = Device::dry(Shape::Tiled);
+        let mut rec = recorder(&device);
+        let x = Var::new(tensor(&device, ROWS, 8), true);
+        let [values, grads] = ["p", "g"].map(|label| device.buffer(label, 448, Usage::Storage).expect("a buffer"));
+        let param = |offset, rows, cols| Param {
+            value: Tensor::in_buffer(values.clone(), offset, rows, cols),
+            grad: Tensor::in_buffer(grads.clone(), offset, rows, cols),
+        };
+        let site = Tensor::in_buffer(device.buffer("site", 256, Usage::Uniform).expect("a buffer"), 0, 1, 4);
+        let weight = weight(&device, 12, 8, Format::F32);
+        let linear = LowRank { weight, a: param(0, 4, 8), b: param(256, 12, 4), site };
+        let y = low_rank(&mut rec, &x, &[linear]).swap_remove(0);
+        seed(&device, &y);
+        let (a, b, w, narrow, slice) = (32.0, 48.0, 96.0, 64.0, 24.0);
+        let expected = [
+            ("low_rank_forward", cost(2.0 * 6.0 * 8.0 * 4.0, 4.0 * (48.0 + a + narrow))),
+            ("matmul", cost(2.0 * 6.0 * 12.0 * (8.0 + 4.0), 4.0 * (48.0 + w + 72.0 + slice + b))),
+            ("low_rank_backward", cost(2.0 * 6.0 * 4.0 * 12.0, 4.0 * (72.0 + b + narrow))),
+            ("matmul", cost(2.0 * 6.0 * 8.0 * (12.0 + 4.0), 4.0 * (72.0 + w + 48.0 + slice + a))),
+            ("low_rank_gradients", cost(2.0 * 6.0 * (a + b), 4.0 * (48.0 + 2.0 * narrow + 72.0 + 2.0 * 112.0))),
+        ];
+        assert_eq!(counted(rec, ROWS).await, expected);
     }
 
     /// Two sequences of three queries see 1 + 2 + 3 keys each, or 1 + 2 + 2 through a window of two: for each of two
