@@ -159,7 +159,7 @@ fn work_groups_cover_a_problem_and_no_more() {
     assert_eq!(quads(64 * 65_535 + 1), [65_535, 2, 1]);
 }
 
-/// As attention_tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two), and what it says
+/// As attention_tile.wesl says, an invocation has 4 x 4 products and, of the sums, 8 x 4 (4 x 4 of two). What it says
 /// of its work-group memory must fit in what every card has.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
