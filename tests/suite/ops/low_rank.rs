@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tabtune::device::{Device, Format, Tensor, Usage};
+use tabtune::device::{Device, Format, Shape, Tensor, Usage};
 use tabtune::ops::{LowRank, Matrix, Param, low_rank, low_rank_onto, project};
 use tabtune::plan::{Progress, Var};
 
@@ -100,6 +100,12 @@ crate::device_tests! {
     async fn low_rank_terms_join_the_products_that_they_belong_to() {
         for shape in SHAPES {
             let device = device(shape).await;
+            // A browser's software device needs seconds for each kernel.
+            if cfg!(target_arch = "wasm32") && shape != Shape::Cpu {
+                check(&device, (70, 67), CASES[0], Format::Int8, false).await;
+                check(&device, (70, 67), CASES[2], Format::F32, true).await;
+                continue;
+            }
             for case in CASES {
                 for rows in ROWS {
                     check(&device, rows, case, Format::F32, false).await;
@@ -116,7 +122,8 @@ crate::device_tests! {
     async fn low_rank_terms_and_a_residual_join_one_product() {
         for shape in SHAPES {
             let device = device(shape).await;
-            for (rows, format) in ROWS.into_iter().zip(FORMATS) {
+            let skipped = if cfg!(target_arch = "wasm32") { ROWS.len() - 1 } else { 0 };
+            for (rows, format) in ROWS.into_iter().zip(FORMATS).skip(skipped) {
                 let mut bed = Bed::new(&device, &format!("onto a residual, {format:?}"), rows);
                 bed.format = format;
                 let (n_in, n_out) = (bed.width(36), 68);
