@@ -116,13 +116,14 @@ impl<'a> Product<'a> {
             constants.extend(extension.constants(form, first));
         }
         let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
-        let mut extents = vec![("rows", a.rows), ("columns", columns), ("depth", depth)];
-        let splits = rec.device.splits("matmul", form, &extents);
-        extents.push(("splits", splits.count));
+        let size = [("rows", a.rows), ("columns", columns), ("depth", depth)];
+        let splits = rec.device.splits("matmul", form, &size);
         // Only training repeats a product often enough to be worth another pipeline. Parts are added up where they are
         // neighbours, which they are not in a slab of y. No part has the residual.
         let onto = self.extension.is_some_and(|extension| extension.onto.is_some());
-        if rec.trains() && splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4) {
+        let split = rec.trains() && splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4);
+        let extents = [&size[..], &[("splits", if split { splits.count } else { 1 })]].concat();
+        if split {
             let parts = rec.tensor(splits.count * y.rows, y.cols);
             constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
             let whole = Product { y: &parts, site: None, accumulate: false, ..self };
@@ -130,7 +131,6 @@ impl<'a> Product<'a> {
             rec.dispatch("matmul", &whole.features(form), constants, &extents, &whole.operands());
             return add_parts(rec, &parts, y, self.site, self.chunk, self.accumulate);
         }
-        extents[3].1 = 1;
         self.finish(offset, first, &mut constants);
         rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
     }
