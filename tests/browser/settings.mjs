@@ -58,6 +58,17 @@ describe("a setting that cannot be used", () => {
     await startButton(page).waitFor();
   });
 
+  test("stands while it is typed, whatever else changes", async () => {
+    await box("Rank").fill("4");
+    await page.keyboard.press("Tab");
+    await box("Steps").fill("8");
+    await page.getByRole("button", { name: "Reset Rank" }).evaluate((button) => button.click());
+    await page.waitForFunction(() => !location.hash.includes("rank="));
+    assert.equal(await box("Steps").inputValue(), "8");
+    await page.keyboard.press("Tab");
+    await page.waitForFunction(() => location.hash.includes("steps=8"));
+  });
+
   test("is taken with Enter, which starts no run from there", async () => {
     await box("Steps").fill("9");
     await page.keyboard.press("Enter");

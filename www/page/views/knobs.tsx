@@ -1,7 +1,7 @@
 /** The settings a visitor may change: what each does, when to change it, and a button to reset it. */
 
 import type { TargetedEvent } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type Knob, knobsOf } from "../knobs";
 import { boxOf, change, reset, settings } from "../settings";
 import { training } from "../state";
@@ -63,11 +63,18 @@ function goTo(row: HTMLElement) {
   queueMicrotask(() => row.querySelector<HTMLElement>("input, select")?.focus());
 }
 
-/** Judged when it is left, and once it was refused, with every key. */
+/**
+ * Judged when it is left, and once it was refused, with every key. Until then what is typed stands, whatever else
+ * changes on the page.
+ */
 function NumberBox({ knob, help }: { knob: Knob; help: string }) {
   const { key } = knob;
   const { written, refused, limit } = boxOf(key);
-  const take = (event: TargetedEvent<HTMLInputElement>) => change(key, event.currentTarget.value);
+  const [unjudged, setUnjudged] = useState<string | null>(null);
+  const take = (event: TargetedEvent<HTMLInputElement>) => {
+    setUnjudged(null);
+    change(key, event.currentTarget.value);
+  };
   return (
     <input
       id={key}
@@ -78,9 +85,9 @@ function NumberBox({ knob, help }: { knob: Knob; help: string }) {
       aria-invalid={refused !== undefined}
       aria-describedby={refused === undefined ? help : `${key}-refused ${help}`}
       disabled={training.value}
-      value={written}
+      value={unjudged ?? written}
       onChange={take}
-      onInput={(event) => refused !== undefined && take(event)}
+      onInput={(event) => (refused === undefined ? setUnjudged(event.currentTarget.value) : take(event))}
     />
   );
 }

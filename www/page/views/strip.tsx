@@ -64,7 +64,7 @@ function Count() {
   return (
     <>
       {counted(own, "network request")} since the page was ready{own > 0 && ", for parts of the page"}
-      {others > 0 && `; ${count(others)} to the Hub, for the model that you asked for`}.
+      {others > 0 && `; ${count(others)} to the Hub, for the models that you asked about`}.
     </>
   );
 }
