@@ -167,9 +167,11 @@ parity-interrupts:
 .PHONY: parity-interrupts
 
 test-slow: ## run the tests that take half an hour: SmolLM2-135M beside PEFT and in Chromium, kills, whole runs, Firefox
-test-slow: setup-build setup-browser setup-firefox setup-vulkan setup-python setup-models
+test-slow: setup-build setup-browser setup-driver setup-wasm-pack setup-firefox setup-vulkan setup-python setup-models
 test-slow: $(SMOLLM2)/model.safetensors wasm page
 	npm --prefix www run test:firefox
+	WASM_BINDGEN_TEST_TIMEOUT=2400 wasm-pack test --headless --chrome --chromedriver "$$(command -v chromedriver)" \
+		--mode no-install --profile web . --test suite
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \

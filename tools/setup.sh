@@ -6,6 +6,7 @@
 #     build     the wasm32 target, the wasm-bindgen command line and test runner, the page's npm packages
 #     browser   Chromium, unless $CHROMIUM or a Chrome or Chromium on PATH is there; `browser-path` prints which
 #     driver    chromedriver, which the browser tests steer Chromium with
+#     wasm-pack wasm-pack, with which `make test-slow` runs the browser tests once more
 #     firefox   Firefox, unless $FIREFOX or `firefox-esr` is on PATH; `make test-slow` opens the page in it
 #     vulkan    Mesa's software Vulkan, unless a Vulkan driver is installed
 #     python    a virtual environment with PyTorch, transformers and PEFT (about 5 GB)
@@ -40,6 +41,7 @@ main() {
       browser) step "browser" has_browser "apt_install chromium" ;;
       browser-path) browser_path ;;
       driver) step "chromedriver" has_driver "apt_install chromium chromium-driver" ;;
+      wasm-pack) step "wasm-pack (takes minutes)" has_wasm_pack install_wasm_pack ;;
       firefox) step "Firefox" has_firefox "apt_install firefox-esr" ;;
       vulkan) step "Vulkan driver" has_vulkan "apt_install libvulkan1 mesa-vulkan-drivers" ;;
       python)
@@ -132,6 +134,9 @@ has_bindgen() { has wasm-bindgen-test-runner && [ "$(wasm-bindgen --version)" = 
 install_bindgen() {
   CARGO_PROFILE_DEV_DEBUG=0 cargo install wasm-bindgen-cli --version "$bindgen" --debug --root "$cache" --force
 }
+
+has_wasm_pack() { has wasm-pack; }
+install_wasm_pack() { cargo install wasm-pack --version 0.15.1 --debug --root "$cache"; }
 
 has_node() {
   has npm && node -e '

@@ -63,51 +63,26 @@ describe("the engine", () => {
 
   test("foretells the memory of a run within a twentieth, also of one that takes less", async () => {
     const [usual, lean, checkpointed] = await page.evaluate(async () => {
-      const { another, settings, datasetOf } = self.made;
-      const run = async (wanted) => {
-        const engine = await another();
-        const { total } = await engine.memory(wanted);
-        await engine.train(
-          datasetOf(engine, wanted),
-          wanted,
-          () => {},
-          () => {},
-          {},
-        );
-        return { total, taken: engine.stats().devicePeakBytes };
-      };
+      const { settings, wholeRun } = self.made;
       const lean = { ...settings, lean: true };
-      return [await run(settings), await run(lean), await run({ ...lean, checkpointing: true })];
+      const runs = [];
+      for (const wanted of [settings, lean, { ...lean, checkpointing: true }]) runs.push(await wholeRun("cpu", wanted));
+      return runs;
     });
-    for (const { total, taken } of [usual, lean, checkpointed])
-      assert.ok(Math.abs(total / taken - 1) < 0.05, `${total} ${taken}`);
+    for (const run of [usual, lean, checkpointed]) assertForetold(run);
     assert.ok(checkpointed.taken < lean.taken && lean.taken < usual.taken, `${checkpointed.taken} ${usual.taken}`);
   });
 
   test("goes on with less memory when the graphics card has none left in the middle of a run", async () => {
     await page.evaluate(pretendCard);
     const [usual, less] = await page.evaluate(async () => {
-      const { another, settings, datasetOf } = self.made;
-      const run = async (onStep) => {
-        const engine = await another();
-        const wanted = { ...settings, batch: 8, seqLen: 64 };
-        const losses = [];
-        const warnings = [];
-        let config;
-        const hear = (event) => {
-          if (event.type === "step") losses.push(event.loss);
-          if (event.type === "warning") warnings.push(event);
-          if (event.type === "config") config = event.settings;
-          if (event.type === "step") onStep();
-        };
-        await engine.train(datasetOf(engine, wanted), wanted, hear, () => {}, {});
-        self.card.isFull(false);
-        return { losses, warnings, lean: config.lean };
-      };
-      const runs = [await run(() => {}), await run(() => self.card.isFull(true))];
+      const { settings, wholeRun } = self.made;
+      const wanted = { ...settings, batch: 8, seqLen: 64 };
+      const runs = [await wholeRun("gpu", wanted), await wholeRun("gpu", wanted, () => self.card.isFull(true))];
       self.card.end();
       return runs;
     });
+    assertForetold(usual);
     assert.deepEqual([usual.warnings, usual.lean, usual.losses.length], [[], false, 3]);
     assert.match(less.warnings[0]?.message, /no memory left for .*; the run goes on with lean recomputation/);
     assert.ok(less.warnings.every(({ code }) => code === "less_memory") && less.lean);
@@ -184,6 +159,10 @@ describe("the engine", () => {
   });
 });
 
+function assertForetold({ total, taken }) {
+  assert.ok(Math.abs(total / taken - 1) < 0.05, `${total} ${taken}`);
+}
+
 /** Makes every card refuse what is more than it holds when it becomes full, as cards do: through error scopes. */
 function pretendCard() {
   const { prototype } = GPUDevice;
@@ -233,7 +212,7 @@ async function load() {
     tokenizer: await bytes("tokenizer.json"),
     weights: { bytes: weights.length, read: async (at, length) => weights.slice(at, at + length) },
   };
-  const another = () => program.Engine.create(files, (event) => seen(event), "gpu", "auto");
+  const another = (device = "gpu") => program.Engine.create(files, (event) => seen(event), device, "auto");
   const events = {};
   function seen(event) {
     events[event.type] = Object.keys(event).sort();
@@ -241,7 +220,25 @@ async function load() {
   const engine = await another();
   const settings = { ...engine.defaults(), seqLen: 32, batch: 1, steps: 3, evalEvery: 2, sampleEvery: 2 };
   Object.assign(settings, { prompt: "Take", maxTokens: 4, holdout: 0.01 });
-  self.made = { engine, another, settings, events, seen, files };
+  self.made = { engine, another, settings, events, seen, files, wholeRun };
+
+  /** What a run in an engine of its own was foretold to take, what it took, and what it said. */
+  async function wholeRun(device, wanted, onStep = () => {}) {
+    const engine = await another(device);
+    const { total } = await engine.memory(wanted);
+    const losses = [];
+    const warnings = [];
+    let config;
+    const hear = (event) => {
+      if (event.type === "config") config = event.settings;
+      if (event.type === "warning") warnings.push(event);
+      if (event.type !== "step") return;
+      losses.push(event.loss);
+      onStep();
+    };
+    await engine.train(self.made.datasetOf(engine, wanted), wanted, hear, () => {}, {});
+    return { total, taken: engine.stats().devicePeakBytes, losses, warnings, lean: config.lean };
+  }
 }
 
 /** Returns the keys of everything that the engine sends. */

@@ -14,6 +14,7 @@ import {
   drop,
   inspect,
   open,
+  SMALL,
   startButton,
   trained,
   unzipSync,
@@ -57,16 +58,16 @@ describe("without WebGPU", () => {
   after(() => browser.close());
 
   test("the processor trains to the end, and the page says so, and what would be faster", async () => {
-    const page = await open({ hash: "#steps=200", from: browser });
+    const page = await open({ hash: `#${SMALL}&steps=40&lr=0.002`, from: browser });
     await chooseSample(page);
     const strip = await page.locator(".strip").textContent();
     assert.match(strip, /No graphics card is used: your processor does it, about [\d,]+ tokens a second\./);
     assert.match(strip, /A graphics card would be faster\..*(chrome:\/\/flags|Update)/);
     await startButton(page).click();
-    await atStep(page, 60);
+    await atStep(page, 12);
     await inspect(page, "no-webgpu-training");
     await trained(page);
-    assert.match(await page.locator("#train .done-line").textContent(), /^200 steps in .*; \d+ % less surprised/);
+    assert.match(await page.locator("#train .done-line").textContent(), /^40 steps in .*; \d+ % less surprised/);
     await written(page);
     await inspect(page, "no-webgpu-done");
     const files = unzipSync(await download(page, downloadButton(page)));

@@ -16,13 +16,13 @@ import {
   trained,
 } from "./browser.mjs";
 
-const STEPS = 300;
+const STEPS = 80;
 /** A step that was submitted before the click may still arrive. */
 const UNDER_WAY = 2;
 
 describe("a pause", () => {
   test("holds the steps until Resume, and costs the run nothing", async () => {
-    const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=30&sampleEvery=${STEPS}` });
+    const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=20&sampleEvery=${STEPS}` });
     await chooseSample(page);
     const events = await listen(page);
     const before = await watchPause(page);

@@ -11,9 +11,12 @@ pub const SHAPES: [Shape; 3] = [Shape::Tiled, Shape::Direct, Shape::Cpu];
 /// The shapes in which an op is tested whose one shader serves all cards.
 pub const ONE_FORM: [Shape; 2] = [Shape::Direct, Shape::Cpu];
 
-/// The shapes in which whole models are tested. A browser's software device needs seconds for each kernel with
-/// work-group memory, so there whole models run only in the others; the tests of the ops run all.
-pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Direct, Shape::Cpu] } else { &SHAPES };
+/// The shapes in which whole models are tested. A browser's software device needs about a second to compile a kernel, so
+/// there they run on the processor; its shaders are tested op by op, and in the models of `golden`.
+pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Cpu] } else { &SHAPES };
+
+/// The shape for tests of what depends on none.
+pub const ANY_SHAPE: Shape = if cfg!(target_arch = "wasm32") { Shape::Cpu } else { Shape::Direct };
 
 /// Of adapters that name only their base.
 pub fn origin(base: &str) -> Origin {

@@ -16,7 +16,7 @@ use tabtune::run::{
 };
 use tabtune::text::{Conversation, Dataset, Document, PAGE_LIMIT, Prompt, Tokenizer, TokenizerFiles};
 
-use crate::check::device;
+use crate::check::{ANY_SHAPE, device};
 use crate::laws::{CONFIG, MODEL, case, same_bits};
 use crate::tiny::{tiny_base, tiny_bases, tiny_data, tiny_settings, tiny_tokenizer};
 
@@ -192,7 +192,7 @@ crate::device_tests! {
     async fn states_saved_often_come_at_the_first_evaluation_and_every_tenth_of_the_run() {
         // A step takes ten milliseconds, so a second, the least time between two tenths, is a hundred steps. Those in
         // flight are finished first: one in software, two on a graphics card.
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let late = if base.model.device.software { 1 } else { 2 };
         let cases = [(40, 7, vec![7]), (40, 40, vec![]), (200, 7, vec![7, 107 + late]), (200, 200, vec![100 + late])];
         for (steps, eval_every, expected) in cases {
@@ -206,7 +206,7 @@ crate::device_tests! {
     }
 
     async fn a_state_that_is_asked_for_is_saved_after_the_step_under_way() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings { steps: 8, sample_every: 0, ..tiny_settings(&base) };
         let (data, control, mut states) = (tiny_data(&base, &settings), Control::default(), Vec::new());
         let mut emit = |event: Event| {
@@ -249,7 +249,7 @@ crate::device_tests! {
     }
 
     async fn a_run_reports_that_it_paused_and_that_it_continues() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let data = tiny_data(&base, &settings);
         for after in [Wish::GoOn, Wish::Stop] {
@@ -276,7 +276,7 @@ crate::device_tests! {
     }
 
     async fn a_pause_before_the_first_step_has_nothing_to_save() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let wish = |event: &Event| match event {
             Event::Eval { step: 0, .. } => Some(Wish::Pause),
@@ -292,7 +292,7 @@ crate::device_tests! {
     }
 
     async fn what_a_run_reports_about_its_adapter_is_what_the_files_hold() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         for (rank, alpha, targets, method) in [
             (3, 6.5, "q_proj,down_proj", Method::Lora),
             (8, 16.0, "all-linear", Method::Lora),
@@ -330,7 +330,7 @@ crate::device_tests! {
 
     /// The loss of the kept adapter is that of the last evaluation, if there are held-out rows.
     async fn without_a_better_loss_the_last_adapter_is_kept_and_the_reason_reported() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let plain = Settings { sample_every: 0, steps: 5, eval_every: 2, ..tiny_settings(&base) };
         for (settings, evaluations) in [
             (Settings { holdout: 0.0, ..plain.clone() }, &[][..]),
@@ -365,7 +365,7 @@ crate::device_tests! {
     }
 
     async fn a_held_out_part_without_labels_measures_nothing_and_the_last_adapter_is_kept() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let plain = tiny_settings(&base);
         let settings = Settings { sample_every: 0, steps: 4, eval_every: 1, patience: 1, ..plain };
         let mut data = tiny_data(&base, &settings);
@@ -385,7 +385,7 @@ crate::device_tests! {
 
     /// Conversations are learnt, so samples answer a message; what the template cannot write is refused at once.
     async fn samples_ask_as_the_model_is_taught() {
-        let mut base = tiny_base(&device(Shape::Direct).await).await;
+        let mut base = tiny_base(&device(ANY_SHAPE).await).await;
         let with_template = |template: &str| {
             let (tokenizer, config) = (tiny_tokenizer(), CONFIG.replace("\"eos_token_id\": 2,", ""));
             let files = TokenizerFiles {
@@ -449,7 +449,7 @@ crate::device_tests! {
     }
 
     async fn full_fine_tuning_that_learns_nothing_leaves_the_base() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings =
             Settings { method: Method::Full, lr: 1e-30, holdout: 0.0, sample_every: 0, ..tiny_settings(&base) };
         let kept = quietly(&base, &settings).await.kept.expect("a checkpoint");
@@ -462,7 +462,7 @@ crate::device_tests! {
     }
 
     async fn a_probe_measures_every_part_of_a_run() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let now = Rc::new(Cell::new(5.0));
         // Whatever happens between two looks at the clock takes 10 ms.
         let clock: Clock = Rc::new(move || now.replace(now.get() + STEP_MS));
@@ -480,7 +480,7 @@ crate::device_tests! {
     }
 
     async fn the_time_left_counts_every_part_that_is_still_to_come() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         for [steps, eval_every, sample_every] in [[5, 2, 3], [4, 2, 0], [4, 3, 4], [3, 3, 1], [12, 0, 5]] {
             let settings =
                 Settings { steps, eval_every, sample_every, accumulate: 1, max_tokens: 2, ..tiny_settings(&base) };
@@ -506,7 +506,7 @@ crate::device_tests! {
 
     async fn the_time_left_of_a_run_includes_what_its_parts_took() {
         const KEEP_MS: f64 = 100.0;
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings { steps: 12, eval_every: 3, sample_every: 0, accumulate: 1, ..tiny_settings(&base) };
         let now = Rc::new(Cell::new(0.0));
         let clock: Clock = Rc::new({
@@ -533,7 +533,7 @@ crate::device_tests! {
     }
 
     async fn a_step_without_labels_is_skipped_and_reported() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings {
             shuffle: false,
             accumulate: 1,
@@ -559,7 +559,7 @@ crate::device_tests! {
 
     /// The rows are the same in every step and almost nothing is learned, so only the masks differ.
     async fn dropout_masks_differ_from_step_to_step() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let init: AdapterFiles = case("llama-all-linear").files();
         let settings = Settings {
             lr: 1e-30,
@@ -587,7 +587,7 @@ crate::device_tests! {
     }
 
     async fn the_state_of_a_very_long_run_can_be_read() {
-        let base = tiny_base(&device(Shape::Direct).await).await;
+        let base = tiny_base(&device(ANY_SHAPE).await).await;
         let settings = Settings { sample_every: 0, ..tiny_settings(&base) };
         let observed = observe(&base, &tiny_data(&base, &settings), &settings, Some(SaveWhen::EveryMs(0.0)), |_| None)
             .await

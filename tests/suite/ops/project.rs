@@ -5,7 +5,7 @@ use std::slice::from_ref;
 
 use tabtune::device::Tensor;
 use tabtune::device::tiling::tiles;
-use tabtune::device::{Device, Format, Tiling, Usage};
+use tabtune::device::{Device, Format, Shape, Tiling, Usage};
 use tabtune::ops::{Matrix, Param, project, project_into};
 use tabtune::plan::Var;
 
@@ -81,10 +81,12 @@ crate::device_tests! {
     async fn project_through_frozen_weights() {
         for shape in SHAPES {
             let device = device(shape).await;
-            for weight in [(4, 20, 64), (68, 68, 64), (20, 12, 8)] {
+            // A browser's software device needs seconds for each kernel of a card.
+            let few = if cfg!(target_arch = "wasm32") && shape == Shape::Tiled { 1..2 } else { 0..3 };
+            for weight in &[(4, 20, 64), (68, 68, 64), (20, 12, 8)][few] {
                 for rows in ROWS {
                     for format in FORMATS {
-                        frozen(&device, rows, weight, format).await;
+                        frozen(&device, rows, *weight, format).await;
                     }
                 }
             }

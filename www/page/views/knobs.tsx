@@ -64,15 +64,16 @@ function goTo(row: HTMLElement) {
 }
 
 /**
- * Judged when it is left, and once it was refused, with every key. Until then what is typed stands, whatever else
- * changes on the page.
+ * Judged when it is left, and once it was refused, with every key. While it has the focus, nothing but the visitor
+ * changes what stands in it: a default that follows from other settings may arrive a moment later.
  */
 function NumberBox({ knob, help }: { knob: Knob; help: string }) {
   const { key } = knob;
   const { written, refused, limit } = boxOf(key);
-  const [unjudged, setUnjudged] = useState<string | null>(null);
+  const [own, setOwn] = useState<string | null>(null);
+  const hold = (event: TargetedEvent<HTMLInputElement>) => setOwn(event.currentTarget.value);
   const take = (event: TargetedEvent<HTMLInputElement>) => {
-    setUnjudged(null);
+    hold(event);
     change(key, event.currentTarget.value);
   };
   return (
@@ -85,9 +86,11 @@ function NumberBox({ knob, help }: { knob: Knob; help: string }) {
       aria-invalid={refused !== undefined}
       aria-describedby={refused === undefined ? help : `${key}-refused ${help}`}
       disabled={training.value}
-      value={unjudged ?? written}
+      value={own ?? written}
+      onFocus={hold}
+      onInput={refused === undefined ? hold : take}
       onChange={take}
-      onInput={(event) => (refused === undefined ? setUnjudged(event.currentTarget.value) : take(event))}
+      onBlur={() => setOwn(null)}
     />
   );
 }
