@@ -66,9 +66,48 @@ impl Stored {
         };
         let mut operands = vec![dense(format.bytes(rows * cols))?];
         if group > 1 {
-            operands.push(dense((rows * cols / group * 2) as u64)?);
+            operands.push(dense(scale_bytes(format, rows * cols))?);
         }
         Ok(Stored { rows, cols, format, operands })
+    }
+
+    /// Allocates matrices of so many rows, one after the other in the same buffers, so that a kernel can take them as
+    /// one. `None` if one of them would begin where nothing can be bound.
+    pub fn stack(
+        device: &Device,
+        label: &str,
+        rows: &[usize],
+        cols: usize,
+        format: Format,
+    ) -> Result<Option<Vec<Stored>>> {
+        let numbers = rows.iter().map(|rows| rows * cols);
+        let firsts = numbers.clone().scan(0, |end, count| Some(std::mem::replace(end, *end + count)));
+        let places = firsts.zip(numbers);
+        // Where the numbers of each operand begin.
+        let begins = |first: usize| [format.bytes(first), scale_bytes(format, first)];
+        if places.clone().any(|(first, _)| begins(first).iter().any(|begin| !begin.is_multiple_of(256))) {
+            return Ok(None);
+        }
+        let whole = Stored::new(device, label, rows.iter().sum(), cols, format)?;
+        let part = |(first, count): (usize, usize)| {
+            let sizes = [format.bytes(count), scale_bytes(format, count)];
+            let operands = whole.operands.iter().zip(begins(first)).zip(sizes).map(|((operand, begin), bytes)| {
+                Tensor::in_buffer(operand.buffer(), begin, 1, bytes.div_ceil(4) as usize)
+            });
+            Stored { rows: count / cols, cols, format, operands: operands.collect() }
+        };
+        Ok(Some(places.map(part).collect()))
+    }
+
+    /// All rows of matrices that `stack` has allocated. `None` if others stand between them.
+    pub fn joined(parts: &[Stored]) -> Option<Stored> {
+        let Stored { cols, format, operands, .. } = parts.first()?;
+        if parts.iter().any(|part| (part.cols, part.format) != (*cols, *format)) {
+            return None;
+        }
+        let joined = |i: usize| Tensor::joined(&parts.iter().map(|part| &part.operands[i]).collect::<Vec<_>>());
+        let operands = (0..operands.len()).map(joined).collect::<Option<_>>()?;
+        Some(Stored { rows: parts.iter().map(|part| part.rows).sum(), cols: *cols, format: *format, operands })
     }
 
     /// Wraps a tensor, whose numbers are already f32.
@@ -113,7 +152,7 @@ impl Stored {
         halves.resize(halves.len().next_multiple_of(4), 0);
         let at = first * self.cols;
         words.write(device, self.format.bytes(at), &numbers);
-        scales.write(device, (at / self.format.group() * 2) as u64, &halves);
+        scales.write(device, scale_bytes(self.format, at), &halves);
     }
 
     /// The numbers, row by row.
@@ -127,4 +166,9 @@ impl Stored {
         Weight { format: self.format, words: &operands[0], scales }.copy(0, &mut values);
         Ok(values)
     }
+}
+
+/// The bytes of the scales of so many numbers, if the format has them.
+fn scale_bytes(format: Format, numbers: usize) -> u64 {
+    if format.group() > 1 { (numbers / format.group() * 2) as u64 } else { 0 }
 }

@@ -155,6 +155,13 @@ impl Tensor {
         Some(Tensor::in_buffer(buffer.clone(), first.offset, 1, ((end - first.offset) / 4) as usize))
     }
 
+    /// The numbers of tensors in one row. `None` unless each but the first begins where the one before it ends.
+    pub(super) fn joined(tensors: &[&Tensor]) -> Option<Tensor> {
+        let whole = Tensor::spanning(tensors)?;
+        let ends = tensors.iter().map(|tensor| tensor.offset + tensor.bytes());
+        tensors[1..].iter().zip(ends).all(|(tensor, end)| tensor.offset == end).then_some(whole)
+    }
+
     /// The size in bytes, with columns rounded up to a multiple of four.
     pub fn bytes(&self) -> u64 {
         (self.rows * self.cols.next_multiple_of(4)) as u64 * 4

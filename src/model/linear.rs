@@ -28,6 +28,9 @@ impl Target {
     pub const SEPARATE: [Target; 7] =
         [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
+    /// Those that read the same activation.
+    pub const SIBLINGS: [&[Target]; 2] = [&[Target::Q, Target::K, Target::V], &[Target::Gate, Target::Up]];
+
     /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {
         matches!(self, Target::Q | Target::K | Target::V | Target::Qkv | Target::O)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::block::Block;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
-use super::linear::Linear;
+use super::linear::{Linear, Target};
 use super::norm::NormWeights;
 use super::storage::{Storage, keeps_blocks, kept_in_f16, stored_otherwise};
 use super::tensors::{Role, TensorSpec};
@@ -51,9 +51,15 @@ impl Transformer {
     /// A model whose numbers are all zero, with its matrices stored as `format` says. Errors: `GpuLimit`.
     pub fn zeros(device: &Rc<Device>, config: Config, format: &dyn Fn(&TensorSpec) -> Format) -> Result<Transformer> {
         let (mut weights, mut tensors) = (HashMap::new(), HashMap::new());
+        for (layer, targets) in (0..config.layers).flat_map(|layer| Target::SIBLINGS.map(|targets| (layer, targets))) {
+            let has = |target: &&Target| config.family.targets().any(|other| other == **target);
+            let specs = targets.iter().filter(has).map(|target| config.weight(layer, *target));
+            weights.extend(stack(device, &specs.collect::<Vec<_>>(), format)?);
+        }
         for spec in config.tensors() {
             let [rows, cols] = spec.size();
             match spec.role.is_weight() {
+                true if weights.contains_key(&spec.role) => {}
                 true => drop(weights.insert(spec.role, matrix(device, &spec.name, rows, cols, format(&spec))?)),
                 false => drop(tensors.insert(spec.role, Tensor::owned(device, &spec.name, rows, cols)?)),
             }
@@ -91,6 +97,21 @@ impl Transformer {
         };
         Transformer::new(device, config, tables, blocks)
     }
+}
+
+/// The matrices of linears that read the same activation, one after the other, so that a product can take them as one.
+/// Nothing if they differ in format, or if no binding holds them all.
+fn stack(device: &Device, specs: &[TensorSpec], format: &dyn Fn(&TensorSpec) -> Format) -> Result<Vec<(Role, Weight)>> {
+    let [first, _, ..] = specs else { return Ok(Vec::new()) };
+    let ([_, cols], kind) = (first.size(), format(first));
+    let rows: Vec<usize> = specs.iter().map(|spec| spec.size()[0]).collect();
+    let most = Format::rows_per_binding(device, &first.name, cols)?;
+    if rows.iter().sum::<usize>() > most || specs.iter().any(|spec| format(spec) != kind) {
+        return Ok(Vec::new());
+    }
+    let stored = Stored::stack(device, &first.name, &rows, cols, kind)?.unwrap_or_default();
+    let weight = |stored: Stored| Weight { rows: stored.rows, cols, slabs: Rc::new(vec![Slab { first: 0, stored }]) };
+    Ok(specs.iter().map(|spec| spec.role).zip(stored.into_iter().map(weight)).collect())
 }
 
 /// A matrix in slabs of rows, each within the device's binding limit.

@@ -1,14 +1,15 @@
 //! Linears with a LoRA pair each that read the same activation: y = x Wᵀ + s (x Aᵀ) Bᵀ (Hu et al. 2021). In the plain
 //! form, each is three calls of `project`. Cards have a second form, in which the low-rank term is more of the sum that
-//! the product with W computes, and what has R columns takes one dispatch for all linears.
+//! the product with W computes, and what has R columns takes one dispatch for all linears. If their weights stand one
+//! after the other, the products with W take one dispatch for all linears, too.
 
 use std::slice::from_ref;
 
 use super::add::{add, pass_on};
-use super::matmul::{Extension, Product};
+use super::matmul::{Extension, Form, MOST, Product};
 use super::project::project;
 use super::weight::{Matrix, Param, Weight};
-use crate::device::{Constant, Constants, Geometry, Tensor};
+use crate::device::{Constant, Constants, Geometry, Stored, Tensor};
 use crate::plan::{Grad, Recorder, Var};
 
 /// A frozen weight [out, in], its A [R, in] and B [out, R], and the uniform that holds s.
@@ -19,9 +20,6 @@ pub struct LowRank {
     pub b: Param,
     pub site: Tensor,
 }
-
-/// How many linears the kernels take at once: q, k and v.
-const MOST: usize = 3;
 
 /// So many rows of a multiple of four columns end at a multiple of 256 bytes.
 const ROWS: usize = 16;
@@ -62,6 +60,8 @@ struct Stack {
     /// From the first A on, all of A and B, and their gradients.
     values: Tensor,
     grads: Tensor,
+    /// All W, if there are several and one product can take them.
+    weight: Option<Stored>,
 }
 
 impl Stack {
@@ -78,7 +78,8 @@ impl Stack {
             Tensor::spanning(&linears.iter().flat_map(|linear| [part(&linear.a), part(&linear.b)]).collect::<Vec<_>>())
         };
         let (values, grads) = (spanning(|param| &param.value)?, spanning(|param| &param.grad)?);
-        linears.iter().all(fits).then(|| Stack { linears: linears.to_vec(), rank, values, grads })
+        let weight = joined(linears);
+        linears.iter().all(fits).then(|| Stack { linears: linears.to_vec(), rank, values, grads, weight })
     }
 
     /// Each y is added to `onto`, if there is one.
@@ -86,16 +87,9 @@ impl Stack {
         let rows = x.data.rows;
         let z = self.narrow(rec, rows);
         self.record_forward(rec, &x.data, &z);
-        let mut ys = Vec::with_capacity(self.linears.len());
-        for (i, linear) in self.linears.iter().enumerate() {
-            let (y, z) = (rec.tensor(rows, linear.weight.rows), self.part(&z, i, rows));
-            for slab in linear.weight.slabs.iter() {
-                let onto = onto.map(|r| &r.data);
-                let extension = Some(Extension { onto, ..extension(linear, &z, &linear.b) });
-                Product { extension, ..Product::forward(&x.data, slab, &y) }.record(rec);
-            }
-            ys.push(Var::new(y, rec.trains()));
-        }
+        let ys: Vec<Tensor> = self.linears.iter().map(|linear| rec.tensor(rows, linear.weight.rows)).collect();
+        self.record_ys(rec, &x.data, &z, &ys, onto.map(|r| &r.data));
+        let ys: Vec<Var> = ys.into_iter().map(|y| Var::new(y, rec.trains())).collect();
         let grads: Vec<Grad> = ys.iter().filter_map(|y| y.grad.clone()).collect();
         let (x, dx) = (x.keep(), x.grad.clone());
         let dr = onto.and_then(|r| r.grad.clone());
@@ -128,8 +122,7 @@ impl Stack {
     fn record_forward(&self, rec: &mut Recorder, x: &Tensor, z: &Tensor) {
         let mut constants = self.sizes();
         constants.push(("K", x.cols.into()));
-        let a = self.linears.iter().map(|linear| (linear.a.value.offset - self.values.offset) / 16);
-        constants.extend(numbered(["", "A_1", "A_2"], a.map(|quads| quads as usize)).skip(1));
+        constants.extend(numbered(["", "A_1", "A_2"], self.quads(|linear| &linear.a)).skip(1));
         rec.dispatch("low_rank_forward", &[], constants, &self.blocks(x.rows), &[x, &self.values, z]);
     }
 
@@ -137,8 +130,7 @@ impl Stack {
     fn record_backward(&self, rec: &mut Recorder, dys: &[Tensor], u: &Tensor) {
         let mut constants = self.sizes();
         constants.extend(self.outs());
-        let b = self.linears.iter().map(|linear| (linear.b.value.offset - self.values.offset) / 16);
-        constants.extend(numbered(["B_0", "B_1", "B_2"], b.map(|quads| quads as usize)));
+        constants.extend(numbered(["B_0", "B_1", "B_2"], self.quads(|linear| &linear.b)));
         let [dy_0, dy_1, dy_2] = filled(dys);
         rec.dispatch(
             "low_rank_backward",
@@ -149,12 +141,38 @@ impl Stack {
         );
     }
 
-    /// dx (+)= Σ dyᵢ Wᵢ + sᵢ uᵢ Aᵢ. One slab of each weight brings the low-rank term.
+    /// yᵢ = x Wᵢᵀ + sᵢ zᵢ Bᵢᵀ, and a residual besides, if there is one.
+    fn record_ys(&self, rec: &mut Recorder, x: &Tensor, z: &Tensor, ys: &[Tensor], onto: Option<&Tensor>) {
+        let nothing = [rec.tensor(1, 4), rec.tensor(1, 4)];
+        if let Some(weight) = &self.weight {
+            let others = [&ys[1], ys.get(2).unwrap_or(&nothing[1])];
+            let extension = Some(self.extension(z, self.quads(|linear| &linear.b), others));
+            return Product { extension, ..Product::of(Form::Forward, x, weight, &ys[0], 0) }.record(rec);
+        }
+        let others = [&nothing[0], onto.unwrap_or(&nothing[1])];
+        for (i, (linear, y)) in self.linears.iter().zip(ys).enumerate() {
+            let z = self.part(z, i, x.rows);
+            for slab in linear.weight.slabs.iter() {
+                let begin = slab.first * self.rank / 4;
+                let extension = Extension { onto: onto.is_some(), ..alone(linear, &z, &linear.b, begin, others) };
+                Product { extension: Some(extension), ..Product::forward(x, slab, y) }.record(rec);
+            }
+        }
+    }
+
+    /// dx (+)= Σ dyᵢ Wᵢ + sᵢ uᵢ Aᵢ. Without one product for all, one slab of each weight brings the low-rank term.
     fn record_dx(&self, rec: &mut Recorder, dys: &[Tensor], u: &Tensor, dx: &Grad) {
+        let [first, second, third] = filled(dys);
+        if let Some(weight) = &self.weight {
+            let (dx, accumulate) = rec.write(dx, first.rows, weight.cols);
+            let extension = Some(self.extension(u, self.quads(|linear| &linear.a), [second, third]));
+            let product = Product::of(Form::Backward, first, weight, &dx, 0);
+            return Product { accumulate, extension, ..product }.record(rec);
+        }
         for (i, (linear, dy)) in self.linears.iter().zip(dys).enumerate() {
             let (dx, mut accumulate) = rec.write(dx, dy.rows, linear.weight.cols);
             let u = self.part(u, i, dy.rows);
-            let mut extension = Some(extension(linear, &u, &linear.a));
+            let mut extension = Some(alone(linear, &u, &linear.a, 0, [dy; 2]));
             for slab in linear.weight.slabs.iter() {
                 let extension = extension.take();
                 Product { accumulate, extension, ..Product::backward(dy, slab, &dx) }.record(rec);
@@ -176,10 +194,31 @@ impl Stack {
         let of_b: usize = dys.iter().map(|dy| bands(dy.cols) * quads(self.rank)).sum();
         let cells = bands(x.cols) * quads(self.columns()) + of_b;
         let [dy_0, dy_1, dy_2] = filled(dys);
-        let sites: Vec<&Tensor> = self.linears.iter().map(|linear| &linear.site).collect();
         let mut operands = vec![x, u, z, dy_0, dy_1, dy_2, &self.grads];
-        operands.extend(filled(&sites).map(|site| *site));
+        operands.extend(self.sites());
         rec.dispatch("low_rank_gradients", &[], constants, &[("cells", cells)], &operands);
+    }
+
+    /// The low-rank terms of all linears: their z and where each B begins, or their u and where each A does.
+    fn extension<'a>(
+        &'a self,
+        narrow: &'a Tensor,
+        begins: Vec<usize>,
+        others: [&'a Tensor; MOST - 1],
+    ) -> Extension<'a> {
+        let outs = self.linears.iter().map(|linear| linear.weight.rows).collect();
+        let (rank, factors, sites) = (self.rank, &self.values, self.sites());
+        Extension { outs, rank, narrow, factors, begins, sites, others, onto: false }
+    }
+
+    /// Where each A or B begins in all of them, in fours of numbers.
+    fn quads(&self, part: fn(&LowRank) -> &Param) -> Vec<usize> {
+        let offsets = self.linears.iter().map(|linear| part(linear).value.offset);
+        offsets.map(|offset| ((offset - self.values.offset) / 16) as usize).collect()
+    }
+
+    fn sites(&self) -> [&Tensor; MOST] {
+        filled(&self.linears).map(|linear| &linear.site)
     }
 
     fn columns(&self) -> usize {
@@ -210,17 +249,34 @@ impl Stack {
     }
 }
 
-/// The low-rank term of a linear: its z and B, or its u and A.
-fn extension<'a>(linear: &'a LowRank, narrow: &'a Tensor, factor: &'a Param) -> Extension<'a> {
-    Extension { narrow, factor: &factor.value, site: &linear.site, onto: None }
+/// The low-rank term of one linear: its z and B, of which the slab's rows begin there, or its u and A.
+fn alone<'a>(
+    linear: &'a LowRank,
+    narrow: &'a Tensor,
+    factor: &'a Param,
+    begin: usize,
+    others: [&'a Tensor; MOST - 1],
+) -> Extension<'a> {
+    let (outs, rank, sites) = (vec![linear.weight.rows], linear.a.value.rows, [&linear.site; MOST]);
+    Extension { outs, rank, narrow, factors: &factor.value, begins: vec![begin], sites, others, onto: false }
+}
+
+/// All W of several linears, if one product can take them.
+fn joined(linears: &[LowRank]) -> Option<Stored> {
+    let [_, _, ..] = linears else { return None };
+    let whole = |linear: &LowRank| match linear.weight.slabs.as_slice() {
+        [slab] => Some(slab.stored.clone()),
+        _ => None,
+    };
+    Stored::joined(&linears.iter().map(whole).collect::<Option<Vec<_>>>()?)
 }
 
 /// Constants for as many linears as there are.
 fn numbered(
     names: [&'static str; MOST],
-    values: impl Iterator<Item = usize>,
+    values: impl IntoIterator<Item = usize>,
 ) -> impl Iterator<Item = (&'static str, Constant)> {
-    names.into_iter().zip(values.map(Constant::from))
+    names.into_iter().zip(values.into_iter().map(Constant::from))
 }
 
 /// What the kernels bind: the first one again in place of those that there are not.

@@ -2,7 +2,7 @@
 //! `cross_entropy` do that.
 
 use super::weight::Slab;
-use crate::device::{Constants, Stored, Tensor};
+use crate::device::{Constant, Constants, Stored, Tensor};
 use crate::plan::Recorder;
 
 /// Whether a product uses a slab of W transposed.
@@ -14,40 +14,48 @@ pub enum Form {
     Backward,
 }
 
-/// A low-rank term s · z Bᵀ (forward) or s · u A (backward) that a product adds, as more of the same sum.
-#[derive(Clone, Copy)]
+/// The low-rank terms s · z Bᵀ (forward) or s · u A (backward) that a product adds, as more of the same sum: of one
+/// linear, or of several whose weights stand one after the other.
 pub struct Extension<'a> {
-    /// z or u.
+    /// The rows of each weight.
+    pub outs: Vec<usize>,
+    pub rank: usize,
+    /// z or u of all linears.
     pub narrow: &'a Tensor,
-    /// B, of which the slab's rows count, or A.
-    pub factor: &'a Tensor,
-    /// The uniform that holds s.
-    pub site: &'a Tensor,
-    /// What a forward product adds too: a residual as large as y.
-    pub onto: Option<&'a Tensor>,
+    /// What holds each B, or each A, and where they begin in it, in fours of numbers. For a slab, it is where the rows
+    /// of B begin that belong to its own.
+    pub factors: &'a Tensor,
+    pub begins: Vec<usize>,
+    /// The uniforms that hold s.
+    pub sites: [&'a Tensor; MOST],
+    /// y (forward) or `a` (backward) of the second linear and the third. A forward product writes to none of those that
+    /// there are not.
+    pub others: [&'a Tensor; MOST - 1],
+    /// The last of `others` is what the forward product of one linear adds too: a residual as large as y.
+    pub onto: bool,
 }
 
-impl<'a> Extension<'a> {
-    /// `first` is that of the product.
-    fn constants(&self, form: Form, first: usize) -> Constants {
-        let (rank, row) = match form {
-            Form::Forward => (self.factor.cols, first),
-            Form::Backward => (self.factor.rows, 0),
-        };
-        let mut constants = vec![("R", rank.into())];
-        if row > 0 {
-            constants.push(("Q_ROW", row.into()));
+/// How many linears the kernels take at once: q, k and v.
+pub(super) const MOST: usize = 3;
+
+impl Extension<'_> {
+    fn constants(&self) -> Constants {
+        let mut constants = vec![("R", self.rank.into())];
+        let ends = self.outs.iter().scan(0, |end, out| {
+            *end += out;
+            Some(*end)
+        });
+        if self.outs.len() > 1 {
+            constants.push(("LINEARS", self.outs.len().into()));
+            constants.extend(["END_0", "END_1"].into_iter().zip(ends.map(Constant::from)));
+            constants.extend(["N_1", "N_2"].into_iter().zip(self.outs[1..].iter().map(|out| (*out).into())));
         }
-        if self.onto.is_some() {
+        let begins = ["Q_0", "Q_1", "Q_2"].into_iter().zip(&self.begins).filter(|(_, begin)| **begin > 0);
+        constants.extend(begins.map(|(name, begin)| (name, (*begin).into())));
+        if self.onto {
             constants.push(("ONTO", true.into()));
         }
         constants
-    }
-
-    /// A forward product always binds a residual: `a` stands for one that there is not.
-    fn operands(&self, form: Form, a: &'a Tensor) -> Vec<&'a Tensor> {
-        let onto = (form == Form::Forward).then(|| self.onto.unwrap_or(a));
-        [self.site, self.narrow, self.factor].into_iter().chain(onto).collect()
     }
 }
 
@@ -105,22 +113,20 @@ impl<'a> Product<'a> {
     }
 
     fn mat(self, rec: &mut Recorder) {
-        let Product { form, a, w, y, first, .. } = self;
+        let Product { form, a, w, y, first, site, chunk, accumulate, .. } = self;
         let (columns, depth, offset) = match form {
             Form::Forward => (w.rows, stride(a), "Y_OFFSET"),
             Form::Backward => (w.cols, w.rows.next_multiple_of(4), "A_OFFSET"),
         };
         let mut constants = vec![("N", columns.into()), ("K", depth.into()), ("W_ROWS", w.rows.into())];
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
-        if let Some(extension) = self.extension {
-            constants.extend(extension.constants(form, first));
-        }
+        constants.extend(self.extension.iter().flat_map(Extension::constants));
         let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
         let size = [("rows", a.rows), ("columns", columns), ("depth", depth)];
         let splits = rec.device.splits("matmul", form, &size);
         // Only training repeats a product often enough to be worth another pipeline. Parts are added up where they are
         // neighbours, which they are not in a slab of y. No part has the residual.
-        let onto = self.extension.is_some_and(|extension| extension.onto.is_some());
+        let onto = self.extension.as_ref().is_some_and(|extension| extension.onto);
         let split = rec.trains() && splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4);
         let extents = [&size[..], &[("splits", if split { splits.count } else { 1 })]].concat();
         if split {
@@ -129,7 +135,7 @@ impl<'a> Product<'a> {
             let whole = Product { y: &parts, site: None, accumulate: false, ..self };
             whole.finish(offset, first, &mut constants);
             rec.dispatch("matmul", &whole.features(form), constants, &extents, &whole.operands());
-            return add_parts(rec, &parts, y, self.site, self.chunk, self.accumulate);
+            return add_parts(rec, &parts, y, site, chunk, accumulate);
         }
         self.finish(offset, first, &mut constants);
         rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
@@ -161,14 +167,17 @@ impl<'a> Product<'a> {
         let form = form.iter().copied();
         let bound = self.site.map(|_| "site").into_iter().chain(self.chunk.map(|_| "chunk"));
         let bound = bound.chain(self.logits.map(|_| "dz"));
-        form.chain(self.w.format.feature()).chain(bound).chain(self.extension.map(|_| "extended")).collect()
+        form.chain(self.w.format.feature()).chain(bound).chain(self.extension.as_ref().map(|_| "extended")).collect()
     }
 
     fn operands(&self) -> Vec<&'a Tensor> {
         let before = [self.a].into_iter().chain(self.w.operands());
         let after = self.site.into_iter().chain(self.chunk).chain(self.logits.map(|logits| logits.stats));
-        let extension = self.extension.map(|extension| extension.operands(self.form, self.a)).unwrap_or_default();
-        before.chain([self.y]).chain(after).chain(extension).collect()
+        let mut operands: Vec<&Tensor> = before.chain([self.y]).chain(after).collect();
+        if let Some(Extension { narrow, factors, sites, others, .. }) = &self.extension {
+            operands.extend(others.iter().chain([narrow, factors]).chain(sites));
+        }
+        operands
     }
 }
 

@@ -82,6 +82,13 @@ fn outs(key: &KernelKey) -> f64 {
     ["N_0", "N_1", "N_2"].iter().filter_map(|name| constant(key, name)).sum()
 }
 
+/// By how many numbers low-rank terms make the sum of a product longer: R for each column of y. With `nn` each has the
+/// terms of all linears.
+fn extension(key: &KernelKey) -> f64 {
+    let linears = if key.features.contains(&"nn") { constant(key, "LINEARS").unwrap_or(1.0) } else { 1.0 };
+    linears * constant(key, "R").unwrap_or(0.0)
+}
+
 fn flops(key: &KernelKey, size: &Size, seq_len: usize) -> Option<f64> {
     let constant = |name| constant(key, name);
     // Of attention, for every pair of a query and a key: products of D numbers.
@@ -93,8 +100,7 @@ fn flops(key: &KernelKey, size: &Size, seq_len: usize) -> Option<f64> {
     // Rows that are summed over are no extent of the result, but those of an operand with so many columns.
     let rows = |operand: usize, columns: f64| Some(*size.operands.get(operand)? as f64 / (4.0 * columns));
     match key.kernel {
-        // A low-rank term is R more numbers of the sum.
-        "matmul" => Some(2.0 * size.extent("rows")? * constant("N")? * (constant("K")? + constant("R").unwrap_or(0.0))),
+        "matmul" => Some(2.0 * size.extent("rows")? * constant("N")? * (constant("K")? + extension(key))),
         "matmul_vec" => Some(2.0 * constant("N")? * constant("K")?),
         "matmul_tn" => {
             let (p, q) = (constant("P")?, constant("Q")?);
@@ -138,11 +144,8 @@ fn bytes(key: &KernelKey, size: &Size, seq_len: f64) -> Option<f64> {
 /// How much of an operand is touched, where that is not all of it.
 fn part(key: &KernelKey, size: &Size, binding: usize, seq_len: f64) -> Option<f64> {
     let constant = |name| constant(key, name);
-    let extended = key.features.contains(&"extended") && !key.features.contains(&"nn");
-    let onto = key.constants.contains(&("ONTO", Constant::Bool(true)));
     match (key.kernel, binding) {
-        // Another operand stands for a residual that there is not.
-        ("matmul", last) if extended && !onto && last + 1 == key.module().bindings.len() => Some(0.0),
+        ("matmul", _) if key.features.contains(&"extended") => part_of_extended(key, binding),
         ("embed", 2..) if key.module().bindings.get(binding) == Some(&Access::Read) => {
             let rows = size.extent("quads")? * 4.0 / constant("C")?;
             Some(*size.operands.get(binding)? as f64 * rows / constant("COUNT")?)
@@ -155,6 +158,19 @@ fn part(key: &KernelKey, size: &Size, binding: usize, seq_len: f64) -> Option<f6
         ("learned_positions", 1) => Some(seq_len * constant("C")? * 4.0),
         ("rope", 1 | 2) => Some(seq_len * constant("D")? * 2.0),
         ("split", _) => Some(size.extent("quads")? * 16.0),
+        _ => None,
+    }
+}
+
+/// The last bindings of a product with low-rank terms are two more outputs or inputs, p, q and three uniforms.
+fn part_of_extended(key: &KernelKey, binding: usize) -> Option<f64> {
+    let linears = constant(key, "LINEARS").unwrap_or(1.0);
+    let onto = key.constants.contains(&("ONTO", Constant::Bool(true)));
+    match key.module().bindings.len() - binding {
+        7 if linears < 2.0 => Some(0.0),
+        6 if linears < 3.0 && !onto => Some(0.0),
+        // Of the parameters from the first A on, all A or all B.
+        4 => Some(extension(key) * constant(key, "N")? * 4.0),
         _ => None,
     }
 }

@@ -149,6 +149,40 @@ crate::device_tests! {
         assert_eq!(counted(rec, ROWS).await, expected);
     }
 
+    /// x [6, 64] and two linears of rank 4 whose weights [8, 64] and [4, 64] stand one after the other: one product
+    /// forward, and one backward that assigns dx. z and u take up 16 rows for each linear.
+    async fn the_work_of_stacked_products_is_counted() {
+        let device = Device::dry(Shape::Tiled);
+        let mut rec = recorder(&device);
+        let x = Var::new(tensor(&device, ROWS, 64), true);
+        let [values, grads] = ["p", "g"].map(|label| device.buffer(label, 1 << 12, Usage::Storage).expect("a buffer"));
+        let param = |offset, rows, cols| Param {
+            value: Tensor::in_buffer(values.clone(), offset, rows, cols),
+            grad: Tensor::in_buffer(grads.clone(), offset, rows, cols),
+        };
+        let site = Tensor::in_buffer(device.buffer("site", 256, Usage::Uniform).expect("a buffer"), 0, 1, 4);
+        let weights = Stored::stack(&device, "w", &[8, 4], 64, Format::F32).expect("matrices").expect("a stack");
+        let linears: Vec<LowRank> = (0..)
+            .zip(weights)
+            .map(|(i, stored)| {
+                let (a, b) = (param(2048 * i, 4, 64), param(2048 * i + 1024, stored.rows, 4));
+                let weight = Weight { rows: stored.rows, cols: 64, slabs: Rc::new(vec![Slab { first: 0, stored }]) };
+                LowRank { weight, a, b, site: site.clone() }
+            })
+            .collect();
+        for y in low_rank(&mut rec, &x, &linears) {
+            seed(&device, &y);
+        }
+        let (x, y, w, narrow, a, b) = (384.0, 72.0, 768.0, 128.0, 512.0, 48.0);
+        let expected = [
+            ("matmul", cost(2.0 * 6.0 * 12.0 * (64.0 + 4.0), 4.0 * (x + w + y + narrow + b))),
+            ("matmul", cost(2.0 * 6.0 * 64.0 * (12.0 + 8.0), 4.0 * (y + w + x + narrow + a))),
+        ];
+        let mut found = counted(rec, ROWS).await;
+        found.retain(|(kernel, _)| *kernel == "matmul");
+        assert_eq!(found, expected);
+    }
+
     /// Two sequences of three queries see 1 + 2 + 3 keys each, or 1 + 2 + 2 through a window of two: for each of two
     /// heads of four numbers, two products forward, three for the queries and four for the keys and values.
     async fn the_work_of_attention_is_counted() {

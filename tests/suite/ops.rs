@@ -150,6 +150,18 @@ impl Bed {
         (Weight { rows, cols, slabs: Rc::new(slabs) }, all)
     }
 
+    /// Random frozen weights of so many rows each that stand one after the other.
+    fn stacked(&mut self, rows: &[usize], cols: usize) -> Vec<(Weight, Vec<f64>)> {
+        let stack = Stored::stack(&self.device, "weights", rows, cols, self.format).expect("matrices");
+        let fill = |stored: Stored| {
+            let noise = self.noise(stored.rows * cols);
+            let values = self.storable(noise);
+            stored.upload(&self.device, 0, &values.iter().map(|&x| x as f32).collect::<Vec<f32>>());
+            (Weight { rows: stored.rows, cols, slabs: Rc::new(vec![Slab { first: 0, stored }]) }, values)
+        };
+        stack.expect("rows of whole bindings").into_iter().map(fill).collect()
+    }
+
     /// Numbers near these that the format of weights holds. In a group with a scale, the first has the largest
     /// magnitude that there is, so that it tells the scale; some scales are subnormal.
     fn storable(&self, values: Vec<f64>) -> Vec<f64> {

@@ -213,7 +213,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 crate::device_tests! {
     async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
-            (Shape::Tiled, 8, 128, [45, 57, 232, 3, 108, 106, 178]),
+            (Shape::Tiled, 8, 128, [43, 56, 198, 3, 90, 88, 178]),
             (Shape::Direct, 4, 64, [47, 58, 421, 3, 176, 178, 178]),
         ] {
             let found = counts(shape, batch, seq_len).await;
@@ -239,6 +239,7 @@ crate::device_tests! {
             let forward = recorded(&base, 2, 24, false).dispatch_count();
             assert_eq!(recorded(&base, 2, 24, true).dispatch_count(), forward);
             let model = adapter(&base, 4, "all-linear").attach(&base);
+            let forward = recorded(&model, 2, 24, false).dispatch_count();
             assert!(recorded(&model, 2, 24, true).dispatch_count() > 2 * forward);
         }
     }

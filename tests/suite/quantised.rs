@@ -60,7 +60,8 @@ fn numbers_are_rounded_as_ggml_rounds_them() {
 }
 
 crate::device_tests! {
-    /// As f32, of which they are exact products, the same numbers give the same bits.
+    /// As f32, of which they are exact products, the same numbers give the same bits, except that a card adds up the
+    /// gradients of siblings in another order where one format lets them be stacked and the other does not.
     async fn quantised_weights_give_the_results_of_their_numbers() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;
@@ -77,7 +78,12 @@ crate::device_tests! {
                 assert!(stored.weight_bytes() * 2 < plain.weight_bytes(), "{name} {storage:?}");
                 let [found, expected] = [outcome(case, &stored, false).await, outcome(case, &plain, false).await];
                 same_bits("logits", &found.0, &expected.0);
-                same_bits("gradient", &found.1, &expected.1);
+                match shape {
+                    Shape::Tiled => {
+                        close("gradient", &found.1, &expected.1, 1e-5);
+                    }
+                    Shape::Direct | Shape::Cpu => same_bits("gradient", &found.1, &expected.1),
+                }
                 let again = outcome(case, &stored, true).await;
                 same_bits("gradient, made again", &again.1, &found.1);
             }

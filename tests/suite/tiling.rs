@@ -30,7 +30,7 @@ const EXCEPTIONS: [(Tile, [usize; 3], bool, &str); 2] = [
 
 /// The linears of SmolLM2-135M at 4 x 512 tokens, with an adapter of rank 8, forward (`true`) and backward, and its
 /// head in chunks.
-const SMOLLM2: [([usize; 3], bool); 18] = [
+const SMOLLM2: [([usize; 3], bool); 22] = [
     ([2048, 576, 576], true),
     ([2048, 576, 576], false),
     ([2048, 192, 576], true),
@@ -47,6 +47,11 @@ const SMOLLM2: [([usize; 3], bool); 18] = [
     ([2048, 8, 1536], false),
     ([2048, 576, 8], false),
     ([2048, 1536, 8], false),
+    // q, k and v as one, and gate and up.
+    ([2048, 960, 576], true),
+    ([2048, 576, 960], false),
+    ([2048, 3072, 576], true),
+    ([2048, 576, 3072], false),
     ([64, 49152, 576], true),
     ([64, 576, 49152], false),
 ];
