@@ -38,6 +38,7 @@ const files = [
   "bad_input",
   "settings",
   "estimate",
+  "inside",
   "keyboard",
   "in_sight",
   "prompt",
