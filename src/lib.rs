@@ -62,13 +62,13 @@
 //! | [`text`] | file formats, chat templates, tokenizer, rows with labels and their preview, packing, batches |
 //! | `cpu` | the twin of each kernel with a direct form, in Rust, on slices |
 //! | [`device`] | a card or the CPU: limits, buffers, the pool, stored weights, the kernel table, read-back |
-//! | [`plan`] | the input buffer, the recorder with its tape, the plan, its replay and its profile |
-//! | [`ops`] | functions that record forward and push backward: project, attention, rms_norm, … |
+//! | [`plan`] | the input buffer, the recorder with its tape, the plan, its replay, its profile and how it is timed |
+//! | [`ops`] | functions that record forward and push backward: project, attention, …; the probes of a device |
 //! | [`model`] | a family's names, config.json as data, the list of tensors, loading, block, transformer, logits |
 //! | [`adapter`] | sites, ranks, flat storage, files of PEFT, MLX and llama.cpp, the check of exports, merge and swap |
 //! | [`train`](mod@train) | steps, evaluation, learning rate |
 //! | [`generate`] | decoding with a KV cache, and the sampler; it does not know `train` |
-//! | [`run`] | the loop around both: events, the best adapter, pause and stop, run states; the memory of a run |
+//! | [`run`] | the loop around both: events, the best adapter, stopping, run states; memory and profile of a run |
 //! | `web`, the binary | JavaScript and the command line, which only forward |
 //!
 //! Rooms name only those above them (CONTRIBUTING.md, `tests/suite/house.rs`).

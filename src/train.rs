@@ -300,6 +300,10 @@ impl Trainer {
         self.buffers.v.upload(&self.device, v);
     }
 
+    pub fn device(&self) -> &Rc<Device> {
+        &self.device
+    }
+
     pub fn micro_plan(&self) -> &Plan {
         &self.micro
     }

@@ -82,7 +82,8 @@ impl Engine {
         let mut progress = |done, total| call(&on_event, &to_js(&Event::Phase { phase: Phase::Loading, done, total }));
         let choice = Choice::parse(device).map_err(js_error)?;
         let storage = Storage::parse(stored).map_err(js_error)?;
-        let options = DeviceOptions { choice, ..DeviceOptions::default() };
+        // A device cannot be asked for timestamps later, and until `profile` uses them, they cost nothing.
+        let options = DeviceOptions { choice, timestamps: true, ..DeviceOptions::default() };
         let device = Device::new(options).await.map_err(js_error)?;
         // Refuses a model for which there is no memory before its weights are read.
         let checkpoint = files.checkpoint().await.map_err(js_error)?;

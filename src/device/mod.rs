@@ -26,6 +26,7 @@ pub use buffer::{Buffer, Usage};
 pub use device::{Choice, Device, DeviceOptions, Shape};
 pub use kernel::{Access, Constant, Constants, Extents, KernelKey};
 pub use kernel_table::Geometry;
+pub use platform::{cpu_seconds, exact_now};
 pub use profile::Span;
 pub use readback::{Ring, Ticket};
 pub use ready::Ready;

@@ -4,9 +4,21 @@ use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds since some fixed moment, and parts of them; `now` counts whole ones.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    pub fn exact_now() -> f64;
+}
+
 /// Milliseconds since some fixed moment.
 pub(super) fn now() -> f64 {
     js_sys::Date::now()
+}
+
+/// A browser does not say.
+pub fn cpu_seconds() -> Option<f64> {
+    None
 }
 
 /// Returns in a later turn of the event loop, so that messages that have come meanwhile are handled first. A promise

@@ -31,26 +31,31 @@ impl Device {
     }
 
     /// Runs the dispatches, each in a pass of its own, and says when each ran: by the timestamps of the card, if it was
-    /// opened with them, else by the host's clock, which on a card counts the wait for it too. Errors: `DeviceLost`.
-    pub(crate) async fn profile(&self, all: &[Ready]) -> Result<Vec<Span>> {
+    /// opened with them, else by the host's clock, which on a card counts the wait for it too. `None` if `stop` said so
+    /// while the host's clock timed them. Errors: `DeviceLost`.
+    pub(crate) async fn profile_unless(&self, all: &[Ready], stop: &dyn Fn() -> bool) -> Result<Option<Vec<Span>>> {
         self.finished().await?;
         if let Executor::Card(card) = &self.executor
             && let Some(tick) = card.tick
         {
-            return self.by_timestamps(card, all, tick).await;
+            return self.by_timestamps(card, all, tick).await.map(Some);
         }
         let mut spans = Vec::with_capacity(all.len());
         for ready in all {
-            let begin = platform::now();
+            platform::let_others_run().await;
+            if stop() {
+                return Ok(None);
+            }
+            let begin = platform::exact_now();
             match &self.executor {
                 Executor::Card(card) => card.encode([(ready, ready.groups)].into_iter()),
                 Executor::Cpu(_) => ready.run(),
                 Executor::Dry => return Err(Error::Internal { what: "a profile of what is not computed".to_string() }),
             }
             self.finished().await?;
-            spans.push(Span { begin, end: platform::now() });
+            spans.push(Span { begin, end: platform::exact_now() });
         }
-        Ok(spans)
+        Ok(Some(spans))
     }
 
     /// `tick` is in nanoseconds.

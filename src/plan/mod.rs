@@ -8,12 +8,14 @@ mod kept;
 mod plan;
 mod profile;
 pub mod recorder;
+mod timer;
 
 pub use cost::Cost;
 pub use input::{Input, Lists};
 pub use kept::Kept;
 pub use plan::{Dispatch, Operand, Plan, Progress};
-pub use profile::Timed;
+pub use profile::{KernelTime, Profile, Row, Timed};
 pub use recorder::{Grad, Recorder, Var};
+pub use timer::Timer;
 
 pub use crate::device::Step;

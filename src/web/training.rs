@@ -36,6 +36,13 @@ impl Engine {
             Ok(memory)
         })
     }
+
+    /// How fast the device is with the plans of a run with these settings, and which kernels take the time. Null if it
+    /// was stopped.
+    pub fn profile(&self, settings: JsValue) -> Promise {
+        let parts = self.0.clone();
+        promise(async move { parts.profile(settings).await })
+    }
 }
 
 impl Parts {
@@ -55,6 +62,14 @@ impl Parts {
             "tokensPerSecond": tokens / cost.step.0 * 1000.0,
             "etaMs": cost.left(&settings, held_out, 0),
         })))
+    }
+
+    async fn profile(&self, settings: JsValue) -> Js<JsValue> {
+        let settings: Settings = from_js("settings", settings)?;
+        self.check_copies(&settings).await.map_err(js_error)?;
+        let (helpers, control) = (self.helpers.borrow().clone(), self.new_control());
+        let report = run::profile(&self.base, &settings, &clock(), &helpers, &control).await;
+        Ok(to_js(&report.map_err(js_error)?))
     }
 
     pub(super) async fn train(

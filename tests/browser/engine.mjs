@@ -254,6 +254,7 @@ async function useEverything(text) {
   const { warnings } = foreign.summary();
   foreign.free();
   const probe = await engine.probe(rows, settings);
+  const profile = await engine.profile(settings);
   let adapter;
   const keep = (files) => {
     adapter = files;
@@ -279,6 +280,8 @@ async function useEverything(text) {
     previewRow: keys(summary.preview[0]),
     previewToken: keys(summary.preview[0].tokens[0]),
     probe: keys(probe),
+    profile: keys(profile),
+    kernelTime: keys(profile.kernels[0]),
     adapterFiles: keys(adapter),
     generated: keys(generated),
     memory: keys(await engine.memory(settings)),

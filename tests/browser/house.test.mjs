@@ -73,6 +73,13 @@ test("sizes and colours are named in theme.css: elsewhere, only lines of 1 to 3 
   }
 });
 
+test("every shader that a step may run has everyday words", () => {
+  const shaders = readdirSync(join(browser, "../../shaders")).filter((name) => name.endsWith(".wesl"));
+  const kernels = shaders.map((name) => name.replace(/\.wesl$/, "")).filter((name) => !name.endsWith("_probe"));
+  const described = [...read("page/kernel_words.ts").matchAll(/^ {2}(\w+): "/gm)].map(([, name]) => name);
+  assert.deepEqual(described, kernels.sort());
+});
+
 test(`no line is wider than ${WIDEST}`, () => {
   const tests = readdirSync(browser).map((name) => [name, readFileSync(join(browser, name), "utf8")]);
   const wide = [...files.map((path) => [path, read(path)]), ...tests].flatMap(([path, content]) =>

@@ -132,6 +132,20 @@ export const adapterFiles = {
 /** @type {Keys<api.Generated>} */
 export const generated = { text: true, tokens: true, reason: true };
 
+/** @type {Keys<api.Profile>} */
+export const profile = {
+  workers: true,
+  msPerStep: true,
+  flopsPerStep: true,
+  mostFlopsPerSecond: true,
+  share: true,
+  timestamps: true,
+  kernels: true,
+};
+
+/** @type {Keys<api.KernelTime>} */
+export const kernelTime = { kernel: true, calls: true, ms: true, share: true };
+
 /** @type {Keys<api.Memory>} */
 export const memory = {
   weights: true,

@@ -7,7 +7,7 @@ import { sharedBrowser } from "./browser.mjs";
 
 const lanes = {
   /** Where shaders compute, with WebGPU in software, which takes a second to compile each of them. */
-  shaders: ["engine", "main_job_gpu", "compiling", "hot_path", "recovery", "non_finite"],
+  shaders: ["engine", "inside", "main_job_gpu", "compiling", "hot_path", "recovery", "non_finite"],
   /** Runs, which the processor computes here as in the lanes below. */
   runs: ["main_job", "full", "workers", "weights", "pause", "unfinished", "cancel", "two_tabs", "unmeasured", "away"],
   /** Adapters and models: brought, kept, fetched and taken elsewhere. */

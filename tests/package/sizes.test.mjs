@@ -14,7 +14,7 @@ const forHub = ["download.js"];
 
 /** In bytes. The wasm that `make wasm` builds is linked in a hurry; `make release` builds the smaller one. */
 const limits = {
-  wasm: process.env.RELEASE ? 1_300_000 : 1_425_000,
+  wasm: process.env.RELEASE ? 1_300_000 : 1_450_000,
   scripts: 40_000,
   forHub: 15_000,
   tabtune: process.env.RELEASE ? 2_000_000 : 2_200_000,

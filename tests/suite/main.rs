@@ -42,6 +42,8 @@ mod model;
 mod ops;
 mod packing;
 mod plans;
+#[cfg(not(target_arch = "wasm32"))]
+mod profiles;
 mod quantised;
 mod random_models;
 #[cfg_attr(

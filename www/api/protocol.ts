@@ -23,6 +23,7 @@ import type {
   NotedBase,
   Notice,
   Probe,
+  Profile,
   Settings,
   Stats,
   TextDocument,
@@ -78,6 +79,8 @@ export interface Calls {
   columnNames: { input: TextDocument; output: string[] };
   release: { input: number; output: undefined };
   probe: { input: { dataset: number; settings: Settings }; output: Probe };
+  /** Null if it was stopped. */
+  profile: { input: Settings; output: Profile | null };
   train: { input: Training; output: undefined };
   generate: { input: GenerateOptions; output: Generated };
   /** Null if it was stopped. */

@@ -111,6 +111,11 @@ export class Session {
     return this.#leader.call("probe", { dataset: id, settings });
   }
 
+  /** How fast the device is with the plans of a run, and which kernels take the time. Null if it was stopped. */
+  profile(settings: Settings) {
+    return this.#leader.call("profile", settings);
+  }
+
   /** `onAdapter` gets every adapter or checkpoint that is the best so far; the last one it got survives the worker. */
   train(
     { id }: Dataset,
@@ -229,7 +234,7 @@ export class Session {
     return this.#leader.call("stats", undefined);
   }
 
-  /** Ends the running `train`, `generate` or `evaluate` within a step, a token or a batch. */
+  /** Ends the running `train`, `profile`, `generate` or `evaluate` within a step, a token or a batch. */
   stop(keep: boolean) {
     this.#leader.send({ call: "stop", keep });
   }

@@ -211,6 +211,32 @@ export interface Probe {
   etaMs: number;
 }
 
+/** What the device does with the plans of a run: a step of full rows, all of whose tokens are learnt. */
+export interface Profile {
+  /** How many share a step of a run. What is measured is the part of the one that leads, while the others rest. */
+  workers: number;
+  msPerStep: number;
+  /** Of its products: two for every multiply-add. */
+  flopsPerStep: number;
+  /** What a graphics card does at most, with numbers that are at hand already; null on the processor. */
+  mostFlopsPerSecond: number | null;
+  /** What part of that a step reaches. */
+  share: number | null;
+  /** Whether the card itself says when a kernel began and ended. If not, the wait for each counts as well. */
+  timestamps: boolean;
+  /** Of a step. Those that take longest come first. */
+  kernels: KernelTime[];
+}
+
+/** What the calls of a kernel in a step take. */
+export interface KernelTime {
+  kernel: string;
+  calls: number;
+  ms: number;
+  /** Of what all kernels take. */
+  share: number;
+}
+
 /** PEFT's two files, MLX's two, or the GGUF file of llama.cpp. */
 export type AdapterFormat = "peft" | "mlx" | "gguf";
 

@@ -20,6 +20,7 @@ import type {
   ModelInfo,
   NotedBase,
   Probe,
+  Profile,
   Settings,
   Stats,
   WeightsChoice,
@@ -82,6 +83,7 @@ export interface Engine {
   limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
+  profile(settings: Settings): Promise<Profile | null>;
   train(
     dataset: Dataset,
     settings: Settings,

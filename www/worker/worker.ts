@@ -96,6 +96,8 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return release(request.input);
     case "probe":
       return engine.probe(held(request.input.dataset), request.input.settings);
+    case "profile":
+      return engine.profile(request.input);
     case "train":
       return begin(engine, request.input, tell).finally(begun);
     case "generate":

@@ -3,14 +3,52 @@
 import type { Stats } from "../../api/types";
 import { saveLog } from "../log";
 import type { Run } from "../progress";
+import { training } from "../state";
 import { bytes, count, counted } from "../words";
 import { Fold } from "./fold";
+import { later } from "./later";
 import "./inside.css";
 
-export function Inside({ run }: { run: Run }) {
+/** There may be no run yet. */
+export function Inside({ run }: { run: Run | null }) {
   return (
     <Fold title="Look inside">
-      {run.stats && <Used stats={run.stats} />}
+      {run?.stats && <Used stats={run.stats} />}
+      <Speed />
+      {run && <Log run={run} />}
+    </Fold>
+  );
+}
+
+/** Whoever asks for the part of the page that measures wants it to measure. */
+const measured = later("train", "the part of the page that measures", async () => {
+  const { Measured, measure } = await import("./measured");
+  measure();
+  return Measured;
+});
+
+function Speed() {
+  const Measured = measured.view.value;
+  return (
+    <>
+      <p>
+        How much of your device's arithmetic does a step use, and what takes the time? While nothing is trained, the
+        page can measure that in a few seconds. It changes nothing.
+      </p>
+      {Measured ? (
+        <Measured />
+      ) : (
+        <button type="button" disabled={training.value} onClick={measured.open}>
+          Measure this device
+        </button>
+      )}
+    </>
+  );
+}
+
+function Log({ run }: { run: Run }) {
+  return (
+    <>
       <p>
         Everything the engine reported, {counted(run.events.length, "line")} so far, can be saved as a log (JSONL). Of
         your words it holds the prompt of the samples, followed by what the model wrote, and the names of files and
@@ -19,7 +57,7 @@ export function Inside({ run }: { run: Run }) {
       <button type="button" onClick={() => saveLog(run.events)}>
         Save the log
       </button>
-    </Fold>
+    </>
   );
 }
 

@@ -36,6 +36,7 @@ export function TrainCard() {
     >
       {now && (isCancelled(now) ? <Cancelled /> : <Progress {...now} />)}
       {!training.value && <Start again={now !== null} />}
+      {(!now || isCancelled(now)) && <Inside run={null} />}
     </CardFrame>
   );
 }

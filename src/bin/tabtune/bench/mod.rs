@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use clap::Args;
 use tabtune::device::{Choice, Device, DeviceOptions, Shape};
-use tabtune::error::Result;
+use tabtune::error::{Error, Result};
 use tabtune::model::{Storage, Transformer};
+use tabtune::plan::{Profile, Timer};
 use tabtune::run::Settings;
 
 use crate::cli::ModelArgs;
@@ -19,7 +20,6 @@ macro_rules! say {
     };
 }
 
-mod clock;
 mod probes;
 mod products;
 mod profile;
@@ -27,9 +27,8 @@ mod shapes;
 mod step;
 mod swap;
 
-use clock::Clock;
 use probes::Probes;
-use profile::Profile;
+use profile::Table;
 use step::Step;
 
 #[derive(Args)]
@@ -102,12 +101,12 @@ pub async fn bench(args: &BenchArgs) -> Result<()> {
     for &shape in shapes {
         let options = DeviceOptions { shape: Some(shape), timestamps: true, ..DeviceOptions::default() };
         let device = Device::new(options).await?;
-        let clock = Clock::of(&device);
-        let probes = most(&device, clock).await?;
-        products::products(&device, &probes, clock).await?;
+        let timer = Timer::of(&device);
+        let probes = most(&device, timer).await?;
+        products::products(&device, &probes, timer).await?;
     }
     let (model, name) = args.load(&chosen).await?;
-    Step::measure(&model, &name, &args.settings(&model), None, Clock::of(&chosen)).await?;
+    Step::measure(&model, &name, &args.settings(&model), None, Timer::of(&chosen)).await?;
     swap::swap(&chosen).await
 }
 
@@ -116,21 +115,29 @@ async fn one(args: &BenchArgs) -> Result<()> {
     let choice = args.model.device.choice()?;
     let options = DeviceOptions { choice, shape: args.form(), timestamps: true, ..DeviceOptions::default() };
     let device = args.model.device.open_with(options).await?;
-    let clock = if args.profile { Clock::of_passes(&device) } else { Clock::of(&device) };
-    let probes = most(&device, clock).await?;
+    let timer = if args.profile { Timer::of_passes(&device) } else { Timer::of(&device) };
+    let probes = most(&device, timer).await?;
     let (model, name) = args.load(&device).await?;
-    let step = Step::measure(&model, &name, &args.settings(&model), Some(&probes), clock).await?;
+    let step = Step::measure(&model, &name, &args.settings(&model), Some(&probes), timer).await?;
     if args.profile {
         let by = if device.has_timestamps() { "timestamps" } else { "the host's clock" };
         say!("the same step, each dispatch in a pass of its own, by {by}");
-        say!("{}", Profile::measure(&device, &step.plans(), step.seq_len, probes).await?);
+        let never = || Error::Internal { what: "a profile that nobody stopped was given up".to_string() };
+        let seq_len = args.settings(&model).seq_len;
+        let profile = Profile::measure(&device, &step.plans(), seq_len, &|| false).await?.ok_or_else(never)?;
+        say!("{}", Table { profile, probes });
     }
     Ok(())
 }
 
-async fn most(device: &Rc<Device>, clock: Clock) -> Result<Probes> {
+/// How often the same is measured: a software driver computes as long for one measurement as a card for many.
+fn measurements(device: &Device) -> usize {
+    if device.software { 3 } else { 20 }
+}
+
+async fn most(device: &Rc<Device>, timer: Timer) -> Result<Probes> {
     say!("{} kernels on {}", device.shape.name(), device.name);
-    let probes = Probes::measure(device, clock).await?;
+    let probes = Probes::measure(device, timer).await?;
     let (flops, bytes, invocations) = (probes.flops, probes.bytes, probes.invocations);
     say!("  multiply-adds in registers          {flops:8.1} GFLOP/s  by {invocations} invocations");
     say!("  memory, read and written            {bytes:8.1} GB/s");

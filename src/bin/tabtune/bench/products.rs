@@ -5,16 +5,15 @@ use std::rc::Rc;
 use tabtune::device::{Device, Pool, Stored, Tensor};
 use tabtune::error::Result;
 use tabtune::ops::{Matrix, Slab, Weight, project};
-use tabtune::plan::{Input, Progress, Recorder, Var};
+use tabtune::plan::{Input, Progress, Recorder, Timer, Var};
 
-use super::clock::Clock;
 use super::probes::Probes;
 use crate::terminal::print;
 
-pub async fn products(device: &Rc<Device>, probes: &Probes, clock: Clock) -> Result<()> {
+pub async fn products(device: &Rc<Device>, probes: &Probes, timer: Timer) -> Result<()> {
     for (m, n, k) in [(256, 256, 256), (256, 688, 256), (512, 576, 576)] {
         for (form, back) in [("x Wᵀ", false), ("dy W", true)] {
-            let rate = 2.0 * (m * n * k) as f64 / seconds(device, (m, n, k), back, clock).await? / 1e9;
+            let rate = 2.0 * (m * n * k) as f64 / seconds(device, (m, n, k), back, timer).await? / 1e9;
             say!(
                 "  matmul {m:4} x {n:4} x {k:4}  {form:5}     {rate:8.1} GFLOP/s  {:5.1} % of the probe",
                 100.0 * rate / probes.flops
@@ -24,7 +23,8 @@ pub async fn products(device: &Rc<Device>, probes: &Probes, clock: Clock) -> Res
     Ok(())
 }
 
-async fn seconds(device: &Rc<Device>, (m, n, k): (usize, usize, usize), back: bool, clock: Clock) -> Result<f64> {
+async fn seconds(device: &Rc<Device>, (m, n, k): (usize, usize, usize), back: bool, timer: Timer) -> Result<f64> {
+    let measurements = super::measurements(device);
     let pool = Pool::default();
     let mut progress = Progress::silent();
     let input = Input::new(device, m)?;
@@ -43,7 +43,7 @@ async fn seconds(device: &Rc<Device>, (m, n, k): (usize, usize, usize), back: bo
         *grad.borrow_mut() = Some(tensor("dy", m, n)?);
     }
     let plan = rec.finish(&mut progress).await?;
-    let both = clock.seconds(device, &plan, m).await?;
+    let both = timer.seconds(device, &plan, m, measurements).await?;
     if !back {
         return Ok(both);
     }
@@ -51,5 +51,5 @@ async fn seconds(device: &Rc<Device>, (m, n, k): (usize, usize, usize), back: bo
     let mut rec = Recorder::new(device, &pool, &input, false);
     project(&mut rec, None, &Var::frozen(x.data), Matrix::Frozen(&w), None);
     let forward = rec.finish(&mut progress).await?;
-    Ok((both - clock.seconds(device, &forward, m).await?).max(1e-9))
+    Ok((both - timer.seconds(device, &forward, m, measurements).await?).max(1e-9))
 }

@@ -2,16 +2,12 @@
 
 use std::time::Instant;
 
-use tabtune::adapter::Adapter;
-use tabtune::device::Device;
+use tabtune::device::{Device, cpu_seconds};
 use tabtune::error::Result;
 use tabtune::model::Transformer;
-use tabtune::plan::{Plan, Progress};
-use tabtune::run::Settings;
-use tabtune::text::{MicroBatch, Row};
-use tabtune::train::{StepSettings, Trainer, TrainerSettings};
+use tabtune::plan::{Plan, Timer};
+use tabtune::run::{Exercise, Settings};
 
-use super::clock::{Clock, cpu_seconds};
 use super::probes::Probes;
 use crate::terminal::print;
 
@@ -21,14 +17,12 @@ const LONG: f64 = 30.0;
 const ENCODED: usize = 20;
 
 /// A trainer whose last step was measured.
-pub struct Step {
-    pub trainer: Trainer,
-    pub seq_len: usize,
-}
+pub struct Step(Exercise);
 
 impl Step {
-    pub fn plans(&self) -> [&Plan; 2] {
-        [self.trainer.micro_plan(), self.trainer.update_plan()]
+    /// The plans of a step, and how often it runs each.
+    pub fn plans(&self) -> [(&Plan, usize); 2] {
+        self.0.plans()
     }
 
     /// Trains LoRA with these settings, on tokens that mean nothing, and says how that went.
@@ -37,28 +31,17 @@ impl Step {
         name: &str,
         settings: &Settings,
         probes: Option<&Probes>,
-        clock: Clock,
+        timer: Timer,
     ) -> Result<Step> {
-        let (device, config) = (&model.device, &model.config);
-        let adapter = Adapter::new(device, config, settings.check(config)?)?;
-        adapter.write(device, &adapter.initial(0));
-        let (batch, seq_len) = (settings.batch, settings.seq_len);
-        let trained = TrainerSettings::new(batch, seq_len);
-        let draft = Trainer::record(&adapter.attach(model), &adapter.params(), trained)?;
-        let trainer = draft.finish(&mut Progress::silent()).await?;
-        let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();
-        let row = Row { ids, labels: vec![true; seq_len], tokens: seq_len };
-        let micro = [MicroBatch::assemble(&vec![&row; batch], batch, seq_len)];
-        let options = StepSettings { learning_rate: settings.lr, weight_decay: 0.0, clip: 1.0, dropout: 0.0, seed: 0 };
-
-        let mut step = Step { trainer, seq_len };
+        let (device, batch, seq_len) = (&model.device, settings.batch, settings.seq_len);
+        let mut step = Step(Exercise::new(model, settings).await?);
         let (mut submit, mut wall, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
         let begin = Instant::now();
         while wall.len() < STEPS && (wall.is_empty() || begin.elapsed().as_secs_f64() < LONG) {
             let (start, used) = (Instant::now(), cpu_seconds());
-            let ticket = step.trainer.submit(&micro, options, 1)?;
+            let ticket = step.0.submit(1)?;
             submit.push(start.elapsed().as_secs_f64() * 1000.0);
-            step.trainer.result(ticket).await?;
+            step.0.trainer.result(ticket).await?;
             wall.push(start.elapsed().as_secs_f64() * 1000.0);
             cpu.extend(used.zip(cpu_seconds()).map(|(before, after)| (after - before) * 1000.0));
         }
@@ -66,16 +49,15 @@ impl Step {
         say!("a step of {name}, {batch} x {seq_len} tokens, {} kernels, on {}", device.shape.name(), device.name);
         say!(
             "  {} dispatches, {} pipelines, {} buffers, {} bytes",
-            step.plans().iter().map(|plan| plan.dispatches()).sum::<usize>(),
+            step.plans().iter().map(|(plan, _)| plan.dispatches()).sum::<usize>(),
             device.pipeline_count(),
             device.buffer_count(),
             device.bytes()
         );
         say!("  step {wall:.0} ms, {:.0} tokens/s; {cpu:.0} ms of CPU", (batch * seq_len) as f64 / wall * 1000.0);
         if let Some(probes) = probes {
-            let flops: f64 =
-                step.plans().iter().flat_map(|plan| plan.costs(seq_len)).filter_map(|cost| cost.flops).sum();
-            let rate = flops / if clock == Clock::CpuTime { cpu } else { wall } / 1e6;
+            let flops = step.0.flops();
+            let rate = flops / if timer == Timer::CpuTime { cpu } else { wall } / 1e6;
             let share = 100.0 * rate / probes.flops;
             say!("  products of {:.2} GFLOP, {rate:.1} GFLOP/s, {share:.1} % of the probe", flops / 1e9);
         }
@@ -91,7 +73,7 @@ impl Step {
 
     /// Milliseconds in which the host encodes the plans, the best of many: what disturbs it makes it slower.
     fn encode(&self, device: &Device) -> Option<f64> {
-        let once = || self.plans().iter().map(|plan| plan.time_to_encode(device)).sum::<Option<f64>>();
+        let once = || self.plans().iter().map(|(plan, _)| plan.time_to_encode(device)).sum::<Option<f64>>();
         (0..ENCODED).map(|_| once()).collect::<Option<Vec<f64>>>()?.into_iter().min_by(f64::total_cmp)
     }
 }

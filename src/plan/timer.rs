@@ -1,17 +1,15 @@
 //! How long a plan takes, measured as well as the device allows.
 
-use std::time::Instant;
-
-use tabtune::device::{Device, Shape};
-use tabtune::error::Result;
-use tabtune::plan::{Plan, Step};
+use super::plan::Plan;
+use crate::device::{Device, Shape, Step, cpu_seconds, exact_now};
+use crate::error::Result;
 
 /// In seconds.
 const LONG_ENOUGH: f64 = 0.05;
 
 /// What time is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub enum Timer {
     /// The card says when each dispatch began and ended.
     Timestamps,
     /// The CPU time of this process, all threads: on a software driver that is what a kernel costs, whatever else the
@@ -21,24 +19,23 @@ pub enum Clock {
     Wall,
 }
 
-impl Clock {
+impl Timer {
     /// Where a driver computes in software under Linux, CPU time.
-    pub fn of(device: &Device) -> Clock {
+    pub fn of(device: &Device) -> Timer {
         let by_cpu = device.software && device.shape != Shape::Cpu && cpu_seconds().is_some();
-        if by_cpu { Clock::CpuTime } else { Clock::of_passes(device) }
+        if by_cpu { Timer::CpuTime } else { Timer::of_passes(device) }
     }
 
-    /// The clock of a profile, which times dispatches one by one.
-    pub fn of_passes(device: &Device) -> Clock {
-        if device.has_timestamps() { Clock::Timestamps } else { Clock::Wall }
+    /// The timer of a profile, which times dispatches one by one.
+    pub fn of_passes(device: &Device) -> Timer {
+        if device.has_timestamps() { Timer::Timestamps } else { Timer::Wall }
     }
 
     /// Seconds of a plan with so many rows, the best of several measurements.
-    pub async fn seconds(self, device: &Device, plan: &Plan, rows: usize) -> Result<f64> {
+    pub async fn seconds(self, device: &Device, plan: &Plan, rows: usize, measurements: usize) -> Result<f64> {
         let rows = rows as u32;
         plan.input.write_step(device, &Step { rows, labelled: rows, strength: 1.0, ..Step::default() });
-        let measurements = if device.software { 3 } else { 20 };
-        if self == Clock::Timestamps {
+        if self == Timer::Timestamps {
             let mut best = f64::INFINITY;
             for _ in 0..measurements {
                 let dispatches = plan.profile(device, 1).await?;
@@ -62,23 +59,13 @@ impl Clock {
 
     /// Seconds of a plan that is run so often.
     async fn run(self, device: &Device, plan: &Plan, runs: u32) -> Result<f64> {
-        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let (start, cpu) = (exact_now(), cpu_seconds());
         for _ in 0..runs {
             plan.submit(device, 1);
         }
         device.finished().await?;
-        let wall = start.elapsed().as_secs_f64();
+        let wall = (exact_now() - start) / 1000.0;
         let used = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok(used.filter(|_| self == Clock::CpuTime).unwrap_or(wall))
+        Ok(used.filter(|_| self == Timer::CpuTime).unwrap_or(wall))
     }
-}
-
-/// CPU seconds that this process has used, all threads. `None` where the system does not say.
-pub fn cpu_seconds() -> Option<f64> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-    let nanoseconds = |task: std::fs::DirEntry| {
-        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        stat.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    Some(tasks.filter_map(|task| nanoseconds(task.ok()?)).sum::<f64>() / 1e9)
 }
