@@ -11,8 +11,8 @@ pub const SHAPES: [Shape; 3] = [Shape::Tiled, Shape::Direct, Shape::Cpu];
 /// The shapes in which an op is tested whose one shader serves all cards.
 pub const ONE_FORM: [Shape; 2] = [Shape::Direct, Shape::Cpu];
 
-/// The shapes in which whole models are tested. A browser's software device needs about a second to compile a kernel, so
-/// there they run on the processor; its shaders are tested op by op, and in the models of `golden`.
+/// The shapes in which whole models are tested. A browser's software device needs about a second to compile a kernel,
+/// so there they run on the processor; its shaders are tested op by op, and in the models of `golden`.
 pub const MODEL_SHAPES: &[Shape] = if cfg!(target_arch = "wasm32") { &[Shape::Cpu] } else { &SHAPES };
 
 /// The shape for tests of what depends on none.

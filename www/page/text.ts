@@ -112,11 +112,12 @@ export function accept() {
   if (changing.value === "text") changing.value = null;
 }
 
-/** A text as rows, and how they were cut. */
+/** A text as rows, how they were cut, and the batch, from which the number of steps follows by default. */
 interface Cut {
   engine: Session;
   dataset: Dataset;
   documents: TextDocument[];
+  batch: number;
   seqLen: number;
   holdout: number;
   packing: boolean;
@@ -137,8 +138,8 @@ async function readNow(documents: TextDocument[]): Promise<Cut | null> {
 
 async function read(engine: Session, documents: TextDocument[], wanted: Settings | null): Promise<Cut> {
   if (!wanted) throw new Error("the model is not ready");
-  const { seqLen, holdout, packing } = wanted;
-  return { engine, dataset: await engine.dataset(documents, wanted), documents, seqLen, holdout, packing };
+  const { batch, seqLen, holdout, packing } = wanted;
+  return { engine, dataset: await engine.dataset(documents, wanted), documents, batch, seqLen, holdout, packing };
 }
 
 function hold(cut: Cut) {
@@ -157,7 +158,7 @@ export async function show(taken: Text, wanted: Settings): Promise<Dataset> {
   const engine = await session();
   if (!engine) throw new Error("the model is not ready");
   const same = held?.engine === engine && held.documents === taken.documents;
-  const fits = same && (["seqLen", "holdout", "packing"] as const).every((key) => held?.[key] === wanted[key]);
+  const fits = same && (["batch", "seqLen", "holdout", "packing"] as const).every((key) => held?.[key] === wanted[key]);
   const cut = fits && held ? held : await read(engine, taken.documents, wanted);
   if (text.value?.documents !== taken.documents) release(cut);
   else {
