@@ -192,7 +192,7 @@ crate::device_tests! {
     async fn states_saved_often_come_at_the_first_evaluation_and_every_tenth_of_the_run() {
         // A step takes ten milliseconds, so a second, the least time between two tenths, is a hundred steps. Those in
         // flight are finished first: one in software, two on a graphics card.
-        let base = tiny_base(&device(ANY_SHAPE).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let late = if base.model.device.software { 1 } else { 2 };
         let cases = [(40, 7, vec![7]), (40, 40, vec![]), (200, 7, vec![7, 107 + late]), (200, 200, vec![100 + late])];
         for (steps, eval_every, expected) in cases {
@@ -206,7 +206,7 @@ crate::device_tests! {
     }
 
     async fn a_state_that_is_asked_for_is_saved_after_the_step_under_way() {
-        let base = tiny_base(&device(ANY_SHAPE).await).await;
+        let base = tiny_base(&device(Shape::Direct).await).await;
         let settings = Settings { steps: 8, sample_every: 0, ..tiny_settings(&base) };
         let (data, control, mut states) = (tiny_data(&base, &settings), Control::default(), Vec::new());
         let mut emit = |event: Event| {
