@@ -144,7 +144,7 @@ parity-full:
 
 parity-merge:
 	cargo test --no-run
-	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --out artefacts/merge \
+	$(PYTHON) tests/parity/check_merge.py --tabtune $(DEBUG) --base $(BASE) --text $(TEXT_SAMPLE) --out artefacts/merge \
 		--package artefacts/package/merged --page artefacts/merged_job
 .PHONY: parity-merge
 

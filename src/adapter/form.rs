@@ -3,7 +3,7 @@
 use super::keys::key;
 use super::{AdapterFiles, gguf, mlx, peft_config};
 use crate::error::{Error, Result};
-use crate::model::gguf::name;
+use crate::model::gguf_names::name;
 use crate::model::{Config, Family, Role, Target};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

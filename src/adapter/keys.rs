@@ -6,7 +6,7 @@ use super::form::Form;
 use super::mlx;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::{WRAPPERS, unwrapped};
-use crate::model::gguf::name as gguf_name;
+use crate::model::gguf_names::name as gguf_name;
 use crate::model::{Family, Role, Target};
 
 pub(super) const PREFIX: &str = "base_model.model.";

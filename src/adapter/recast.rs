@@ -7,10 +7,13 @@ use super::Pair;
 use super::merge::PIECE;
 use crate::error::{Error, Result};
 use crate::files::Source;
-use crate::files::safetensors::{Dtype, encode, to_f32};
+use crate::files::safetensors::{Converted, Dtype, Entry, encode, to_f32};
 use crate::files::source::interleaved_row;
-use crate::model::gguf_writer::is_rotated;
+use crate::model::gguf::converted;
 use crate::model::{Checkpoint, Role, TensorSpec};
+
+/// The same of a matrix that is transposed on its way, which is read once for each such part of it.
+const PANEL: u64 = 16 << 20;
 
 /// A checkpoint on its way to another kind of file.
 pub struct Recast<'a> {
@@ -19,8 +22,8 @@ pub struct Recast<'a> {
     pub pairs: &'a [Pair],
     /// The type that was asked for, which not all matrices can have.
     pub kind: &'a str,
-    /// Where rows of q and k take turns, those of a head.
-    pub head: Option<usize>,
+    /// The file is laid out as llama.cpp's converter does it.
+    pub is_gguf: bool,
 }
 
 impl Recast<'_> {
@@ -33,28 +36,39 @@ impl Recast<'_> {
         write: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let entry = self.checkpoint.entry(spec);
+        let target = if self.is_gguf { converted(spec, &self.checkpoint.config) } else { None };
+        let is_turned = |converted| spec.transposed && converted != Some(Converted::Transposed);
         let pair = self.pairs.iter().find(|pair| Role::Weight(pair.site.layer, pair.site.target) == spec.role);
-        let pair = pair.map(|pair| if spec.transposed { Cow::Owned(pair.transposed()) } else { Cow::Borrowed(pair) });
-        let head = self.head.filter(|_| is_rotated(spec.role));
+        let pair = pair.map(|pair| if is_turned(target) { Cow::Owned(pair.transposed()) } else { Cow::Borrowed(pair) });
+        let head = if let Some(Converted::Interleaved(head)) = target { Some(head) } else { None };
+        let plus = |converted| f64::from(u8::from(converted == Some(Converted::PlusOne)));
+        let shift = plus(target) - plus(entry.converted);
         // A vector is read whole. If its numbers take turns, they are rows of one.
         let is_vector = spec.shape.len() == 1;
-        let [rows, cols] = if let [rows, cols] = spec.shape.as_slice() { [*rows, *cols] } else { spec.size() };
+        let [rows, cols] = match (is_turned(target), spec.size()) {
+            (true, [outputs, inputs]) => [inputs, outputs],
+            (false, size) => size,
+        };
+        let transposes = is_turned(target) != is_turned(entry.converted);
         let (width, least) = (if is_vector && head.is_some() { 1 } else { cols }, head.unwrap_or(1));
         let row_bytes = (cols as u64).saturating_mul(4);
-        let most = PIECE.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
-        let (mut values, mut bytes) = (Vec::new(), Vec::new());
+        let most = if transposes { PANEL } else { PIECE }.checked_div(row_bytes).unwrap_or(1).max(1) as usize;
+        let mut bytes = Vec::new();
         let step = most.next_multiple_of(least);
         for first in (0..rows).step_by(step) {
             let count = step.min(rows.saturating_sub(first));
-            values.clear();
-            to_f32(entry.dtype, &self.source.rows(entry, cols, first, count).await?, &mut values);
+            let values = match transposes {
+                true => self.source.columns(entry, [cols, rows], first, count).await?,
+                false => self.rows(entry, cols, first, count).await?,
+            };
             if values.iter().any(|x| !x.is_finite()) {
                 return Err(Error::TensorNotFinite { name: entry.name.clone() });
             }
-            let sums = match &pair {
+            let mut sums = match &pair {
                 Some(pair) => pair.add_to(first, &values),
                 None => values.iter().map(|x| f64::from(*x)).collect(),
             };
+            sums.iter_mut().for_each(|x| *x += shift);
             bytes.clear();
             if !encode(dtype, &in_turns(sums, width, head), &mut bytes) {
                 let expected = format!("f32, because `{}` would hold numbers beyond {}", entry.name, dtype);
@@ -63,6 +77,12 @@ impl Recast<'_> {
             write(&bytes)?;
         }
         Ok(())
+    }
+
+    async fn rows(&self, entry: &Entry, cols: usize, first: usize, count: usize) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        to_f32(entry.dtype, &self.source.rows(entry, cols, first, count).await?, &mut values);
+        Ok(values)
     }
 }
 

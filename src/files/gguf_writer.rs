@@ -11,6 +11,7 @@ pub enum Field {
     U32(u32),
     I32s(Vec<i32>),
     F32(f32),
+    F32s(Vec<f32>),
     Bool(bool),
     Word(String),
     Words(Vec<String>),
@@ -65,7 +66,7 @@ fn write(field: &Field, file: &mut Vec<u8>) {
         Field::F32(number) => (6, &number.to_le_bytes()),
         Field::Bool(value) => (7, &[u8::from(*value)]),
         Field::Word(_) => (8, &[]),
-        Field::I32s(_) | Field::Words(_) => (9, &[]),
+        Field::I32s(_) | Field::F32s(_) | Field::Words(_) => (9, &[]),
     };
     file.extend(kind.to_le_bytes());
     file.extend(bytes);
@@ -73,6 +74,11 @@ fn write(field: &Field, file: &mut Vec<u8>) {
         Field::Word(text) => word(text, file),
         Field::I32s(numbers) => {
             file.extend(5_u32.to_le_bytes());
+            file.extend((numbers.len() as u64).to_le_bytes());
+            file.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        Field::F32s(numbers) => {
+            file.extend(6_u32.to_le_bytes());
             file.extend((numbers.len() as u64).to_le_bytes());
             file.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         }

@@ -5,9 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::safetensors::{Converted, Entry, Header};
+use super::safetensors::{Converted, Entry, Header, to_f32};
 use super::shards::Shards;
 use crate::error::{Error, Result};
+
+/// The most bytes of a matrix that are read at a time while it is transposed, except for a row that is longer.
+const PIECE: u64 = 4 << 20;
 
 type Read = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>>;
 
@@ -129,6 +132,31 @@ impl Source {
         let rows = (first..first + count)
             .flat_map(|row| &stored[(interleaved_row(row, head) - from) * row_bytes..][..row_bytes]);
         Ok(rows.copied().collect())
+    }
+
+    /// `count` columns of a [rows, cols] matrix, from column `first` on, each as a row. The whole matrix is read for
+    /// them.
+    pub async fn columns(
+        &self,
+        entry: &Entry,
+        [rows, cols]: [usize; 2],
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>> {
+        let (_, row_bytes) = entry.range(0, cols as u64);
+        let rows_per_piece = (PIECE / row_bytes.max(1)).max(1) as usize;
+        let (mut columns, mut values) = (vec![0.0; count * rows], Vec::new());
+        for row in (0..rows).step_by(rows_per_piece) {
+            let bytes = self.rows(entry, cols, row, rows_per_piece.min(rows - row)).await?;
+            values.clear();
+            to_f32(entry.dtype, &bytes, &mut values);
+            for (row, found) in (row..).zip(values.chunks(cols)) {
+                for (column, value) in columns.chunks_mut(rows).zip(&found[first..]) {
+                    column[row] = *value;
+                }
+            }
+        }
+        Ok(columns)
     }
 
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {

@@ -15,9 +15,10 @@ use serde_json::{Map, Value, json};
 
 use super::config::{Config, NormKind};
 use super::family::Family;
+use super::gguf_names::name;
 use super::linear::Target;
 use super::rope::{Rope, RopeScaling};
-use super::tensors::{Norm, Role, TensorSpec};
+use super::tensors::{Role, TensorSpec};
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Converted, Dtype, Entry, Header, to_f32};
 use crate::files::{Gguf, Source};
@@ -317,6 +318,8 @@ impl<'a> GgufModel<'a> {
             ("rope_scaling", self.rope_scaling(source).await?),
             ("bos_token_id", token("bos")),
             ("eos_token_id", token("eos")),
+            // Where it is missing, transformers takes that of the family's first model.
+            ("pad_token_id", Some(token("padding").unwrap_or(Value::Null))),
         ];
         for (field, value) in own.into_iter().chain(self.windows()) {
             config.extend(value.map(|value| (field.to_string(), value)));
@@ -329,7 +332,7 @@ impl<'a> GgufModel<'a> {
         let specs = config.tensors().into_iter().chain([config.head()]);
         let specs: HashMap<String, TensorSpec> = specs.map(|spec| (name(spec.role), spec)).collect();
         let renamed = |entry: &Entry| match specs.get(&entry.name) {
-            Some(spec) => Entry { name: spec.name.clone(), converted: self.converted(spec, config), ..entry.clone() },
+            Some(spec) => Entry { name: spec.name.clone(), converted: converted(spec, config), ..entry.clone() },
             None => entry.clone(),
         };
         let tensors = self.gguf.tensors.iter().filter(|entry| entry.name != ROPE_FACTORS);
@@ -337,16 +340,18 @@ impl<'a> GgufModel<'a> {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Header { entries, others: Vec::new(), metadata: Vec::new(), warnings: Vec::new() }
     }
+}
 
-    fn converted(&self, spec: &TensorSpec, config: &Config) -> Option<Converted> {
-        match spec.role {
-            Role::Weight(_, Target::Q | Target::K) | Role::Bias(_, Target::Q | Target::K) => {
-                self.architecture.interleaved.then_some(Converted::Interleaved(config.heads.size))
-            }
-            Role::Weight(..) => spec.transposed.then_some(Converted::Transposed),
-            Role::Norm(..) | Role::FinalNorm => (config.norm == NormKind::RmsPlusOne).then_some(Converted::PlusOne),
-            _ => None,
+/// What llama.cpp's converter does to a tensor.
+pub fn converted(spec: &TensorSpec, config: &Config) -> Option<Converted> {
+    let (_, interleaved) = architecture(config.family);
+    match spec.role {
+        Role::Weight(_, Target::Q | Target::K) | Role::Bias(_, Target::Q | Target::K) => {
+            interleaved.then_some(Converted::Interleaved(config.heads.size))
         }
+        Role::Weight(..) => spec.transposed.then_some(Converted::Transposed),
+        Role::Norm(..) | Role::FinalNorm => (config.norm == NormKind::RmsPlusOne).then_some(Converted::PlusOne),
+        _ => None,
     }
 }
 
@@ -357,43 +362,4 @@ pub fn architecture(family: &Family) -> (&'static str, bool) {
     let known = ARCHITECTURES.iter().find(|known| known.model_type == model_type);
     let known = known.unwrap_or_else(|| unreachable!("llama.cpp has an architecture for every family here"));
     (known.name, known.interleaved)
-}
-
-/// What llama.cpp calls a tensor.
-pub fn name(role: Role) -> String {
-    match role {
-        Role::Embedding => "token_embd.weight".to_string(),
-        Role::Positions => "position_embd.weight".to_string(),
-        Role::FinalNorm => "output_norm.weight".to_string(),
-        Role::FinalNormBias => "output_norm.bias".to_string(),
-        Role::Head => "output.weight".to_string(),
-        Role::Norm(layer, at) => format!("blk.{layer}.{}.weight", norm(at)),
-        Role::NormBias(layer, at) => format!("blk.{layer}.{}.bias", norm(at)),
-        Role::Weight(layer, target) => format!("blk.{layer}.{}.weight", linear(target)),
-        Role::Bias(layer, target) => format!("blk.{layer}.{}.bias", linear(target)),
-    }
-}
-
-fn norm(at: Norm) -> &'static str {
-    match at {
-        Norm::Attention => "attn_norm",
-        Norm::AttentionOutput => "post_attention_norm",
-        Norm::Mlp => "ffn_norm",
-        Norm::MlpOutput => "post_ffw_norm",
-        Norm::Query => "attn_q_norm",
-        Norm::Key => "attn_k_norm",
-    }
-}
-
-pub fn linear(target: Target) -> &'static str {
-    match target {
-        Target::Q => "attn_q",
-        Target::K => "attn_k",
-        Target::V => "attn_v",
-        Target::Qkv => "attn_qkv",
-        Target::O => "attn_output",
-        Target::Gate => "ffn_gate",
-        Target::Up | Target::GateUp => "ffn_up",
-        Target::Down => "ffn_down",
-    }
 }

@@ -196,26 +196,12 @@ impl Loader<'_> {
     async fn transpose(&mut self, spec: &TensorSpec, slabs: &[Slab]) -> Result<()> {
         let entry = self.checkpoint.entry(spec).clone();
         let [outputs, inputs] = spec.size();
-        let (_, row_bytes) = entry.range(0, outputs as u64);
-        let rows_per_piece = (PIECE / row_bytes).max(1) as usize;
         // As in `stream`, in fours of rows.
         let most = (PANEL / inputs / 4 * 4).max(4);
-        let mut values = Vec::new();
         for Slab { first, stored } in slabs {
             for row in (0..stored.rows).step_by(most) {
                 let count = most.min(stored.rows - row);
-                let mut panel = vec![0.0; count * inputs];
-                for input in (0..inputs).step_by(rows_per_piece) {
-                    let rows = rows_per_piece.min(inputs - input);
-                    let bytes = self.source.rows(&entry, outputs, input, rows).await?;
-                    values.clear();
-                    to_f32(entry.dtype, &bytes, &mut values);
-                    for (input, file_row) in (input..).zip(values.chunks(outputs)) {
-                        for (own_row, value) in panel.chunks_mut(inputs).zip(&file_row[first + row..]) {
-                            own_row[input] = *value;
-                        }
-                    }
-                }
+                let panel = self.source.columns(&entry, [inputs, outputs], first + row, count).await?;
                 check_range(&entry.name, &panel, stored.format)?;
                 stored.upload(self.device, row, &panel);
                 self.count(entry.range(0, panel.len() as u64).1).await?;

@@ -8,6 +8,7 @@ pub mod family;
 mod fields;
 mod gemma3;
 pub mod gguf;
+pub mod gguf_names;
 pub mod gguf_writer;
 mod gpt2;
 pub mod linear;

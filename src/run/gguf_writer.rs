@@ -27,7 +27,7 @@ impl ModelFiles {
         };
         let checkpoint = self.checkpoint().await?;
         let config = &checkpoint.config;
-        let GgufOutline { mut metadata, rope_factors, head } = config.gguf_outline()?;
+        let GgufOutline { mut metadata, rope_factors, warning } = config.gguf_outline()?;
         let (tokenizer, mut warnings) = gguf_metadata(&self.small(), config.vocabulary)?;
         warnings.extend(checkpoint.warnings.clone());
         metadata.push(("general.name".to_string(), Field::Word(name.to_string())));
@@ -37,7 +37,7 @@ impl ModelFiles {
         let pairs = adapter.map_or(Ok(Vec::new()), |(adapter, strength)| adapter.pairs_at(config, strength))?;
 
         let (tensors, other) = config.gguf_tensors(dtype);
-        warnings.extend(other);
+        warnings.extend(warning.into_iter().chain(other));
         let factors = (!rope_factors.is_empty()).then(|| Written {
             name: "rope_freqs.weight".to_string(),
             shape: vec![rope_factors.len()],
@@ -49,6 +49,6 @@ impl ModelFiles {
         beginning.extend(rope_factors.iter().flat_map(|factor| factor.to_le_bytes()));
         beginning.resize(beginning.len() + padding(beginning.len() as u64), 0);
         let source = &self.weights;
-        Ok(WholeFile { warnings, source, checkpoint, pairs, kind, head, is_padded: true, beginning, tensors })
+        Ok(WholeFile { warnings, source, checkpoint, pairs, kind, is_gguf: true, beginning, tensors })
     }
 }

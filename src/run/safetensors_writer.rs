@@ -5,7 +5,7 @@ use super::whole_file::WholeFile;
 use crate::adapter::AdapterFiles;
 use crate::error::{Error, Result};
 use crate::files::gguf_writer::Written;
-use crate::files::safetensors::{Converted, Dtype, beginning};
+use crate::files::safetensors::{Dtype, beginning};
 use crate::model::TensorSpec;
 
 /// What `--type` may say, and what config.json calls it.
@@ -13,7 +13,7 @@ const TYPES: [(&str, Dtype, &str); 2] = [("f32", Dtype::F32, "float32"), ("f16",
 
 impl ModelFiles {
     /// The model with an adapter, at a strength, merged into it; also of a GGUF file. Every number is in `kind`, f32 or
-    /// f16, which is also returned as config.json calls it. Errors: `Setting`, `NotYet`, and those of opening both.
+    /// f16, which is also returned as config.json calls it. Errors: `Setting`, and those of opening both.
     pub async fn safetensors(
         &self,
         adapter: &AdapterFiles,
@@ -28,10 +28,6 @@ impl ModelFiles {
         let pairs = adapter.pairs_at(&checkpoint.config, strength)?;
         let mut tensors: Vec<(TensorSpec, Written)> = Vec::new();
         for spec in checkpoint.config.tensors() {
-            if let Some(Converted::Transposed | Converted::PlusOne) = checkpoint.entry(&spec).converted {
-                let family = checkpoint.config.family.model_type;
-                return Err(Error::NotYet { what: format!("safetensors of a {family} model from a GGUF file") });
-            }
             let written = Written { name: spec.name.clone(), shape: spec.shape.clone(), dtype };
             tensors.push((spec, written));
         }
@@ -43,8 +39,7 @@ impl ModelFiles {
             checkpoint,
             pairs,
             kind,
-            head: None,
-            is_padded: false,
+            is_gguf: false,
             beginning: beginning(&table, &[("format".to_string(), "pt".to_string())]),
             tensors,
         };

@@ -15,10 +15,8 @@ pub struct WholeFile<'a> {
     pub(super) pairs: Vec<Pair>,
     /// The type that was asked for.
     pub(super) kind: &'static str,
-    /// Where rows of q and k take turns, those of a head.
-    pub(super) head: Option<usize>,
-    /// As tensors of a GGUF file are.
-    pub(super) is_padded: bool,
+    /// Its tensors are laid out and padded as those of a GGUF file are.
+    pub(super) is_gguf: bool,
     /// All that stands before the tensors.
     pub(super) beginning: Vec<u8>,
     pub(super) tensors: Vec<(TensorSpec, Written)>,
@@ -33,8 +31,8 @@ impl WholeFile<'_> {
     /// Errors: `TensorNotFinite`, `Setting` for numbers beyond the type, those of `write`.
     pub async fn write(&self, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         write(&self.beginning)?;
-        let WholeFile { source, checkpoint, pairs, kind, head, .. } = self;
-        let recast = Recast { checkpoint, source, pairs, kind, head: *head };
+        let WholeFile { source, checkpoint, pairs, kind, is_gguf, .. } = self;
+        let recast = Recast { checkpoint, source, pairs, kind, is_gguf: *is_gguf };
         for (spec, written) in &self.tensors {
             recast.tensor(spec, written.dtype, write).await?;
             write(&vec![0; self.padding(written)])?;
@@ -43,6 +41,6 @@ impl WholeFile<'_> {
     }
 
     fn padding(&self, written: &Written) -> usize {
-        if self.is_padded { padding(written.bytes()) } else { 0 }
+        if self.is_gguf { padding(written.bytes()) } else { 0 }
     }
 }

@@ -6,6 +6,8 @@
 
 - Every adapter of tests/fixtures, which PEFT wrote, as MLX's files: logits of mlx_lm beside PEFT's.
 - The layout of GGUF adapters beside llama.cpp's own library, and Q8_0 beside its quantiser.
+- Tiny models of the families whose files have a layout or a tokenizer of their own: logits and numbers of
+  tokens in llama.cpp beside those of transformers.
 - On the base the page ships, and on SmolLM2 if its file is given: a short run; the base as a GGUF file in f32, because
   llama.cpp rounds activations where a base is quantised, and the adapter as another; the greedy continuation of
   llama.cpp beside ours, with the adapter, without it, and merged.
@@ -30,6 +32,7 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
+from tokenizers import Tokenizer
 
 from check_adapter import Checks
 from recipe import load_base, read_json
@@ -40,10 +43,11 @@ LOGITS_TOLERANCE = 1e-3
 # As long as the windows of the small models, which mlx_lm does not compute.
 LENGTH = 5
 TOKENS = 20
-# Nats within which two programs may take another token.
+# Nats within which two programs may take another token, and within which llama.cpp's tables in f16 leave its numbers.
 TIE = 0.01
 PROMPTS = ["The harbour was quiet that morning, and", "12 May, Monday. Wind", "Once upon a time"]
 STEPS = ["--steps", "12", "--lr", "2e-2", "--seq-len", "48", "--batch", "2", "--seed", "3"]
+TINY_STEPS = ["--steps", "3", "--lr", "5e-2", "--seq-len", "32", "--batch", "2", "--holdout", "0"]
 FEW_STEPS = ["--steps", "4", "--lr", "5e-3", "--seq-len", "48", "--batch", "1", "--holdout", "0"]
 # Models that mlx_lm 0.32 cannot load or does not compute as transformers does, adapter or not: a Gemma of fewer layers
 # than its pattern has, a GPT-2 with a head of its own, yarn, and a Qwen3 with biases.
@@ -51,10 +55,12 @@ NOT_IN_MLX = {"gemma3-wide-head", "gpt2-odd-c-proj", "llama-yarn", "qwen3"}
 
 
 def tabtune(program, *arguments):
-    done = subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise SystemExit(f"`tabtune {' '.join(map(str, arguments))}` ended with {done.returncode}:\n{done.stderr}")
-    return done.stdout
+        command, said = " ".join(map(str, arguments)), done.stderr.decode()
+        raise SystemExit(f"`tabtune {command}` ended with {done.returncode}:\n{said}")
+    # As it is: text mode would make a newline of a carriage return.
+    return done.stdout.decode()
 
 
 def export(options, adapter, base, form, out):
@@ -149,14 +155,18 @@ def compare_blocks(checks, options, base):
     checks.add("Q8_0 and F16 of the base, in gguf-py", not differ and "Q8_0" in kinds, f"{kinds}, differ: {differ}")
 
 
-def continued(model, prompt, adapter=None):
+def served(model, adapter=None):
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.n_parallel, params.warmup, params.n_gpu_layers = model, 256, 1, False, 0
     # With more threads than free cores, llama.cpp spins.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     if adapter:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
-    server = xllamacpp.Server(params)
+    return xllamacpp.Server(params)
+
+
+def continued(model, prompt, adapter=None):
+    server = served(model, adapter)
     answer = server.handle_completions({"prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "logprobs": 5})
     choice = answer["choices"][0]
     return choice["text"], choice["logprobs"]["content"]
@@ -205,6 +215,40 @@ def compare_text(checks, options, label, base, steps):
     checks.add(f"{label}: the adapter does something", effect > 0, f"in {effect} of {len(PROMPTS)} prompts")
 
 
+def compare_tiny(checks, options, name):
+    """A random model of tests/fixtures as a GGUF file that we wrote, in llama.cpp, beside transformers with a
+    checkpoint that we made of it."""
+    path = lambda what: os.path.join(options.out, f"tiny-{what}")
+    adapter, checkpoint, written = path("adapter"), path("checkpoint"), path("model.gguf")
+    for folder in (adapter, checkpoint):
+        shutil.rmtree(folder, ignore_errors=True)
+    base = ["--model", os.path.join(FIXTURES, "gguf", f"{name}.gguf")]
+    tabtune(options.tabtune, "train", *base, "--data", options.text, "--out", adapter, *TINY_STEPS, "--device", "cpu")
+    tabtune(options.tabtune, "merge", *base, "--adapter", adapter, "--out", checkpoint, "--type", "f32")
+    config = read_json(os.path.join(checkpoint, "config.json"))
+    if name == "phi3":
+        # llama.cpp ignores the window.
+        with open(os.path.join(checkpoint, "config.json"), "w", encoding="utf-8") as file:
+            json.dump(config | {"sliding_window": None}, file)
+    tabtune(options.tabtune, "merge", "--model", checkpoint, "--out", written, "--type", "f32")
+    model, tokenizer = load_base(checkpoint), Tokenizer.from_file(os.path.join(checkpoint, "tokenizer.json"))
+    server = served(written)
+    far, read, compared = 0.0, 0, 0
+    words = " ".join(PROMPTS).split()
+    for prompt in (" ".join(words[:count]) for count in range(1, len(words) + 1)):
+        ids = tokenizer.encode(prompt).ids
+        answer = server.handle_completions({"prompt": prompt, "max_tokens": 1, "logprobs": 5, "verbose": True})
+        read += answer["usage"]["prompt_tokens"] == len(ids)
+        # There are none where the token is a part of a character.
+        likely = answer["__verbose"].get("completion_probabilities") or [{"top_logprobs": []}]
+        with torch.no_grad():
+            expected = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, -1], -1)
+        for token in likely[0]["top_logprobs"]:
+            far, compared = max(far, abs(token["logprob"] - expected[token["id"]].item())), compared + 1
+    checks.add(f"{name}: tokens of {len(words)} prompts in llama.cpp", read == len(words), f"as many in {read}")
+    checks.add(f"{name}: logits of llama.cpp", compared > 20 and far < TIE, f"{compared}, at most {far:.1e} nats apart")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tabtune", required=True, help="the command line's program")
@@ -224,6 +268,8 @@ def main():
     compare_layout(checks, options)
     compare_blocks(checks, options, options.base)
     compare_text(checks, options, "built-in", None, STEPS)
+    for name in ("llama", "gpt2", "gemma3", "phi3"):
+        compare_tiny(checks, options, name)
     if options.gguf:
         compare_text(checks, options, "smollm2", options.gguf, FEW_STEPS)
     checks.close()

@@ -2,11 +2,13 @@
 """Merges adapters with the command line, loads the checkpoints into transformers, and compares with PEFT's own merge.
 
     cargo build && python tests/parity/check_merge.py --tabtune target/debug/tabtune --base www/public/base \\
-        --out artefacts/merge --package artefacts/package/merged --page artefacts/merged_job
+        --text www/public/samples/captain.txt --out artefacts/merge \\
+        --package artefacts/package/merged --page artefacts/merged_job
 
 PEFT's is `merge_and_unload`. The adapters are those of tests/fixtures, which PEFT wrote (ranks and scales by site, one
-layer, an expression; bases in f32, f16 and bf16), and one on the base the page ships. What the tests of the package and
-of the page have merged must have the bytes that the command line writes. The last line is `N passed, N failed`.
+layer, an expression; bases in f32, f16 and bf16), and one on the base the page ships. GGUF files of tests/fixtures
+become checkpoints of transformers. What the tests of the package and of the page have merged must have the bytes that
+the command line writes. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -21,12 +23,15 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.utils.other import transpose
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from check_adapter import Checks
 from check_run import first_adapter, tabtune
 from recipe import load_base, read_json
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
+# What tests/fixtures/make_gguf.py gives the tokenizers.
+TEXT = "The tide, 1987: a {boat} – it's naïve?\n\n  <|im_start|>\nuser\nHello<|im_end|>"
 CASES = [
     "llama-all-linear",
     "llama-patterns",
@@ -50,6 +55,7 @@ FORMS = {
     "gguf-q8_0": ["--type", "q8_0"],
 }
 LOGITS_TOLERANCE = 1e-4
+ONE_STEP = ["--steps", 1, "--seq-len", 16, "--rank", 2, "--holdout", 0, "--device", "cpu"]
 # PyTorch rounds f64 to f32 on its way to f16 and bf16, which is another number once in some 10,000.
 ROUNDED_TWICE = 1e-3
 
@@ -128,6 +134,26 @@ def same_files(checks, label, program, base, adapter, given, options, out):
     checks.add(f"{label}: the files of the command line", same, f"{len(names)} files, differ: {differ}")
 
 
+def compare_converted(checks, options):
+    """A checkpoint that is made of a GGUF file is that model in transformers."""
+    for name in ("llama", "gpt2", "gemma3", "phi3"):
+        base, out = (os.path.join(folder, name) for folder in (os.path.join(FIXTURES, "gguf"), options.out))
+        adapter = f"{out}-adapter"
+        for folder in (out, adapter):
+            shutil.rmtree(folder, ignore_errors=True)
+        train = ["train", "--model", f"{base}.gguf", "--data", options.text, "--out", adapter]
+        tabtune(options.tabtune, *train, *ONE_STEP)
+        merge = ["merge", "--model", f"{base}.gguf", "--adapter", adapter, "--strength", 0]
+        tabtune(options.tabtune, *merge, "--type", "f32", "--out", out)
+        known = load_file(f"{base}.safetensors")
+        with torch.no_grad():
+            found = load_base(out)(input_ids=known["ids"].long()).logits
+        far = (found - known["logits"]).abs().max().item()
+        checks.add(f"{name}: a checkpoint of a GGUF file", far <= LOGITS_TOLERANCE, f"max difference {far:.1e}")
+        ids = Tokenizer.from_file(os.path.join(out, "tokenizer.json")).encode(TEXT).ids
+        checks.add(f"{name}: its tokenizer", ids == known["text"].long().tolist(), f"{len(ids)} tokens")
+
+
 def compare_package(checks, options):
     adapter = os.path.join(options.package, "adapter")
     for form, more in FORMS.items():
@@ -152,6 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tabtune", required=True, help="the command line's program")
     parser.add_argument("--base", required=True, help="directory of the checkpoint the page ships")
+    parser.add_argument("--text", required=True, help="a text to train on")
     parser.add_argument("--out", required=True, help="directory for the merged checkpoints")
     parser.add_argument("--package", required=True, help="directory that tests/package/merge.test.mjs leaves")
     parser.add_argument("--page", required=True, help="directory that tests/browser/merged.mjs leaves")
@@ -163,6 +190,7 @@ def main():
         adapter = os.path.join(FIXTURES, "cases", case)
         base = os.path.join(FIXTURES, "models", read_json(os.path.join(adapter, "case.json"))["model"])
         compare(checks, case, options.tabtune, base, adapter, os.path.join(options.out, case))
+    compare_converted(checks, options)
     adapter = os.path.join(options.out, "adapter")
     first_adapter(load_base(options.base)).save_pretrained(adapter, save_embedding_layers=False)
     compare(checks, "base", options.tabtune, options.base, adapter, os.path.join(options.out, "base"))

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::Shape;
 use tabtune::files::blocks::to_q8_0;
@@ -12,6 +12,7 @@ use tabtune::files::safetensors::to_f32;
 use tabtune::files::{Gguf, Source};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, ModelFiles};
+use tabtune::text::tokenizer::gguf_metadata;
 
 use crate::bad_input::{FIXTURES, Folder, refused, refused_usage, succeeded, tabtune};
 use crate::check::device;
@@ -41,7 +42,7 @@ fn read(path: &str) -> Gguf {
 fn a_model_and_its_tokenizer_are_the_same_in_a_gguf_file() {
     let folder = Folder::new("gguf-checkpoints");
     pollster::block_on(async {
-        for name in ["llama", "llama3", "qwen2", "qwen3", "smollm3"] {
+        for name in ["llama", "llama3", "linear", "qwen2", "qwen3", "smollm3", "gpt2", "gemma3", "phi3"] {
             let (base, out) = (format!("{FIXTURES}/gguf/{name}.gguf"), folder.path(&format!("{name}.gguf")));
             merge(&["--model", &base, "--out", &out, "--type", "f32"]);
             let (found, expected) = (open(&out).await, open(&base).await);
@@ -62,9 +63,13 @@ fn a_merged_gguf_file_is_the_merged_model() {
     let folder = Folder::new("gguf-merged");
     let data = folder.file("text.txt", "The sea is wide. ".repeat(40));
     let mut cases = Vec::new();
-    for (fixture, case) in
-        [("llama-odd", "llama-patterns"), ("llama-biases", "llama-biases"), ("llama-linear", "llama-linear")]
-    {
+    for (fixture, case) in [
+        ("llama-odd", "llama-patterns"),
+        ("llama-biases", "llama-biases"),
+        ("llama-linear", "llama-linear"),
+        ("gpt2", "gpt2-all-linear"),
+        ("phi3", "phi3-fused"),
+    ] {
         for file in ["config.json", "model.safetensors"] {
             let bytes = fs::read(format!("{FIXTURES}/models/{fixture}/{file}")).expect("a fixture");
             folder.file(&format!("{fixture}/{file}"), bytes);
@@ -72,7 +77,7 @@ fn a_merged_gguf_file_is_the_merged_model() {
         folder.file(&format!("{fixture}/tokenizer.json"), crate::tiny::tiny_tokenizer());
         cases.push((folder.path(fixture), format!("{FIXTURES}/cases/{case}")));
     }
-    for name in ["llama3", "qwen2", "qwen3", "smollm3"] {
+    for name in ["llama3", "qwen2", "qwen3", "smollm3", "gpt2", "gemma3", "phi3"] {
         let (model, adapter) = (format!("{FIXTURES}/gguf/{name}.gguf"), folder.path(&format!("{name}-adapter")));
         let steps = ["--steps", "2", "--lr", "0.1", "--seq-len", "16", "--rank", "4"];
         succeeded(&[&["train", "--model", &model, "--data", &data, "--out", &adapter], &steps[..]].concat());
@@ -93,6 +98,59 @@ fn a_merged_gguf_file_is_the_merged_model() {
             let far = found.iter().zip(&base).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
             assert!(far > 1e-3, "{model}: the adapter does something");
         });
+    }
+}
+
+#[test]
+fn a_tokenizer_of_pieces_is_written_where_scores_stand_for_its_merges() {
+    let open = |name: &str| {
+        let path = format!("{FIXTURES}/gguf/{name}.gguf");
+        pollster::block_on(ModelFiles::open(Path::new(&path))).expect("files")
+    };
+    let written = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut files = open(name);
+        let mut tokenizer: Value = serde_json::from_slice(&files.tokenizer).expect("JSON");
+        change(&mut tokenizer);
+        files.tokenizer = tokenizer.to_string().into_bytes();
+        gguf_metadata(&files.small(), 320)
+    };
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let changes: [(&str, &str, Change); 6] = [
+        ("phi3", "merges are not those of scores", &|it| {
+            let merges = it["model"]["merges"].as_array_mut().expect("merges");
+            merges.push(merges[0].clone());
+        }),
+        ("gemma3", "merges are not those of scores", &|it| {
+            it["model"]["merges"].as_array_mut().expect("merges").pop();
+        }),
+        ("gpt2", "`<|im_end|>` takes the white space", &|it| it["added_tokens"][2]["rstrip"] = true.into()),
+        ("phi3", "`<|im_end|>` takes the white space", &|it| it["added_tokens"][3]["rstrip"] = false.into()),
+        ("phi3", "otherwise than SentencePiece", &|it| it["normalizer"] = json!({ "type": "NFC" })),
+        ("gpt2", "splits text otherwise than gpt-2", &|it| {
+            it["pre_tokenizer"] = json!({ "type": "Digits", "individual_digits": false })
+        }),
+    ];
+    for (name, words, change) in changes {
+        let error = written(name, change).err().unwrap_or_else(|| panic!("{name}: {words}"));
+        assert!(error.code() == "not_yet" && error.to_string().contains(words), "{name}, {words}: {error}");
+    }
+    let picture = json!({
+        "id": 320, "content": "<picture>", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true,
+    });
+    let add = |it: &mut Value| it["added_tokens"].as_array_mut().expect("tokens").push(picture.clone());
+    let (_, warnings) = written("gemma3", &add).expect("metadata");
+    assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["token_left_out"]);
+    assert!(warnings[0].message.contains("<picture>"));
+}
+
+#[test]
+fn a_window_that_llama_cpp_ignores_is_said() {
+    let folder = Folder::new("gguf-window");
+    for (name, is_said) in [("phi3", true), ("gemma3", false)] {
+        let model = format!("{FIXTURES}/gguf/{name}.gguf");
+        let said = merge(&["--model", &model, "--out", &folder.path("out.gguf"), "--type", "f32"]);
+        assert_eq!(said.contains("warning[window_ignored]"), is_said, "{name}: {said}");
     }
 }
 
@@ -150,13 +208,9 @@ fn what_cannot_be_written_is_refused_and_leaves_nothing() {
     let folder = Folder::new("gguf-refused");
     let model = folder.model("model");
     let out = folder.path("out.gguf");
-    for (fixture, words) in [
-        ("llama-yarn", "yarn"),
-        ("gpt2", "gpt2"),
-        ("gemma3_text", "gemma3_text"),
-        ("phi3", "phi3"),
-        ("mistral", "sliding window"),
-    ] {
+    for (fixture, words) in
+        [("llama-yarn", "yarn"), ("gemma3_text", "rope or windows in another order"), ("mistral", "sliding window")]
+    {
         let changed = folder.path(fixture);
         for file in ["config.json", "model.safetensors"] {
             let bytes = fs::read(format!("{FIXTURES}/models/{fixture}/{file}")).expect("a fixture");

@@ -143,7 +143,7 @@ fn the_command_line_writes_a_checkpoint_from_any_base_in_any_type() {
     let folder = Folder::new("merged-types");
     let data = folder.file("text.txt", "The sea is wide. ".repeat(40));
     let read = |path: String| fs::read(path).expect("a file");
-    for name in ["llama", "qwen3"] {
+    for name in ["llama", "qwen3", "gpt2", "gemma3", "phi3"] {
         let (model, adapter) = (format!("{FIXTURES}/gguf/{name}.gguf"), folder.path(&format!("{name}-adapter")));
         let steps = ["--steps", "2", "--lr", "0.1", "--seq-len", "16", "--rank", "4"];
         succeeded(&[&["train", "--model", &model, "--data", &data, "--out", &adapter], &steps[..]].concat());
@@ -162,7 +162,14 @@ fn the_command_line_writes_a_checkpoint_from_any_base_in_any_type() {
             let (attached, _) = base.load_adapter(&files).expect("an adapter");
             let sequence = ids(24, base.model.config.vocabulary, 5);
             let expected = logits(&attached.merge(&base.model).await.expect("a model"), &sequence, 2, 1.0).await;
-            same_bits(name, &logits(&open(&wide).await.model, &sequence, 2, 1.0).await, &expected);
+            let found = logits(&open(&wide).await.model, &sequence, 2, 1.0).await;
+            match name {
+                // B A is added to the transpose, in another order.
+                "gpt2" => {
+                    close(name, &found, &expected, 1e-5);
+                }
+                _ => same_bits(name, &found, &expected),
+            }
             close(name, &logits(&open(&usual).await.model, &sequence, 2, 1.0).await, &expected, 5e-2);
         });
         refused(&[&both[..], &["--out", &wide, "--type", "f32"]].concat(), "setting", &["out", "empty"]);
@@ -171,10 +178,6 @@ fn the_command_line_writes_a_checkpoint_from_any_base_in_any_type() {
         refused(&[&both[..], &["--out", &none, "--strength", "inf"]].concat(), "setting", &["strength"]);
         assert!(!Path::new(&none).exists(), "a refused merge leaves nothing behind");
     }
-    let (model, adapter) = (format!("{FIXTURES}/gguf/gpt2.gguf"), folder.path("gpt2-adapter"));
-    let short = ["--steps", "1", "--seq-len", "16", "--rank", "2"];
-    succeeded(&[&["train", "--model", &model, "--data", &data, "--out", &adapter], &short[..]].concat());
-    let args = ["merge", "--model", &model, "--adapter", &adapter, "--out", &folder.path("gpt2"), "--type", "f32"];
-    refused(&args, "not_yet", &["safetensors of a gpt2 model from a GGUF file"]);
+    let model = format!("{FIXTURES}/gguf/llama.gguf");
     refused_usage(&["merge", "--model", &model, "--out", &folder.path("x"), "--type", "f16"], "--adapter");
 }

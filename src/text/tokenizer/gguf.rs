@@ -13,9 +13,12 @@ use crate::error::Result;
 const MOST_TOKENS: usize = 1_000_000;
 const MOST_SPECIAL: usize = 1 << 16;
 /// Kinds of tokens, as llama.cpp counts them.
-const UNKNOWN: u64 = 2;
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
+pub const NORMAL: u64 = 1;
+pub const UNKNOWN: u64 = 2;
+pub const CONTROL: u64 = 3;
+pub const USER_DEFINED: u64 = 4;
+pub const UNUSED: u64 = 5;
+pub const BYTE: u64 = 6;
 const ADDED: [u64; 3] = [UNKNOWN, CONTROL, USER_DEFINED];
 /// Phi-3's special tokens that keep the white space after them.
 const PHI3_KEEPS: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
@@ -116,14 +119,14 @@ impl GgufTokenizer {
             found.map(Some).ok_or_else(|| refusal(format!("`tokenizer.ggml.{key}_token_id` = {id} is no token")))
         };
         let (begin, end) = (token("bos")?, token("eos")?);
-        let strips_space = has_scores && metadata.get("general.architecture").is_some_and(|name| name == "phi3");
+        let is_phi3 = has_scores && metadata.get("general.architecture").is_some_and(|name| name == "phi3");
         let added: Vec<Value> = (0_u64..)
             .zip(tokens.iter().zip(kinds))
             .filter_map(|(id, (token, kind))| {
                 let kind = kind.as_u64().filter(|kind| ADDED.contains(kind))?;
                 Some(json!({
                     "id": id, "content": token, "single_word": false, "lstrip": false,
-                    "rstrip": strips_space && !PHI3_KEEPS.contains(&token.as_str()),
+                    "rstrip": is_phi3 && takes_space(token),
                     "normalized": false, "special": kind != USER_DEFINED,
                 }))
             })
@@ -163,6 +166,11 @@ impl GgufTokenizer {
             generation_config: json!({ "eos_token_id": ends }).to_string().into_bytes(),
         })
     }
+}
+
+/// Whether one of Phi-3's special tokens takes the white space after it, which no file says.
+pub fn takes_space(token: &str) -> bool {
+    !PHI3_KEEPS.contains(&token)
 }
 
 /// What puts tokens around a text.

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::splitting::byte_level;
-use super::{Tokenizer, TokenizerFiles, refusal};
+use super::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, takes_space};
+use super::splitting::{Splitting, byte_level, sentence_piece};
+use super::{Tokenizer, TokenizerFiles, pieces, refusal};
 use crate::error::{Error, Result};
 use crate::files::gguf_writer::{Field, Metadata};
 use crate::files::json;
@@ -11,27 +12,60 @@ use crate::warning::Warning;
 
 /// The names of the ways to split text that are written.
 const WRITTEN: [&str; 8] = ["gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2", "gpt-4o", "tekken", "deepseek-v3"];
-/// Kinds of tokens, as llama.cpp counts them. An id without a token is unused.
-const NORMAL: i32 = 1;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
+
+/// How a tokenizer makes tokens of a text.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// It merges bytes; what llama.cpp calls the way in which it splits text before.
+    Bytes(&'static str),
+    /// SentencePiece.
+    Pieces { adds_space: bool },
+}
+
+impl Kind {
+    fn is_pieces(self) -> bool {
+        matches!(self, Kind::Pieces { .. })
+    }
+}
+
+/// The tokens by their ids.
+struct Tokens {
+    names: Vec<String>,
+    kinds: Vec<u64>,
+}
 
 /// The metadata of the tokenizer of a model with so many tokens. Errors: those of [`Tokenizer::from_files`]; `NotYet`
-/// for a tokenizer that does not merge bytes, or splits text in a way that has no name here.
+/// for a tokenizer that merges neither bytes nor pieces, or splits text in a way that has no name here.
 pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, Vec<Warning>)> {
     let read = Tokenizer::from_files(files)?;
     let file: Value = json::read(files.tokenizer).map_err(refusal)?;
     let config: Value = files.tokenizer_config.map_or(Ok(Value::Null), json::read).map_err(refusal)?;
     let model = file.get("model").cloned().unwrap_or_default();
     let own = |key: &str, field: Field| (format!("tokenizer.ggml.{key}"), field);
-    let (tokens, kinds) = tokens(&read, &model, vocabulary)?;
-    let mut metadata = vec![
-        own("model", Field::Word("gpt2".to_string())),
-        own("pre", Field::Word(way_to_split(&file, &model)?.to_string())),
-        own("token_type", Field::I32s(kinds)),
-        own("merges", Field::Words(merges(&model)?)),
-    ];
+    let kind = kind(&file, &model)?;
+    check_spaces(&read, files, kind)?;
+    let (Tokens { names: mut tokens, kinds }, mut warnings) = tokens(&read, &model, vocabulary, kind)?;
+    let merges = merges(&model)?;
+    let mut metadata = match kind {
+        Kind::Bytes(way) => vec![
+            own("model", Field::Word("gpt2".to_string())),
+            own("pre", Field::Word(way.to_string())),
+            own("merges", Field::Words(merges)),
+        ],
+        Kind::Pieces { adds_space } => {
+            let is_first = |at: usize| kinds.get(at) == Some(&USER_DEFINED);
+            let Some(scores) = pieces::scores(&tokens, &is_first, &merges) else {
+                return Err(not_yet("whose merges are not those of scores"));
+            };
+            vec![
+                own("model", Field::Word("llama".to_string())),
+                own("pre", Field::Word("default".to_string())),
+                own("scores", Field::F32s(scores.into_iter().map(|score| score as f32).collect())),
+                own("add_space_prefix", Field::Bool(adds_space)),
+            ]
+        }
+    };
+    metadata.push(own("token_type", Field::I32s(kinds.iter().map(|kind| *kind as i32).collect())));
 
     // What a text begins with is written as the one token for it.
     let named = config.get("bos_token").and_then(content);
@@ -47,7 +81,6 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
         [id] if Some(*id) == end => true,
         _ => return Err(not_yet("which ends texts with other tokens than the one for it")),
     };
-    let mut warnings = Vec::new();
     if read.ends.len() > 2 {
         let message = format!(
             "of the {} tokens that end a text, a GGUF file names two; llama.cpp knows usual ones by their names",
@@ -55,10 +88,16 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
         );
         warnings.push(Warning { code: "ends", message });
     }
+    let unknown = kinds.iter().position(|kind| *kind == UNKNOWN).map(|id| id as u32);
+    if kind.is_pieces() {
+        // As llama.cpp's converter writes what a user defined.
+        let own = tokens.iter_mut().zip(&kinds).filter(|(_, kind)| **kind == USER_DEFINED);
+        own.for_each(|(token, _)| *token = token.replace('▁', " "));
+    }
     metadata.push(own("tokens", Field::Words(tokens)));
     metadata.push(own("add_bos_token", Field::Bool(begins)));
     metadata.push(own("add_eos_token", Field::Bool(ends)));
-    for (key, id) in [("bos", begin), ("eos", end), ("eot", read.ends.get(1).copied())] {
+    for (key, id) in [("bos", begin), ("eos", end), ("eot", read.ends.get(1).copied()), ("unknown", unknown)] {
         metadata.extend(id.map(|id| own(&format!("{key}_token_id"), Field::U32(id))));
     }
     let template = match files.chat_template {
@@ -84,27 +123,61 @@ fn template(found: &Value) -> Option<&str> {
     found.as_str().or_else(|| found.as_array()?.iter().find(is_default)?.get("template")?.as_str())
 }
 
-/// The tokens by their ids, and their kinds.
-fn tokens(read: &Tokenizer, model: &Value, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>)> {
-    let mut tokens: Vec<String> = (0..vocabulary).map(|id| format!("[PAD{id}]")).collect();
-    let mut kinds = vec![UNUSED; vocabulary];
-    let none = Map::new();
-    let plain = model.get("vocab").and_then(Value::as_object).unwrap_or(&none);
-    let plain = plain.iter().map(|(token, id)| (token.as_str(), id.as_u64().unwrap_or(u64::MAX), NORMAL));
-    // Those that only tokenizer_config.json names are among them.
+/// A token that takes the white space around it would not in llama.cpp, except for those of Phi-3 that it knows.
+fn check_spaces(read: &Tokenizer, files: &TokenizerFiles, kind: Kind) -> Result<()> {
+    let config: Value = json::read(files.config).unwrap_or_default();
+    let is_phi3 = kind.is_pieces() && config.get("model_type").is_some_and(|name| name == "phi3");
     let added = read.parts.inner.get_added_vocabulary().get_added_tokens_decoder();
-    let added = added.iter().map(|(id, token)| {
-        (token.content.as_str(), u64::from(*id), if token.special { CONTROL } else { USER_DEFINED })
-    });
-    for (token, id, kind) in plain.chain(added) {
-        let place = usize::try_from(id).ok();
-        let Some((slot, own)) = place.and_then(|at| Some((tokens.get_mut(at)?, kinds.get_mut(at)?))) else {
-            return Err(refusal(format!("token {token:?} has the id {id}, the model has {vocabulary} tokens")));
-        };
-        *slot = token.to_string();
-        *own = kind;
+    let takes = |token: &str| is_phi3 && takes_space(token);
+    match added.values().find(|token| token.lstrip || token.rstrip != takes(&token.content)) {
+        Some(other) => {
+            Err(not_yet(&format!("whose token `{}` takes the white space beside it, or no longer does", other.content)))
+        }
+        None => Ok(()),
     }
-    Ok((tokens, kinds))
+}
+
+/// The tokens of so many ids, and what is left out.
+fn tokens(read: &Tokenizer, model: &Value, vocabulary: usize, kind: Kind) -> Result<(Tokens, Vec<Warning>)> {
+    let mut names: Vec<String> = (0..vocabulary).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![UNUSED; vocabulary];
+    let mut put = |token: &str, id: u64, own: u64| {
+        let place = usize::try_from(id).ok();
+        let Some((name, slot)) = place.and_then(|at| Some((names.get_mut(at)?, kinds.get_mut(at)?))) else {
+            return false;
+        };
+        (*name, *slot) = (token.to_string(), own);
+        true
+    };
+    let unknown = model.get("unk_token").and_then(Value::as_str).filter(|_| kind.is_pieces());
+    let none = Map::new();
+    for (token, id) in model.get("vocab").and_then(Value::as_object).unwrap_or(&none) {
+        let own = if kind.is_pieces() && is_byte(token) { BYTE } else { NORMAL };
+        let id = id.as_u64().unwrap_or(u64::MAX);
+        if !put(token, id, if unknown == Some(token) { UNKNOWN } else { own }) {
+            return Err(refusal(format!("token {token:?} has the id {id}, the model has {vocabulary} tokens")));
+        }
+    }
+    // Those that only tokenizer_config.json names are among them.
+    let mut left_out = Vec::new();
+    for (id, token) in read.parts.inner.get_added_vocabulary().get_added_tokens_decoder() {
+        let own = if token.special { CONTROL } else { USER_DEFINED };
+        if !put(&token.content, u64::from(*id), if unknown == Some(&token.content) { UNKNOWN } else { own }) {
+            left_out.push(token.content.clone());
+        }
+    }
+    left_out.sort();
+    let warning = (!left_out.is_empty()).then(|| Warning {
+        code: "token_left_out",
+        message: format!("the model has no embedding for {}, which the GGUF file does not name", left_out.join(", ")),
+    });
+    Ok((Tokens { names, kinds }, warning.into_iter().collect()))
+}
+
+/// `<0x0A>` and its like.
+fn is_byte(token: &str) -> bool {
+    let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+    digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok())
 }
 
 /// `a b` for each pair that is merged.
@@ -121,18 +194,28 @@ fn merges(model: &Value) -> Result<Vec<String>> {
     merges.ok_or_else(|| refusal("its merges are not pairs of texts".to_string()))
 }
 
-/// What llama.cpp calls the way in which this tokenizer splits text.
-fn way_to_split(file: &Value, model: &Value) -> Result<&'static str> {
+fn kind(file: &Value, model: &Value) -> Result<Kind> {
     let is_true = |key: &str| model.get(key).is_some_and(|value| *value == true);
     let found = |key: &str| usual(file.get(key).unwrap_or(&Value::Null));
+    if is_true("byte_fallback") {
+        // The text that is split has no spaces in it any more.
+        let splits = |way: &Splitting| [Value::Null, usual(&way.pre_tokenizer)].contains(&found("pre_tokenizer"));
+        let same = |adds_space: &bool| {
+            let way = sentence_piece(*adds_space);
+            found("normalizer") == usual(&way.normalizer) && splits(&way) && !is_true("ignore_merges")
+        };
+        let adds_space = [false, true].into_iter().find(same);
+        let unlike = || not_yet("of pieces that changes texts otherwise than SentencePiece does");
+        return adds_space.map(|adds_space| Kind::Pieces { adds_space }).ok_or_else(unlike);
+    }
     let same = |name: &&str| {
         byte_level(name).is_ok_and(|way| {
             let parts = [("normalizer", &way.normalizer), ("pre_tokenizer", &way.pre_tokenizer)];
             parts.iter().all(|(key, part)| found(key) == usual(part)) && way.ignore_merges == is_true("ignore_merges")
         })
     };
-    let way = WRITTEN.into_iter().find(same).filter(|_| !is_true("byte_fallback"));
-    way.ok_or_else(|| not_yet(&format!("that splits text otherwise than {}", WRITTEN.join(", "))))
+    let way = WRITTEN.into_iter().find(same);
+    way.map(Kind::Bytes).ok_or_else(|| not_yet(&format!("that splits text otherwise than {}", WRITTEN.join(", "))))
 }
 
 /// A part of tokenizer.json without what changes nothing, and with what it leaves out.

@@ -48,7 +48,10 @@ pub fn byte_level(name: &str) -> Result<Splitting, String> {
             return Err(known.join(", "));
         }
     };
-    let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex });
+    let bytes = |use_regex: bool| {
+        // `tokenizers` asks for every field.
+        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
+    };
     let mut parts = match first {
         First::Nothing => Vec::new(),
         First::Digits => vec![json!({ "type": "Digits", "individual_digits": true })],
