@@ -428,8 +428,11 @@ async function listStored() {
   const root = await navigator.storage.getDirectory();
   for await (const [folder, handle] of root) {
     for await (const [name, file] of handle) {
-      const content = await file.getFile();
-      found[`${folder}/${name}`] = folder === "hub-models" ? await content.text() : content.size;
+      // A worker may have renamed it by now.
+      const content = await file.getFile().catch((error) => {
+        if (error.name !== "NotFoundError") throw error;
+      });
+      if (content) found[`${folder}/${name}`] = folder === "hub-models" ? await content.text() : content.size;
     }
   }
   return found;

@@ -4,7 +4,7 @@
  */
 
 import type { HubFile, HubModel } from "./hub_protocol";
-import { deleteFile, FOLDERS, makeFolder, openFolder, readSealed, writeSealed } from "./storage";
+import { deleteFile, FOLDERS, makeFolder, openFile, openFolder, readSealed, writeSealed } from "./storage";
 
 export interface StoredModel extends HubModel {
   /** The bytes that are there; fewer than `bytes` of a download that was interrupted. */
@@ -61,8 +61,7 @@ export const filesFolder = () => makeFolder(FOLDERS.hubFiles);
 
 /** Undefined if it is not there, or not whole. */
 export async function wholeFile(folder: FileSystemDirectoryHandle | undefined, hash: string) {
-  const handle = await folder?.getFileHandle(hash).catch(() => undefined);
-  return handle?.getFile();
+  return folder && openFile(folder, hash);
 }
 
 export const partOf = (hash: string) => `${hash}.part`;
@@ -87,8 +86,8 @@ async function sizesOnDisk(): Promise<Map<string, number>> {
   const folder = await openFolder(FOLDERS.hubFiles);
   if (!folder) return sizes;
   for await (const name of folder.keys()) {
-    const handle = await folder.getFileHandle(name).catch(() => undefined);
-    if (handle) sizes.set(name, (await handle.getFile()).size);
+    const file = await openFile(folder, name);
+    if (file) sizes.set(name, file.size);
   }
   return sizes;
 }

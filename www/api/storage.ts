@@ -42,16 +42,22 @@ export async function deleteFile(folder: FileSystemDirectoryHandle, name: string
   await folder.removeEntry(name).catch(ignoreMissing);
 }
 
+/** Undefined if there is no such file. Another tab or worker may rename or delete it between the two calls. */
+export async function openFile(folder: FileSystemDirectoryHandle, name: string): Promise<File | undefined> {
+  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
+  return handle?.getFile().catch(ignoreMissing);
+}
+
 /** Null if there is no such file, or not all of it. */
 export async function readSealed<Header>(folder: FileSystemDirectoryHandle, name: string) {
-  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
-  return handle ? unseal<Header>(await bytesOf(await handle.getFile())) : null;
+  const file = await openFile(folder, name);
+  return file ? unseal<Header>(await bytesOf(file)) : null;
 }
 
 /** Its parts are not read, so they may be damaged. Null if there is no such file, or not all of it. */
 export async function readHeader<Header>(folder: FileSystemDirectoryHandle, name: string) {
-  const handle = await folder.getFileHandle(name).catch(ignoreMissing);
-  return handle ? peek<Header>(await handle.getFile()) : null;
+  const file = await openFile(folder, name);
+  return file ? peek<Header>(file) : null;
 }
 
 /** Throws unless every byte reached the disk: past the quota, Chromium writes fewer bytes without an error. */
