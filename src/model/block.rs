@@ -77,7 +77,7 @@ impl Block {
 
     fn queries_keys_values(&self, rec: &mut Recorder, config: &Config, h: &Var) -> [Var; 3] {
         if !config.layout.fused_qkv {
-            return self.linears(rec, [Target::Q, Target::K, Target::V], h);
+            return self.linears(rec, Target::QUERY_KEY_VALUE, h);
         }
         let qkv = self.linear(rec, Target::Qkv, h);
         let key = config.heads.key * config.heads.size;
@@ -96,7 +96,7 @@ impl Block {
                 let gate_up = self.linear(rec, Target::GateUp, &h);
                 split(rec, gate_up, [config.intermediate; 2])
             }
-            false => self.linears(rec, [Target::Gate, Target::Up], &h),
+            false => self.linears(rec, Target::GATE_UP, &h),
         };
         drop(h);
         match config.activation {

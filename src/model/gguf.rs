@@ -300,7 +300,8 @@ impl<'a> GgufModel<'a> {
             let value = self.own(key).ok_or_else(|| lacks(format!("`{}` in its metadata", self.full(key))))?;
             config.insert(field.to_string(), value.clone());
         }
-        let token = |key: &str| self.gguf.metadata.get(&format!("tokenizer.ggml.{key}_token_id")).cloned();
+        let metadata = &self.gguf.metadata;
+        let token = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}_token_id")).cloned().unwrap_or_default();
         let (activation, name) = self.architecture.activation;
         let head_size = self.head_size().map(Value::from);
         let own = [
@@ -316,10 +317,10 @@ impl<'a> GgufModel<'a> {
             ("rope_theta", Some(self.own("rope.freq_base").cloned().unwrap_or_else(|| USUAL_BASE.into()))),
             ("rope_local_base_freq", self.own(LOCAL_BASE).cloned()),
             ("rope_scaling", self.rope_scaling(source).await?),
-            ("bos_token_id", token("bos")),
-            ("eos_token_id", token("eos")),
-            // Where it is missing, transformers takes that of the family's first model.
-            ("pad_token_id", Some(token("padding").unwrap_or(Value::Null))),
+            // Where one is missing, transformers takes that of the family's first model.
+            ("bos_token_id", Some(token("bos"))),
+            ("eos_token_id", Some(token("eos"))),
+            ("pad_token_id", Some(token("padding"))),
         ];
         for (field, value) in own.into_iter().chain(self.windows()) {
             config.extend(value.map(|value| (field.to_string(), value)));

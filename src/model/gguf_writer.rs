@@ -62,6 +62,9 @@ impl Config {
                     metadata.push((format!("{own}.rope.scaling.type"), Field::Word("linear".to_string())));
                     metadata.push((format!("{own}.rope.scaling.factor"), Field::F32(factor as f32)));
                 }
+                RopeScaling::Llama3 { .. } if own != "llama" => {
+                    return Err(self.not_yet(" with rope that is scaled by llama3"));
+                }
                 RopeScaling::Llama3 { .. } => {
                     let plain = Rope { scaling: RopeScaling::None, ..rope }.frequencies(size);
                     let pairs = plain.into_iter().zip(rope.frequencies(size));

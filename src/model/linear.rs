@@ -28,8 +28,10 @@ impl Target {
     pub const SEPARATE: [Target; 7] =
         [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
+    pub const QUERY_KEY_VALUE: [Target; 3] = [Target::Q, Target::K, Target::V];
+    pub const GATE_UP: [Target; 2] = [Target::Gate, Target::Up];
     /// Those that read the same activation.
-    pub const SIBLINGS: [&[Target]; 2] = [&[Target::Q, Target::K, Target::V], &[Target::Gate, Target::Up]];
+    pub const SIBLINGS: [&[Target]; 2] = [&Target::QUERY_KEY_VALUE, &Target::GATE_UP];
 
     /// Whether it belongs to attention rather than to the MLP.
     pub fn is_attention(self) -> bool {

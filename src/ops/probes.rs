@@ -6,7 +6,9 @@ use crate::device::{Constants, Device, Pool, Tensor};
 use crate::error::Result;
 use crate::plan::{Input, Plan, Progress, Recorder, Timer};
 
-const LOOPS: usize = 2048;
+/// Of multiply-adds in an invocation. On a card they take long beside what a browser rounds time to.
+const CARD_LOOPS: usize = 1 << 14;
+const SOFTWARE_LOOPS: usize = 1 << 11;
 /// Of the register probe. The most is far more than any card holds at one time.
 const FEWEST_INVOCATIONS: usize = 1 << 12;
 const MOST_INVOCATIONS: usize = 1 << 22;
@@ -37,11 +39,12 @@ pub async fn most_flops(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<MostFlops>> {
     let (mut best, mut flat) = (MostFlops { per_second: 0.0, invocations: 0 }, 0);
+    let loops = if device.software { SOFTWARE_LOOPS } else { CARD_LOOPS };
     let mut invocations = FEWEST_INVOCATIONS;
     while invocations <= MOST_INVOCATIONS && flat < FLAT {
         let y = device.checked(|| Tensor::owned(device, "registers", invocations, 4)).await?;
         let extents = [("invocations", invocations)];
-        let plan = record(device, "fma_probe", vec![("LOOPS", LOOPS.into())], &extents, &[&y]).await?;
+        let plan = record(device, "fma_probe", vec![("LOOPS", loops.into())], &extents, &[&y]).await?;
         let seconds = timer.seconds(device, &plan, 1, measurements).await?;
         if stop() {
             return Ok(None);

@@ -8,7 +8,7 @@ use crate::files::blocks::Blocks;
 use crate::files::gguf_writer::{Field, Written, beginning, padding};
 use crate::files::safetensors::Dtype;
 use crate::model::GgufOutline;
-use crate::text::tokenizer::gguf_metadata;
+use crate::text::tokenizer::{GgufMetadata, gguf_metadata};
 
 /// What `--type` may say, and llama.cpp's number of a file with such matrices.
 const TYPES: [(&str, Dtype, u32); 3] =
@@ -28,9 +28,10 @@ impl ModelFiles {
         let checkpoint = self.checkpoint().await?;
         let config = &checkpoint.config;
         let GgufOutline { mut metadata, rope_factors, warning } = config.gguf_outline()?;
-        let (tokenizer, mut warnings) = gguf_metadata(&self.small(), config.vocabulary)?;
+        let GgufMetadata { metadata: tokenizer, mut warnings, takes_space } =
+            gguf_metadata(&self.small(), config.vocabulary)?;
         warnings.extend(checkpoint.warnings.clone());
-        metadata.push(("general.name".to_string(), Field::Word(name.to_string())));
+        metadata.push(("general.name".to_string(), Field::Word(named(name, takes_space))));
         metadata.push(("general.file_type".to_string(), Field::U32(number)));
         metadata.push(("general.quantization_version".to_string(), Field::U32(BLOCKS_VERSION)));
         metadata.extend(tokenizer);
@@ -51,4 +52,11 @@ impl ModelFiles {
         let source = &self.weights;
         Ok(WholeFile { warnings, source, checkpoint, pairs, kind, is_gguf: true, beginning, tensors })
     }
+}
+
+/// llama.cpp knows by a model's name that its special tokens take the white space after them.
+fn named(name: &str, takes_space: bool) -> String {
+    let plain = name.to_lowercase();
+    let is_known = ["phi-3", "phi3"].iter().any(|known| plain.contains(known));
+    if takes_space && !is_known { format!("phi-3 {name}") } else { name.to_string() }
 }

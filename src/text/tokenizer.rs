@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::files::json as json_file;
 use added::Configured;
 pub use gguf::GgufTokenizer;
-pub use gguf_writer::metadata as gguf_metadata;
+pub use gguf_writer::{GgufMetadata, metadata as gguf_metadata};
 use json::Parts;
 
 /// The minimum size of a piece of a long text, in bytes.

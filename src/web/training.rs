@@ -65,9 +65,10 @@ impl Parts {
     }
 
     async fn profile(&self, settings: JsValue) -> Js<JsValue> {
+        let control = self.new_control();
         let settings: Settings = from_js("settings", settings)?;
         self.check_copies(&settings).await.map_err(js_error)?;
-        let (helpers, control) = (self.helpers.borrow().clone(), self.new_control());
+        let helpers = self.helpers.borrow().clone();
         let report = run::profile(&self.base, &settings, &clock(), &helpers, &control).await;
         Ok(to_js(&report.map_err(js_error)?))
     }

@@ -235,7 +235,9 @@ def compare_tiny(checks, options, name):
     server = served(written)
     far, read, compared = 0.0, 0, 0
     words = " ".join(PROMPTS).split()
-    for prompt in (" ".join(words[:count]) for count in range(1, len(words) + 1)):
+    prompts = [" ".join(words[:count]) for count in range(1, len(words) + 1)]
+    prompts += ["<|im_start|>\n The tide<|im_end|>  \nboat", "naïve – «boat»  \n\n 👍🏽 </s> the"]
+    for prompt in prompts:
         ids = tokenizer.encode(prompt).ids
         answer = server.handle_completions({"prompt": prompt, "max_tokens": 1, "logprobs": 5, "verbose": True})
         read += answer["usage"]["prompt_tokens"] == len(ids)
@@ -245,7 +247,7 @@ def compare_tiny(checks, options, name):
             expected = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, -1], -1)
         for token in likely[0]["top_logprobs"]:
             far, compared = max(far, abs(token["logprob"] - expected[token["id"]].item())), compared + 1
-    checks.add(f"{name}: tokens of {len(words)} prompts in llama.cpp", read == len(words), f"as many in {read}")
+    checks.add(f"{name}: tokens of {len(prompts)} prompts in llama.cpp", read == len(prompts), f"as many in {read}")
     checks.add(f"{name}: logits of llama.cpp", compared > 20 and far < TIE, f"{compared}, at most {far:.1e} nats apart")
 
 

@@ -24,6 +24,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.other import transpose
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from check_adapter import Checks
 from check_run import first_adapter, tabtune
@@ -151,7 +152,8 @@ def compare_converted(checks, options):
         far = (found - known["logits"]).abs().max().item()
         checks.add(f"{name}: a checkpoint of a GGUF file", far <= LOGITS_TOLERANCE, f"max difference {far:.1e}")
         ids = Tokenizer.from_file(os.path.join(out, "tokenizer.json")).encode(TEXT).ids
-        checks.add(f"{name}: its tokenizer", ids == known["text"].long().tolist(), f"{len(ids)} tokens")
+        same = ids == known["text"].long().tolist() == AutoTokenizer.from_pretrained(out)(TEXT).input_ids
+        checks.add(f"{name}: its tokenizer, alone and in transformers", same, f"{len(ids)} tokens")
 
 
 def compare_package(checks, options):

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tabtune::adapter::AdapterFiles;
 use tabtune::device::Shape;
 use tabtune::files::blocks::to_q8_0;
+use tabtune::files::gguf_writer::Field;
 use tabtune::files::safetensors::to_f32;
 use tabtune::files::{Gguf, Source};
 use tabtune::model::{Storage, Transformer};
 use tabtune::run::{Base, ModelFiles};
-use tabtune::text::tokenizer::gguf_metadata;
+use tabtune::text::tokenizer::{GgufMetadata, gguf_metadata};
 
 use crate::bad_input::{FIXTURES, Folder, refused, refused_usage, succeeded, tabtune};
 use crate::check::device;
@@ -115,7 +116,7 @@ fn a_tokenizer_of_pieces_is_written_where_scores_stand_for_its_merges() {
         gguf_metadata(&files.small(), 320)
     };
     type Change<'a> = &'a dyn Fn(&mut Value);
-    let changes: [(&str, &str, Change); 6] = [
+    let changes: [(&str, &str, Change); 7] = [
         ("phi3", "merges are not those of scores", &|it| {
             let merges = it["model"]["merges"].as_array_mut().expect("merges");
             merges.push(merges[0].clone());
@@ -125,6 +126,9 @@ fn a_tokenizer_of_pieces_is_written_where_scores_stand_for_its_merges() {
         }),
         ("gpt2", "`<|im_end|>` takes the white space", &|it| it["added_tokens"][2]["rstrip"] = true.into()),
         ("phi3", "`<|im_end|>` takes the white space", &|it| it["added_tokens"][3]["rstrip"] = false.into()),
+        ("gpt2", "`<|im_end|>` is found only as a whole word", &|it| {
+            it["added_tokens"][2]["single_word"] = true.into()
+        }),
         ("phi3", "otherwise than SentencePiece", &|it| it["normalizer"] = json!({ "type": "NFC" })),
         ("gpt2", "splits text otherwise than gpt-2", &|it| {
             it["pre_tokenizer"] = json!({ "type": "Digits", "individual_digits": false })
@@ -134,14 +138,62 @@ fn a_tokenizer_of_pieces_is_written_where_scores_stand_for_its_merges() {
         let error = written(name, change).err().unwrap_or_else(|| panic!("{name}: {words}"));
         assert!(error.code() == "not_yet" && error.to_string().contains(words), "{name}, {words}: {error}");
     }
-    let picture = json!({
-        "id": 320, "content": "<picture>", "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": false, "special": true,
+    let add = |it: &mut Value, id: u32, name: &str| {
+        it["added_tokens"].as_array_mut().expect("tokens").push(json!({
+            "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        }));
+    };
+    let codes = |name: &str, change: &dyn Fn(&mut Value)| {
+        let warnings = written(name, change).expect("metadata").warnings;
+        warnings.into_iter().map(|warning| (warning.code, warning.message)).collect::<Vec<_>>()
+    };
+    let left_out = codes("gemma3", &|it| add(it, 320, "<picture>"));
+    assert!(left_out.len() == 1 && left_out[0].0 == "token_left_out" && left_out[0].1.contains("<picture>"));
+    assert_eq!(codes("qwen2", &|_| {})[0].0, "not_composed");
+    assert_eq!(codes("gpt2", &|it| it["normalizer"] = json!({ "type": "Sequence", "normalizers": [] })), []);
+}
+
+#[test]
+fn ids_without_a_token_have_names_that_no_token_has() {
+    let path = format!("{FIXTURES}/gguf/gpt2.gguf");
+    let files = pollster::block_on(ModelFiles::open(Path::new(&path))).expect("files");
+    let tokenizer = String::from_utf8(files.tokenizer).expect("UTF-8");
+    let named = tokenizer.replace("<|im_start|>", "[PAD321]");
+    let files = ModelFiles { tokenizer: named.into_bytes(), ..files };
+    let GgufMetadata { metadata, .. } = gguf_metadata(&files.small(), 323).expect("metadata");
+    let tokens = metadata.iter().find_map(|(key, field)| match field {
+        Field::Words(words) if key == "tokenizer.ggml.tokens" => Some(words),
+        _ => None,
     });
-    let add = |it: &mut Value| it["added_tokens"].as_array_mut().expect("tokens").push(picture.clone());
-    let (_, warnings) = written("gemma3", &add).expect("metadata");
-    assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["token_left_out"]);
-    assert!(warnings[0].message.contains("<picture>"));
+    let tokens = tokens.expect("tokens");
+    assert_eq!(tokens[1], "[PAD321]");
+    assert_eq!(tokens[320..], ["[PAD320]", "[[PAD321]]", "[PAD322]"]);
+}
+
+#[test]
+fn llama_cpp_knows_a_phi_3_by_its_name() {
+    let folder = Folder::new("gguf-names");
+    for (name, own, written) in
+        [("phi3", "story", "phi-3 story.gguf"), ("phi3", "My-PHI3", "My-PHI3.gguf"), ("gemma3", "story", "story.gguf")]
+    {
+        let bytes = fs::read(format!("{FIXTURES}/gguf/{name}.gguf")).expect("a fixture");
+        folder.file(&format!("{own}.gguf"), bytes);
+        let out = folder.path("new/folder/out.gguf");
+        merge(&["--model", &folder.path(&format!("{own}.gguf")), "--out", &out]);
+        assert_eq!(read(&out).metadata["general.name"], json!(written));
+    }
+}
+
+#[test]
+fn transformers_is_told_what_a_gguf_file_says_of_its_tokens() {
+    let path = format!("{FIXTURES}/gguf/llama.gguf");
+    let files = pollster::block_on(ModelFiles::open(Path::new(&path))).expect("files");
+    let config: Value = serde_json::from_slice(&files.config).expect("JSON");
+    assert_eq!((&config["bos_token_id"], &config["pad_token_id"]), (&json!(1), &Value::Null));
+    let tokenizer: Value = serde_json::from_slice(&files.tokenizer_config.expect("a file")).expect("JSON");
+    assert_eq!(tokenizer["tokenizer_class"], "PreTrainedTokenizerFast");
+    assert_eq!(tokenizer["bos_token"], "<|im_start|>");
 }
 
 #[test]
@@ -227,6 +279,10 @@ fn what_cannot_be_written_is_refused_and_leaves_nothing() {
     refused(&["merge", "--model", &model, "--adapter", &other, "--out", &out], "adapter_mismatch", &["self_attn"]);
     merge(&["--model", &model, "--out", &out]);
     refused(&["merge", "--model", &out, "--out", &out], "setting", &["another file than --model"]);
+    let part = folder.path("b.gguf.part");
+    fs::copy(&out, &part).expect("a copy");
+    refused(&["merge", "--model", &part, "--out", &folder.path("b.gguf")], "setting", &["another file than --model"]);
+    assert_eq!(fs::read(&part).expect("the file"), fs::read(&out).expect("the file"), "nothing is lost");
     refused_usage(&["merge", "--model", &model, "--out", &folder.path("x")], "--adapter");
     assert!(!Path::new(&format!("{out}.part")).exists());
 }

@@ -118,7 +118,12 @@ export interface SaveWish {
   call: "save";
 }
 
-export type ToWorker = Request | Wish | SaveWish;
+/** Ends the `profile` that was asked for, whether it is running or still waits for other calls. */
+export interface StopProfileWish {
+  call: "stopProfile";
+}
+
+export type ToWorker = Request | Wish | SaveWish | StopProfileWish;
 
 /** What a call may report before it is over. */
 export type Note =

@@ -234,9 +234,14 @@ export class Session {
     return this.#leader.call("stats", undefined);
   }
 
-  /** Ends the running `train`, `profile`, `generate` or `evaluate` within a step, a token or a batch. */
+  /** Ends the running `train`, `generate` or `evaluate` within a step, a token or a batch. */
   stop(keep: boolean) {
     this.#leader.send({ call: "stop", keep });
+  }
+
+  /** Ends `profile` within a step, or before it begins. */
+  stopProfile() {
+    this.#leader.send({ call: "stopProfile" });
   }
 
   /** Pauses the running `train` within a step, or lets it go on. */

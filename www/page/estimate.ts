@@ -47,7 +47,10 @@ async function measure(key: string) {
   const engine = await session();
   if (!wanted || !taken || !engine) return;
   try {
-    const probe = await engine.probe(await show(taken, wanted), wanted);
+    const dataset = await show(taken, wanted);
+    // Rows that are cut anew may change the default number of steps, and another measurement begins.
+    if (key !== measured) return;
+    const probe = await engine.probe(dataset, wanted);
     if (key !== measured) return;
     estimate.value = probe;
     forgiveSettings();

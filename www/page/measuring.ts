@@ -11,7 +11,7 @@ import { forgive } from "./trouble";
 import { complainWhereItHelps } from "./where_it_helps";
 
 export const measuring = signal(false);
-/** The last measurement ended before its time, because something else was asked of the engine. */
+/** The last measurement ended before its time, because the visitor stopped it or began a run. */
 export const interrupted = signal(false);
 const last = signal<{ profile: Profile; of: string } | null>(null);
 
@@ -48,7 +48,7 @@ export async function measure() {
   measuring.value = true;
   // A run need not wait for it.
   const unwatch = effect(() => {
-    if (training.value) engine.stop(false);
+    if (training.value) engine.stopProfile();
   });
   try {
     const found = await engine.profile(asked);
@@ -62,5 +62,5 @@ export async function measure() {
 }
 
 export async function stopMeasuring() {
-  (await session())?.stop(false);
+  (await session())?.stopProfile();
 }

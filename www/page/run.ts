@@ -135,7 +135,7 @@ function startingFrom(wanted: Settings | null): Settings | null {
   return { ...wanted, rank: from.rank, alpha: from.alpha, targets: from.targets.join(",") };
 }
 
-async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
+async function go(engine: Session, asked: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
   live = fresh;
   fresh.savedStep = saved?.step ?? 0;
   forgive("train");
@@ -144,13 +144,16 @@ async function go(engine: Session, wanted: Settings, taken: Text, fresh: Run, sa
     [adapter.value, openedFrom.value, downloaded.value] = before;
   };
   const init = startFrom.value;
-  const about = saved ?? record(wanted, taken);
-  lastId = about.id;
   let stored: KeptAdapter | undefined;
   try {
-    const dataset = await show(taken, wanted);
-    // What the settings are by default depends on the text.
-    if (saved) adopt(wanted);
+    const dataset = await show(taken, asked);
+    // What the settings are by default depends on the rows, which may have been cut anew.
+    if (saved) adopt(asked);
+    const wanted = (!saved && startingFrom(settings.peek())) || asked;
+    fresh.total = wanted.steps;
+    redraw(fresh);
+    const about = saved ?? record(wanted, taken);
+    lastId = about.id;
     const running = engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
       ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),

@@ -3,7 +3,7 @@
 import { LoraError, plainError } from "../api/errors";
 import { writeKept } from "../api/kept_store";
 import type { Call, Calls, FromWorker, Note, Request, ToWorker, Wish } from "../api/protocol";
-import type { Event, TextDocument } from "../api/types";
+import type { Event, Settings, TextDocument } from "../api/types";
 import { blobSource, bytesOf, type ModelFiles, weightSource } from "../api/weights";
 import { help, helperBehind } from "./helping";
 import { engineMerge, pieces } from "./outgoing";
@@ -36,11 +36,18 @@ const quick = new Set<Call>([
 
 /** The last wish made between the request to train and the start of the run, which other calls may delay. */
 let queued: { wish?: Wish } | undefined;
+/** The measurement that was asked for, until it is over. */
+let measurement: { begun: boolean; unwanted: boolean } | undefined;
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   // Of a run that has not begun, there is nothing to save.
   if (data.call === "save") {
     if (!queued) engine?.save();
+    return;
+  }
+  if (data.call === "stopProfile") {
+    if (measurement?.begun) engine?.stop(false);
+    else if (measurement) measurement.unwanted = true;
     return;
   }
   if (data.call === "stop" || data.call === "pause") {
@@ -49,6 +56,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     return;
   }
   if (data.call === "train") queued = {};
+  if (data.call === "profile") measurement = { begun: false, unwanted: false };
   if (engine && quick.has(data.call)) serve(data);
   else last = last.then(() => serve(data));
 };
@@ -97,7 +105,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "probe":
       return engine.probe(held(request.input.dataset), request.input.settings);
     case "profile":
-      return engine.profile(request.input);
+      return measured(engine, request.input);
     case "train":
       return begin(engine, request.input, tell).finally(begun);
     case "generate":
@@ -161,6 +169,18 @@ function held(id: number): Dataset {
 function release(id: number) {
   held(id).free();
   datasets.delete(id);
+}
+
+/** Null if it was stopped. */
+async function measured(engine: Engine, settings: Settings) {
+  const own = measurement;
+  try {
+    if (!own || own.unwanted) return null;
+    own.begun = true;
+    return await engine.profile(settings);
+  } finally {
+    if (own === measurement) measurement = undefined;
+  }
 }
 
 async function begin(engine: Engine, training: Calls["train"]["input"], tell: (note: Note) => void) {

@@ -66,7 +66,8 @@ async fn to_gguf(args: &MergeArgs) -> Result<()> {
     if out.is_dir() {
         return Err(setting("out", out.display(), "the name of a file, where there is no folder"));
     }
-    if [model, args.adapter.as_deref()].into_iter().flatten().any(|path| same_file(path, out)) {
+    let replaces = |path: &Path| same_file(path, out) || same_file(path, &part_of(out));
+    if [model, args.adapter.as_deref()].into_iter().flatten().any(replaces) {
         return Err(setting("out", out.display(), "another file than --model and --adapter, which it would replace"));
     }
     let (files, name) = (base::files(model).await?, base::name(model));
@@ -78,6 +79,9 @@ async fn to_gguf(args: &MergeArgs) -> Result<()> {
     let kind = args.kind.as_deref().unwrap_or("f16");
     let gguf = files.gguf(&name, adapter.as_ref().map(|adapter| (adapter, args.strength)), kind).await?;
     show(&gguf.warnings);
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
+    }
     let mut part = Part::create(out)?;
     let written = gguf.write(&mut |bytes| part.write(bytes)).await;
     match written.and_then(|()| part.finish()).and_then(|()| rename(out)) {

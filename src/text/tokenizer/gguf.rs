@@ -20,8 +20,9 @@ pub const USER_DEFINED: u64 = 4;
 pub const UNUSED: u64 = 5;
 pub const BYTE: u64 = 6;
 const ADDED: [u64; 3] = [UNKNOWN, CONTROL, USER_DEFINED];
-/// Phi-3's special tokens that keep the white space after them.
-const PHI3_KEEPS: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
+/// Phi-3's special tokens that keep the white space after them, and another by which llama.cpp knows a Phi-3.
+pub const PHI3_ENDS: &str = "</s>";
+pub const PHI3_KEEPS: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 /// Three files, as the bytes that a checkpoint has on disk.
 pub struct GgufTokenizer {
@@ -154,16 +155,25 @@ impl GgufTokenizer {
                 "merges": Value::Array(merges),
             },
         });
-        let mut names = Map::new();
-        for (key, token) in [("bos_token", begin), ("eos_token", end)] {
-            names.extend(token.map(|(_, token)| (key.to_string(), token.into())));
+        // Whatever the family, transformers shall take the tokenizer as it is.
+        let mut names = Map::from_iter([("tokenizer_class".to_string(), "PreTrainedTokenizerFast".into())]);
+        let unknown_token = token("unknown")?.map(|(_, token)| token).or(unknown.map(|(token, _)| token.as_str()));
+        let [begin_token, end_token, padding] = [begin, end, token("padding")?].map(|it| it.map(|(_, token)| token));
+        let pairs = [
+            ("bos_token", begin_token),
+            ("eos_token", end_token),
+            ("pad_token", padding),
+            ("unk_token", unknown_token),
+        ];
+        for (key, token) in pairs {
+            names.extend(token.map(|token| (key.to_string(), token.into())));
         }
         names.extend(metadata.get("tokenizer.chat_template").map(|it| ("chat_template".to_string(), it.clone())));
         let ends: Vec<u64> = [end, token("eot")?].into_iter().flatten().map(|(id, _)| id).collect();
         Ok(GgufTokenizer {
             tokenizer: tokenizer.to_string().into_bytes(),
             tokenizer_config: Value::from(names).to_string().into_bytes(),
-            generation_config: json!({ "eos_token_id": ends }).to_string().into_bytes(),
+            generation_config: json!({ "eos_token_id": (!ends.is_empty()).then_some(ends) }).to_string().into_bytes(),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The files of a tokenizer as the metadata of a GGUF file.
 
+use std::collections::HashSet;
+use std::iter;
+
 use serde_json::{Map, Value};
 
-use super::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, takes_space};
+use super::gguf::{BYTE, CONTROL, NORMAL, PHI3_ENDS, PHI3_KEEPS, UNKNOWN, UNUSED, USER_DEFINED, takes_space};
 use super::splitting::{Splitting, byte_level, sentence_piece};
 use super::{Tokenizer, TokenizerFiles, pieces, refusal};
 use crate::error::{Error, Result};
@@ -34,16 +37,24 @@ struct Tokens {
     kinds: Vec<u64>,
 }
 
+/// What a file says about a tokenizer.
+pub struct GgufMetadata {
+    pub metadata: Metadata,
+    pub warnings: Vec<Warning>,
+    /// Its special tokens take the white space after them, as those of Phi-3 do. No key says so.
+    pub takes_space: bool,
+}
+
 /// The metadata of the tokenizer of a model with so many tokens. Errors: those of [`Tokenizer::from_files`]; `NotYet`
 /// for a tokenizer that merges neither bytes nor pieces, or splits text in a way that has no name here.
-pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, Vec<Warning>)> {
+pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<GgufMetadata> {
     let read = Tokenizer::from_files(files)?;
     let file: Value = json::read(files.tokenizer).map_err(refusal)?;
     let config: Value = files.tokenizer_config.map_or(Ok(Value::Null), json::read).map_err(refusal)?;
     let model = file.get("model").cloned().unwrap_or_default();
     let own = |key: &str, field: Field| (format!("tokenizer.ggml.{key}"), field);
     let kind = kind(&file, &model)?;
-    check_spaces(&read, files, kind)?;
+    let takes_space = checked_space(&read, files, kind)?;
     let (Tokens { names: mut tokens, kinds }, mut warnings) = tokens(&read, &model, vocabulary, kind)?;
     let merges = merges(&model)?;
     let mut metadata = match kind {
@@ -81,6 +92,11 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
         [id] if Some(*id) == end => true,
         _ => return Err(not_yet("which ends texts with other tokens than the one for it")),
     };
+    if usual(file.get("normalizer").unwrap_or(&Value::Null)).get("type").is_some_and(|kind| kind == "NFC") {
+        let message = "llama.cpp does not compose characters (NFC) before it splits a text: where a letter and its \
+                       accent are two characters, other tokens come out there";
+        warnings.push(Warning { code: "not_composed", message: message.to_string() });
+    }
     if read.ends.len() > 2 {
         let message = format!(
             "of the {} tokens that end a text, a GGUF file names two; llama.cpp knows usual ones by their names",
@@ -89,6 +105,8 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
         warnings.push(Warning { code: "ends", message });
     }
     let unknown = kinds.iter().position(|kind| *kind == UNKNOWN).map(|id| id as u32);
+    let padding = config.get("pad_token").and_then(content);
+    let padding = padding.and_then(|name| tokens.iter().position(|token| token == name)).map(|id| id as u32);
     if kind.is_pieces() {
         // As llama.cpp's converter writes what a user defined.
         let own = tokens.iter_mut().zip(&kinds).filter(|(_, kind)| **kind == USER_DEFINED);
@@ -97,7 +115,9 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
     metadata.push(own("tokens", Field::Words(tokens)));
     metadata.push(own("add_bos_token", Field::Bool(begins)));
     metadata.push(own("add_eos_token", Field::Bool(ends)));
-    for (key, id) in [("bos", begin), ("eos", end), ("eot", read.ends.get(1).copied()), ("unknown", unknown)] {
+    for (key, id) in
+        [("bos", begin), ("eos", end), ("eot", read.ends.get(1).copied()), ("unknown", unknown), ("padding", padding)]
+    {
         metadata.extend(id.map(|id| own(&format!("{key}_token_id"), Field::U32(id))));
     }
     let template = match files.chat_template {
@@ -105,7 +125,7 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<(Metadata, 
         None => config.get("chat_template").and_then(template).map(str::to_string),
     };
     metadata.extend(template.map(|text| ("tokenizer.chat_template".to_string(), Field::Word(text))));
-    Ok((metadata, warnings))
+    Ok(GgufMetadata { metadata, warnings, takes_space })
 }
 
 fn not_yet(which: &str) -> Error {
@@ -123,23 +143,29 @@ fn template(found: &Value) -> Option<&str> {
     found.as_str().or_else(|| found.as_array()?.iter().find(is_default)?.get("template")?.as_str())
 }
 
-/// A token that takes the white space around it would not in llama.cpp, except for those of Phi-3 that it knows.
-fn check_spaces(read: &Tokenizer, files: &TokenizerFiles, kind: Kind) -> Result<()> {
+/// Whether special tokens take the white space after them. llama.cpp knows that only of Phi-3's own tokens.
+fn checked_space(read: &Tokenizer, files: &TokenizerFiles, kind: Kind) -> Result<bool> {
     let config: Value = json::read(files.config).unwrap_or_default();
-    let is_phi3 = kind.is_pieces() && config.get("model_type").is_some_and(|name| name == "phi3");
     let added = read.parts.inner.get_added_vocabulary().get_added_tokens_decoder();
+    let has = |name: &&str| read.parts.inner.token_to_id(name).is_some();
+    let is_phi3 = kind.is_pieces()
+        && config.get("model_type").is_some_and(|name| name == "phi3")
+        && PHI3_KEEPS.iter().chain([&PHI3_ENDS]).all(has);
+    if let Some(word) = added.values().find(|token| token.single_word) {
+        return Err(not_yet(&format!("whose token `{}` is found only as a whole word", word.content)));
+    }
     let takes = |token: &str| is_phi3 && takes_space(token);
     match added.values().find(|token| token.lstrip || token.rstrip != takes(&token.content)) {
         Some(other) => {
             Err(not_yet(&format!("whose token `{}` takes the white space beside it, or no longer does", other.content)))
         }
-        None => Ok(()),
+        None => Ok(is_phi3),
     }
 }
 
 /// The tokens of so many ids, and what is left out.
 fn tokens(read: &Tokenizer, model: &Value, vocabulary: usize, kind: Kind) -> Result<(Tokens, Vec<Warning>)> {
-    let mut names: Vec<String> = (0..vocabulary).map(|id| format!("[PAD{id}]")).collect();
+    let mut names = vec![String::new(); vocabulary];
     let mut kinds = vec![UNUSED; vocabulary];
     let mut put = |token: &str, id: u64, own: u64| {
         let place = usize::try_from(id).ok();
@@ -164,6 +190,13 @@ fn tokens(read: &Tokenizer, model: &Value, vocabulary: usize, kind: Kind) -> Res
         let own = if token.special { CONTROL } else { USER_DEFINED };
         if !put(&token.content, u64::from(*id), if unknown == Some(&token.content) { UNKNOWN } else { own }) {
             left_out.push(token.content.clone());
+        }
+    }
+    let used: HashSet<String> = names.iter().cloned().collect();
+    for (id, (name, kind)) in names.iter_mut().zip(&kinds).enumerate() {
+        if *kind == UNUSED {
+            let mut free = iter::successors(Some(format!("[PAD{id}]")), |name| Some(format!("[{name}]")));
+            *name = free.find(|name| !used.contains(name)).unwrap_or_default();
         }
     }
     left_out.sort();
@@ -228,6 +261,7 @@ fn usual(part: &Value) -> Value {
     }
     for key in ["pretokenizers", "normalizers"] {
         match fields.get_mut(key).and_then(Value::as_array_mut).map(Vec::as_mut_slice) {
+            Some([]) => return Value::Null,
             Some([only]) => return usual(only),
             Some(parts) => parts.iter_mut().for_each(|part| *part = usual(part)),
             None => {}
