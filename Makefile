@@ -67,8 +67,19 @@ docs: setup-build
 
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
-test: test-native test-wasm test-page test-package test-parity
+	@# The engine's tests in the browser wait for one thread that compiles shaders: beside it there is room for the rest.
+	@status=0; \
+	$(MAKE) --keep-going test-native test-page || status=1; \
+	$(MAKE) --keep-going --jobs=2 $(SYNC) test-wasm test-package-and-parity || status=1; \
+	exit $$status
 .PHONY: test
+
+# What two suites say at once does not mix, where `make` knows how.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+test-package-and-parity:
+	$(MAKE) --keep-going --jobs=1 test-package test-parity
+.PHONY: test-package-and-parity
 
 test-native:
 	cargo test --no-fail-fast

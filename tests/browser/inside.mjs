@@ -13,6 +13,7 @@ import {
   SMALL,
   startButton,
   trained,
+  written,
 } from "./browser.mjs";
 
 const RUN = `#${SMALL}&steps=4&evalEvery=4&sampleEvery=0`;
@@ -92,6 +93,23 @@ describe("the measurement of the device", () => {
     assert.deepEqual(page.faults, []);
     await close(page);
   });
+});
+
+test("a measurement that waits for texts to be written is stopped, and they are written to their end", async () => {
+  const page = await open({ hash: `${RUN}&maxTokens=60`, device: "cpu" });
+  await chooseSample(page);
+  await startButton(page).click();
+  await trained(page);
+  const texts = await written(page);
+  await page.getByRole("button", { name: "Show: Train" }).click();
+  await lookInside(page);
+  await page.getByRole("button", { name: "Write both" }).click();
+  await page.getByRole("button", { name: "Measure this device" }).click();
+  await page.getByRole("button", { name: "Stop measuring" }).click();
+  await page.getByText("The measurement was stopped before its end.").waitFor();
+  assert.deepEqual(await written(page), texts);
+  assert.deepEqual(page.faults, []);
+  await close(page);
 });
 
 const lookInside = (page) => page.getByText("Look inside").click();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { address, banner, chooseSample, close, inspect, open, SMALL, startButton } from "./browser.mjs";
+import { address, atStep, banner, chooseSample, close, inspect, listen, open, SMALL, startButton } from "./browser.mjs";
 
 const STEPS = "a whole number from 1 to 1,000,000";
 const typed = [
@@ -106,6 +106,31 @@ describe("a setting that cannot be used", () => {
       assert.ok([1, 4].includes(batch) && [32, 64].includes(seqLen) && rank === 8 && alpha === 16);
     }
     assert.deepEqual(page.faults, []);
+  });
+});
+
+describe("a run", () => {
+  test("takes the number of steps that follows from a batch that was typed a moment before", async () => {
+    const page = await open({ hash: "#seqLen=32&batch=4&holdout=0.02&maxTokens=12&evalEvery=1000" });
+    const events = await listen(page);
+    await chooseSample(page);
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    await page.getByText("Advanced").click();
+    const steps = page.getByRole("spinbutton", { name: "Steps" });
+    const before = Number(await steps.inputValue());
+    const button = await startButton(page).elementHandle();
+    await page.getByRole("spinbutton", { name: "Batch" }).fill("1");
+    await button.evaluate((train) => train.click());
+    await atStep(page, 1);
+    const config = (await events()).find(({ type }) => type === "config");
+    assert.equal(config.settings.batch, 1);
+    assert.ok(config.settings.steps > 2 * before, `${config.settings.steps} steps, ${before} of the larger batch`);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    while (!(await events()).some(({ type }) => type === "done")) await page.waitForTimeout(100);
+    await page.getByRole("button", { name: "Change: The model" }).click();
+    assert.equal(Number(await page.locator("#steps").inputValue()), config.settings.steps);
+    assert.deepEqual(page.faults, []);
+    await close(page);
   });
 });
 
