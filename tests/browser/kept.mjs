@@ -9,6 +9,7 @@ import {
   close,
   download,
   downloadButton,
+  engineWorker,
   everythingStored,
   inspect,
   open,
@@ -258,6 +259,25 @@ describe("a full disk", () => {
   });
 });
 
+describe("a storage that does not answer", () => {
+  test("holds up no run: its adapter is there, and it is said that it is not kept", async () => {
+    const page = await open({ hash: HASH });
+    await (await engineWorker(page)).evaluate(() => {
+      FileSystemFileHandle.prototype.createSyncAccessHandle = () => new Promise(() => {});
+      const wait = self.setTimeout;
+      self.setTimeout = (act, ms) => wait(act, ms >= 60_000 ? 500 : ms);
+    });
+    await trainOn(page);
+    await page.getByText("It is only in this tab: download it before you close the tab.").waitFor();
+    await page.getByRole("button", { name: "Show: Train" }).click();
+    await page
+      .getByText("Your adapter could not be kept in this browser (the browser's storage does not answer)")
+      .waitFor();
+    assert.deepEqual(page.faults, []);
+    await close(page);
+  });
+});
+
 describe("delete everything", () => {
   test("asks, leaves nothing of the page in the browser, and everything of other pages of the host", async () => {
     const page = await open({ hash: HASH });
@@ -283,6 +303,7 @@ describe("delete everything", () => {
       .getByText(/takes [\d.,]+ kB; this browser allows about [\d.,]+ GB/)
       .waitFor();
     await page.getByRole("button", { name: "Delete everything…" }).click();
+    await page.locator("[role=alertdialog] :focus").waitFor();
     await page.keyboard.press("Escape");
     await page.getByRole("alertdialog").waitFor({ state: "detached" });
     assert.equal(await page.evaluate(() => document.activeElement.id), "kept-title");

@@ -6,8 +6,11 @@
 import { sharedBrowser } from "./browser.mjs";
 
 const lanes = {
-  /** Where shaders compute, with WebGPU in software, which takes a second to compile each of them. */
-  shaders: ["engine", "inside", "main_job_gpu", "compiling", "hot_path", "recovery", "non_finite"],
+  /**
+   * Where shaders compute, with WebGPU in software, which takes a second to compile each of them. It uses one core for
+   * the longest time, and begins first: Node takes files by their names.
+   */
+  card: ["engine", "inside", "main_job_gpu", "compiling", "hot_path", "recovery", "non_finite"],
   /** Runs, which the processor computes here as in the lanes below. */
   runs: ["main_job", "full", "workers", "weights", "pause", "unfinished", "cancel", "two_tabs", "unmeasured", "away"],
   /** Adapters and models: brought, kept, fetched and taken elsewhere. */

@@ -17,6 +17,8 @@ export const FOLDERS = {
   /** A merged model on its way to the disk, where the page cannot write to the disk itself. */
   merged: "merged-model",
 };
+/** In milliseconds: how long the storage may take over a file of any size. Busy browsers have left calls unanswered. */
+const PATIENCE_MS = 60_000;
 /** The lock of tabs that have such a file. */
 export const MERGING = "tabtune-merged";
 
@@ -75,6 +77,15 @@ export async function writeSealed(folder: FileSystemDirectoryHandle, name: strin
   } finally {
     access.close();
   }
+}
+
+/** What `work` on the storage gives; throws if the browser leaves it without an answer. */
+export function answered<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const given = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unkept("the browser's storage does not answer")), PATIENCE_MS);
+  });
+  return Promise.race([work, given]).finally(() => clearTimeout(timer));
 }
 
 function unkept(reason: string): LoraError {

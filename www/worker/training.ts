@@ -4,6 +4,7 @@ import { plainError } from "../api/errors";
 import { type KeptAdapter, nameFor, writeKept } from "../api/kept_store";
 import type { Note, Training } from "../api/protocol";
 import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
+import { answered } from "../api/storage";
 import type { Event, KeptFiles } from "../api/types";
 import type { Dataset, Engine, Kept } from "./program";
 
@@ -54,7 +55,7 @@ export async function train(
     const textBytes = text.documents.reduce((sum, { content }) => sum + content.size, 0);
     await keep({ id, text: text.name, textBytes, model, keptAt: Date.now(), adapter: best }, isOver, tell);
   }
-  if (isOver) await forgetRun();
+  if (isOver) await answered(forgetRun());
 }
 
 /** A checkpoint with the files that belong to it. */
@@ -65,11 +66,11 @@ export function whole(kept: Kept, companions: Record<string, string>): KeptFiles
 /** On a full disk, the states of a run that is over make room for its adapter. */
 async function keep(unnamed: Omit<KeptAdapter, "name">, isOver: boolean, tell: (note: Note) => void) {
   try {
-    const kept = { ...unnamed, name: await nameFor(unnamed.id, unnamed.text) };
-    await writeKept(kept).catch(async (error) => {
+    const kept = { ...unnamed, name: await answered(nameFor(unnamed.id, unnamed.text)) };
+    await answered(writeKept(kept)).catch(async (error) => {
       if (!isOver) throw error;
-      await forgetRun();
-      await writeKept(kept);
+      await answered(forgetRun());
+      await answered(writeKept(kept));
     });
     tell({ type: "kept", kept });
   } catch (error) {
@@ -112,7 +113,7 @@ class Saving {
     const { now, step, state } = this.#next;
     this.#next = undefined;
     try {
-      await writeRun(now, step, state);
+      await answered(writeRun(now, step, state));
       this.tell({ type: "saved", step });
     } catch (error) {
       this.tell({ type: "unsaved", error: plainError(error) });

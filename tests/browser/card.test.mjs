@@ -1,3 +1,3 @@
 import { runLane } from "./lanes.mjs";
 
-await runLane("shaders");
+await runLane("card");
