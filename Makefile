@@ -68,18 +68,14 @@ docs: setup-build
 test: ## run every test: native, in the browser, the page, against PyTorch and PEFT
 test: setup-build setup-browser setup-driver setup-vulkan setup-python setup-models
 	@# The engine's tests in the browser wait for one thread that compiles shaders: beside it there is room for the rest.
-	@status=0; \
+	@mkdir -p artefacts; status=0; \
 	$(MAKE) --keep-going test-native test-page || status=1; \
-	$(MAKE) --keep-going --jobs=2 $(SYNC) test-wasm test-package-and-parity || status=1; \
+	$(MAKE) test-wasm >artefacts/test-wasm.log 2>&1 & wasm=$$!; \
+	$(MAKE) --keep-going test-package test-parity || status=1; \
+	wait $$wasm || status=1; \
+	cat artefacts/test-wasm.log; \
 	exit $$status
 .PHONY: test
-
-# What two suites say at once does not mix, where `make` knows how.
-SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
-
-test-package-and-parity:
-	$(MAKE) --keep-going --jobs=1 test-package test-parity
-.PHONY: test-package-and-parity
 
 test-native:
 	cargo test --no-fail-fast
