@@ -178,7 +178,7 @@ test-slow: setup-build setup-browser setup-driver setup-wasm-pack setup-firefox 
 test-slow: $(SMOLLM2)/model.safetensors wasm page
 	npm --prefix www run test:firefox
 	WASM_BINDGEN_TEST_TIMEOUT=2400 wasm-pack test --headless --chrome --chromedriver "$$(command -v chromedriver)" \
-		--mode no-install --profile web . --test suite
+		--mode no-install . --profile web --test suite
 	$(MAKE) parity-interrupts KILLS=20
 	cargo build --release
 	$(PYTHON) tests/parity/check_smollm2.py --tabtune $(TARGET)/release/tabtune --model $(SMOLLM2) \
