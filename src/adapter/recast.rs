@@ -12,7 +12,7 @@ use crate::files::source::interleaved_row;
 use crate::model::gguf::converted;
 use crate::model::{Checkpoint, Role, TensorSpec};
 
-/// The same of a matrix that is transposed on its way, which is read once for each such part of it.
+/// The most bytes of a matrix that is transposed on its way: the whole of it is read for each part of that size.
 const PANEL: u64 = 16 << 20;
 
 /// A checkpoint on its way to another kind of file.
@@ -68,7 +68,10 @@ impl Recast<'_> {
                 Some(pair) => pair.add_to(first, &values),
                 None => values.iter().map(|x| f64::from(*x)).collect(),
             };
-            sums.iter_mut().for_each(|x| *x += shift);
+            // What needs no shift keeps its bits: -0.0 + 0.0 is 0.0.
+            if shift != 0.0 {
+                sums.iter_mut().for_each(|x| *x += shift);
+            }
             bytes.clear();
             if !encode(dtype, &in_turns(sums, width, head), &mut bytes) {
                 let expected = format!("f32, because `{}` would hold numbers beyond {}", entry.name, dtype);

@@ -17,10 +17,11 @@ export const FOLDERS = {
   /** A merged model on its way to the disk, where the page cannot write to the disk itself. */
   merged: "merged-model",
 };
-/** In milliseconds: how long the storage may take over a file of any size. Busy browsers have left calls unanswered. */
-const PATIENCE_MS = 60_000;
 /** The lock of tabs that have such a file. */
 export const MERGING = "tabtune-merged";
+
+/** How long the storage may take over a file of any size. Busy browsers have left calls unanswered. */
+const PATIENCE_MS = 60_000;
 
 /** Undefined if there is no such folder, or no storage. */
 export async function openFolder(name: string): Promise<FileSystemDirectoryHandle | undefined> {

@@ -135,7 +135,7 @@ function startingFrom(wanted: Settings | null): Settings | null {
   return { ...wanted, rank: from.rank, alpha: from.alpha, targets: from.targets.join(",") };
 }
 
-async function go(engine: Session, asked: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
+async function go(engine: Session, planned: Settings, taken: Text, fresh: Run, saved?: SavedRun) {
   live = fresh;
   fresh.savedStep = saved?.step ?? 0;
   forgive("train");
@@ -144,20 +144,20 @@ async function go(engine: Session, asked: Settings, taken: Text, fresh: Run, sav
     [adapter.value, openedFrom.value, downloaded.value] = before;
   };
   const init = startFrom.value;
+  const about = saved ?? record(planned, taken);
+  lastId = about.id;
   let stored: KeptAdapter | undefined;
   try {
-    const dataset = await show(taken, asked);
+    const dataset = await show(taken, planned);
     // What the settings are by default depends on the rows, which may have been cut anew.
-    if (saved) adopt(asked);
-    const wanted = (!saved && startingFrom(settings.peek())) || asked;
+    if (saved) adopt(planned);
+    const wanted = (!saved && startingFrom(settings.peek())) || planned;
     fresh.total = wanted.steps;
     redraw(fresh);
-    const about = saved ?? record(wanted, taken);
-    lastId = about.id;
     const running = engine.train(dataset, wanted, (event) => addEvent(fresh, event), keep, {
       ...(saved ? { resume: saved.state } : {}),
       ...(init && !saved ? { init: { config: init.config, weights: init.weights } } : {}),
-      record: about,
+      record: { ...about, settings: wanted },
       onSaved: (step) => noteSaved(fresh, step),
       onUnsaved: ({ message }) => warnUnsaved(fresh, message),
       onKept: (kept) => {

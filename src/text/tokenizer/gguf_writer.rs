@@ -64,8 +64,8 @@ pub fn metadata(files: &TokenizerFiles, vocabulary: usize) -> Result<GgufMetadat
             own("merges", Field::Words(merges)),
         ],
         Kind::Pieces { adds_space } => {
-            let is_first = |at: usize| kinds.get(at) == Some(&USER_DEFINED);
-            let Some(scores) = pieces::scores(&tokens, &is_first, &merges) else {
+            let is_found = |at: usize| kinds.get(at) == Some(&USER_DEFINED);
+            let Some(scores) = pieces::scores(&tokens, &is_found, &merges) else {
                 return Err(not_yet("whose merges are not those of scores"));
             };
             vec![
@@ -227,6 +227,7 @@ fn merges(model: &Value) -> Result<Vec<String>> {
     merges.ok_or_else(|| refusal("its merges are not pairs of texts".to_string()))
 }
 
+/// How this tokenizer makes tokens of a text. Errors: `NotYet` for a way that llama.cpp has no name for.
 fn kind(file: &Value, model: &Value) -> Result<Kind> {
     let is_true = |key: &str| model.get(key).is_some_and(|value| *value == true);
     let found = |key: &str| usual(file.get(key).unwrap_or(&Value::Null));
