@@ -160,7 +160,12 @@ describe("the download worker", () => {
     const [first, second] = log().filter((line) => line.startsWith("storage"));
     t.diagnostic(`${first}; ${second}`);
     assert.equal(first, `storage ${WEIGHTS} whole`);
-    assert.equal(second, `storage ${WEIGHTS} bytes=${Math.floor(weights.length * 0.37)}-`);
+    // A browser may drop what has arrived but was not read yet.
+    const start = Number(second.match(/bytes=(\d+)-$/)[1]);
+    assert.ok(start > 0 && start <= weights.length * 0.37, `it goes on from ${start}`);
+    const others = answer.told[0].total - weights.length;
+    const { done } = answer.told.find(({ waitingMs }) => waitingMs > 0);
+    assert.equal(start, done - others, "what was counted is not fetched again");
   });
 
   test("cut at 37 % by a server without ranges, it skips what it has", async (t) => {
