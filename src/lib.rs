@@ -79,8 +79,9 @@
 //! `shaders/` holds one kernel per file in WESL, linked to WGSL by `build.rs` for every shape and feature set of
 //! `src/device/kernel_table.rs`, which also says how each is launched. Most kernels that matter come in two shapes:
 //! `tiled` uses work-group memory, `direct` none, for software devices. A tiled product takes the tile that costs least
-//! for its shape, and splits a long sum where there would be too few work groups ([`device::tiling`]). `www/` is the
-//! page and the npm package, `tests/suite/reference/` the same ops as plain f64 loops.
+//! for its shape, and splits a long sum where there would be too few work groups ([`device::tiling`]); on a real card
+//! a run first measures whether another is faster there ([`plan::autotune`]). `www/` is the page and the npm package,
+//! `tests/suite/reference/` the same ops as plain f64 loops.
 //!
 //! # Invariants: what is absent
 //!

@@ -142,7 +142,6 @@ impl TrainerDraft {
 impl Trainer {
     /// Records the forward and backward pass of a micro-batch, and the update. `model` reads the parameters.
     pub fn record(model: &Transformer, params: &Params, settings: TrainerSettings) -> Result<TrainerDraft> {
-        let TrainerSettings { batch, seq_len, dropout, lean, checkpointing } = settings;
         let device = &model.device;
         let Params { p, g } = params.clone();
         let moment = |label| Segments::new(device, label, &p.lengths());
@@ -155,16 +154,23 @@ impl Trainer {
             state: Tensor::owned(device, "update state", 1, 2)?,
             result: Tensor::owned(device, "result", 1, 4)?,
         };
-        let input = Input::new(device, batch * seq_len)?;
-        let mut micro = Recorder::new(device, &model.pool, &input, true);
+        let micro = Trainer::record_micro(model, settings, &buffers.totals)?;
+        let mut rec = Recorder::new(device, &model.pool, &micro.input, false);
+        adamw(&mut rec, &buffers);
+        Ok(TrainerDraft { micro, update: rec, buffers, settings })
+    }
+
+    /// Records the forward and backward pass of a micro-batch alone.
+    pub fn record_micro(model: &Transformer, settings: TrainerSettings, totals: &Tensor) -> Result<Recorder> {
+        let TrainerSettings { batch, seq_len, dropout, lean, checkpointing } = settings;
+        let input = Input::new(&model.device, batch * seq_len)?;
+        let mut micro = Recorder::new(&model.device, &model.pool, &input, true);
         micro.lean = lean;
         let mut model = if dropout { model.with_dropout() } else { model.clone() };
         model.checkpointing = checkpointing;
-        record_loss(&mut micro, &model, batch * seq_len, &buffers.totals, true)?;
+        record_loss(&mut micro, &model, batch * seq_len, totals, true)?;
         micro.unwind();
-        let mut rec = Recorder::new(device, &model.pool, &input, false);
-        adamw(&mut rec, &buffers);
-        Ok(TrainerDraft { micro, update: rec, buffers, settings })
+        Ok(micro)
     }
 
     /// Submits a step: every micro-batch, then the update. It does not wait; the ticket gives the result later. Each

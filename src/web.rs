@@ -27,7 +27,7 @@ pub use helper::WebAssistant;
 use loaded::{Loaded, logits};
 
 use crate::adapter::{AdapterFiles, AdapterSpec, Full};
-use crate::device::{Choice, Device, DeviceOptions, Shape};
+use crate::device::{Choice, Device, DeviceOptions, Shape, TunedProduct};
 use crate::error::Error;
 use crate::generate::Generator;
 use crate::model::{Config, Storage};
@@ -47,6 +47,8 @@ pub async fn companions(files: JsValue) -> Js<JsValue> {
 pub fn column_names(name: &str, bytes: Vec<u8>) -> Js<JsValue> {
     Ok(to_js(&Document::new(name, bytes).column_names().map_err(js_error)?))
 }
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn log_panics() {
     std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
@@ -135,6 +137,24 @@ impl Engine {
                 "workers": self.0.helpers.borrow().len() + 1,
             },
         }))
+    }
+
+    /// The card, as far as the engine knows it, with its own version; empty if there is none.
+    pub fn card(&self) -> String {
+        let device = &self.0.base.model.device;
+        if device.software { String::new() } else { format!("tabtune {}, {}", VERSION, device.identity) }
+    }
+
+    /// What was measured on the card: JSON, which `remember` reads.
+    pub fn measured(&self) -> String {
+        serde_json::json!(self.0.base.model.device.measured()).to_string()
+    }
+
+    /// Takes over what was measured on this card before.
+    pub fn remember(&self, measured: &str) {
+        // What an older version wrote is measured again.
+        let products: Vec<TunedProduct> = serde_json::from_str(measured).unwrap_or_default();
+        self.0.base.model.device.remember(&products);
     }
 
     /// Counters of the device: for "Look inside" and for tests.

@@ -25,6 +25,8 @@ pub(super) struct Card {
 /// What a card says about itself.
 pub(super) struct Facts {
     pub name: String,
+    /// What measurements hold for, as far as can be told: the card, its driver and its limits. Browsers tell less.
+    pub identity: String,
     pub software: bool,
     pub max_binding: u64,
     pub max_buffer: u64,
@@ -76,8 +78,15 @@ impl Card {
                 refused.get_or_insert(error.to_string());
             }
         }));
+        let wgpu::AdapterInfo { vendor, device: model, driver, driver_info, backend, .. } = &info;
+        let (binding, buffer) = (has.max_storage_buffer_binding_size, has.max_buffer_size);
+        let identity = format!(
+            "{backend:?} {vendor:x}:{model:x} {} {driver} {driver_info}, {binding} and {buffer} bytes",
+            info.name
+        );
         let facts = Facts {
             name: info.name,
+            identity,
             software: info.device_type == wgpu::DeviceType::Cpu,
             max_binding: has.max_storage_buffer_binding_size.min(has.max_buffer_size),
             max_buffer: has.max_buffer_size,

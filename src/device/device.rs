@@ -14,6 +14,7 @@ use super::platform;
 use super::queue::Queue;
 use super::ready::{self, Ready};
 use super::tiling::Tiling;
+use super::tuned::Tuned;
 use crate::cpu;
 use crate::error::{Error, Result};
 
@@ -106,6 +107,8 @@ pub struct Device {
     pub software: bool,
     /// The driver's name for the device; empty in browsers.
     pub name: String,
+    /// What measurements hold for, as far as the driver tells; empty if there is no card.
+    pub identity: String,
     /// Largest binding in bytes.
     pub max_binding: u64,
     /// As `max_binding`, except where tests pretend something about one of the two.
@@ -114,6 +117,7 @@ pub struct Device {
     /// The most work groups in one dimension of a grid.
     pub(crate) max_groups: u32,
     pub(crate) tiling: Tiling,
+    pub(super) tuned: RefCell<Tuned>,
     max_memory: u64,
     ledger: Rc<Ledger>,
     /// The kernels of the CPU's plans; those of a card are its pipelines.
@@ -146,11 +150,13 @@ impl Device {
                     shape: options.shape.unwrap_or(usual),
                     software: facts.software,
                     name: facts.name,
+                    identity: facts.identity,
                     max_binding: options.max_binding.unwrap_or(facts.max_binding),
                     max_activation: options.max_activation.unwrap_or(facts.max_binding),
                     max_buffer: facts.max_buffer,
                     max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
                     tiling: options.tiling,
+                    tuned: RefCell::default(),
                     max_memory: options.max_memory.unwrap_or(u64::MAX),
                     ledger: Rc::default(),
                     twins: RefCell::default(),
@@ -182,11 +188,13 @@ impl Device {
             shape: self.shape,
             software: self.software,
             name: "dry".to_string(),
+            identity: String::new(),
             max_binding: self.max_binding,
             max_activation: self.max_activation,
             max_buffer: self.max_buffer,
             max_groups: self.max_groups,
             tiling: self.tiling,
+            tuned: self.tuned.clone(),
             max_memory: u64::MAX,
             ledger: Rc::default(),
             twins: RefCell::default(),
@@ -199,11 +207,13 @@ impl Device {
             shape,
             software: true,
             name,
+            identity: String::new(),
             max_binding: options.max_binding.unwrap_or(MAX_CPU_BUFFER),
             max_activation: options.max_activation.unwrap_or(MAX_CPU_BUFFER),
             max_buffer: MAX_CPU_BUFFER,
             max_groups: options.max_groups.unwrap_or(MOST_GROUPS),
             tiling: options.tiling,
+            tuned: RefCell::default(),
             max_memory: options.max_memory.unwrap_or(MAX_CPU_MEMORY),
             ledger: Rc::default(),
             twins: RefCell::default(),

@@ -21,6 +21,7 @@ mod segments;
 pub mod stored;
 pub mod tensor;
 pub mod tiling;
+pub mod tuned;
 
 pub use buffer::{Buffer, Usage};
 pub use device::{Choice, Device, DeviceOptions, Shape};
@@ -34,6 +35,7 @@ pub use segments::Segments;
 pub use stored::{Format, Stored};
 pub use tensor::{Pool, Tensor};
 pub use tiling::{Splits, Tiling};
+pub use tuned::TunedProduct;
 
 pub use crate::cpu::Step;
 #[cfg(not(target_arch = "wasm32"))]

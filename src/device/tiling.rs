@@ -1,7 +1,8 @@
 //! Which tile of the kernel table a product takes on a card, and into how many splits its sum is cut, by a model of
 //! what it costs. WebGPU does not say how many multiprocessors a card has, so the model is of one card, fitted to a
 //! sweep of tiles there (tests/suite/tiling.rs): it ranks them as the sweep does, although it takes products for up to
-//! 1.6 times as long as they took. It is a pure function of the shape, so that every run gives the same bits.
+//! 1.6 times as long as they took. It is a pure function of the shape, so that every run gives the same bits. For other
+//! cards it is a guess, from which a run measures ([`tuned`](super::tuned)).
 
 use super::device::{Device, Shape};
 use super::kernel::{Extents, extent};
@@ -25,7 +26,7 @@ const WORTH_SPLITTING: usize = 8_000_000;
 const SPLIT_GAIN: f64 = 25e-6;
 const MOST_SPLITS: usize = 64;
 /// A split of K has this many numbers on average, and exactly a multiple of `DEPTH_STEP`, as every DEPTH divides it.
-const LEAST_DEPTH: usize = 64;
+pub(super) const LEAST_DEPTH: usize = 64;
 const DEPTH_STEP: usize = 32;
 /// A split of rows has a multiple of this many: one for each slice of a work group.
 const ROW_STEP: usize = 8;
@@ -53,6 +54,11 @@ impl Splits {
         let each = terms.div_ceil(count).next_multiple_of(step);
         Splits { count: terms.div_ceil(each).max(1), each }
     }
+
+    /// Of the K of a product.
+    pub(super) fn of_depth(depth: usize, count: usize) -> Splits {
+        if count > 1 { Splits::of(depth, count, DEPTH_STEP) } else { Splits { count: 1, each: depth } }
+    }
 }
 
 impl Device {
@@ -65,6 +71,9 @@ impl Device {
         if let Some(count) = self.tiling.splits {
             return Splits::of(depth, count, DEPTH_STEP);
         }
+        if let Some(tuned) = self.tuned_splits(kernel, features, extents) {
+            return tuned;
+        }
         let product = Product::of(kernel, features, extents);
         let whole = Splits { count: 1, each: depth };
         let Some((unsplit, tile)) = product.cheapest(kernel, 1) else { return whole };
@@ -74,7 +83,7 @@ impl Device {
         let cost = |count| Some((product.cheapest(kernel, count)?.0, count));
         let counts = 2..=(depth / LEAST_DEPTH).min(MOST_SPLITS);
         match counts.filter_map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) {
-            Some((seconds, count)) if seconds + SPLIT_GAIN < unsplit => Splits::of(depth, count, DEPTH_STEP),
+            Some((seconds, count)) if seconds + SPLIT_GAIN < unsplit => Splits::of_depth(depth, count),
             _ => whole,
         }
     }
@@ -114,7 +123,7 @@ pub fn tiles(kernel: &str) -> impl Iterator<Item = &'static Geometry> {
 }
 
 /// a [rows, depth] by w, which is [columns, depth] if `transposed`, else [depth, columns].
-struct Product {
+pub(super) struct Product {
     rows: usize,
     columns: usize,
     depth: usize,
@@ -122,7 +131,7 @@ struct Product {
 }
 
 impl Product {
-    fn of(kernel: &str, features: &[&str], extents: Extents<'_>) -> Product {
+    pub fn of(kernel: &str, features: &[&str], extents: Extents<'_>) -> Product {
         let size = |name| extent(kernel, extents, name);
         let (rows, columns, depth) = (size("rows"), size("columns"), size("depth"));
         Product { rows, columns, depth, transposed: !features.contains(&"nn") }
@@ -144,7 +153,7 @@ impl Product {
     }
 
     /// `None` for what is not considered: small tiles and splits where the card has enough work groups without.
-    fn seconds(&self, tile: &Geometry, splits: usize) -> Option<f64> {
+    pub fn seconds(&self, tile: &Geometry, splits: usize) -> Option<f64> {
         let constant = |name| tile.constant(name).map(|value| value as usize);
         let (m, n, depth) = (constant("TILE_M")?, constant("TILE_N")?, constant("DEPTH")?);
         let (down, across, group) = (4 * constant("DOWN")?, 4 * constant("ACROSS")?, constant("GROUP")?);

@@ -122,8 +122,9 @@ impl<'a> Product<'a> {
         constants.extend([("A_STRIDE", stride(a).into()), ("Y_STRIDE", stride(y).into())]);
         constants.extend(self.extension.iter().flat_map(Extension::constants));
         let form: &[&str] = if form == Form::Backward { &["nn"] } else { &[] };
+        let features = self.features(form);
         let size = [("rows", a.rows), ("columns", columns), ("depth", depth)];
-        let splits = rec.device.splits("matmul", form, &size);
+        let splits = rec.device.splits("matmul", &features, &size);
         // Only training repeats a product often enough to be worth another pipeline. Parts are added up where they are
         // neighbours, which they are not in a slab of y. No part has the residual.
         let onto = self.extension.as_ref().is_some_and(|extension| extension.onto);
@@ -138,7 +139,7 @@ impl<'a> Product<'a> {
             return add_parts(rec, &parts, y, site, chunk, accumulate);
         }
         self.finish(offset, first, &mut constants);
-        rec.dispatch("matmul", &self.features(form), constants, &extents, &self.operands());
+        rec.dispatch("matmul", &features, constants, &extents, &self.operands());
     }
 
     fn vec(self, rec: &mut Recorder) {

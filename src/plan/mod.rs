@@ -1,6 +1,7 @@
 //! A plan: an immutable list of dispatches, recorded once and replayed. This room knows order and memory, but not what
 //! an op computes.
 
+mod autotune;
 pub mod cost;
 pub mod input;
 mod kept;
@@ -10,6 +11,7 @@ mod profile;
 pub mod recorder;
 mod timer;
 
+pub use autotune::autotune;
 pub use cost::Cost;
 pub use input::{Input, Lists};
 pub use kept::Kept;

@@ -17,6 +17,7 @@ pub enum Operand {
 }
 
 /// A dispatch as recorded: it names a kernel and slots, not a pipeline and buffers.
+#[derive(Clone)]
 pub struct Dispatch {
     pub key: KernelKey,
     pub groups: [u32; 3],

@@ -11,7 +11,7 @@ use super::kept::{Again, Kept};
 use super::plan::{Dispatch, Operand, Plan, Progress};
 use crate::device::kernel_table::features_of;
 use crate::device::tensor::Place;
-use crate::device::{Access, Constant, Constants, Device, Extents, Geometry, KernelKey, Pool, Tensor};
+use crate::device::{Access, Constant, Constants, Device, Extents, KernelKey, Pool, Tensor};
 use crate::error::Result;
 
 /// A gradient. It does not exist until the first writer of the backward pass makes it.
@@ -110,7 +110,7 @@ impl Recorder {
         extents: Extents<'_>,
         operands: &[&Tensor],
     ) {
-        let geometry = Geometry::of(kernel, features, self.device.shape, extents, self.device.tiling);
+        let geometry = self.device.geometry(kernel, features, extents);
         let features = features_of(geometry.shape, features);
         constants.extend(geometry.constants.iter().map(|(name, value)| (*name, Constant::U32(*value))));
         let key = KernelKey { kernel, features, constants };
@@ -226,6 +226,10 @@ impl Recorder {
 
     pub fn kernels(&self) -> BTreeSet<KernelKey> {
         self.dispatches.iter().map(|dispatch| dispatch.key.clone()).collect()
+    }
+
+    pub(super) fn dispatches(&self) -> &[Dispatch] {
+        &self.dispatches
     }
 
     pub fn dispatch_count(&self) -> usize {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
+use crate::device::TunedProduct;
 use crate::model::Storage;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub enum Event {
         rows: usize,
         held_out: usize,
         parameters: usize,
+        /// How the largest products are computed on a card, where that was measured.
+        #[serde(default)]
+        tuned: Vec<TunedProduct>,
         settings: Box<Settings>,
     },
     Phase {

@@ -5,6 +5,7 @@ use super::cost::Mean;
 use super::learner::Learner;
 use super::pace::{Pace, Pending};
 use super::settings::Settings;
+use super::tuning::measure;
 use crate::device::Ticket;
 use crate::error::Result;
 use crate::model::Transformer;
@@ -34,6 +35,7 @@ impl Exercise {
         let learner = device.checked(|| Learner::new(model, settings.method, spec)).await?;
         learner.write(device, &learner.initial(model, settings.seed).await?);
         let (attached, params) = (learner.attach(model), learner.params());
+        measure(&attached, settings).await?;
         let draft = device.checked(|| Trainer::record(&attached, &params, settings.trainer(batch))).await?;
         let trainer = draft.finish(&mut Progress::silent()).await?;
         let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();

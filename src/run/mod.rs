@@ -37,6 +37,7 @@ pub mod state;
 mod storing;
 pub mod team;
 mod training;
+mod tuning;
 mod whole_file;
 
 pub use assistant::Assistant;

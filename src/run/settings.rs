@@ -55,6 +55,10 @@ pub struct Settings {
     /// Whether short examples share rows. Those that are held out do not.
     #[serde(default)]
     pub packing: bool,
+    /// Whether a run on a graphics card first measures, for about a second, how its largest products are fastest there.
+    /// That changes how their sums are rounded.
+    #[serde(default)]
+    pub autotune: bool,
     /// The fraction of the rows that is held out.
     pub holdout: f64,
     /// The most rows that the default fraction holds out. A fraction that was chosen is used in full.
@@ -104,6 +108,7 @@ impl Settings {
             lean: false,
             checkpointing: false,
             packing: false,
+            autotune: true,
             holdout: HOLDOUT,
             holdout_at_most: Some(MOST_HELD_OUT),
             eval_every: 0,

@@ -5,6 +5,7 @@ use super::learner::{Learner, Method};
 use super::state::{Flat, RunState};
 use super::training::Job;
 use crate::adapter::AdapterFiles;
+use crate::device::TunedProduct;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
@@ -56,7 +57,13 @@ impl Start<'_> {
 
     /// The first events: everything needed to repeat the run and anything noteworthy about its text, or the earlier
     /// events of a resumed run.
-    pub(super) fn opening(&self, job: &Job<'_>, learner: &Learner, data_sha256: &str) -> Vec<Event> {
+    pub(super) fn opening(
+        &self,
+        job: &Job<'_>,
+        learner: &Learner,
+        data_sha256: &str,
+        tuned: Vec<TunedProduct>,
+    ) -> Vec<Event> {
         let init_sha256 = match self {
             Start::Fresh => None,
             Start::Adapter(files) => Some(files.sha256()),
@@ -75,6 +82,7 @@ impl Start<'_> {
             rows: rows.len(),
             held_out: data.held_out.len(),
             parameters: learner.parameters(),
+            tuned,
             settings: Box::new((*settings).clone()),
         };
         let (rounded, in_vain) = (rounded_start(job), packing_in_vain(job));

@@ -18,6 +18,7 @@ use super::learner::Learner;
 use super::losses::Losses;
 use super::settings::Settings;
 use crate::adapter::AdapterSpec;
+use crate::device::TunedProduct;
 use crate::error::{Error, Result};
 use crate::files::safetensors::{Header, to_f32, write};
 use crate::model::{Config, Storage};
@@ -208,6 +209,12 @@ impl RunState {
         self.events
             .iter()
             .find_map(|event| if let Event::Config { weights, .. } = event { Some(*weights) } else { None })
+    }
+
+    /// How the run computed its largest products, if that was measured.
+    pub(super) fn tuned(&self) -> Vec<TunedProduct> {
+        let of = |event: &Event| if let Event::Config { tuned, .. } = event { Some(tuned.clone()) } else { None };
+        self.events.iter().find_map(of).unwrap_or_default()
     }
 
     /// Whether the run can go on with weights that are stored so. One that noted `auto` read them in the forms of their

@@ -22,6 +22,7 @@ use super::snapshots::Snapshots;
 use super::start::Start;
 use super::state::{Flat, RunState, fingerprint};
 use super::team::{Helper, Team};
+use super::tuning::tune;
 use crate::device::KernelKey;
 use crate::error::{Error, Result};
 use crate::plan::{Progress, Recorder, Step};
@@ -95,9 +96,13 @@ async fn run<'a>(mut job: Job<'a>, start: Start<'_>, warning: Option<Warning>, h
     settings.check_rows(data)?;
     Samples::check(&job)?;
 
+    let (tuned, untuned) = tune(&job, &learner, &start).await?;
     let mut log = Log::new(hooks.emit, hooks.save.is_some());
-    for event in start.opening(&job, &learner, &data_sha256) {
+    for event in start.opening(&job, &learner, &data_sha256, tuned) {
         log.report(event);
+    }
+    if let Some(Warning { code, message }) = untuned {
+        log.warn(code, message);
     }
     if let Some(Warning { code, message }) = warning {
         log.warn(code, message);

@@ -3,6 +3,8 @@
 mod adapter_forms;
 mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
+mod autotune;
+#[cfg(not(target_arch = "wasm32"))]
 mod bad_input;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]

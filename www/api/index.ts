@@ -36,5 +36,6 @@ export type {
   Notice,
   Settings,
   Stats,
+  TunedProduct,
   WeightsChoice,
 } from "./types";

@@ -72,6 +72,7 @@ const settings: Rules<LoraSettings> = {
   lean: flag,
   checkpointing: flag,
   packing: flag,
+  autotune: flag,
   shuffle: flag,
   sample: object,
 };

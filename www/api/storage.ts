@@ -14,6 +14,8 @@ export const FOLDERS = {
   run: "unfinished-run",
   hubFiles: "hub-files",
   hubModels: "hub-models",
+  /** What was measured on the graphics card. */
+  tuned: "tuned-products",
   /** A merged model on its way to the disk, where the page cannot write to the disk itself. */
   merged: "merged-model",
 };

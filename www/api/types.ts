@@ -42,6 +42,8 @@ export interface Settings {
   checkpointing: boolean;
   /** Whether short examples share rows. */
   packing: boolean;
+  /** Whether a graphics card is first measured, for about a second, to find what is fastest there. */
+  autotune: boolean;
   /** Fraction of the rows. */
   holdout: number;
   /** The most rows that the default fraction may hold out; null: no limit. */
@@ -57,6 +59,17 @@ export interface Settings {
   shuffle: boolean;
   /** Tokens in a sample. */
   maxTokens: number;
+}
+
+/** A product of matrices of [rows, depth] and [depth, columns], and how it is computed. */
+export interface TunedProduct {
+  /** What kind of product it is. */
+  features: string;
+  rows: number;
+  columns: number;
+  depth: number;
+  tile: string;
+  splits: number;
 }
 
 /** What a run takes on the device, in bytes. */
@@ -349,6 +362,8 @@ export type Event =
       rows: number;
       heldOut: number;
       parameters: number;
+      /** How the largest products are computed on a graphics card, where that was measured. */
+      tuned: TunedProduct[];
       settings: Settings;
     }
   | { type: "phase"; phase: "loading" | "compiling" | "training" | "paused"; done: number; total: number }

@@ -82,6 +82,11 @@ export interface Engine {
   fullSize(): number;
   limits(): Limits;
   dataset(documents: { name: string; bytes: Uint8Array; columns?: Columns }[], settings: Settings): Dataset;
+  /** Empty if there is no graphics card. */
+  card(): string;
+  /** What was measured on the card, for `remember`. */
+  measured(): string;
+  remember(measured: string): void;
   probe(dataset: Dataset, settings: Settings): Promise<Probe>;
   profile(settings: Settings): Promise<Profile | null>;
   train(

@@ -7,6 +7,7 @@ import { forgetRun, type RunRecord, writeRun } from "../api/run_store";
 import { answered } from "../api/storage";
 import type { Event, KeptFiles } from "../api/types";
 import type { Dataset, Engine, Kept } from "./program";
+import { keepTuned } from "./tuned";
 
 /** `begun` is called at the first event: from then on the engine listens to wishes. `companions` are a checkpoint's. */
 export async function train(
@@ -30,6 +31,8 @@ export async function train(
     (event) => {
       begun();
       last = event;
+      // What there was to measure has been measured.
+      if (event.type === "config") keepTuned(engine);
       saving?.watch(event);
       tell({ type: "event", event });
     },

@@ -9,6 +9,7 @@ import { help, helperBehind } from "./helping";
 import { engineMerge, pieces } from "./outgoing";
 import type { Dataset, Engine, EngineFiles, Kept, Program } from "./program";
 import { train, whole } from "./training";
+import { keepTuned, recallTuned } from "./tuned";
 import * as wasm from "./wasm/tabtune.js";
 
 const program = wasm as unknown as Program;
@@ -103,7 +104,7 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
     case "release":
       return release(request.input);
     case "probe":
-      return engine.probe(held(request.input.dataset), request.input.settings);
+      return timed(engine, engine.probe(held(request.input.dataset), request.input.settings));
     case "profile":
       return measured(engine, request.input);
     case "train":
@@ -177,10 +178,15 @@ async function measured(engine: Engine, settings: Settings) {
   try {
     if (!own || own.unwanted) return null;
     own.begun = true;
-    return await engine.profile(settings);
+    return await timed(engine, engine.profile(settings));
   } finally {
     if (own === measurement) measurement = undefined;
   }
+}
+
+/** What runs the plans of a run may measure what is fastest for them. */
+function timed<T>(engine: Engine, work: Promise<T>): Promise<T> {
+  return work.finally(() => keepTuned(engine));
 }
 
 async function begin(engine: Engine, training: Calls["train"]["input"], tell: (note: Note) => void) {
@@ -205,6 +211,7 @@ async function load({ program: module, files, device, weights }: Calls["load"]["
   await program.default({ module_or_path: module });
   const onEvent = (event: Event) => tell({ type: "event", event });
   engine = await program.Engine.create(await engineFiles(files), onEvent, device, weights);
+  await recallTuned(engine);
   model = files;
   return {
     info: engine.info(),

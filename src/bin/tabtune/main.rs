@@ -13,6 +13,7 @@ mod export;
 mod files;
 mod generate;
 mod info;
+mod measured;
 mod merge;
 mod preview;
 mod terminal;

@@ -47,6 +47,9 @@ pub struct BenchArgs {
     /// Run every kernel in a pass of its own, and list what each takes of a step
     #[arg(long)]
     profile: bool,
+    /// On a graphics card, do not measure first how the largest products are fastest there
+    #[arg(long)]
+    no_autotune: bool,
     /// The form of the kernels: `tiled` suits cards, `direct` software drivers [default: what suits the device]
     #[arg(long, value_name = "FORM", value_parser = ["tiled", "direct"], hide_possible_values = true)]
     kernels: Option<String>,
@@ -84,7 +87,7 @@ impl BenchArgs {
     fn settings(&self, model: &Transformer) -> Settings {
         let usual = Settings::defaults(&model.config, model.device.software);
         let (batch, seq_len) = (self.batch.unwrap_or(usual.batch), self.seq_len.unwrap_or(usual.seq_len));
-        Settings { batch, seq_len, ..usual }
+        Settings { batch, seq_len, autotune: !self.no_autotune, ..usual }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tabtune::device::{Device, cpu_seconds};
+use tabtune::device::{Device, TunedProduct, cpu_seconds};
 use tabtune::error::Result;
 use tabtune::model::Transformer;
 use tabtune::plan::{Plan, Timer};
@@ -54,6 +54,10 @@ impl Step {
             device.buffer_count(),
             device.bytes()
         );
+        for TunedProduct { features, rows, columns, depth, tile, splits } in device.tuned() {
+            let form = if features.is_empty() { "plain" } else { &features };
+            say!("  {rows} x {columns} x {depth} {form}: measured to be fastest in {splits} x {tile}");
+        }
         say!("  step {wall:.0} ms, {:.0} tokens/s; {cpu:.0} ms of CPU", (batch * seq_len) as f64 / wall * 1000.0);
         if let Some(probes) = probes {
             let flops = step.0.flops();

@@ -78,6 +78,9 @@ pub struct TrainArgs {
     /// the same; a batch of as many rows holds more of them.
     #[arg(long)]
     pub packing: bool,
+    /// On a graphics card, do not measure first, for about a second, how the largest products are fastest there.
+    #[arg(long)]
+    pub no_autotune: bool,
     /// Hold at most so many bytes on the device: a run that would need more uses --lean, then --checkpointing
     /// and, without dropout, smaller micro-batches, which make the same steps, or is refused before its model is loaded
     /// [default: what the device has]

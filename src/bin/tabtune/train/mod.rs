@@ -13,7 +13,7 @@ use std::time::Instant;
 use tabtune::device::Device;
 use tabtune::error::Result;
 use tabtune::run::{
-    self, Base, Clock, Control, Hooks, Method, Outcome, SaveHook, SaveWhen, Settings, Start, Storing, Wish,
+    self, Base, Clock, Control, Event, Hooks, Method, Outcome, SaveHook, SaveWhen, Settings, Start, Storing, Wish,
 };
 use tabtune::text::dataset::Dataset;
 
@@ -22,11 +22,14 @@ use inputs::Inputs;
 use outputs::Outputs;
 
 use crate::base;
+use crate::measured::Cards;
 
 pub async fn train(args: TrainArgs) -> Result<ExitCode> {
     args.check_numbers()?;
     let mut inputs = Inputs::read(&args)?;
     let device = args.model.device.open_within(args.memory_limit).await?;
+    let cards = Cards::of_user();
+    cards.recall(&device);
     let Storing { storage, warning } = storing(&args, &inputs, &device).await?;
     let mut base = args.model.load_stored(&device, storage).await?;
     base.model.warnings.extend(warning);
@@ -45,7 +48,14 @@ pub async fn train(args: TrainArgs) -> Result<ExitCode> {
         Method::Full => base::companions(args.model.model.as_deref()).await?,
     };
     let outputs = Outputs::open(&args, companions, settings.steps, inputs.resumed.is_some())?;
-    let outcome = run(&base, &data, &settings, inputs.start(), &outputs, args.save_every_ms()).await?;
+    let emit = &mut |event: Event| {
+        // What there was to measure has been measured.
+        if let Event::Config { .. } = event {
+            cards.keep(&device);
+        }
+        outputs.event(&event);
+    };
+    let outcome = run(&base, &data, &settings, inputs.start(), emit, &outputs, args.save_every_ms()).await?;
     outputs.finish(outcome, base.model.device.peak_bytes())
 }
 
@@ -68,6 +78,7 @@ async fn run(
     data: &Dataset,
     settings: &Settings,
     start: Start<'_>,
+    emit: &mut dyn FnMut(Event),
     outputs: &Outputs,
     every_ms: f64,
 ) -> Result<Outcome> {
@@ -76,7 +87,7 @@ async fn run(
     let begun = Instant::now();
     let clock: Clock = Rc::new(move || begun.elapsed().as_secs_f64() * 1000.0);
     let hooks = Hooks {
-        emit: &mut |event| outputs.event(&event),
+        emit,
         keep: &mut |kept| outputs.keep(kept),
         save: Some(SaveHook { when: SaveWhen::EveryMs(every_ms), save: &mut |bytes| outputs.save(&bytes) }),
         helpers: &[],

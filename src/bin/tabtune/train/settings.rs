@@ -42,6 +42,7 @@ impl TrainArgs {
         settings.lean |= self.lean;
         settings.checkpointing |= self.checkpointing;
         settings.packing |= self.packing;
+        settings.autotune &= !self.no_autotune;
         replace(&mut settings.patience, &self.patience);
         if self.holdout.is_some() || self.eval_data.is_some() {
             settings.holdout_at_most = None;
