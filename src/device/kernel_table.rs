@@ -140,8 +140,8 @@ const MATMUL: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 16)] },
 ];
 
-/// 8 x 4 outputs per invocation (tiled), or 8 x 8 (direct). A work group covers few columns and many rows, or the
-/// reverse.
+/// 8 x 4 outputs per invocation (tiled): a work group covers few columns and many rows, or the reverse. Or blocks of
+/// 8 x 8, one per invocation (direct).
 const MATMUL_TN: &[Geometry] = &[
     Geometry {
         shape: TILED,
@@ -168,7 +168,7 @@ const MATMUL_TN: &[Geometry] = &[
         constants: &[("GROUP", 128), ("CELLS", 16), ("ACROSS", 16)],
         grid: &[("columns", 64), ("rows", 8), ("splits", 1)],
     },
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 8)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("blocks", 8), ("blocks", 0)] },
 ];
 
 /// Four outputs per 16 invocations (tiled), or per invocation (direct).

@@ -90,11 +90,13 @@ impl Device {
 
     /// How to split a sum over the rows of a micro-batch, given how large its result is.
     pub fn row_splits(&self, kernel: &str, extents: Extents<'_>, rows: usize) -> Splits {
+        if self.shape != Shape::Tiled {
+            return Splits { count: 1, each: rows };
+        }
         let geometry = Geometry::of(kernel, &[], self.shape, extents, self.tiling);
         let groups = geometry.groups(kernel, extents, self.max_groups).map(|count| count as usize);
         let (p, q) = (extent(kernel, extents, "rows"), extent(kernel, extents, "columns"));
         let count = match self.tiling.splits {
-            _ if self.shape != Shape::Tiled => 1,
             Some(count) => count,
             None if rows.saturating_mul(p * q) < WORTH_SPLITTING => 1,
             None => GROUPS.div_ceil(groups.iter().product::<usize>().max(1)).min(rows / LEAST_DEPTH).max(1),

@@ -204,7 +204,8 @@ pub fn matmul_tn(rec: &mut Recorder, a: &Tensor, first: usize, b: &Tensor, g: &T
     if stride(a) > p {
         constants.extend([("A_STRIDE", stride(a).into()), ("A_OFFSET", first.into())]);
     }
-    let mut extents = [("columns", q), ("rows", p), ("splits", 1)];
+    let blocks = p.div_ceil(8) * q.div_ceil(8);
+    let mut extents = [("columns", q), ("rows", p), ("splits", 1), ("blocks", blocks)];
     let splits = rec.device.row_splits("matmul_tn", &extents, a.rows);
     if splits.count > 1 && g.rows == p {
         let parts = rec.tensor(splits.count * p, q);
