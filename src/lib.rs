@@ -9,10 +9,13 @@
 //! An op of [`ops`] records its forward dispatch into a [`plan::Recorder`] and pushes a closure that records its
 //! backward dispatches. The tape of these closures exists only while a plan is recorded; what is left is a
 //! [`plan::Plan`], a flat list of dispatches with every buffer bound and every pipeline compiled. A training step
-//! writes one buffer (the `Step` uniform and the tokens) and submits. A step is two plans: *micro* does forward and
+//! writes one buffer (the `Step` uniforms and the tokens) and submits. A step is two plans: *micro* does forward and
 //! backward of a micro-batch and adds to the gradients and to {Σ loss, labels}; *update* takes the norm, clips, does
 //! AdamW, publishes {Σ loss, labels, norm, flags} and leaves the gradients zeroed. The loss comes back through a ring
 //! of staging buffers and holds nothing up.
+//!
+//! After the last attention no row reads another, so from there on only the rows that have a label are computed: they
+//! are packed together ([`ops::gather_rows`]), and the last MLP, the final norm and the head know no other rows.
 //!
 //! LoRA is a few lines over one op, [`ops::project`], whose operand is a frozen weight or a trained range of the
 //! adapter's flat buffer; full fine-tuning trains such ranges instead of the weights of the blocks. On a card,

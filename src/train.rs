@@ -9,7 +9,7 @@ use crate::adapter::Params;
 use crate::device::{Buffer, Device, Ring, Segments, Tensor, Ticket};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
-use crate::ops::{ChunkSize, Chunks, UpdateBuffers, adamw, cross_entropy, gather_rows};
+use crate::ops::{ChunkSize, Chunks, UpdateBuffers, adamw, cross_entropy};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 use crate::text::batches::MicroBatch;
 pub use evaluator::{Evaluator, EvaluatorDraft};
@@ -328,7 +328,8 @@ impl Trainer {
 fn shaped(micro: &MicroBatch, planned: (usize, usize), step: &Step) -> Step {
     let (batch, seq_len) = (micro.batch, micro.seq_len);
     assert_eq!((batch, seq_len), planned, "the shape of a micro-batch must be the one that its plan was recorded for");
-    Step { rows: (batch * seq_len) as u32, labelled: micro.labelled, ..*step }
+    let MicroBatch { labelled, first_row, first_labelled, .. } = *micro;
+    Step { rows: (batch * seq_len) as u32, labelled, first_row, first_labelled, ..*step }
 }
 
 fn lists(micro: &MicroBatch) -> Lists<'_> {
@@ -347,12 +348,10 @@ fn start_read(ring: &mut Ring, device: &Device, numbers: &Tensor) -> Result<Tick
 }
 
 fn record_loss(rec: &mut Recorder, model: &Transformer, rows: usize, totals: &Tensor, accumulate: bool) -> Result<()> {
-    let hidden = model.hidden(rec, rows, None);
-    let labelled = gather_rows(rec, &hidden);
-    drop(hidden);
+    let hidden = model.hidden(rec, rows, rows, None);
     // Evaluation reads the logits once, so it gains little from large chunks.
     let size = if rec.trains() && !rec.lean { ChunkSize::Large } else { ChunkSize::Small };
     let chunks = Chunks::new(&rec.device, rows, model.config.vocabulary, size)?;
-    cross_entropy(rec, &labelled, model.head(), &chunks, totals, accumulate);
+    cross_entropy(rec, &hidden, model.head(), &chunks, totals, accumulate);
     Ok(())
 }

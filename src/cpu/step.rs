@@ -21,6 +21,7 @@ pub struct Step {
     pub bias_2: f32,
     pub dropout: f32,
     pub first_row: u32,
+    pub first_labelled: u32,
 }
 
 /// Scalars of one adapted linear.

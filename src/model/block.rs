@@ -24,7 +24,8 @@ pub struct Positions {
 }
 
 impl Block {
-    pub fn record(
+    /// x + attention(norm(x)).
+    pub fn attention(
         &self,
         rec: &mut Recorder,
         config: &Config,
@@ -45,12 +46,14 @@ impl Block {
         let how = Attention { heads: config.heads, window: positions.window, scale: config.query_scale, cache };
         let o = attention(rec, &q, &k, &v, how);
         drop((q, k, v));
-        let x = self.onto(rec, config, &x, (Target::O, &o), Norm::AttentionOutput);
-        drop(o);
+        self.onto(rec, config, &x, (Target::O, &o), Norm::AttentionOutput)
+    }
 
-        let h = self.norm(rec, config, Norm::Mlp, &x);
+    /// x + mlp(norm(x)).
+    pub fn mlp(&self, rec: &mut Recorder, config: &Config, x: &Var) -> Var {
+        let h = self.norm(rec, config, Norm::Mlp, x);
         let h = self.activated(rec, config, h);
-        self.onto(rec, config, &x, (Target::Down, &h), Norm::MlpOutput)
+        self.onto(rec, config, x, (Target::Down, &h), Norm::MlpOutput)
     }
 
     /// The residual x plus what a linear makes of h, which some families normalise.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::transformer::Transformer;
 use crate::device::{Buffer, Device, Tensor, Usage};
 use crate::error::Result;
-use crate::ops::{Cache, Chunks, gather_rows, project_into};
+use crate::ops::{Cache, Chunks, project_into};
 use crate::plan::{Input, Lists, Plan, Progress, Recorder, Step};
 
 /// The recorded plan, not finished yet.
@@ -51,13 +51,11 @@ impl Logits {
     ) -> Result<LogitsDraft> {
         let input = Input::new(&model.device, rows)?;
         let mut rec = Recorder::new(&model.device, &model.pool, &input, false);
-        let hidden = model.hidden(&mut rec, rows, caches);
-        let mut labelled = gather_rows(&mut rec, &hidden);
-        labelled.data = labelled.data.slice(0, wanted);
+        let hidden = model.hidden(&mut rec, rows, wanted, caches);
         let logits = Tensor::owned(&model.device, "logits", wanted, model.config.vocabulary)?;
         let staging = model.device.buffer("logits staging", logits.bytes(), Usage::Staging)?;
         let first = Chunks::first(&model.device, wanted)?;
-        project_into(&mut rec, &labelled.data, model.head(), &logits, Some(&first));
+        project_into(&mut rec, &hidden.data, model.head(), &logits, Some(&first));
         Ok(LogitsDraft { rec, logits, staging, batch, rows })
     }
 

@@ -11,7 +11,7 @@ use super::storage::Storage;
 use super::tensors::Role;
 use crate::device::{Device, Format, Pool, Tensor};
 use crate::error::Result;
-use crate::ops::{Cache, RopeTables, Weight, embed, learned_positions};
+use crate::ops::{Cache, RopeTables, Weight, embed, gather_rows, learned_positions};
 use crate::plan::{Recorder, Var};
 use crate::warning::Warning;
 
@@ -108,9 +108,9 @@ impl Transformer {
         model
     }
 
-    /// Records the normalised hidden states [rows, C] of the input's sequences. With caches, those of one sequence that
-    /// goes on at `Step.position`.
-    pub fn hidden(&self, rec: &mut Recorder, rows: usize, caches: Option<&[Cache]>) -> Var {
+    /// Records the normalised hidden states [labelled, C] of those rows of the input's sequences that have a label, of
+    /// which there are at most `most`. With caches, they are of one sequence that goes on at `Step.position`.
+    pub fn hidden(&self, rec: &mut Recorder, rows: usize, most: usize, caches: Option<&[Cache]>) -> Var {
         let mut x = embed(rec, &self.tables.embedding, rows, self.config.embedding_scale as f32);
         if let Some(table) = &self.tables.positions {
             x = learned_positions(rec, x, table);
@@ -120,11 +120,21 @@ impl Transformer {
             let cache = caches.map(|caches| caches[layer].clone());
             let (block, config) = (block.clone(), self.config.clone());
             let positions = self.positions[layer % self.positions.len()].clone();
-            let record = move |rec: &mut Recorder, x| block.record(rec, &config, &positions, x, cache.as_ref());
+            let is_last = layer + 1 == self.blocks.len();
+            let record = move |rec: &mut Recorder, x| {
+                let x = block.attention(rec, &config, &positions, x, cache.as_ref());
+                if !is_last {
+                    return block.mlp(rec, &config, &x);
+                }
+                // No row reads another after the last attention, so those without a label have had their effect.
+                let labelled = gather_rows(rec, &x, most);
+                drop(x);
+                rec.of_labelled(|rec| block.mlp(rec, &config, &labelled))
+            };
             x = if self.checkpointing { rec.checkpoint(x, record) } else { record(rec, x) };
         }
         rec.cut();
-        self.tables.norm.record(rec, &self.config, &x)
+        rec.of_labelled(|rec| self.tables.norm.record(rec, &self.config, &x))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the host writes before a submission: one buffer that holds the `Step` uniform and the micro-batch, so that a
+//! What the host writes before a submission: one buffer that holds the `Step` uniforms and the micro-batch, so that a
 //! submission costs one write.
 
 use std::rc::Rc;
@@ -6,10 +6,12 @@ use std::rc::Rc;
 use crate::device::{Buffer, Device, Step, Tensor, Usage};
 use crate::error::Result;
 
-/// Bytes reserved for `Step`: the alignment that every device accepts.
+/// Bytes reserved for a `Step`: the alignment that every device accepts.
 const STEP_BYTES: u64 = 256;
+/// Where the lists begin: after the `Step` of all rows and that of the labelled ones.
+const LISTS: u64 = 2 * STEP_BYTES;
 
-/// What a plan learns about its rows besides the `Step` uniform. A list that a plan does not read is left empty.
+/// What a plan learns about its rows besides the `Step` uniforms. A list that a plan does not read is left empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lists<'a> {
     /// Token ids [rows].
@@ -26,7 +28,11 @@ pub struct Lists<'a> {
 
 /// The buffer and the tensors in it that kernels read, one for each of the [`Lists`].
 pub struct Input {
-    pub(crate) buffer: Rc<Buffer>,
+    buffer: Rc<Buffer>,
+    /// The uniform of kernels that compute all rows.
+    pub step: Tensor,
+    /// The uniform of kernels that compute the labelled rows, packed together: they are all the rows it has.
+    pub step_of_labelled: Tensor,
     pub tokens: Tensor,
     pub labels: Tensor,
     pub rows: Tensor,
@@ -41,9 +47,12 @@ impl Input {
     /// Allocates room for micro-batches of at most `rows` rows.
     pub fn new(device: &Device, rows: usize) -> Result<Rc<Input>> {
         let stride = (rows as u64 * 4).next_multiple_of(256);
-        let buffer = device.buffer("input", STEP_BYTES + 5 * stride, Usage::Uniform)?;
-        let part = |i: u64| Tensor::in_buffer(buffer.clone(), STEP_BYTES + i * stride, 1, rows);
+        let buffer = device.buffer("input", LISTS + 5 * stride, Usage::Uniform)?;
+        let step = |i: u64| Tensor::in_buffer(buffer.clone(), i * STEP_BYTES, 1, STEP_BYTES as usize / 4);
+        let part = |i: u64| Tensor::in_buffer(buffer.clone(), LISTS + i * stride, 1, rows);
         Ok(Rc::new(Input {
+            step: step(0),
+            step_of_labelled: step(1),
             tokens: part(0),
             labels: part(1),
             rows: part(2),
@@ -55,15 +64,15 @@ impl Input {
         }))
     }
 
-    /// Writes only the uniform.
+    /// Writes only the uniforms.
     pub fn write_step(&self, device: &Device, step: &Step) {
-        device.write(&self.buffer, 0, bytemuck::bytes_of(step));
+        device.write(&self.buffer, 0, &uniforms(step));
     }
 
-    /// Writes the uniform and the lists at once.
+    /// Writes the uniforms and the lists at once.
     pub fn write(&self, device: &Device, step: &Step, lists: &Lists) {
-        let mut bytes = vec![0u8; (STEP_BYTES + 4 * self.stride) as usize + lists.slot_of_row.len() * 4];
-        bytes[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
+        let mut bytes = vec![0u8; (LISTS + 4 * self.stride) as usize + lists.slot_of_row.len() * 4];
+        bytes[..LISTS as usize].copy_from_slice(&uniforms(step));
         let named = [
             ("tokens", lists.tokens),
             ("labels", lists.labels),
@@ -78,10 +87,20 @@ impl Input {
                 list.len(),
                 self.room
             );
-            let from = (STEP_BYTES + i as u64 * self.stride) as usize;
+            let from = (LISTS + i as u64 * self.stride) as usize;
             let list: &[u8] = bytemuck::cast_slice(list);
             bytes[from..from + list.len()].copy_from_slice(list);
         }
         device.write(&self.buffer, 0, &bytes);
     }
+}
+
+/// The bytes of both uniforms.
+fn uniforms(step: &Step) -> [u8; LISTS as usize] {
+    let of_labelled = Step { rows: step.labelled, first_row: step.first_labelled, ..*step };
+    let mut bytes = [0; LISTS as usize];
+    for (step, room) in [step, &of_labelled].into_iter().zip(bytes.chunks_mut(STEP_BYTES as usize)) {
+        room[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(step));
+    }
+    bytes
 }

@@ -186,7 +186,8 @@ fn listing(dispatches: &[Dispatch]) -> String {
             .map(|operand| match operand {
                 Operand::Slot { id, offset: 0, .. } => format!("#{id}"),
                 Operand::Slot { id, offset, .. } => format!("#{id}+{offset}"),
-                Operand::Fixed { .. } => "·".to_string(),
+                Operand::Fixed { offset: 0, .. } => "·".to_string(),
+                Operand::Fixed { offset, .. } => format!("·+{offset}"),
             })
             .collect();
         format!("{} [{}] {:?} ({})\n", dispatch.key.label(), constants.join(" "), dispatch.groups, operands.join(" "))

@@ -72,6 +72,8 @@ pub struct Recorder {
     dispatches: Vec<Dispatch>,
     cuts: Vec<usize>,
     tape: Option<Vec<Backward>>,
+    /// Whether the rows of what is recorded are the labelled ones.
+    labelled: bool,
     /// Whether the backward pass makes again what is cheap to make, instead of keeping it.
     pub lean: bool,
 }
@@ -87,6 +89,7 @@ impl Recorder {
             dispatches: Vec::new(),
             cuts: Vec::new(),
             tape,
+            labelled: false,
             lean: false,
         }
     }
@@ -101,7 +104,7 @@ impl Recorder {
 
     /// Appends a dispatch. `features` excludes the kernel's shape. `extents` is the size of the problem, from which the
     /// kernel table derives the group counts and the tile constants. `operands` are in the order of the shader's
-    /// bindings; the `Step` uniform of a kernel that has it at binding 0 is added here.
+    /// bindings; the `Step` uniform of a kernel that has one at binding 0 is added here.
     pub fn dispatch(
         &mut self,
         kernel: &'static str,
@@ -118,12 +121,25 @@ impl Recorder {
         let bindings = key.module().bindings;
         let mut all = Vec::with_capacity(bindings.len());
         if bindings.first() == Some(&Access::Uniform) {
-            all.push(Operand::Fixed { buffer: self.input.buffer.clone(), offset: 0, bytes: 256 });
+            let Input { step, step_of_labelled, .. } = &*self.input;
+            all.push(operand(if self.labelled { step_of_labelled } else { step }));
         }
         all.extend(operands.iter().map(|tensor| operand(tensor)));
         assert_eq!(all.len(), bindings.len(), "{}: bindings", key.label());
         let groups = geometry.groups(kernel, extents, self.device.max_groups);
         self.dispatches.push(Dispatch { key, groups, extents: extents.to_vec(), operands: all });
+    }
+
+    /// Records `body`, of which all rows are labelled ones, packed together. Its backward pass has the same rows.
+    pub fn of_labelled<T>(&mut self, body: impl FnOnce(&mut Recorder) -> T) -> T {
+        self.of_rows(true, body)
+    }
+
+    fn of_rows<T>(&mut self, labelled: bool, body: impl FnOnce(&mut Recorder) -> T) -> T {
+        let before = std::mem::replace(&mut self.labelled, labelled);
+        let recorded = body(self);
+        self.labelled = before;
+        recorded
     }
 
     /// Records `forward`, which writes y at little cost: the backward pass of a lean plan records it again.
@@ -163,8 +179,9 @@ impl Recorder {
 
     /// Puts `backward` on the tape. It runs when the tape is unwound, after everything recorded later.
     pub fn on_backward(&mut self, backward: impl FnOnce(&mut Recorder) + 'static) {
+        let labelled = self.labelled;
         if let Some(tape) = self.tape.as_mut() {
-            tape.push(Box::new(backward));
+            tape.push(Box::new(move |rec| rec.of_rows(labelled, backward)));
         }
     }
 

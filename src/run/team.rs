@@ -114,15 +114,22 @@ impl<'a> Team<'a> {
             };
             rows.chunks(self.batch()).map(micro).collect()
         };
-        self.bounds.windows(2).map(part).collect()
+        let mut parts: Vec<Vec<MicroBatch>> = self.bounds.windows(2).map(part).collect();
+        for i in 1..parts.len() {
+            let (before, after) = parts.split_at_mut(i);
+            for (micro, before) in after[0].iter_mut().zip(&before[i - 1]) {
+                micro.follow(before);
+            }
+        }
+        parts
     }
 
     /// Asks every helper for its part: of `parts`, those after the leader's.
     pub(super) fn ask(&self, backward: bool, step: &Step, parts: &[Vec<MicroBatch>], p: Option<&[f32]>) -> Answers {
-        let others = self.helpers.iter().zip(&self.bounds[1..]).zip(&parts[1..]);
-        let asked = others.map(|((helper, first), micros)| {
-            let step = Step { first_row: (first * self.seq_len) as u32, ..*step };
-            helper.compute(Task { backward, step, micros: micros.clone(), p: p.map(<[f32]>::to_vec) })
+        let others = self.helpers.iter().zip(&parts[1..]);
+        let asked = others.map(|(helper, micros)| {
+            let p = p.map(<[f32]>::to_vec);
+            helper.compute(Task { backward, step: *step, micros: micros.clone(), p })
         });
         Answers(asked.collect())
     }

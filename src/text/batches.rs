@@ -65,6 +65,9 @@ pub struct MicroBatch {
     pub labelled: u32,
     /// Number of inputs that are tokens, not padding.
     pub real_tokens: u32,
+    /// If it is a part of a larger micro-batch: how many positions that has before it, and how many with a label.
+    pub first_row: u32,
+    pub first_labelled: u32,
 }
 
 impl MicroBatch {
@@ -98,6 +101,8 @@ impl MicroBatch {
             slot_of_row: vec![],
             labelled: 0,
             real_tokens: 0,
+            first_row: 0,
+            first_labelled: 0,
         };
         for group in groups {
             let mut left = seq_len;
@@ -118,6 +123,12 @@ impl MicroBatch {
         }
         micro.slot_of_row.resize(positions, Self::NO_SLOT);
         micro
+    }
+
+    /// Makes it the part that comes after `before` in a larger micro-batch.
+    pub fn follow(&mut self, before: &MicroBatch) {
+        self.first_row = before.first_row.saturating_add(before.tokens.len() as u32);
+        self.first_labelled = before.first_labelled.saturating_add(before.labelled);
     }
 
     /// Appends the first `taken` positions of a row as a sequence.

@@ -243,6 +243,35 @@ crate::device_tests! {
         }
     }
 
+    /// An engine may get such a share of a micro-batch. What the one before it left in memory must not count again.
+    async fn a_micro_batch_without_labels_adds_nothing() {
+        for (&shape, dropout) in MODEL_SHAPES.iter().flat_map(|shape| [(shape, false), (shape, true)]) {
+            let device = device(shape).await;
+            for name in ["llama-all-linear", "gpt2-all-linear", "gemma3-all-linear", "phi3-all-linear"] {
+                let (t, facts) = (tuned(name, device.clone()).await, case(name).facts());
+                let settings = TrainerSettings { dropout, ..TrainerSettings::new(facts.batch, facts.seq_len) };
+                let draft = Trainer::record(&t.model, &t.adapter.params(), settings).expect("plans");
+                let mut trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+                let learned = facts.micro();
+                let unlabelled = |row: Row| Row { labels: vec![false; facts.seq_len], ..row };
+                let nothing: Vec<Row> = facts.rows().into_iter().map(unlabelled).collect();
+                let nothing = MicroBatch::assemble(&nothing.iter().collect::<Vec<_>>(), facts.batch, facts.seq_len);
+                let uniform = trainer.begin(learned.labelled, StepSettings { dropout: 0.25, ..STEP });
+                let mut sums = Vec::new();
+                for micros in [&[learned.clone()][..], &[nothing.clone()], &[learned, nothing]] {
+                    trainer.forget_sums();
+                    trainer.accumulate(micros, &uniform, 1);
+                    sums.push(trainer.sums(&|| false).await.expect("sums").expect("sums that nobody gave up"));
+                }
+                let [alone, none, both] = &sums[..] else { unreachable!() };
+                assert!(alone.gradient.iter().any(|g| *g != 0.0), "{name} {shape:?}");
+                assert_eq!((none.loss, none.labels), (0.0, 0), "{name} {shape:?}");
+                assert!(none.gradient.iter().all(|g| *g == 0.0), "{name} {shape:?}: {:?}", none.gradient);
+                assert!(both == alone, "{name} {shape:?}: rows without labels change the sums");
+            }
+        }
+    }
+
     async fn two_half_batches_accumulated_equal_one_batch() {
         for &shape in MODEL_SHAPES {
             let device = device(shape).await;

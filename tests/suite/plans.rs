@@ -15,13 +15,13 @@ use tabtune::device::{
 };
 use tabtune::generate::Generator;
 use tabtune::model::{Config, Target, Transformer};
-use tabtune::ops::{ChunkSize, Chunks, cross_entropy, gather_rows};
+use tabtune::ops::{ChunkSize, Chunks, cross_entropy};
 use tabtune::plan::{Input, Progress, Recorder};
 use tabtune::train::{Evaluator, StepSettings, Trainer, TrainerSettings};
 
 use crate::check::{MODEL_SHAPES, SHAPES, device, pretending};
 use crate::golden::CASES;
-use crate::laws::AGAIN;
+use crate::laws::{AGAIN, FAMILIES, case};
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
 const ONE_LAYER: &[u8] =
@@ -47,12 +47,11 @@ fn adapter(model: &Transformer, rank: usize, targets: &str) -> Adapter {
 fn recorded(model: &Transformer, batch: usize, seq_len: usize, train: bool) -> Recorder {
     let input = Input::new(&model.device, batch * seq_len).expect("an input");
     let mut rec = Recorder::new(&model.device, &model.pool, &input, train);
-    let hidden = model.hidden(&mut rec, batch * seq_len, None);
-    let labelled = gather_rows(&mut rec, &hidden);
+    let hidden = model.hidden(&mut rec, batch * seq_len, batch * seq_len, None);
     let chunks =
         Chunks::new(&model.device, batch * seq_len, model.config.vocabulary, ChunkSize::Small).expect("chunks");
     let totals = Tensor::owned(&model.device, "totals", 1, 2).expect("totals");
-    cross_entropy(&mut rec, &labelled, model.head(), &chunks, &totals, true);
+    cross_entropy(&mut rec, &hidden, model.head(), &chunks, &totals, true);
     rec.unwind();
     rec
 }
@@ -213,7 +212,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 crate::device_tests! {
     async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
-            (Shape::Tiled, 8, 128, [43, 56, 198, 3, 90, 88, 178]),
+            (Shape::Tiled, 8, 128, [43, 56, 198, 3, 90, 94, 178]),
             (Shape::Direct, 4, 64, [47, 58, 421, 3, 176, 178, 178]),
         ] {
             let found = counts(shape, batch, seq_len).await;
@@ -273,6 +272,40 @@ crate::device_tests! {
             // What is recorded again is a forward pass: less than a third of forward and backward.
             let ratio = checkpointed[1] as f64 / usual[1] as f64;
             assert!((1.2..1.5).contains(&ratio), "{shape:?}: {ratio} of the dispatches");
+        }
+    }
+
+    /// Between the gather of the labelled rows and its way back, only the loss reads the `Step` of all rows.
+    async fn after_the_last_attention_only_labelled_rows_are_computed() {
+        let (batch, seq_len) = (2, 24);
+        for (&shape, name) in MODEL_SHAPES.iter().flat_map(|shape| FAMILIES.map(|name| (shape, name))) {
+            let base = case(name).model(&Device::dry(shape)).await;
+            let adapter = adapter(&base, 4, "all-linear");
+            let model = adapter.attach(&base);
+            for (dropout, lean) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mut labelled = Vec::new();
+                for checkpointing in [false, true] {
+                    let settings = TrainerSettings { batch, seq_len, dropout, lean, checkpointing };
+                    let draft = Trainer::record(&model, &adapter.params(), settings).expect("plans");
+                    let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+                    let listing = trainer.micro_plan().to_string();
+                    let of_labelled = |line: &&str| line.contains("(·+256 ");
+                    labelled.push(listing.lines().filter(of_labelled).count());
+                    if checkpointing {
+                        continue;
+                    }
+                    let begins = |kernel: &str| listing.lines().position(|line| line.starts_with(kernel));
+                    let gather = begins("gather_rows_forward").expect("the way there");
+                    let back = begins("gather_rows_backward").expect("the way back");
+                    for (i, line) in listing.lines().enumerate() {
+                        let is_loss = line.starts_with("cross_entropy") || line.contains("-chunk");
+                        let expected = (gather + 1..back).contains(&i) && !is_loss;
+                        assert_eq!(of_labelled(&line), expected, "{name} {shape:?}, line {i} of\n{listing}");
+                    }
+                }
+                assert!(labelled[0] > 12, "{name} {shape:?}: {labelled:?}");
+                assert!(labelled[1] > labelled[0], "the last MLP is recorded again, {name} {shape:?}: {labelled:?}");
+            }
         }
     }
 

@@ -57,7 +57,7 @@ async fn loss(device: &Rc<Device>, rows: (usize, usize), head: Head, labels: Lab
     let before = if trained { [3.5, 2.0] } else { [f64::NAN; 2] };
     // Four numbers, to check that the two that are not written stay unchanged.
     let totals = bed.filled(1, 4, &[before[0], before[1], 7.0, 9.0]);
-    let h = gather_rows(&mut bed.rec, &x);
+    let h = gather_rows(&mut bed.rec, &x, rows.0);
     cross_entropy(&mut bed.rec, &h, &weight, &chunks, &totals, trained);
     let (sum, count) = head_forward(&x_values, &w_values, &labels, c);
     let start = if trained { before } else { [0.0; 2] };

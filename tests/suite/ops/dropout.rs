@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use tabtune::device::{Device, Tensor, Usage};
 use tabtune::ops::dropout;
+use tabtune::plan::Step;
 
 use super::{Bed, ROWS, sum};
 use crate::check::{ONE_FORM, device};
@@ -28,7 +29,7 @@ crate::device_tests! {
             for c in [4, 12, 68] {
                 for rows in ROWS {
                     let mut bed = Bed::new(&device, &format!("dropout of {c}"), rows);
-                    bed.step = tabtune::plan::Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
+                    bed.step = Step { step: 5, micro: 1, seed: 77, dropout: 0.3, ..bed.step };
                     let (x, x_values) = bed.var(c);
                     let of = |site| MaskOf { seed: 77, step: 5, micro: 1, site };
                     let factors = [3, 4].map(|site| dropout_factors(of(site), 0.3, x_values.len()));
@@ -39,6 +40,27 @@ crate::device_tests! {
                     bed.writes_grad("dx", &x, sum(&masked(&dy, &factors[0]), &masked(&dz, &factors[1])));
                     bed.check().await;
                 }
+            }
+        }
+    }
+
+    /// They are counted by themselves, and from where the part of a micro-batch before this one ends.
+    async fn dropout_of_labelled_rows_equals_its_reference() {
+        for shape in ONE_FORM {
+            let device = device(shape).await;
+            for (c, labelled) in [4, 68].into_iter().flat_map(|c| [(c, 0), (c, 1), (c, 20), (c, 67)]) {
+                let mut bed = Bed::new(&device, &format!("dropout of {c}, {labelled} labelled"), (70, 67));
+                bed.step = Step { seed: 77, dropout: 0.3, first_row: 140, first_labelled: 9, ..bed.step };
+                bed.step.labelled = labelled;
+                let (x, x_values) = bed.var(c);
+                let y = bed.rec.of_labelled(|rec| dropout(rec, &x, &site(&device, 3)));
+                let (_, dy) = bed.seed(&y);
+                let [first, end] = [9, 9 + labelled as usize].map(|row| row * c);
+                let factors = dropout_factors(MaskOf { seed: 77, step: 1, micro: 0, site: 3 }, 0.3, end);
+                let written = |values: &[f64]| masked(values, &factors[first..]);
+                bed.writes("y", &y.data, written(&x_values));
+                bed.writes_grad("dx", &x, written(&dy));
+                bed.check().await;
             }
         }
     }

@@ -51,7 +51,7 @@ crate::device_tests! {
                         label(&mut bed, labels, 1);
                         let list: Vec<usize> = bed.lists[2].iter().map(|&row| row as usize).collect();
                         let (x, x_values) = bed.var(c);
-                        let y = gather_rows(&mut bed.rec, &x);
+                        let y = gather_rows(&mut bed.rec, &x, rows.0);
                         let (_, dy) = bed.seed(&y);
                         bed.writes("y", &y.data, gather_rows_forward(&x_values, &list, c));
                         bed.writes_grad("dx", &x, gather_rows_backward(&dy, &list, rows.1, c));
