@@ -30,7 +30,7 @@ export const samplesFolder = fileURLToPath(new URL("../../www/public/samples", i
 /** Long enough for a training run in software on two busy cores. */
 const TRAINING_MS = 900_000;
 /** Long enough for everything else in software. */
-const PATIENCE_MS = 120_000;
+export const PATIENCE_MS = 120_000;
 
 let server;
 let browser;
@@ -212,6 +212,14 @@ export function trap(page, worker = 0) {
 /** The worker of `page` that has the engine, which is started a moment after the page is locked. */
 export async function engineWorker(page) {
   return page.workers()[0] ?? (await page.waitForEvent("worker"));
+}
+
+/** For `place`, a page or a worker, no time passes any more: what waits for a minute to be over waits for ever. */
+export function stopClock(place) {
+  return place.evaluate(() => {
+    const now = performance.now();
+    performance.now = () => now;
+  });
 }
 
 /** From here on, the worker of `page` records every event of a run. Returns a function that reads them. */

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
+  atStep,
   chosen,
   close,
   download,
@@ -162,6 +163,8 @@ describe("a model with a chat template", () => {
       .locator("#train")
       .getByRole("button", { name: /^Train( again)?, about/ })
       .click();
+    // Until the run begins, the adapter from before can be downloaded.
+    await atStep(page, 1);
     await trained(page);
     await settled(page);
     assert.ok(!(await asMessage(page).isChecked()));

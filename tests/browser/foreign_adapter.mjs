@@ -87,7 +87,7 @@ describe("an adapter that is not what it claims", () => {
 
   test("opened anyway, it is used, with a warning that stays", async () => {
     await give("foreign.zip", repacked(noting({ base: "meta-llama/Llama-3-8B", sha256: null })));
-    await question().waitFor();
+    await focused("#keep .doubtful button:last-child");
     await page.keyboard.press("Shift+Tab");
     await page.keyboard.press("Enter");
     await openedFrom("foreign.zip");

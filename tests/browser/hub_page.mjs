@@ -162,7 +162,7 @@ describe("a model of the Hub in the page", () => {
   });
 
   test("its download can be paused, and goes on after a reload", async () => {
-    hub.slow = 700;
+    hub.slow = 1500;
     await button(/^Download/).click();
     await section()
       .getByText(/Fetching tabtune\/story: .* of 11 MB \(\d+ %\), .* a second, about .* left\./)
@@ -232,7 +232,7 @@ describe("a model of the Hub in the page", () => {
     await section()
       .getByText(/Fetching tabtune\/story: .* of 11 MB/)
       .waitFor();
-    assert.ok((await storedFiles()).length > 1);
+    while ((await storedFiles()).length < 2) await page.waitForTimeout(50);
     await section().getByRole("button", { name: "Cancel" }).click();
     await button("Look it up").waitFor();
     assert.equal(await page.evaluate(() => document.activeElement.id), "hub-title");

@@ -14,6 +14,7 @@ import {
   drop,
   inspect,
   open,
+  PATIENCE_MS,
   SMALL,
   startButton,
   trained,
@@ -104,6 +105,7 @@ describe("without WebGPU", () => {
   test("over plain http it says so, and nothing breaks where the browser offers less", async () => {
     const plain = "http://page.test/";
     const context = await browser.newContext();
+    context.setDefaultTimeout(PATIENCE_MS);
     await context.route(`${plain}**`, async (route) => {
       const path = route.request().url().slice(plain.length);
       await route.fulfill({ response: await route.fetch({ url: address() + path }) });
@@ -123,6 +125,7 @@ describe("without WebGPU", () => {
   for (const [agent, advice] of Object.entries(agents)) {
     test(`the advice fits ${agent}`, async () => {
       const context = await browser.newContext({ userAgent: `Mozilla/5.0 ${agent}` });
+      context.setDefaultTimeout(PATIENCE_MS);
       const visitor = await context.newPage();
       await visitor.addInitScript(() => delete Navigator.prototype.gpu);
       await visitor.goto(`${address()}?device=gpu`);

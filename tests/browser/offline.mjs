@@ -76,12 +76,13 @@ describe("a new version", () => {
     edit("index.html", (html) => html.replace("Version two: teach", "Teach"));
     await page.reload();
     await ready(page);
+    assert.equal(await page.evaluate(update), "redundant");
+    // The browser may look for a new version of its own accord, too, and it ends in the same way.
     await page.waitForFunction(async () => {
       const { installing, waiting } = await navigator.serviceWorker.getRegistration();
-      return !installing && !waiting;
+      return !installing && !waiting && (await caches.keys()).length === 1;
     });
     assert.equal(await page.getByText(NOTE).count(), 0);
-    assert.equal((await everythingStored(page)).caches.length, 1);
 
     edit("index.html", (html) => html.replace(/Teach a small/, "Version two: teach a small"));
     const second = await open({ at: host.address, beside: page });
@@ -94,10 +95,14 @@ describe("a new version", () => {
     const old = (await everythingStored(page)).caches;
     assert.equal(old.length, 2);
 
-    await page.goto("about:blank");
     await second.goto("about:blank");
-    await page.goto(host.address);
-    await ready(page);
+    // The browser takes a moment to notice that no tab has the old one any more.
+    for (let visits = 0; visits < 20 && !/^Version two/.test(await title(page)); visits++) {
+      await page.goto("about:blank");
+      await page.waitForTimeout(100);
+      await page.goto(host.address);
+      await ready(page);
+    }
     assert.match(await title(page), /^Version two/);
     await page.waitForFunction(async () => (await caches.keys()).length === 1);
     assert.equal(await page.getByText(NOTE).count(), 0);
@@ -134,6 +139,14 @@ test("the page can be installed", async () => {
 });
 
 const ready = (page) => page.getByText("0 network requests since the page was ready").waitFor();
+
+/** In the page: has the browser look for a new version, and returns what became of it. */
+async function update() {
+  const registration = await navigator.serviceWorker.getRegistration();
+  const { installing } = await registration.update();
+  while (installing?.state === "installing") await new Promise((resolve) => setTimeout(resolve, 20));
+  return installing?.state;
+}
 
 /** Waits until the copy is whole. */
 async function keptOffline(page) {

@@ -57,7 +57,12 @@ describe("a text of one's own", () => {
     await chosen(page, "three.txt");
     await drop(page, { "four.txt": cook.slice(3000, 6000) });
     await chosen(page, "four.txt");
-    const { made, released } = await worker.evaluate(() => ({ made: self.made, released: self.released }));
+    const { made, released } = await worker.evaluate(async () => {
+      // A message may still be on its way.
+      for (let tries = 0; self.released.length < 2 && tries < 100; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      return { made: self.made, released: self.released };
+    });
     assert.equal(made.length, 2);
     assert.deepEqual(released.slice(1), made.slice(0, 1));
     for (const call of ["probe", "train"])

@@ -13,6 +13,7 @@ import {
   SMALL,
   savedLog,
   startButton,
+  stopClock,
   trained,
   trap,
 } from "./browser.mjs";
@@ -92,6 +93,8 @@ describe("recovery", () => {
     await trained(page);
     await page.getByRole("button", { name: "Change: Your text" }).click();
     await chooseSample(page, "A cook's book");
+    // It would be saved after half a minute.
+    await stopClock(page.workers()[0]);
     await startButton(page).click();
     await atStep(page, 2);
     await loseCard(page);
@@ -106,8 +109,10 @@ describe("recovery", () => {
     const page = await open({ hash: `#${SMALL}&steps=4000&evalEvery=3&sampleEvery=4000`, device: "gpu" });
     await chooseSample(page);
     await watchCard(page);
+    // After a minute, the page would ask first.
+    await stopClock(page);
     await startButton(page).click();
-    await atStep(page, 7);
+    await atStep(page, 4);
     // As on a card that hangs: the wish reaches the worker, and no step ends any more.
     await page.evaluate(() => {
       const { postMessage } = Worker.prototype;
@@ -125,7 +130,8 @@ describe("recovery", () => {
   });
 
   test("the graphics card is lost: the run goes on by itself, three times on it, then without it", async () => {
-    const STEPS = 40;
+    // So many that it is far from over while the page is inspected.
+    const STEPS = 100;
     const page = await open({ hash: `#${SMALL}&steps=${STEPS}&evalEvery=3&sampleEvery=${STEPS}`, device: "gpu" });
     await chooseSample(page);
     await watchCard(page);

@@ -2,7 +2,19 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { address, atStep, banner, chooseSample, close, inspect, listen, open, SMALL, startButton } from "./browser.mjs";
+import {
+  address,
+  atStep,
+  banner,
+  chooseSample,
+  close,
+  engineWorker,
+  inspect,
+  listen,
+  open,
+  SMALL,
+  startButton,
+} from "./browser.mjs";
 
 const STEPS = "a whole number from 1 to 1,000,000";
 const typed = [
@@ -19,7 +31,7 @@ describe("a setting that cannot be used", () => {
   before(async () => {
     page = await open({ hash: `#${SMALL}` });
     await page.getByText(/network requests? since the page was ready/).waitFor();
-    await page.workers()[0].evaluate(watchSettings);
+    await (await engineWorker(page)).evaluate(watchSettings);
     await chooseSample(page);
     await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByText("Advanced").click();

@@ -103,6 +103,7 @@ describe("the screen", () => {
     assert.deepEqual(await held(), []);
     await startButton(page).click();
     await atStep(page, 1);
+    await page.waitForFunction(() => self.locks.length === 1);
     assert.deepEqual(await held(), [true]);
     await page.getByRole("button", { name: "Stop and keep" }).click();
     await trained(page);

@@ -66,7 +66,7 @@ describe("the model's numbers", () => {
     await startButton(page).click();
     await atStep(page, 3);
     await page.getByRole("button", { name: "Pause" }).click();
-    await page.getByText("Paused; nothing is computed until you resume.").waitFor();
+    await page.getByText(/Step \d+ is saved, so you may close this tab/).waitFor();
     const other = await open({ beside: page, hash: "#weights=f16" });
     await page.close();
     await continueButton(other).click();

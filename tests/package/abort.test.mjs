@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
-import { install, serveFolder } from "./installed.mjs";
+import { install, openPage, serveFolder, workersOf } from "./installed.mjs";
 
 const rounds = Number(process.env.ROUNDS ?? 20);
 const seed = Number(process.env.SEED ?? 1);
@@ -20,9 +20,9 @@ let page;
 before(async () => {
   server = await serveFolder(install("abort", "plain"));
   browser = await launch();
-  page = await browser.newPage();
+  page = await openPage(browser);
   await page.goto(server.address);
-  await page.locator("output:not(:empty)").waitFor({ state: "attached", timeout: 120_000 });
+  await page.locator("output:not(:empty)").waitFor({ state: "attached" });
 });
 after(async () => {
   await browser.close();
@@ -41,7 +41,7 @@ test(`work is given up at ${rounds} random moments, and nothing is left of it`, 
   assert.ok(counts.some((count) => count.endsWith("aborted")));
   assert.deepEqual(after, before);
   assert.equal(written, first.written);
-  assert.equal(page.workers().length, 0);
+  assert.deepEqual(await workersOf(page), []);
   assert.ok(grown < KEPT_BYTES, `the page's heap grew by ${grown} bytes`);
 });
 

@@ -9,9 +9,8 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { launch } from "../../www/demo/chromium.mjs";
-import { install, npm, screen, serveFolder } from "./installed.mjs";
+import { install, npm, openPage, screen, serveFolder } from "./installed.mjs";
 
-const PATIENCE_MS = 120_000;
 const quick = ["vite", "esbuild"];
 const heavy = ["webpack", "next"];
 
@@ -54,13 +53,13 @@ async function trainsIn(name, folder) {
 }
 
 async function trainsAt(name, address) {
-  const page = await browser.newPage();
+  const page = await openPage(browser);
   try {
     const faults = [];
     page.on("pageerror", (error) => faults.push(error.message));
     await page.goto(address);
     const output = page.locator("output:not(:empty)");
-    await output.waitFor({ state: "attached", timeout: PATIENCE_MS });
+    await output.waitFor({ state: "attached" });
     assert.deepEqual(JSON.parse(await output.textContent()), losses);
     assert.deepEqual(faults, []);
     await page.screenshot({ path: screen(`package-${name}`) });

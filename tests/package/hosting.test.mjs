@@ -5,7 +5,7 @@ import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
-import { install, serveFolder } from "./installed.mjs";
+import { install, openPage, serveFolder } from "./installed.mjs";
 
 const scripts = "script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; connect-src 'self'; worker-src 'self'";
 const trusted = `${scripts}; require-trusted-types-for 'script'; trusted-types`;
@@ -49,7 +49,7 @@ test("where Trusted Types are enforced, the package's policy or a trusted addres
 
 /** What becomes of `LoraModel.create` with these options, in a page with this policy. */
 async function created(address, options, policy) {
-  const page = await browser.newPage();
+  const page = await openPage(browser);
   try {
     if (policy) {
       await page.route(address, async (route) => {
@@ -60,7 +60,7 @@ async function created(address, options, policy) {
     await page.route("**/page.js", (route) => route.fulfill({ contentType: "text/javascript", body: script(options) }));
     await page.goto(address);
     const output = page.locator("output:not(:empty)");
-    await output.waitFor({ state: "attached", timeout: 120_000 });
+    await output.waitFor({ state: "attached" });
     return await output.textContent();
   } finally {
     await page.close();

@@ -5,9 +5,8 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { launch } from "../../www/demo/chromium.mjs";
 import { hubServer } from "../browser/hub_server.mjs";
-import { at, install, serveFolder } from "./installed.mjs";
+import { at, install, openPage, serveFolder, workersOf } from "./installed.mjs";
 
-const PATIENCE_MS = 120_000;
 const paths = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 const commit = "76543210fedcba9876543210fedcba9876543210";
 
@@ -23,9 +22,9 @@ before(async () => {
   hub = await hubServer({ "tabtune/story": story });
   server = await serveFolder(folder);
   browser = await launch();
-  page = await browser.newPage();
+  page = await openPage(browser);
   await page.goto(server.address);
-  await page.locator("output:not(:empty)").waitFor({ state: "attached", timeout: PATIENCE_MS });
+  await page.locator("output:not(:empty)").waitFor({ state: "attached" });
 });
 after(async () => {
   await browser.close();
@@ -34,10 +33,15 @@ after(async () => {
 });
 
 const losses = async () => JSON.parse(await page.locator("output").textContent());
-const create = (options) => page.evaluate(trainOnHub, { model: "tabtune/story", hub: hub.address, ...options });
+/** What came of it, and what is stored once its workers have closed their files. */
+const create = async (options) => {
+  const outcome = await page.evaluate(trainOnHub, { model: "tabtune/story", hub: hub.address, ...options });
+  assert.deepEqual(await workersOf(page), []);
+  return { ...outcome, stored: await page.evaluate(async () => (await import("tabtune")).listStored()) };
+};
 
 test("an abort settles and keeps what arrived; the next call goes on, over a cut, and learns the same", async (t) => {
-  hub.slow = 100;
+  hub.slow = 300;
   const stopped = await create({ abortAt: 3_000_000 });
   assert.equal(stopped.error.code, "aborted");
   t.diagnostic(`it settled after ${stopped.settledMs.toFixed(0)} ms`);
@@ -82,7 +86,7 @@ test("what a model takes is known before it is fetched, and of what is there, wi
     `hub config.json bytes=0-${readFileSync(at("../../www/public/base/config.json")).length - 1}`,
     "storage model.safetensors bytes=0-131071",
   ]);
-  hub.slow = 100;
+  hub.slow = 300;
   const { stored } = await create({ abortAt: 3_000_000 });
   hub.slow = 0;
   assert.equal((await ask()).bytes.download, size - stored[0].done);
@@ -93,11 +97,7 @@ test("what a model takes is known before it is fetched, and of what is there, wi
   const { state, code, advice } = await ask({ model: "tabtune/nothing" });
   assert.deepEqual([state, code], ["unavailable", "hub_missing"]);
   assert.match(advice, /Check how it is written/);
-  for (let tries = 0; page.workers().length > 0 && tries < 20; tries++) await page.waitForTimeout(100);
-  assert.deepEqual(
-    page.workers().map((worker) => worker.url()),
-    [],
-  );
+  assert.deepEqual(await workersOf(page), []);
 });
 
 test("errors have a code and say what to do", async () => {
@@ -110,7 +110,7 @@ test("errors have a code and say what to do", async () => {
 
 /** In the page: five steps on a model of the Hub, as every consumer takes them on the built-in one. */
 async function trainOnHub({ abortAt = Number.POSITIVE_INFINITY, ...options }) {
-  const { LoraModel, listStored } = await import("tabtune");
+  const { LoraModel } = await import("tabtune");
   const controller = new AbortController();
   let last;
   let aborted = 0;
@@ -130,12 +130,9 @@ async function trainOnHub({ abortAt = Number.POSITIVE_INFINITY, ...options }) {
     for await (const event of model.train(await model.dataset(text), { maxSteps: 5 }))
       if (event.type === "step") losses.push(event.loss);
     model.destroy();
-    return { losses, last, stored: await listStored() };
+    return { losses, last };
   } catch ({ code, message, hint }) {
-    const settledMs = performance.now() - aborted;
-    // The worker closes its file.
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    return { error: { code, message, hint }, settledMs, stored: await listStored() };
+    return { error: { code, message, hint }, settledMs: performance.now() - aborted };
   }
 }
 

@@ -44,6 +44,19 @@ const types = {
   ".json": "application/json",
 };
 
+/** A page that waits long enough for everything in software, also on a busy machine. */
+export async function openPage(browser) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(120_000);
+  return page;
+}
+
+/** The addresses of the workers that `page` keeps: one that was ended is gone a moment later. */
+export async function workersOf(page) {
+  for (let tries = 0; page.workers().length > 0 && tries < 100; tries++) await page.waitForTimeout(100);
+  return page.workers().map((worker) => worker.url());
+}
+
 /** Serves a folder as any static host does. */
 export async function serveFolder(folder, missing = 404) {
   const server = createServer((request, response) => {

@@ -11,7 +11,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { launch } from "../../www/demo/chromium.mjs";
-import { at, install, serveFolder } from "./installed.mjs";
+import { at, install, openPage, serveFolder } from "./installed.mjs";
 
 const { unzipSync } = createRequire(new URL("../../www/package.json", import.meta.url))("fflate");
 
@@ -153,7 +153,7 @@ test("what cannot be merged is refused by its name", async () => {
 test("Chromium gives the bytes that Node gives, and writes them into a folder", async () => {
   const [server, browser] = await Promise.all([serveFolder(folder), launch()]);
   try {
-    const page = await browser.newPage();
+    const page = await openPage(browser);
     await page.goto(server.address);
     const found = await page.evaluate(async () => {
       const { hashes, folders } = await import("./merge.js");

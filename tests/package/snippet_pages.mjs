@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { hubServer } from "../browser/hub_server.mjs";
-import { at, screen } from "./installed.mjs";
+import { at, openPage, screen } from "./installed.mjs";
 
 const { unzipSync } = createRequire(new URL("../../www/package.json", import.meta.url))("fflate");
 
@@ -120,7 +120,7 @@ export const usersPage = (html, world) =>
 /** A page with this source, until it is used and has shown no error. */
 async function onPage(name, html, { folder, address, browser }, use) {
   writeFileSync(join(folder, `${name}.html`), html);
-  const page = await browser.newPage();
+  const page = await openPage(browser);
   try {
     const faults = [];
     page.on("pageerror", (error) => faults.push(error.message));
