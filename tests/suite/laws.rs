@@ -257,8 +257,8 @@ crate::device_tests! {
                 let nothing: Vec<Row> = facts.rows().into_iter().map(unlabelled).collect();
                 let nothing = MicroBatch::assemble(&nothing.iter().collect::<Vec<_>>(), facts.batch, facts.seq_len);
                 let uniform = trainer.begin(learned.labelled, StepSettings { dropout: 0.25, ..STEP });
-                let mut sums = Vec::new();
-                for micros in [&[learned.clone()][..], &[nothing.clone()], &[learned, nothing]] {
+                let (micros, mut sums) = ([learned, nothing], Vec::new());
+                for micros in [&micros[..1], &micros[1..], &micros] {
                     trainer.forget_sums();
                     trainer.accumulate(micros, &uniform, 1);
                     sums.push(trainer.sums(&|| false).await.expect("sums").expect("sums that nobody gave up"));
