@@ -14,10 +14,10 @@ const forHub = ["download.js"];
 
 /** In bytes. The wasm that `make wasm` builds is linked in a hurry; `make release` builds the smaller one. */
 const limits = {
-  wasm: process.env.RELEASE ? 1_300_000 : 1_460_000,
+  wasm: process.env.RELEASE ? 1_300_000 : 1_500_000,
   scripts: 40_000,
   forHub: 15_000,
-  tabtune: process.env.RELEASE ? 2_000_000 : 2_220_000,
+  tabtune: process.env.RELEASE ? 2_000_000 : 2_260_000,
   "tabtune-base": 12_000_000,
 };
 
