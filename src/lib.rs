@@ -106,7 +106,7 @@
 //! 10. Errors happen while loading and planning. After that a step can fail in one way: the device is lost. What only a
 //!     bug can reach is an assertion that names the thing, or `Error::Internal`: never a default value, never skipped.
 //! 11. No atomics on floats and no order that depends on scheduling: the same seed on the same device gives the same
-//!     losses, bit for bit.
+//!     losses, bit for bit, where its products are computed alike: without autotune, or once all have been measured.
 
 pub mod error;
 pub mod random;

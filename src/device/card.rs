@@ -130,13 +130,16 @@ impl Card {
     pub async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
         let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        // A driver that cannot compile a kernel.
+        let internal = self.raw.push_error_scope(wgpu::ErrorFilter::Internal);
         let made = make();
+        let internal = internal.pop();
         let memory = memory.pop();
         let validation = validation.pop();
         if memory.await.is_some() {
             return Err(Error::OutOfMemory { what: "a plan".to_string() });
         }
-        if let Some(error) = validation.await {
+        if let Some(error) = validation.await.or(internal.await) {
             return Err(Error::GpuRefused { reason: error.to_string() });
         }
         made

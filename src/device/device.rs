@@ -194,7 +194,8 @@ impl Device {
             max_buffer: self.max_buffer,
             max_groups: self.max_groups,
             tiling: self.tiling,
-            tuned: self.tuned.clone(),
+            // What is tuned takes no more memory.
+            tuned: RefCell::default(),
             max_memory: u64::MAX,
             ledger: Rc::default(),
             twins: RefCell::default(),

@@ -127,7 +127,7 @@ macro_rules! tile {
     };
 }
 
-/// Of the tiles, `tiling` chooses one by what a product costs. Direct: 8 x 16 outputs per invocation.
+/// Of the tiles, `tiling` chooses one by what a product costs. Direct: 16 x 16 outputs per invocation.
 const MATMUL: &[Geometry] = &[
     tile!(64 x 16 x 32, 1 x 1, pad 0),
     tile!(32 x 32 x 32, 1 x 1, pad 0),
@@ -137,7 +137,7 @@ const MATMUL: &[Geometry] = &[
     tile!(128 x 64 x 16, 2 x 2, pad 0),
     tile!(64 x 128 x 16, 2 x 2, pad 0),
     tile!(128 x 128 x 16, 4 x 2, pad 0),
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 64), ("columns", 16)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 128), ("columns", 16)] },
 ];
 
 /// 8 x 4 outputs per invocation (tiled): a work group covers few columns and many rows, or the reverse. Or blocks of

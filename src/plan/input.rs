@@ -64,6 +64,11 @@ impl Input {
         }))
     }
 
+    /// The most rows of a micro-batch.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
     /// Writes only the uniforms.
     pub fn write_step(&self, device: &Device, step: &Step) {
         device.write(&self.buffer, 0, &uniforms(step));

@@ -28,14 +28,14 @@ pub struct Exercise {
 
 impl Exercise {
     /// Makes the plans of a run with these settings. Errors: those of [`train`](super::train).
-    pub async fn new(model: &Transformer, settings: &Settings) -> Result<Exercise> {
+    pub async fn new(model: &Transformer, settings: &Settings, control: &Control) -> Result<Exercise> {
         let Settings { batch, accumulate, seq_len, .. } = *settings;
         let (device, config) = (&model.device, &model.config);
         let spec = settings.check(config)?;
         let learner = device.checked(|| Learner::new(model, settings.method, spec)).await?;
         learner.write(device, &learner.initial(model, settings.seed).await?);
         let (attached, params) = (learner.attach(model), learner.params());
-        measure(&attached, settings).await?;
+        measure(&attached, settings, control).await?;
         let draft = device.checked(|| Trainer::record(&attached, &params, settings.trainer(batch))).await?;
         let trainer = draft.finish(&mut Progress::silent()).await?;
         let ids = (0..=seq_len).map(|i| (i * 37 % config.vocabulary) as u32).collect();

@@ -59,7 +59,7 @@ pub async fn profile(
             None => return Ok(None),
         },
     };
-    let mut exercise = Exercise::new(&base.model, &own).await?;
+    let mut exercise = Exercise::new(&base.model, &own, control).await?;
     let Some(ms_per_step) = exercise.ms_per_step(&own, clock, control).await? else { return Ok(None) };
     let profile = Profile::measure(device, &exercise.plans(), own.seq_len, &stop).await?;
     let Some(profile) = profile else { return Ok(None) };

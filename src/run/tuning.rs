@@ -1,5 +1,6 @@
 //! How the products of a run are computed on a card: as was measured there, or as the run did that it continues.
 
+use super::control::Control;
 use super::learner::Learner;
 use super::settings::Settings;
 use super::start::Start;
@@ -27,22 +28,24 @@ pub(super) async fn tune(
         device.tune(known.clone());
         return Ok((known, unknown.first().map(no_such_tile)));
     }
-    Ok((measure(&learner.attach(&job.base.model), job.settings).await?, None))
+    Ok((measure(&learner.attach(&job.base.model), job.settings, job.control).await?, None))
 }
 
-/// Tunes the device for the steps of a model with its adapter, and returns how. Errors: `DeviceLost`.
-pub(super) async fn measure(model: &Transformer, settings: &Settings) -> Result<Vec<TunedProduct>> {
+/// Tunes the device for the steps of a model with its adapter, unless `control` ends it, and returns how. Errors:
+/// `DeviceLost`.
+pub(super) async fn measure(model: &Transformer, settings: &Settings, control: &Control) -> Result<Vec<TunedProduct>> {
     let device = &model.device;
     if !settings.autotune || device.software {
         device.tune(Vec::new());
         return Ok(Vec::new());
     }
-    // What is measured takes no more memory than the run, and gives it back.
+    // What is measured takes no more memory than the run, and gives it back. Where the model still has that of an earlier
+    // run, there may be none for it, and nothing is measured.
     let mut model = model.clone();
     model.pool = Pool::default();
     let totals = device.checked(|| Tensor::owned(device, "totals", 1, 2)).await?;
     let record = || Trainer::record_micro(&model, settings.trainer(settings.batch), &totals);
-    autotune(device, &record, &exact_now, MOST_MS).await
+    autotune(device, &record, &exact_now, MOST_MS, &|| control.ends()).await
 }
 
 fn no_such_tile(product: &TunedProduct) -> Warning {

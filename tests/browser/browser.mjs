@@ -97,7 +97,8 @@ export async function close(page) {
 export async function chooseSample(page, title = "A captain's log") {
   await page.getByRole("button", { name: title }).click();
   await page.getByRole("button", { name: "Use this text" }).click();
-  await startButton(page).waitFor();
+  // On a software card, all shaders are compiled first.
+  await startButton(page).waitFor({ timeout: TRAINING_MS });
 }
 
 /** Drops files, given as names with contents, on the page. */
@@ -193,9 +194,14 @@ export async function longestTask(page, act) {
   await act();
   const { traceEvents } = JSON.parse((await tracer.stopTracing()).toString());
   const isPage = (event) => event.name === "thread_name" && event.args.name === "CrRendererMain";
-  const threads = new Set(traceEvents.filter(isPage).map(({ pid, tid }) => `${pid} ${tid}`));
-  const isTask = ({ name, pid, tid }) => name.endsWith("RunTask") && threads.has(`${pid} ${tid}`);
-  const tasks = traceEvents.filter((event) => isTask(event) && event.tdur !== undefined);
+  const isTask = ({ name, tdur }) => name.endsWith("RunTask") && tdur !== undefined;
+  const tasksOf = (thread) =>
+    traceEvents.filter((event) => isTask(event) && event.pid === thread.pid && event.tid === thread.tid);
+  // A browser may start other pages meanwhile, of which nobody sees anything: this one does most.
+  const [tasks = []] = traceEvents
+    .filter(isPage)
+    .map(tasksOf)
+    .sort((a, b) => b.length - a.length);
   assert.ok(tasks.length > 20, "the trace holds no tasks");
   return Math.max(...tasks.map((task) => task.tdur)) / 1000;
 }

@@ -72,7 +72,7 @@ describe("a model with a chat template", () => {
   });
 
   async function openChatty() {
-    const page = await open({ hash: HASH });
+    const page = await open({ hash: HASH, workers: 1 });
     await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByText("Use another model").click();
     await page.locator("#model input[type=file]").first().setInputFiles(join(folder, "chatty"));

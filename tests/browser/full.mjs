@@ -18,7 +18,7 @@ import {
   written,
 } from "./browser.mjs";
 
-const HASH = "#method=full&batch=2&seqLen=32&maxTokens=12&steps=24&evalEvery=8&sampleEvery=24";
+const HASH = "#method=full&batch=2&seqLen=32&maxTokens=12&steps=48&evalEvery=16&sampleEvery=48";
 const OUT = "full_job";
 const PROBE_IDS = Array.from({ length: 24 }, (_, index) => 10 + 37 * index);
 /** Long enough for the run on two busy cores. */

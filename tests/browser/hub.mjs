@@ -97,7 +97,7 @@ describe("the download worker", () => {
 
   /** The server takes seconds over the rest, so a busy machine can stop it in time, too. */
   async function stopHalfway() {
-    hub.slow = 200;
+    hub.slow = 400;
     const stopped = await ask("fetch", {}, { stopAt: 4_000_000 });
     assert.ok(stopped.error, "it was fetched to the end");
     hub.slow = 0;

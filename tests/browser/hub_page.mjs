@@ -168,6 +168,8 @@ describe("a model of the Hub in the page", () => {
     await section()
       .getByText(/Fetching tabtune\/story: .* of 11 MB \(([5-9]|\d\d) %\), .* a second, about .* left\./)
       .waitFor();
+    // However long the pictures take, the download is not over.
+    hub.slow = 10_000;
     await inspect(page, "hub-fetching");
     await button("Pause").click();
     await line()

@@ -125,7 +125,9 @@ export function job({ device, steps: few, gain }) {
     });
 
     test("nothing was sent anywhere", async () => {
-      assert.deepEqual(page.requests.slice(requestsWhenReady), []);
+      // A browser fetches the manifest when it has time for it.
+      const later = page.requests.slice(requestsWhenReady).filter((url) => !url.endsWith("/manifest.webmanifest"));
+      assert.deepEqual(later, []);
       await page.getByText("0 network requests since the page was ready").waitFor();
       assert.deepEqual(page.faults, []);
     });

@@ -83,7 +83,7 @@ describe("the model with the adapter in it", () => {
     await downloadMerged().click();
     await downloadMerged().waitFor();
     await dialog(`async () => ({ name: "slow", createWritable: async () => ({
-      write: () => new Promise((done) => setTimeout(done, 1000)),
+      write: () => new Promise((done) => setTimeout(done, 3000)),
       close: async () => { window.ended = "closed"; },
       abort: async () => { window.ended = "aborted"; },
     }) })`);

@@ -143,7 +143,12 @@ const ready = (page) => page.getByText("0 network requests since the page was re
 /** In the page: has the browser look for a new version, and returns what became of it. */
 async function update() {
   const registration = await navigator.serviceWorker.getRegistration();
-  const { installing } = await registration.update();
+  // A look that the browser is just ending finds nothing.
+  let installing = null;
+  for (let tries = 0; !installing && tries < 20; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    ({ installing } = await registration.update());
+  }
   while (installing?.state === "installing") await new Promise((resolve) => setTimeout(resolve, 20));
   return installing?.state;
 }

@@ -31,7 +31,7 @@ describe("a model of one's own", () => {
   let folder;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "tabtune-"));
-    page = await open({ hash: `#${SMALL}&steps=8&evalEvery=4&sampleEvery=4` });
+    page = await open({ hash: `#${SMALL}&steps=8&evalEvery=4&sampleEvery=4`, workers: 1 });
     await chooseSample(page);
     await page.getByRole("button", { name: "Change: The model" }).click();
     await page.getByText("Use another model").click();

@@ -8,10 +8,10 @@ import { pathToFileURL } from "node:url";
 import { launch } from "../../www/demo/chromium.mjs";
 import { install, serveFolder } from "./installed.mjs";
 
-const STEPS = 12;
+const STEPS = 24;
 const methods = {
-  "an adapter": { maxSteps: STEPS, evalEvery: 4 },
-  "a whole model": { method: "full", maxSteps: STEPS, evalEvery: 4, lr: 0.001 },
+  "an adapter": { maxSteps: STEPS, evalEvery: 8 },
+  "a whole model": { method: "full", maxSteps: STEPS, evalEvery: 8, lr: 0.001 },
 };
 
 const folder = install("resume", "node");
@@ -67,7 +67,7 @@ for (const [name, options] of Object.entries(methods)) {
 test("a paused run tells its state at once, and one that is over or has not begun has none", async () => {
   const model = await LoraModel.create({ model: base, seqLen: 32, batch: 1 });
   const data = await model.dataset(text);
-  const run = model.train(data, { maxSteps: 6 });
+  const run = model.train(data, { maxSteps: 60 });
   let paused;
   for await (const event of run) {
     if (event.type === "step" && event.step === 2) run.pause();
@@ -86,7 +86,7 @@ test("a paused run tells its state at once, and one that is over or has not begu
   await assert.rejects(model.resume(others, paused).adapter, { ...none, message: /different text/ });
   await assert.rejects(model.resume(data, new Blob(["no state"])).adapter, { name: "LoraError" });
   assert.throws(() => model.resume(data, "state"), { code: "setting" });
-  const failed = model.train(data, { maxSteps: 6 });
+  const failed = model.train(data, { maxSteps: 60 });
   const read = async () => {
     for await (const event of failed) {
       if (event.type === "step" && event.step === 2) failed.pause();

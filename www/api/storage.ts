@@ -83,10 +83,10 @@ export async function writeSealed(folder: FileSystemDirectoryHandle, name: strin
 }
 
 /** What `work` on the storage gives; throws if the browser leaves it without an answer. */
-export function answered<T>(work: Promise<T>): Promise<T> {
+export function answered<T>(work: Promise<T>, patienceMs = PATIENCE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const given = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(unkept("the browser's storage does not answer")), PATIENCE_MS);
+    timer = setTimeout(() => reject(unkept("the browser's storage does not answer")), patienceMs);
   });
   return Promise.race([work, given]).finally(() => clearTimeout(timer));
 }

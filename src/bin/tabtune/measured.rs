@@ -28,13 +28,16 @@ impl Cards {
         device.remember(self.read().get(&name(device)).map_or(&[], Vec::as_slice));
     }
 
-    /// Writes what is known of a card, if it is more than the file has.
+    /// Writes what is known of a card, with what another process has written meanwhile, if it is news to the file.
     pub fn keep(&self, device: &Device) {
-        let (mut known, measured) = (self.read(), device.measured());
-        if measured.len() <= known.get(&name(device)).map_or(0, Vec::len) {
+        let Some(folder) = &self.folder else { return };
+        let mut known = self.read();
+        let there = known.get(&name(device)).map_or(&[][..], Vec::as_slice);
+        device.remember(there);
+        let measured = device.measured();
+        if measured.iter().all(|product| there.contains(product)) {
             return;
         }
-        let Some(folder) = &self.folder else { return };
         known.insert(name(device), measured);
         if let Err(error) = write_whole(folder, FILE, serde_json::json!(known).to_string().as_bytes()) {
             eprintln!("what was measured on the card could not be kept, so the next run measures it again: {error}");

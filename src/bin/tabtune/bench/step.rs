@@ -6,7 +6,7 @@ use tabtune::device::{Device, TunedProduct, cpu_seconds};
 use tabtune::error::Result;
 use tabtune::model::Transformer;
 use tabtune::plan::{Plan, Timer};
-use tabtune::run::{Exercise, Settings};
+use tabtune::run::{Control, Exercise, Settings};
 
 use super::probes::Probes;
 use crate::terminal::print;
@@ -34,7 +34,7 @@ impl Step {
         timer: Timer,
     ) -> Result<Step> {
         let (device, batch, seq_len) = (&model.device, settings.batch, settings.seq_len);
-        let mut step = Step(Exercise::new(model, settings).await?);
+        let mut step = Step(Exercise::new(model, settings, &Control::default()).await?);
         let (mut submit, mut wall, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
         let begin = Instant::now();
         while wall.len() < STEPS && (wall.is_empty() || begin.elapsed().as_secs_f64() < LONG) {
