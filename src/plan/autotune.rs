@@ -16,8 +16,8 @@ const MOST_CANDIDATES: usize = 12;
 /// A measurement takes at least so long, in milliseconds, and each way is measured so often.
 const LONG_ENOUGH: f64 = 5.0;
 const ROUNDS: usize = 3;
-/// A submission takes a browser a tenth of a millisecond, so it has several copies of a product with fewer multiply-adds
-/// than this.
+/// A submission takes a browser a tenth of a millisecond, so it has several copies of a product with fewer
+/// multiply-adds than this.
 const LARGE: usize = 4_000_000_000;
 const MOST_COPIES: usize = 8;
 /// Another way must take at most this share of the time: smaller differences are noise.
@@ -32,8 +32,8 @@ struct Share {
 /// Tunes the device for a plan: with what was measured on it before, and of other large products with what is measured
 /// now. Returns the products of the plan that are tuned. `record` records the plan as the device is tuned, on memory
 /// whose numbers nobody needs. `now` is in milliseconds; no product is begun after `most_ms`, or once it
-/// `is_unwanted`: the rest is left to the model of cost, and to the next time. Only the tiled form has anything to tune.
-/// Errors: `DeviceLost`, and those of `record`.
+/// `is_unwanted`: the rest is left to the model of cost, and to the next time. Only the tiled form has anything to
+/// tune. Errors: `DeviceLost`, and those of `record`.
 pub async fn autotune(
     device: &Rc<Device>,
     record: &dyn Fn() -> Result<Recorder>,
@@ -106,8 +106,8 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// The products that are worth measuring, those with most multiply-adds first, each with other ways to compute it. Those
-/// for which too few candidates are left are measured another time.
+/// The products that are worth measuring, those with most multiply-adds first, each with other ways to compute it.
+/// Those for which no candidates are left are measured another time.
 fn candidates(mut shares: Vec<Share>, known: &[TunedProduct]) -> Vec<(TunedProduct, Vec<TunedProduct>)> {
     shares.retain(|Share { product, share }| *share > WORTH_MEASURING && !known.iter().any(|one| one.is_of(product)));
     let mut chosen: Vec<_> = shares.iter().map(|one| (one.product.clone(), Vec::new())).collect();
@@ -139,9 +139,9 @@ fn shares(plan: &Recorder) -> Vec<Share> {
     shares
 }
 
-/// The way that takes least time, of this product as it is and of others. One that is begun is decided, by two ways and a
-/// measurement of each if need be: so a slow card, too, comes to an end with its products. `None` if there was nothing
-/// to compare. What was compiled is added to `pipelines`.
+/// The way that takes least time, of this product as it is and of others. One that is begun is decided, by two ways and
+/// a measurement of each if need be: so a slow card, too, comes to an end with its products. `None` if there was
+/// nothing to compare. What was compiled is added to `pipelines`.
 async fn fastest(
     device: &Rc<Device>,
     record: &dyn Fn() -> Result<Recorder>,

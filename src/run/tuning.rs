@@ -39,8 +39,8 @@ pub(super) async fn measure(model: &Transformer, settings: &Settings, control: &
         device.tune(Vec::new());
         return Ok(Vec::new());
     }
-    // What is measured takes no more memory than the run, and gives it back. Where the model still has that of an earlier
-    // run, there may be none for it, and nothing is measured.
+    // What is measured takes no more memory than the run, and gives it back. Where the model still has that of an
+    // earlier run, there may be none for it, and nothing is measured.
     let mut model = model.clone();
     model.pool = Pool::default();
     let totals = device.checked(|| Tensor::owned(device, "totals", 1, 2)).await?;

@@ -171,7 +171,8 @@ fn the_fastest_way_is_taken() {
         let device = card().await;
         let base = tiny_base(&device).await;
         let record = micro(&base, 8, 32);
-        // How many plans were recorded, how many of them when the last product was done, and ends of measurements since.
+        // How many plans were recorded, how many of them when the last product was done, and ends of measurements
+        // since.
         let (recorded, done, ends) = (Cell::new(0), Cell::new(1), Cell::new(0));
         let recording = || {
             recorded.set(recorded.get() + 1);
