@@ -230,8 +230,8 @@ impl Error {
             }
             Error::NotSafetensors { .. } => "Weights are read from safetensors and GGUF files only.",
             Error::Folder { .. } => {
-                "A model's folder has config.json, tokenizer.json and model.safetensors; an adapter's has \
-                 adapter_config.json and adapter_model.safetensors."
+                "A model's folder has config.json, tokenizer.json and model.safetensors, or its parts with their index; \
+                 an adapter's has adapter_config.json and adapter_model.safetensors, or adapters.safetensors of MLX."
             }
             Error::TensorShape { .. } | Error::TensorMissing { .. } | Error::TensorUnknown { .. } => {
                 "Check that config.json and the weights belong to the same model."
@@ -253,7 +253,7 @@ impl Error {
             Error::Config { .. } => "Use the config.json that came with the model.",
             Error::UnsupportedModel { .. } => "Use a model whose config.json has one of these as its model_type.",
             Error::UnsupportedField { .. } => "Use a model without this feature.",
-            Error::Adapter { .. } => "Use the two files that PEFT or tabtune wrote, unchanged.",
+            Error::Adapter { .. } => "Use the files that PEFT, mlx-lm, llama.cpp or tabtune wrote, unchanged.",
             Error::UnsupportedAdapter { .. } => {
                 "Use an adapter that was trained as plain LoRA on linears, or merge this one into its base with PEFT."
             }
@@ -268,7 +268,9 @@ impl Error {
             Error::AdapterMismatch { .. } => "Load the adapter with the model it was trained on.",
             Error::Setting { .. } => "Change this setting and start again.",
             Error::PromptTooLong { .. } => "Shorten the prompt.",
-            Error::Usage { .. } => "`tabtune help` lists the commands and their options.",
+            Error::Usage { .. } => {
+                "`tabtune help` lists the commands, `tabtune help train` (or another command) its options."
+            }
             Error::Dataset { .. } => "Make the dataset again from the text.",
             Error::NotYet { .. } => "For now, leave this option out or use a model without this feature.",
             Error::NoGpu { .. } => {
@@ -282,8 +284,10 @@ impl Error {
                  or a smaller model."
             }
             Error::GpuRefused { .. } => "Use a smaller batch or shorter rows; if it persists, report it.",
-            Error::DeviceLost { .. } => "Start again; the best adapter so far is kept.",
-            Error::NonFinite { .. } => "Try a learning rate three times lower; the last finite adapter is kept.",
+            Error::DeviceLost { .. } => {
+                "Start again, or resume from the last saved state (`--resume`; in JavaScript `model.resume`)."
+            }
+            Error::NonFinite { .. } => "Try a learning rate three times lower; the best finite adapter so far is kept.",
             Error::ExportCheck { .. } => "Please report this with the model's name; the adapter in memory is unharmed.",
             Error::RunState { .. } => {
                 "Resume with the model and the text that the run began with, or start a new run from the adapter that \

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use js_sys::{Array, Float32Array, Function, Promise};
+use js_sys::{Array, Float32Array, Function, Object, Promise};
 use wasm_bindgen::prelude::*;
 
 use convert::{Js, call, from_js, js_error, kept_object, model_files, model_name, promise, to_js};
@@ -89,8 +89,9 @@ impl Engine {
         let device = Device::new(options).await.map_err(js_error)?;
         // Refuses a model for which there is no memory before its weights are read.
         let checkpoint = files.checkpoint().await.map_err(js_error)?;
+        let usual = Settings::defaults(&checkpoint.config, device.software);
         let Storing { storage, warning } =
-            Foreseen::of(&device, &checkpoint, storage, 0).await.map_err(js_error)?.storing;
+            Foreseen::of(&device, &checkpoint, storage, &usual, 0).await.map_err(js_error)?.storing;
         let mut base = Base::load(&device, &name, &files.small(), &files.weights, storage, &mut progress)
             .await
             .map_err(js_error)?;
@@ -184,14 +185,17 @@ impl Engine {
         to_js(&Limits::of(&self.0.base.model.config))
     }
 
-    /// What another model would take in the place of this one. Of its weights, only the headers are read: what does not
-    /// fit its config, is cut short or finds no memory is refused.
-    pub async fn foresee(&self, files: JsValue, stored: &str) -> Js<JsValue> {
+    /// What a run of another model would take in the place of this one, with its default settings but for `changes`. Of
+    /// its weights, only the headers are read: what does not fit its config, is cut short or finds no memory is refused.
+    pub async fn foresee(&self, files: JsValue, stored: &str, changes: JsValue) -> Js<JsValue> {
         let storage = Storage::parse(stored).map_err(js_error)?;
         let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;
         let device = &self.0.base.model.device;
+        let usual = to_js(&Settings::defaults(&checkpoint.config, device.software));
+        let settings = Object::assign(usual.unchecked_ref::<Object>(), changes.unchecked_ref());
+        let settings: Settings = from_js("settings", settings.into())?;
         let Foreseen { storing, settings, memory } =
-            Foreseen::of(device, &checkpoint, storage, device.bytes()).await.map_err(js_error)?;
+            Foreseen::of(device, &checkpoint, storage, &settings, device.bytes()).await.map_err(js_error)?;
         Ok(to_js(&serde_json::json!({
             "parameters": parameters(&checkpoint.config),
             "weights": storing.storage,

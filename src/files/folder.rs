@@ -7,11 +7,7 @@ use crate::error::{Error, Result};
 
 /// Endings of weights in other forms, what they are, and what to do.
 const FOREIGN: &[(&str, &str, &str)] = &[
-    (
-        ".gguf",
-        "a GGUF file of llama.cpp",
-        "give the file itself; only a base that is merged into a folder is read in safetensors",
-    ),
+    (".gguf", "a GGUF file of llama.cpp", "give the file itself"),
     (".bin", PICKLE, SAVE_AGAIN),
     (".pt", PICKLE, SAVE_AGAIN),
     (".pth", PICKLE, SAVE_AGAIN),

@@ -31,19 +31,27 @@ impl Unloaded {
 #[derive(Debug, Clone)]
 pub struct Foreseen {
     pub storing: Storing,
-    /// The default settings, or what they become where there is less memory.
+    /// The given settings, or what they become where there is less memory.
     pub settings: Settings,
     pub memory: Memory,
 }
 
 impl Foreseen {
-    /// Of a run with the default settings or, where that does not fit, with the shortest rows. `held` is how many of
-    /// the device's bytes will be free before the model is loaded. Errors: `MemoryLimit`, `GpuLimit`.
-    pub async fn of(device: &Device, checkpoint: &Checkpoint, asked: Storage, held: u64) -> Result<Foreseen> {
-        let usual = Settings::defaults(&checkpoint.config, device.software);
-        let shortest = Settings { seq_len: SHORTEST_ROWS.min(usual.seq_len), ..usual.clone() };
-        match Foreseen::with(device, checkpoint, asked, &usual, held).await {
-            Err(Error::MemoryLimit { .. } | Error::GpuLimit { .. }) => {
+    /// Of a run with these settings or, where that does not fit and the rows have their default length, with the
+    /// shortest rows. `held` is how many of the device's bytes will be free before the model is loaded. Errors:
+    /// `Setting`, `MemoryLimit`, `GpuLimit`.
+    pub async fn of(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        asked: Storage,
+        settings: &Settings,
+        held: u64,
+    ) -> Result<Foreseen> {
+        settings.check(&checkpoint.config)?;
+        let usual = Settings::defaults(&checkpoint.config, device.software).seq_len;
+        let shortest = Settings { seq_len: SHORTEST_ROWS.min(usual), ..settings.clone() };
+        match Foreseen::with(device, checkpoint, asked, settings, held).await {
+            Err(Error::MemoryLimit { .. } | Error::GpuLimit { .. }) if settings.seq_len == usual => {
                 Foreseen::with(device, checkpoint, asked, &shortest, held).await
             }
             foreseen => foreseen,

@@ -90,6 +90,16 @@ test("what a model takes is known before it is created, and why it cannot be", a
   const names = ["config.json", "tokenizer.json", "model.safetensors"];
   const files = names.map((name) => new File([readFileSync(join(base, name))], name));
   assert.deepEqual(await LoraModel.availability({ model: { files } }), fit);
+  const small = await LoraModel.availability({ model: { files }, rank: 2, seqLen: 16, batch: 1 });
+  assert.deepEqual(small.run, { parameters, weights: "auto", batch: 1, seqLen: 16 });
+  const inUse = await LoraModel.create({ model: builtIn, workers: 1, rank: 2, seqLen: 16, batch: 1 });
+  await inUse.train(await inUse.dataset(text.repeat(20)), { maxSteps: 1 }).adapter;
+  const { devicePeakBytes: used } = await inUse.stats();
+  inUse.destroy();
+  const { gpuPeak: foreseen } = small.bytes;
+  assert.ok(foreseen < gpuPeak && foreseen >= used && foreseen < 1.5 * used, `${foreseen} for ${used}`);
+  const tooLong = await LoraModel.availability({ model: { files }, seqLen: 100_000 });
+  assert.match(tooLong.reason, /seq-len/);
   const inBits = await LoraModel.availability({ model: { files }, weights: "int4" });
   assert.ok(inBits.bytes.gpuPeak < gpuPeak && inBits.run.weights === "int4");
 

@@ -294,7 +294,9 @@ fn a_run_that_goes_on_computes_as_it_did() {
 #[test]
 fn a_tile_that_there_is_no_more_is_said() {
     pollster::block_on(async {
-        let (_, _, state) = run_on(&card().await, |settings| settings, Start::Fresh, Some(2)).await;
+        let device = card().await;
+        device.remember(&second_best().await);
+        let (_, _, state) = run_on(&device, |settings| settings, Start::Fresh, Some(2)).await;
         let mut state = state.expect("a state");
         for event in &mut state.events {
             if let Event::Config { tuned, .. } = event {

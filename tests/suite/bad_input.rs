@@ -388,6 +388,17 @@ fn a_run_follows_the_adapter_that_it_starts_from_and_flags_may_not_contradict_it
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_log_may_go_into_a_pipe() {
+    let folder = Folder::new("pipe");
+    let (model, data, out) = (folder.model("model"), folder.file("text.txt", text()), folder.path("out"));
+    let printed = succeeded(&train(&data, &out, &["--model", &model, "--log", "/dev/stdout"]));
+    let events: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert_eq!((of("config"), of("step"), of("done")), (1, 3, 1), "{printed}");
+}
+
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     let folder = Folder::new("settings");

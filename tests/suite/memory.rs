@@ -267,7 +267,8 @@ crate::device_tests! {
         let with = |bytes: u64| DeviceOptions { max_memory: Some(bytes), choice: Choice::Cpu, ..Default::default() };
         let chosen = async |bytes: u64| {
             let device = Device::new(with(bytes)).await.expect("a device");
-            let foreseen = Foreseen::of(&device, &checkpoint, Storage::AsFile, 0).await?;
+            let usual = Settings::defaults(&checkpoint.config, device.software);
+            let foreseen = Foreseen::of(&device, &checkpoint, Storage::AsFile, &usual, 0).await?;
             assert!(foreseen.memory.total() <= bytes, "{foreseen:?}");
             Ok::<_, Error>(foreseen.storing)
         };

@@ -6,7 +6,7 @@ import { fetchThing } from "./fetching";
 import { filesIn, onDisk } from "./host";
 import { glanceAt, type HubOptions } from "./hub";
 import { modelFiles } from "./model_files";
-import { MODEL, type ModelSource, type PackagedModel } from "./model_source";
+import { chosenFiles, MODEL, type ModelSource, type PackagedModel } from "./model_source";
 import { blankAfter, headerEnd, LENGTH_BYTES } from "./outline";
 import { type PlanOptions, plan } from "./planner";
 import type { ModelFiles } from "./weights";
@@ -43,7 +43,7 @@ export async function forecast(
 
 async function glance(source: ModelSource, hub: HubOptions): Promise<Glance> {
   if (typeof source === "string") return glanceAt(source, hub);
-  if ("files" in source) return { files: modelFiles([...source.files]), download: 0 };
+  if ("files" in source) return { files: modelFiles(chosenFiles(source.files)), download: 0 };
   if ("folder" in source) return { files: modelFiles(await filesIn(source.folder)), download: 0 };
   return "url" in source ? {} : packaged(source, hub.signal);
 }

@@ -104,6 +104,6 @@ function trapped(message: string): LoraError {
   return new LoraError(
     "engine_lost",
     `the engine stopped: ${message}`,
-    "Start again; the best adapter so far is kept.",
+    "Start again, or resume from the last saved state.",
   );
 }

@@ -23,7 +23,7 @@ import type {
   SamplingOptions,
   TrainOptions,
 } from "./options";
-import { checked, refused, settled } from "./rules";
+import { changesOf, checked, refused, settled } from "./rules";
 import { Session } from "./session";
 import { Stream } from "./stream";
 import { aborted, Turns, unlessAborted } from "./turns";
@@ -65,7 +65,7 @@ export class LoraModel {
 
   /**
    * Whether a model can be created here, on what, and what would make it faster. With a `model`, also how much is to be
-   * fetched and what a run takes: for that, the engine is fetched and started for a moment; of a model of the Hub, its
+   * fetched and what a run with these options takes: for that, the engine is fetched and started for a moment; of a model of the Hub, its
    * list of files, its config and the headers of its weights are asked for; of a packaged one, its config and the
    * beginning of its weights; of one at a `url`, nothing, so that neither is known. With a `worker` of the caller's, no
    * engine is started.
@@ -74,8 +74,9 @@ export class LoraModel {
     const { model, device, weights, wasmUrl, workerUrl, worker, ...others } = checked("create", options);
     const found = await availability(device);
     if (found.state === "unavailable" || model === undefined) return found;
-    const { revision, hub, token, downloadUrl, signal } = others;
-    const planning = worker ? undefined : given({ device, weights, wasmUrl, workerUrl, signal });
+    const { revision, hub, token, downloadUrl, signal, monitor: _, workers: __, ...run } = others;
+    const settings = changesOf(run);
+    const planning = worker ? undefined : given({ device, weights, settings, wasmUrl, workerUrl, signal });
     const asking = given({ revision, hub, token, downloadUrl, signal });
     return unlessAborted(signal, forecast(found, model, asking, planning));
   }

@@ -15,7 +15,10 @@ interface Waiting {
 }
 
 export class LoraRun implements AsyncIterable<Event> {
-  /** The best adapter on the held-out rows or, if none are held out, the last one; once the run is over. */
+  /**
+   * The best adapter on the held-out rows or, if none are held out or none was better than the start, the last one;
+   * once the run is over.
+   */
   readonly adapter: Promise<LoraAdapter>;
   /** The same of full fine-tuning, which leaves a whole model. */
   readonly checkpoint: Promise<FullCheckpoint>;
@@ -44,9 +47,10 @@ export class LoraRun implements AsyncIterable<Event> {
       if (signal?.aborted) throw aborted(signal);
       if (this.#isStopped) throw aborted({ reason: "it was stopped before it began" });
       this.#state = "running";
-      let steps = 0;
+      let isEmpty = false;
       const watch = (event: Event) => {
-        if (event.type === "done") steps = event.step;
+        // A run whose first step was not finite leaves what it began with.
+        if (event.type === "done") isEmpty = event.step === 0 && event.reason !== "non_finite";
         this.#watch(event);
         tell(event);
       };
@@ -55,7 +59,7 @@ export class LoraRun implements AsyncIterable<Event> {
       if (this.#isPaused) session.pause(true);
       await over;
       if (signal?.aborted) throw aborted(signal);
-      if (steps === 0) throw aborted({ reason: "it was stopped before its first step" });
+      if (isEmpty) throw aborted({ reason: "it was stopped before its first step" });
       return session.kept();
     };
     const cancel = () => this.#isUnderWay && session.stop(false);

@@ -10,8 +10,8 @@ import type { ModelFiles, Sharded } from "./weights";
 export type ModelSource =
   /** An id of the Hugging Face Hub: `org/name`, or `org/name/file.gguf`. In browsers only. */
   | string
-  /** A checkpoint's files, or a GGUF file. */
-  | { files: Iterable<File> }
+  /** A checkpoint's files, or a GGUF file; also what `run.checkpoint` resolved to. */
+  | { files: Iterable<File> | Record<string, Uint8Array<ArrayBuffer>> }
   /** The address of a checkpoint's folder, or of a GGUF file. */
   | { url: string | URL }
   /** The path of a checkpoint's folder or of a GGUF file; in Node only. */
@@ -34,7 +34,7 @@ export const MODEL = "the model";
 export async function openModel(source: ModelSource, options: HubOptions, count?: Count): Promise<ModelFiles> {
   const { signal } = options;
   if (typeof source === "string") return (await openHub(source, options)).files;
-  if ("files" in source) return modelFiles([...source.files]);
+  if ("files" in source) return modelFiles(chosenFiles(source.files));
   if ("folder" in source) return modelFiles(await filesIn(source.folder));
   const file = (url: URL) => onDisk(url) ?? fetchThing<Blob>(MODEL, url, (response) => response.blob(), count, signal);
   if ("url" in source) return fromUrl(folderAt(source.url), file, count, signal);
@@ -43,6 +43,12 @@ export async function openModel(source: ModelSource, options: HubOptions, count?
   const files = [config, tokenizer, tokenizerConfig, weights].map(file);
   const [first, second, third, fourth] = (await Promise.all(files)) as [Blob, Blob, Blob, Blob];
   return { name, config: first, tokenizer: second, tokenizerConfig: third, weights: fourth };
+}
+
+/** Files that were chosen, or made of bytes by their names. */
+export function chosenFiles(files: Iterable<File> | Record<string, Uint8Array<ArrayBuffer>>): File[] {
+  if (Symbol.iterator in files) return [...(files as Iterable<File>)];
+  return Object.entries(files).map(([name, bytes]) => new File([bytes], name));
 }
 
 async function fromUrl(

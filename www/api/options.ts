@@ -19,7 +19,7 @@ import type {
 /** What a run is like. What is left out has the model's defaults. */
 export interface LoraSettings
   extends Omit<Settings, "method" | "steps" | "prompt" | "sampleEvery" | "maxTokens" | "holdoutAtMost"> {
-  /** By default 150, or three epochs if they are more. */
+  /** By default 150 or three epochs, whichever is more, but at most 2,000. */
   maxSteps: number;
   /** Has the model continue a prompt while it learns: by default, six times in a run. */
   sample: { prompt?: string; every?: number; maxTokens?: number };
@@ -108,12 +108,15 @@ export interface MergeOptions {
 }
 
 export interface SamplingOptions extends AdapterOptions {
+  /** By default 128. */
   maxTokens?: number;
+  /** By default 1. */
   seed?: number;
-  /** 0 takes the likeliest token every time. */
+  /** By default 0.7; 0 takes the likeliest token every time. */
   temperature?: number;
-  /** 0: no limit. */
+  /** By default 40; 0: no limit. */
   topK?: number;
+  /** By default 1: no limit. */
   topP?: number;
 }
 

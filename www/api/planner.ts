@@ -3,12 +3,14 @@
 import { fetchProgram } from "./fetch_program";
 import type { WorkerSource } from "./host";
 import { Session } from "./session";
-import type { DeviceChoice, Foreseen, WeightsChoice } from "./types";
+import type { DeviceChoice, Foreseen, Settings, WeightsChoice } from "./types";
 import type { CheckpointFiles, ModelFiles } from "./weights";
 
 export interface PlanOptions {
   device?: DeviceChoice;
   weights?: WeightsChoice;
+  /** Where a run differs from the model's default. */
+  settings?: Partial<Settings>;
   wasmUrl?: string | URL;
   workerUrl?: WorkerSource;
   signal?: AbortSignal;
@@ -16,7 +18,7 @@ export interface PlanOptions {
 
 /** Rejects if the model cannot be loaded here. */
 export async function plan(files: ModelFiles, options: PlanOptions): Promise<Foreseen> {
-  const { device = "auto", weights = "auto", wasmUrl, workerUrl, signal } = options;
+  const { device = "auto", weights = "auto", settings, wasmUrl, workerUrl, signal } = options;
   const program = await fetchProgram(() => {}, wasmUrl, signal);
   const session = await Session.start(workerUrl);
   const close = () => session.close();
@@ -24,7 +26,7 @@ export async function plan(files: ModelFiles, options: PlanOptions): Promise<For
   try {
     if (signal?.aborted) close();
     await session.load(program, smallest(), { device, workers: 1 });
-    return await session.foresee(files, weights);
+    return await session.foresee(files, weights, settings);
   } finally {
     signal?.removeEventListener("abort", close);
     close();

@@ -101,7 +101,7 @@ export interface Calls {
   closeMerged: { input: number; output: undefined };
   adapterSize: { input: { rank: number; targets: string }; output: number };
   memory: { input: Settings; output: Memory };
-  foresee: { input: { files: ModelFiles; weights: WeightsChoice }; output: Foreseen };
+  foresee: { input: { files: ModelFiles; weights: WeightsChoice; settings: Partial<Settings> }; output: Foreseen };
   logits: { input: number[]; output: Float32Array };
   stats: { input: undefined; output: Stats };
 }

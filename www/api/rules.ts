@@ -145,16 +145,23 @@ function check<Options extends object>(rules: Record<string, Rule>, options: Opt
   return Object.fromEntries(given) as Options;
 }
 
-/** The settings of a run, where these options differ from the defaults. */
-export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
-  const { maxSteps = defaults.steps, sample = {}, ...same } = options;
-  const { prompt, maxTokens, every = prompt === undefined ? undefined : samplesEvery(maxSteps) } = sample;
+/** What these options change of the settings, but for the steps and the samples. */
+export function changesOf({ maxSteps: _, sample: __, ...same }: Partial<LoraSettings>): Partial<Settings> {
   return {
-    ...defaults,
     ...(same.rank === undefined ? {} : { alpha: 2 * same.rank }),
     // A fraction that was chosen is used in full.
     ...(same.holdout === undefined ? {} : { holdoutAtMost: null }),
     ...same,
+  };
+}
+
+/** The settings of a run, where these options differ from the defaults. */
+export function settled(defaults: Settings, options: Partial<LoraSettings>): Settings {
+  const { maxSteps = defaults.steps, sample = {} } = options;
+  const { prompt, maxTokens, every = prompt === undefined ? undefined : samplesEvery(maxSteps) } = sample;
+  return {
+    ...defaults,
+    ...changesOf(options),
     steps: maxSteps,
     ...(prompt === undefined ? {} : { prompt }),
     ...(every === undefined ? {} : { sampleEvery: every }),

@@ -220,9 +220,12 @@ export class Session {
     return this.#leader.call("memory", settings);
   }
 
-  /** What a model would take in the place of this one. Nothing of it is loaded; what could not be loaded is refused. */
-  foresee(files: ModelFiles, weights: WeightsChoice) {
-    return this.#leader.call("foresee", { files, weights });
+  /**
+   * What a run of a model would take in the place of this one, with its default settings but for some. Nothing of it is
+   * loaded; what could not be loaded is refused.
+   */
+  foresee(files: ModelFiles, weights: WeightsChoice, settings: Partial<Settings> = {}) {
+    return this.#leader.call("foresee", { files, weights, settings });
   }
 
   /** Logits of the base with the kept adapter, one row of the vocabulary's size per id. */

@@ -92,7 +92,7 @@ export interface Foreseen {
   parameters: number;
   /** How its matrices would be stored: "auto" is as the file has them. */
   weights: WeightsChoice;
-  /** Of a run with the default settings, or with those that fit. */
+  /** Of the run that was asked about or, where its rows do not fit, with the shortest. */
   batch: number;
   seqLen: number;
   /** What that run takes, in bytes on the device. */
@@ -152,7 +152,7 @@ export interface ModelInfo {
   layers: number;
   heads: number;
   sha256: string;
-  /** "auto" where the matrices of the file differ in it. */
+  /** "auto" if the file stores its matrices in more than one format. */
   weights: WeightsChoice;
   weightBytes: number;
   /** Whether the model has a chat template, so that it can read conversations. */
@@ -196,7 +196,7 @@ export interface DatasetSummary {
   /** Whether every row is a conversation. */
   isChat: boolean;
   tokensPerCharacter: number;
-  /** 150 steps or three epochs, whichever is more. */
+  /** 150 steps or three epochs, whichever is more, but at most 2,000. */
   defaultSteps: number;
   warnings: Notice[];
   /**
@@ -369,15 +369,22 @@ export type Event =
   | { type: "phase"; phase: "loading" | "compiling" | "training" | "paused"; done: number; total: number }
   | {
       type: "step";
+      /** From 1. */
       step: number;
+      /** In nats, the mean over the tokens that are learnt from. */
       loss: number;
+      /** Before clipping. */
       gradNorm: number;
       lr: number;
+      /** What the step read, without padding. */
       tokens: number;
       tokensPerSecond: number;
       etaMs: number;
     }
-  /** The loss is null if the held-out rows have no labels. */
+  /**
+   * On the held-out rows; step 0 is the model before the run. `tokens` are those that the loss is the mean of; it is
+   * null if there are none.
+   */
   | { type: "eval"; step: number; loss: number | null; tokens: number }
   | { type: "sample"; step: number; prompt: string; text: string }
   | { type: "warning"; code: string; message: string }

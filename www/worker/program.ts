@@ -113,7 +113,7 @@ export interface Engine {
   ): Promise<void>;
   setCheckpoint(weights: Uint8Array): Promise<void>;
   notedBase(config: string, weights: Uint8Array): NotedBase;
-  foresee(files: EngineFiles, stored: WeightsChoice): Promise<Foreseen>;
+  foresee(files: EngineFiles, stored: WeightsChoice, changes: Partial<Settings>): Promise<Foreseen>;
   adapterSize(rank: number, targets: string): number;
   memory(settings: Settings): Promise<Memory>;
   logits(ids: Uint32Array): Promise<Float32Array>;

@@ -138,8 +138,10 @@ async function perform(request: Request, tell: (note: Note) => void): Promise<un
       return engine.setCheckpoint(request.input);
     case "notedBase":
       return engine.notedBase(request.input.config, request.input.weights);
-    case "foresee":
-      return engine.foresee(await engineFiles(request.input.files), request.input.weights);
+    case "foresee": {
+      const { files, weights, settings } = request.input;
+      return engine.foresee(await engineFiles(files), weights, settings);
+    }
     case "adapterSize":
       return engine.adapterSize(request.input.rank, request.input.targets);
     case "memory":

@@ -35,7 +35,7 @@ Exit status:
   0  the command did what was asked
   1  it failed: standard error says what, where and what to do
   2  wrong usage
-  3  a run ended because its loss or gradient was not a finite number; the last finite adapter is kept";
+  3  a run ended because its loss or gradient was not a finite number; the best finite adapter so far is kept";
 const WRONG_USAGE: u8 = 2;
 pub const NOT_FINITE: u8 = 3;
 

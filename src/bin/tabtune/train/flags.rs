@@ -66,12 +66,11 @@ pub struct TrainArgs {
     /// Probability that an input of the adapter is zeroed [default: 0]
     #[arg(long)]
     pub dropout: Option<f64>,
-    /// Compute norms and activations again in the backward pass instead of keeping them: the same results from less
-    /// memory, hardly more slowly.
+    /// Compute norms and activations again in the backward pass instead of keeping them: less memory, hardly more
+    /// slowly.
     #[arg(long)]
     pub lean: bool,
-    /// Compute every block again in the backward pass instead of keeping its numbers: the same results from even less
-    /// memory, more slowly.
+    /// Compute every block again in the backward pass instead of keeping its numbers: even less memory, more slowly.
     #[arg(long)]
     pub checkpointing: bool,
     /// Let short examples share rows, so that less of what is computed is padding. What is learnt from an example stays
@@ -81,9 +80,9 @@ pub struct TrainArgs {
     /// On a graphics card, do not measure first, for about a second, how the largest products are fastest there.
     #[arg(long)]
     pub no_autotune: bool,
-    /// Hold at most so many bytes on the device: a run that would need more uses --lean, then --checkpointing
-    /// and, without dropout, smaller micro-batches, which make the same steps, or is refused before its model is loaded
-    /// [default: what the device has]
+    /// Hold at most so many bytes on the device: a run that would need more uses --lean, then --checkpointing and,
+    /// without dropout, smaller micro-batches, which make the same steps, then, unless --weights says otherwise, weights
+    /// in fewer bits, or is refused before its model is loaded [default: what the device has]
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<u64>,
     /// Fraction of the rows to hold out for evaluation [default: 0.1, at most 64 rows]
@@ -101,7 +100,7 @@ pub struct TrainArgs {
     /// Steps between samples [default: no samples]
     #[arg(long)]
     pub sample_every: Option<u32>,
-    /// The text that samples continue.
+    /// The text that samples continue; there are none without --sample-every.
     #[arg(long, allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Seed of the adapter's initial weights, the order of the rows, dropout and samples [default: 0]

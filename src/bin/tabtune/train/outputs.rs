@@ -80,7 +80,10 @@ impl Outputs {
         match event {
             // From here on the run is not refused any more.
             Event::Config { .. } if !self.begun.replace(true) => {
-                if let Some((path, file)) = &self.log {
+                // A pipe has nothing of another run.
+                if let Some((path, file)) = &self.log
+                    && file.metadata().is_ok_and(|of| of.is_file())
+                {
                     failed.log = file.set_len(0).err().map(|e| io(path, e));
                 }
                 if !self.resumes {
@@ -123,7 +126,7 @@ impl Outputs {
         if reason != DoneReason::Stopped {
             remove_run_state(self.out())?;
         } else if self.saved.get() || self.resumes {
-            eprintln!("stopped; `--resume {out}` with the same data continues from here");
+            eprintln!("stopped; the same command with `--resume {out}` continues from here");
         } else {
             eprintln!("stopped before the first step");
         }
