@@ -230,8 +230,9 @@ impl Error {
             }
             Error::NotSafetensors { .. } => "Weights are read from safetensors and GGUF files only.",
             Error::Folder { .. } => {
-                "A model's folder has config.json, tokenizer.json and model.safetensors, or its parts with their index; \
-                 an adapter's has adapter_config.json and adapter_model.safetensors, or adapters.safetensors of MLX."
+                "A model's folder has config.json, tokenizer.json and model.safetensors, or its parts with their \
+                 index; an adapter's has adapter_config.json and adapter_model.safetensors, or \
+                 adapters.safetensors of MLX."
             }
             Error::TensorShape { .. } | Error::TensorMissing { .. } | Error::TensorUnknown { .. } => {
                 "Check that config.json and the weights belong to the same model."

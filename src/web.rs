@@ -185,8 +185,9 @@ impl Engine {
         to_js(&Limits::of(&self.0.base.model.config))
     }
 
-    /// What a run of another model would take in the place of this one, with its default settings but for `changes`. Of
-    /// its weights, only the headers are read: what does not fit its config, is cut short or finds no memory is refused.
+    /// What a run of another model would take in the place of this one, with its default settings but for `changes`.
+    /// Of its weights, only the headers are read: what does not fit its config, is cut short or finds no memory is
+    /// refused.
     pub async fn foresee(&self, files: JsValue, stored: &str, changes: JsValue) -> Js<JsValue> {
         let storage = Storage::parse(stored).map_err(js_error)?;
         let checkpoint = model_files(&files).await?.checkpoint().await.map_err(js_error)?;

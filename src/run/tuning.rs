@@ -51,8 +51,8 @@ pub(super) async fn measure(model: &Transformer, settings: &Settings, control: &
 fn no_such_tile(product: &TunedProduct) -> Warning {
     let TunedProduct { tile, splits, .. } = product;
     let message = format!(
-        "the run was computed with the tile {tile} in {splits} splits, which this version of tabtune does not have: its \
-         steps may differ in the last bits from what they would have been"
+        "the run was computed with the tile {tile} in {splits} splits, which this version of tabtune does not have: \
+         its steps may differ in the last bits from what they would have been"
     );
     Warning { code: "other_tiles", message }
 }

@@ -65,10 +65,10 @@ export class LoraModel {
 
   /**
    * Whether a model can be created here, on what, and what would make it faster. With a `model`, also how much is to be
-   * fetched and what a run with these options takes: for that, the engine is fetched and started for a moment; of a model of the Hub, its
-   * list of files, its config and the headers of its weights are asked for; of a packaged one, its config and the
-   * beginning of its weights; of one at a `url`, nothing, so that neither is known. With a `worker` of the caller's, no
-   * engine is started.
+   * fetched and what a run with these options takes: for that, the engine is fetched and started for a moment; of a
+   * model of the Hub, its list of files, its config and the headers of its weights are asked for; of a packaged one,
+   * its config and the beginning of its weights; of one at a `url`, nothing, so that neither is known. With a `worker`
+   * of the caller's, no engine is started.
    */
   static async availability(options: Partial<CreateOptions> = {}): Promise<Availability> {
     const { model, device, weights, wasmUrl, workerUrl, worker, ...others } = checked("create", options);

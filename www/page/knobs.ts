@@ -95,7 +95,7 @@ export const knobs: Knob[] = [
     label: "Somewhat less memory",
     choices: noOrYes,
     what: "Norms and activations are computed again for the gradient instead of being kept (lean recomputation).",
-    when: "Yes if memory is short: nothing else changes, and it is hardly slower. A run that would not fit turns it on.",
+    when: "Yes if memory is short: nothing else changes, and it is hardly slower. Runs that would not fit use it.",
   },
   {
     key: "checkpointing",

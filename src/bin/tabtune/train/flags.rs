@@ -81,8 +81,8 @@ pub struct TrainArgs {
     #[arg(long)]
     pub no_autotune: bool,
     /// Hold at most so many bytes on the device: a run that would need more uses --lean, then --checkpointing and,
-    /// without dropout, smaller micro-batches, which make the same steps, then, unless --weights says otherwise, weights
-    /// in fewer bits, or is refused before its model is loaded [default: what the device has]
+    /// without dropout, smaller micro-batches, which make the same steps, then, unless --weights says otherwise,
+    /// weights in fewer bits, or is refused before its model is loaded [default: what the device has]
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<u64>,
     /// Fraction of the rows to hold out for evaluation [default: 0.1, at most 64 rows]
