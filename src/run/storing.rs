@@ -50,22 +50,13 @@ impl Foreseen {
         settings.check(&checkpoint.config)?;
         let usual = Settings::defaults(&checkpoint.config, device.software).seq_len;
         let shortest = Settings { seq_len: SHORTEST_ROWS.min(usual), ..settings.clone() };
-        match Foreseen::with(device, checkpoint, asked, settings, held).await {
+        let fitting = match first_that_fits(device, checkpoint, asked, settings, held).await {
             Err(Error::MemoryLimit { .. } | Error::GpuLimit { .. }) if settings.seq_len == usual => {
-                Foreseen::with(device, checkpoint, asked, &shortest, held).await
+                first_that_fits(device, checkpoint, asked, &shortest, held).await
             }
-            foreseen => foreseen,
-        }
-    }
-
-    async fn with(
-        device: &Device,
-        checkpoint: &Checkpoint,
-        asked: Storage,
-        settings: &Settings,
-        held: u64,
-    ) -> Result<Foreseen> {
-        let (storing, settings) = first_that_fits(device, checkpoint, asked, settings, held).await?;
+            fitting => fitting,
+        };
+        let (storing, settings) = fitting?;
         let memory = Unloaded::of(device, checkpoint, storing.storage)?.memory(&settings).await?;
         Ok(Foreseen { storing, settings, memory })
     }

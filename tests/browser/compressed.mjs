@@ -24,7 +24,7 @@ describe("the server", () => {
     await page.goto(address());
     await page.getByText("0 network requests").waitFor();
     for (const name of ["", "index.js", "style.css", "tabtune_bg.wasm", "tokenizer.json", "model.safetensors"])
-      assert.match((await sent.get(name))["content-encoding"], /^(br|gzip)$/, name);
+      assert.match(String((await sent.get(name))?.["content-encoding"]), /^(br|gzip)$/, name);
     assert.deepEqual(page.faults, []);
     await close(page);
   });

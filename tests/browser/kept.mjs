@@ -230,7 +230,8 @@ describe("my adapters", () => {
     await cutShort(page);
     await reload(page);
     await listed(page, 0);
-    while ((await stored(page)).length > 0) await page.waitForTimeout(50);
+    for (let tries = 0; tries < 100 && (await stored(page)).length > 0; tries++) await page.waitForTimeout(50);
+    assert.deepEqual(await stored(page), []);
     await close(page);
   });
 });
