@@ -24,7 +24,7 @@ pub struct Module {
     pub wgsl: &'static str,
 }
 
-/// An `override` constant declared by a module.
+/// A constant declared by a module, as `override`.
 pub struct Override {
     pub name: &'static str,
     pub kind: ConstantKind,
@@ -64,15 +64,6 @@ impl Constant {
             Constant::U32(value) => value,
             Constant::F32(bits) => bits,
             Constant::Bool(value) => u32::from(value),
-        }
-    }
-
-    /// The value in the form that wgpu expects.
-    pub(super) fn number(self) -> f64 {
-        match self {
-            Constant::U32(value) => f64::from(value),
-            Constant::F32(bits) => f64::from(f32::from_bits(bits)),
-            Constant::Bool(value) => f64::from(u8::from(value)),
         }
     }
 }
@@ -208,6 +199,29 @@ impl KernelKey {
         for known in overrides.iter().filter(|known| known.required) {
             let given = self.constants.iter().any(|(name, _)| *name == known.name);
             assert!(given, "{label}: the constant {} is missing", known.name);
+        }
+    }
+
+    /// The module's text with the values of its constants: only a `const` can be the size of a nested array.
+    pub fn wgsl(&self) -> String {
+        let mut wgsl = String::new();
+        for line in self.module().wgsl.lines() {
+            match line.strip_prefix("override ") {
+                Some(declaration) => wgsl += &self.declaration(declaration),
+                None => wgsl += line,
+            }
+            wgsl.push('\n');
+        }
+        wgsl
+    }
+
+    /// What declares a constant, of the text after `override`: `NAME: TYPE;` or `NAME: TYPE = DEFAULT;`.
+    fn declaration(&self, declaration: &str) -> String {
+        let declared = declaration.split(['=', ';']).next().unwrap_or_default().trim_end();
+        let name = declared.split(':').next().unwrap_or_default();
+        match self.constants.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => format!("const {declared} = {value};"),
+            None => format!("const {declaration}"),
         }
     }
 

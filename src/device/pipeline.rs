@@ -61,7 +61,7 @@ impl Card {
     /// Starts to compile a pipeline. A browser compiles all those that were started side by side.
     pub(super) fn start_compiling(&self, pipeline: &Rc<Pipeline>) -> Compiling {
         let label = pipeline.key.label();
-        let source = wgpu::ShaderSource::Wgsl(pipeline.key.module().wgsl.into());
+        let source = wgpu::ShaderSource::Wgsl(pipeline.key.wgsl().into());
         let module = self.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
         let ahead = Ahead::start(&self.raw, || drop(self.create_pipeline(pipeline, &module)));
         Compiling { pipeline: pipeline.clone(), module, ahead }
@@ -75,11 +75,9 @@ impl Card {
 
     fn create_pipeline(&self, pipeline: &Pipeline, module: &wgpu::ShaderModule) -> wgpu::ComputePipeline {
         let label = pipeline.key.label();
-        let constants: Vec<(&str, f64)> =
-            pipeline.key.constants.iter().map(|(name, value)| (*name, value.number())).collect();
         // Zeroing is unnecessary: every kernel writes its work-group memory before reading it.
         let compilation_options =
-            wgpu::PipelineCompilationOptions { constants: &constants, zero_initialize_workgroup_memory: false };
+            wgpu::PipelineCompilationOptions { constants: &[], zero_initialize_workgroup_memory: false };
         self.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline.layout.1),
