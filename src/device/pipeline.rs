@@ -62,9 +62,19 @@ impl Card {
     pub(super) fn start_compiling(&self, pipeline: &Rc<Pipeline>) -> Compiling {
         let label = pipeline.key.label();
         let source = wgpu::ShaderSource::Wgsl(pipeline.key.wgsl().into());
-        let module = self.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
+        let module = self.module(wgpu::ShaderModuleDescriptor { label: Some(&label), source });
         let ahead = Ahead::start(&self.raw, || drop(self.create_pipeline(pipeline, &module)));
         Compiling { pipeline: pipeline.clone(), module, ahead }
+    }
+
+    /// A module whose loops are not counted natively. Else each would have a counter of 64 bits in every invocation,
+    /// which keeps drivers from unrolling the loop; browsers do as they like.
+    #[allow(unsafe_code, reason = "wgpu cannot know that our loops end")]
+    fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: modules come from the kernel table alone, whose loops all end: each has a counter that grows by a
+        // constant or by a step of at least one, towards a bound that the loop does not change. Accesses are checked.
+        unsafe { self.raw.create_shader_module_trusted(descriptor, checks) }
     }
 
     /// Makes a pipeline ready to be dispatched. A browser may leave some of the work to its first dispatch.

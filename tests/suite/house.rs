@@ -162,8 +162,8 @@ fn only_web_and_two_files_of_device_know_javascript() {
 }
 
 #[test]
-fn only_matrix_products_are_unsafe() {
-    only_in(&["unsafe"], |path| path == "src/cpu/product.rs");
+fn only_matrix_products_and_loops_of_kernels_are_unsafe() {
+    only_in(&["unsafe"], |path| ["src/cpu/product.rs", "src/device/pipeline.rs"].contains(&path));
 }
 
 #[test]
