@@ -100,7 +100,7 @@ const BY_QUERY: &[Geometry] = &[
 ];
 
 const BY_KEY: &[Geometry] = &[
-    attention_tile!("rows", 64, 32, 32, 32, 16, 32),
+    attention_tile!("rows", 64, 32, 32, 32, 16, 16),
     attention_tile!("rows", 128, 32, 64, 64, 16, 16),
     attention_tile!("rows", 128, 16, 128, 128, 8, 8),
     attention_tile!("rows", 128, 8, 256, 256, 4, 4),
