@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tabtune::adapter::{Adapter, AdapterSpec, ExportCheck};
+#[cfg(not(target_arch = "wasm32"))]
+use tabtune::device::kernel::MODULES;
 use tabtune::device::kernel::{ConstantKind, Module, Override};
 #[cfg(not(target_arch = "wasm32"))]
 use tabtune::device::kernel_table::MOST_GROUPS;
@@ -133,6 +135,27 @@ fn recording_refuses_unknown_and_missing_constants() {
     }
 }
 
+/// A constant that is not found would silently keep its default.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn every_constant_stands_in_the_text_of_its_module() {
+    for module in MODULES {
+        let value = |known: &Override| match known.kind {
+            ConstantKind::U32 => (Constant::from(12_345), "u32 = 12345"),
+            ConstantKind::F32 => (Constant::from(1e-5), "f32 = 1e-5"),
+            ConstantKind::Bool => (Constant::from(true), "bool = true"),
+        };
+        let constants = module.overrides.iter().map(|known| (known.name, value(known).0)).collect();
+        let key = KernelKey { kernel: module.kernel, features: module.features.to_vec(), constants };
+        let (label, wgsl) = (key.label(), key.wgsl());
+        for known in module.overrides {
+            let declared = format!("const {}: {};", known.name, value(known).1);
+            assert!(wgsl.lines().any(|line| line == declared), "{label}: {declared}");
+        }
+        assert!(!wgsl.contains("override"), "{label}");
+    }
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn work_groups_cover_a_problem_and_no_more() {
@@ -176,8 +199,13 @@ fn tiles_of_attention_fit_their_work_groups() {
             let (depth, slice) = (of("DEPTH"), of("SLICE"));
             assert_eq!((of("WIDTH"), own * passing, own * width), (width, 16 * group, sums * group), "{kernel} {size}");
             assert!(depth % 4 == 0 && own % 4 == 0 && passing % slice == 0 && own <= group, "{kernel} {size}");
-            let stage = (depth * (own + passing)).max(slice * width + 4 * group);
-            assert!(4 * (stage + own * passing + own) <= 16 << 10, "{kernel} {size}");
+            // Of the lines of `stage` in quads: the numbers of a product, and the passing heads of a sum beside notes.
+            let heads = (own + passing) / 4;
+            let line = heads.max((width + passing) / 4);
+            let lines = depth.div_ceil(line / heads).max(slice).max(own / 4);
+            let shrinks = if kernel == "attention_forward" { own } else { 0 };
+            assert!(group <= line * lines, "{kernel} {size}");
+            assert!(4 * (4 * line * lines + own * passing + shrinks) <= 16 << 10, "{kernel} {size}");
         }
     }
 }
