@@ -29,8 +29,8 @@ pub const MOST_GROUPS: u32 = 65_535;
 const TILED: &str = "tiled";
 const DIRECT: &str = "direct";
 
-/// Features that only the direct form has: the sizes of its register arrays. One tiled form serves all heads.
-const DIRECT_ONLY: &[&str] = &["d32", "d64", "d128", "d256"];
+/// Features that only the direct form has. One tiled form serves all heads.
+const DIRECT_ONLY: &[&str] = &["d32"];
 
 /// The features of a module: its shape, which may be empty, and those of a feature set that this shape has.
 pub fn features_of(shape: &'static str, set: &[&'static str]) -> Vec<&'static str> {
@@ -74,7 +74,8 @@ const ALONE: &[Geometry] = &[
 
 /// A tile of attention covers a head size; as attention_tile.wesl says, GROUP invocations own OWN heads.
 macro_rules! attention_tile {
-    ($of:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal) => {
+    ($of:literal, $group:literal, $own:literal, $passing:literal, $width:literal, $depth:literal, $slice:literal,
+     $notes:literal) => {
         Geometry {
             shape: TILED,
             constants: &[
@@ -84,6 +85,7 @@ macro_rules! attention_tile {
                 ("WIDTH", $width),
                 ("DEPTH", $depth),
                 ("SLICE", $slice),
+                ("NOTES", $notes),
             ],
             grid: &[("head size", $width), ($of, $own), ("key heads", 1)],
         }
@@ -92,18 +94,18 @@ macro_rules! attention_tile {
 
 /// `queries` are those of one key head: all rows times the query heads that share it.
 const BY_QUERY: &[Geometry] = &[
-    attention_tile!("queries", 64, 64, 16, 32, 16, 16),
-    attention_tile!("queries", 128, 64, 32, 64, 16, 16),
-    attention_tile!("queries", 128, 32, 64, 128, 16, 8),
-    attention_tile!("queries", 128, 16, 128, 256, 8, 4),
+    attention_tile!("queries", 64, 64, 16, 32, 16, 16, 4),
+    attention_tile!("queries", 128, 64, 32, 64, 16, 16, 8),
+    attention_tile!("queries", 128, 32, 64, 128, 16, 8, 16),
+    attention_tile!("queries", 128, 16, 128, 256, 8, 4, 32),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
 ];
 
 const BY_KEY: &[Geometry] = &[
-    attention_tile!("rows", 64, 32, 32, 32, 16, 16),
-    attention_tile!("rows", 128, 32, 64, 64, 16, 16),
-    attention_tile!("rows", 128, 16, 128, 128, 8, 8),
-    attention_tile!("rows", 128, 8, 256, 256, 4, 4),
+    attention_tile!("rows", 64, 32, 32, 32, 16, 16, 0),
+    attention_tile!("rows", 128, 32, 64, 64, 16, 16, 0),
+    attention_tile!("rows", 128, 16, 128, 128, 8, 8, 0),
+    attention_tile!("rows", 128, 8, 256, 256, 4, 4, 0),
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
 ];
 
@@ -219,8 +221,8 @@ const PRODUCT: &[&[&str]] = &[
     &["int4", "extended"],
     &["nn", "int4", "extended"],
 ];
-/// The register arrays that hold a head in the direct form: private arrays cannot be sized when a pipeline is made.
-const HEADS: &[&[&str]] = &[&["d32"], &["d64"], &["d128"], &["d256"]];
+/// In the direct form, heads of at most 32 numbers are kept in named matrices, others in arrays.
+const HEADS: &[&[&str]] = &[&["d32"], &[]];
 
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "matmul", features: PRODUCT, geometry: MATMUL },

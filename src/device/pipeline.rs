@@ -72,8 +72,8 @@ impl Card {
     #[allow(unsafe_code, reason = "wgpu cannot know that our loops end")]
     fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-        // SAFETY: modules come from the kernel table alone, whose loops all end: each has a counter that grows by a
-        // constant or by a step of at least one, towards a bound that the loop does not change. Accesses are checked.
+        // SAFETY: modules come from the kernel table alone, whose loops all end: each has a counter that grows by at
+        // least one towards a bound that the loop does not change, or is halved until it is 0. Accesses are checked.
         unsafe { self.raw.create_shader_module_trusted(descriptor, checks) }
     }
 

@@ -18,14 +18,9 @@ impl Heads {
         vec![("H", self.query.into()), ("KV", self.key.into()), ("D", self.size.into())]
     }
 
-    /// The feature whose register arrays hold a head in the direct form.
-    fn feature(&self) -> &'static str {
-        match self.size {
-            0..=32 => "d32",
-            33..=64 => "d64",
-            65..=128 => "d128",
-            _ => "d256",
-        }
+    /// The features of a kernel that suits the size of these heads.
+    fn features(&self) -> &'static [&'static str] {
+        if self.size <= 32 { &["d32"] } else { &[] }
     }
 }
 
@@ -77,7 +72,7 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'
         }
         None => (k.data.clone(), v.data.clone()),
     };
-    let (features, constants) = ([heads.feature()], how.constants());
+    let (features, constants) = (heads.features(), how.constants());
     let extents = [
         ("head size", heads.size),
         ("queries", rows * (heads.query / heads.key)),
@@ -86,17 +81,17 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'
         ("key heads", heads.key),
     ];
     let operands = [&q.data, &keys, &values, &starts, &o.data, &stats];
-    rec.dispatch("attention_forward", &features, constants.clone(), &extents, &operands);
+    rec.dispatch("attention_forward", features, constants.clone(), &extents, &operands);
     let [dq, dk, dv] = [q, k, v].map(|x| x.grad.clone());
     let (q, out) = (q.data.clone(), o.data.clone());
     rec.on_backward_of(&o.grad, move |rec, dout| {
         let dq = first_write(rec, &dq, rows, heads.query * heads.size);
         let operands = [&q, &keys, &values, &out, &dout, &starts, &stats, &dq];
-        rec.dispatch("attention_backward_q", &features, constants.clone(), &extents, &operands);
+        rec.dispatch("attention_backward_q", features, constants.clone(), &extents, &operands);
         let dk = first_write(rec, &dk, rows, heads.key * heads.size);
         let dv = first_write(rec, &dv, rows, heads.key * heads.size);
         let operands = [&q, &keys, &values, &dout, &starts, &stats, &dk, &dv];
-        rec.dispatch("attention_backward_kv", &features, constants, &extents, &operands);
+        rec.dispatch("attention_backward_kv", features, constants, &extents, &operands);
     });
     o
 }

@@ -68,7 +68,7 @@ async fn run_on(
     let base = tiny_base(device).await;
     let settings = match &start {
         Start::Resume(state) => state.settings.clone(),
-        _ => change(Settings { sample_every: 0, ..tiny_settings(&base) }),
+        _ => change(Settings { sample_every: 0, autotune: true, ..tiny_settings(&base) }),
     };
     let (data, control) = (tiny_data(&base, &settings), Control::default());
     let (events, state) = (RefCell::new(Vec::new()), RefCell::new(None));

@@ -201,10 +201,11 @@ fn tiles_of_attention_fit_their_work_groups() {
             assert!(depth % 4 == 0 && own % 4 == 0 && passing % slice == 0 && own <= group, "{kernel} {size}");
             // Of the lines of `stage` in quads: the numbers of a product, and the passing heads of a sum beside notes.
             let heads = (own + passing) / 4;
-            let line = heads.max((width + passing) / 4);
+            let line = heads.max(width / 4 + of("NOTES"));
             let lines = depth.div_ceil(line / heads).max(slice).max(own / 4);
             let shrinks = if kernel == "attention_forward" { own } else { 0 };
-            assert!(group <= line * lines, "{kernel} {size}");
+            assert_eq!(of("NOTES"), if owned == "queries" { passing / 4 } else { 0 }, "{kernel} {size}");
+            assert!(owned != "queries" || group <= line * lines, "{kernel} {size}");
             assert!(4 * (4 * line * lines + own * passing + shrinks) <= 16 << 10, "{kernel} {size}");
         }
     }
@@ -251,13 +252,18 @@ crate::device_tests! {
     }
 
     async fn the_listing_of_a_plan_of_one_layer_is_unchanged() {
-        let base = zeros(&Device::dry(Shape::Direct), ONE_LAYER);
-        let adapter = adapter(&base, 2, "q_proj");
-        let draft =
-            Trainer::record(&adapter.attach(&base), &adapter.params(), TrainerSettings::new(1, 8)).expect("plans");
-        let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
-        let found = format!("micro\n{}\nupdate\n{}", trainer.micro_plan(), trainer.update_plan());
-        assert!(found == include_str!("../fixtures/plan.txt"), "tests/fixtures/plan.txt should read\n{found}");
+        for (shape, rank, targets, name, expected) in [
+            (Shape::Direct, 2, "q_proj", "plan_direct.txt", include_str!("../fixtures/plan_direct.txt")),
+            (Shape::Tiled, 4, "all-linear", "plan_tiled.txt", include_str!("../fixtures/plan_tiled.txt")),
+        ] {
+            let base = zeros(&Device::dry(shape), ONE_LAYER);
+            let adapter = adapter(&base, rank, targets);
+            let draft =
+                Trainer::record(&adapter.attach(&base), &adapter.params(), TrainerSettings::new(1, 8)).expect("plans");
+            let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+            let found = format!("micro\n{}\nupdate\n{}", trainer.micro_plan(), trainer.update_plan());
+            assert!(found == expected, "tests/fixtures/{name} should read\n{found}");
+        }
     }
 
     async fn without_an_adapter_nothing_is_recorded_for_backward() {
@@ -290,6 +296,9 @@ crate::device_tests! {
                 [(five - two) / 3, (more - few) / 3]
             };
             let [usual, lean, checkpointed, both] = AGAIN.map(a_layer);
+            if shape == Shape::Tiled {
+                assert!(usual[1] <= 32, "{} dispatches a layer", usual[1]);
+            }
             let Config { hidden, intermediate, .. } = Config::parse(EMBEDDED).expect("a config");
             let bytes = |numbers: usize| batch * seq_len * numbers * 4;
             // Two norms and silu(gate) · up are made again, once each although several linears read them.

@@ -197,9 +197,7 @@ crate::device_tests! {
         let written: Vec<(u32, f64, f64, f64)> = facts(&newest.events);
         let mut results = Vec::new();
         for (state, form) in states.into_iter().zip(1..) {
-            // They are of a time when nothing was measured on a card.
-            let expected = Settings { autotune: false, ..settings(&base) };
-            assert_eq!((state.form, state.step, &state.settings), (form, 6, &expected));
+            assert_eq!((state.form, state.step, &state.settings), (form, 6, &settings(&base)));
             assert!(matches!(&state.events[0], Event::Config { device, .. } if !device.is_empty()));
             for which in parts {
                 let expected = if form == 1 { in_form_1(&here, &base.model.config) } else { here.clone() };

@@ -68,6 +68,7 @@ pub fn tiny_settings(base: &Base) -> Settings {
         prompt: "The tide".to_string(),
         max_tokens: 6,
         seed: 7,
+        autotune: false,
         ..Settings::defaults(&base.model.config, true)
     }
 }

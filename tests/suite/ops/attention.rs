@@ -17,7 +17,7 @@ struct Case(&'static [usize], usize, usize, usize, f64, Option<usize>);
 /// of 60, scores exceed 88, where exp overflows f32 unless the maximum is subtracted. Windows of one token, within a
 /// tile, of whole tiles, over several groups of queries, and longer than the sequence. Sequences of several lengths,
 /// which begin and end within tiles and groups.
-const CASES: [Case; 27] = [
+const CASES: [Case; 29] = [
     Case(&[1], 1, 1, 4, 1.0, None),
     Case(&[67], 1, 1, 4, 1.0, None),
     Case(&[17; 3], 1, 1, 4, 60.0, None),
@@ -45,6 +45,8 @@ const CASES: [Case; 27] = [
     Case(&[37], 12, 2, 96, 60.0, None),
     Case(&[41, 2], 7, 1, 64, 1.0, None),
     Case(&[140], 1, 1, 128, 1.0, None),
+    Case(&[37], 3, 1, 100, 1.0, None),
+    Case(&[19, 2], 2, 1, 132, 1.0, Some(5)),
 ];
 
 /// `room` may exceed the rows of the sequences. A scale of the scores is a factor of the queries: sqrt(D) times as
