@@ -227,6 +227,14 @@ bench: setup-vulkan
 	cargo run --release --bin tabtune -- bench
 .PHONY: bench
 
+codegen: ## see what Mesa's compiler for AMD cards makes of the kernels, without such a card [FAMILY=navi21]
+codegen: setup-build setup-vulkan
+	@driver=$$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'radeon_icd*.json' 2>/dev/null | head -n 1); \
+	[ -n "$$driver" ] || { echo "make codegen needs Mesa's driver for AMD cards (mesa-vulkan-drivers)" >&2; exit 2; }; \
+	RADV_FORCE_FAMILY="$(or $(FAMILY),navi21)" RADV_DEBUG=nocache VK_DRIVER_FILES="$$driver" \
+		VK_ICD_FILENAMES="$$driver" cargo test --test suite -- --ignored --nocapture what_a_compiler_makes
+.PHONY: codegen
+
 bench-peers: ## measure a training step beside PyTorch, and in headless Chromium beside jax-js and TensorFlow.js
 bench-peers: setup-build setup-browser setup-python setup-models wasm
 bench-peers: $(SMOLLM2)/model.safetensors tests/bench/node_modules/.package-lock.json

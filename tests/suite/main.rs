@@ -9,6 +9,8 @@ mod bad_input;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod checkpoints;
+#[cfg(not(target_arch = "wasm32"))]
+mod codegen;
 mod cpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod errors;
