@@ -179,13 +179,36 @@ const MATMUL_VEC: &[Geometry] = &[
     Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("columns", 32)] },
 ];
 
-/// Blocks of 4 x 4 outputs, each computed by 16 invocations.
-const LOW_RANK: &[Geometry] =
-    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("SLICES", 16)], grid: &[("blocks", 8), ("blocks", 0)] }];
+/// Blocks of 4 x 4 outputs. A work group takes fewer of them, and cuts their sums into more slices, where it would take
+/// more blocks to make 264 groups: two for each multiprocessor of a large card.
+const LOW_RANK: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("SLICES", 64)],
+        grid: &[("blocks", 4 * 264), ("blocks", 2), ("blocks", 0)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 128), ("SLICES", 32)],
+        grid: &[("blocks", 8 * 264), ("blocks", 4), ("blocks", 0)],
+    },
+    Geometry { shape: TILED, constants: &[("GROUP", 128), ("SLICES", 16)], grid: &[("blocks", 8), ("blocks", 0)] },
+];
 
-/// Cells of 8 x 4 outputs, each computed by 32 invocations: there are few cells and many rows to sum over.
-const LOW_RANK_GRADIENTS: &[Geometry] =
-    &[Geometry { shape: TILED, constants: &[("GROUP", 128), ("CELLS", 4)], grid: &[("cells", 4), ("cells", 0)] }];
+/// Cells of 8 x 4 outputs: there are few of them and many rows to sum over. The same holds for slices of the rows.
+const LOW_RANK_GRADIENTS: &[Geometry] = &[
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 256), ("CELLS", 1)],
+        grid: &[("cells", 2 * 264), ("cells", 1), ("cells", 0)],
+    },
+    Geometry {
+        shape: TILED,
+        constants: &[("GROUP", 256), ("CELLS", 2)],
+        grid: &[("cells", 4 * 264), ("cells", 2), ("cells", 0)],
+    },
+    Geometry { shape: TILED, constants: &[("GROUP", 256), ("CELLS", 4)], grid: &[("cells", 4), ("cells", 0)] },
+];
 
 const PLAIN: &[&[&str]] = &[&[]];
 /// A product over a chunk of labelled rows has no site. With `dz` it takes logits for their gradient.

@@ -115,8 +115,14 @@ impl Plan {
         self.ready.len()
     }
 
+    /// The kernel of each dispatch.
     pub fn kernels(&self) -> Vec<&KernelKey> {
         self.ready.iter().map(|ready| &ready.key).collect()
+    }
+
+    /// How many work groups each dispatch launches.
+    pub fn groups(&self) -> Vec<u32> {
+        self.ready.iter().map(|ready| ready.groups.iter().product()).collect()
     }
 }
 

@@ -89,7 +89,7 @@ impl Exercise {
             pace.restart();
             let steps = (LONG / first).clamp(1.0, STEPS) as usize;
             for left in (0..steps).rev() {
-                let ahead = if left == 0 { 0 } else { pace.ahead() };
+                let ahead = if left == 0 { 0 } else { pace.ahead };
                 if !self.step(&mut pace, ahead, control).await? {
                     return Ok(None);
                 }

@@ -10,8 +10,8 @@ use crate::device::{Device, Shape, Ticket};
 use crate::error::Result;
 use crate::train::Trainer;
 
-/// While steps take longer than this, one more may be in flight instead of two.
-const LONG_STEP_MS: f64 = 100.0;
+/// A submission takes at most about so long, so that none blocks the device for longer.
+const LONG_MS: f64 = 100.0;
 
 /// A submitted step whose result has not been read.
 pub(super) struct Pending {
@@ -26,8 +26,8 @@ pub(super) struct Pace<'a> {
     pub settings: &'a Settings,
     /// The number of held-out rows.
     held_out: usize,
-    /// How many steps may be in flight at most while the next one is prepared.
-    most: usize,
+    /// How many steps may be in flight while the next one is prepared.
+    pub ahead: usize,
     pending: VecDeque<Pending>,
     pub cost: Cost,
     last_result_at: f64,
@@ -40,23 +40,15 @@ pub(super) struct Pace<'a> {
 impl<'a> Pace<'a> {
     pub fn new(clock: Clock, settings: &'a Settings, held_out: usize, device: &Device) -> Pace<'a> {
         let (pending, cost) = (VecDeque::new(), Cost::default());
-        // On a CPU, steps wait for each other; what Rust computes begins only when it is waited for.
-        let most = match (device.shape, device.software) {
-            (Shape::Cpu, _) => 0,
-            (_, true) => 1,
-            (_, false) => 2,
-        };
-        Pace { clock, settings, held_out, most, pending, cost, last_result_at: 0.0, broken: None, given_up: 0 }
+        // A device computes one step while the next one is prepared. What Rust computes begins only when it is waited
+        // for.
+        let ahead = if device.shape == Shape::Cpu { 0 } else { 1 };
+        Pace { clock, settings, held_out, ahead, pending, cost, last_result_at: 0.0, broken: None, given_up: 0 }
     }
 
-    /// How many steps may be in flight while the next one is prepared.
-    pub fn ahead(&self) -> usize {
-        if self.cost.step.0 > LONG_STEP_MS { self.most.min(1) } else { self.most }
-    }
-
-    /// How many submissions a micro-batch is cut into, so that none of them blocks the device for long.
+    /// How many submissions a micro-batch is cut into.
     pub fn pieces(&self) -> usize {
-        (self.cost.step.0 / LONG_STEP_MS).ceil().max(1.0) as usize
+        (self.cost.step.0 / LONG_MS).ceil().max(1.0) as usize
     }
 
     pub fn push(&mut self, pending: Pending) {

@@ -183,7 +183,7 @@ impl Run<'_> {
                 break;
             }
             self.submit(step).await?;
-            self.drain(if step == first { 0 } else { self.pace.ahead() }).await?;
+            self.drain(if step == first { 0 } else { self.pace.ahead }).await?;
             if step == first {
                 self.make_late_plans().await?;
                 self.pace.restart();

@@ -26,6 +26,7 @@ use crate::golden::CASES;
 use crate::laws::{AGAIN, FAMILIES, case};
 
 const EMBEDDED: &[u8] = include_bytes!("../../www/public/base/config.json");
+const SMOLLM2: &[u8] = include_bytes!("../../src/bin/tabtune/bench/shapes/smollm2-135m.json");
 const ONE_LAYER: &[u8] =
     br#"{ "model_type": "llama", "vocab_size": 24, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true }"#;
@@ -74,8 +75,8 @@ fn constants(module: &Module, geometry: &Geometry) -> Constants {
 }
 
 /// Records one dispatch of a kernel on scratch memory, compiles it and runs it with `Step.rows = 0`. The problem is as
-/// large as the tile of this row of the kernel table, so that the recorder chooses that row; of the tiles of a product,
-/// it is told to.
+/// large as the tile of this row of the kernel table and larger than those of the rows before it, so that the recorder
+/// chooses that row; of the tiles of a product, it is told to.
 async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static str>, geometry: &'static Geometry) {
     let tile = tiles(kernel.name).position(|tile| tile.constants == geometry.constants);
     let device = &match tile {
@@ -94,6 +95,11 @@ async fn compile(device: &Rc<Device>, kernel: &Kernel, features: Vec<&'static st
     };
     let operands: Vec<Tensor> = module.bindings[own..].iter().map(scratch).collect();
     let mut extents: Vec<(&str, usize)> = geometry.grid.iter().map(|(name, tile)| (*name, *tile as usize)).collect();
+    let before = kernel.geometry.iter().take_while(|row| row.constants != geometry.constants);
+    let before = before.filter(|row| row.shape == geometry.shape).filter_map(|row| row.grid.first());
+    if let (Some((_, first)), Some((_, most))) = (extents.first_mut(), before.last()) {
+        *first = (*first).max(*most as usize + 1);
+    }
     extents.push(("depth", 16));
     let constants = constants(module, geometry);
     let own_features: Vec<_> = key.features.iter().copied().filter(|f| *f != geometry.shape).collect();
@@ -241,7 +247,7 @@ async fn counts(shape: Shape, batch: usize, seq_len: usize) -> [usize; 7] {
 crate::device_tests! {
     async fn the_embedded_base_needs_the_expected_pipelines_and_dispatches() {
         for (shape, batch, seq_len, expected) in [
-            (Shape::Tiled, 8, 128, [43, 56, 198, 3, 90, 94, 178]),
+            (Shape::Tiled, 8, 128, [43, 57, 198, 3, 90, 94, 178]),
             (Shape::Direct, 4, 64, [47, 58, 421, 3, 176, 178, 178]),
         ] {
             let found = counts(shape, batch, seq_len).await;
@@ -310,6 +316,26 @@ crate::device_tests! {
             let ratio = checkpointed[1] as f64 / usual[1] as f64;
             assert!((1.2..1.5).contains(&ratio), "{shape:?}: {ratio} of the dispatches");
         }
+    }
+
+    /// A large card has 132 multiprocessors, each of which wants two work groups.
+    async fn products_of_a_large_step_have_enough_work_groups() {
+        let base = zeros(&Device::dry(Shape::Tiled), SMOLLM2);
+        let adapter = adapter(&base, 8, "all-linear");
+        let settings = TrainerSettings::new(4, 512);
+        let draft = Trainer::record(&adapter.attach(&base), &adapter.params(), settings).expect("plans");
+        let trainer = draft.finish(&mut Progress::silent()).await.expect("plans");
+        let plan = trainer.micro_plan();
+        let mut products = 0;
+        for ((key, cost), groups) in plan.kernels().into_iter().zip(plan.costs(512)).zip(plan.groups()) {
+            // Those of attention's keys have long loops; more groups would read every query and gradient more often.
+            let least = if key.kernel == "attention_backward_kv" { 192 } else { 264 };
+            if cost.flops.is_some_and(|flops| flops > 10e6) {
+                products += 1;
+                assert!(groups >= least, "{groups} groups of {} {:?}", key.label(), key.constants);
+            }
+        }
+        assert!(products > 30 * 20, "{products} products");
     }
 
     /// Between the gather of the labelled rows and its way back, only the loss reads the `Step` of all rows.

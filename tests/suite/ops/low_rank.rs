@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tabtune::device::tiling::tiles;
-use tabtune::device::{Device, Format, Shape, Stored, Tensor, Tiling, Usage};
+use tabtune::device::{Device, Format, KernelKey, Shape, Stored, Tensor, Tiling, Usage};
 use tabtune::ops::{LowRank, Matrix, Param, low_rank, low_rank_onto, project};
 use tabtune::plan::{Progress, Var};
 
@@ -171,6 +171,34 @@ crate::device_tests! {
                 let device = pretending(Tiling { tile: Some(tile), splits: Some(splits) }).await;
                 let format = FORMATS[(tile + splits) % 4];
                 check(&device, (135, 131), STACKS[tile % STACKS.len()], (format, Stock::Stack), false).await;
+            }
+        }
+    }
+
+    /// What has few numbers is cut into more slices: the smaller cases are all of the first row of the kernel table.
+    async fn larger_sums_are_cut_into_fewer_slices() {
+        let of_rank_20: Linears<'_> = &[(12, 20), (12, 20), (12, 20)];
+        for (rows, n_in, slices, cells) in [(7, 12, 64, 1), (300, 300, 32, 2), (568, 580, 16, 4)] {
+            let mut bed = Bed::new(&Device::dry(Shape::Tiled), "slices", (rows, rows));
+            let (x, _) = bed.var(n_in);
+            let (pairs, _) = linears(&mut bed, n_in, of_rank_20, SLABS);
+            for y in low_rank(&mut bed.rec, &x, &pairs) {
+                bed.seed(&y);
+            }
+            bed.rec.unwind();
+            for (kernel, constant) in [
+                ("low_rank_forward", ("SLICES", slices)),
+                ("low_rank_backward", ("SLICES", slices)),
+                ("low_rank_gradients", ("CELLS", cells)),
+            ] {
+                let (name, value): (_, usize) = constant;
+                let of_kernel = |key: &KernelKey| key.kernel == kernel;
+                let key = bed.rec.kernels().into_iter().find(of_kernel).expect("a dispatch");
+                assert!(key.constants.contains(&(name, value.into())), "{kernel} of {rows} rows: {:?}", key.constants);
+            }
+            if cfg!(not(target_arch = "wasm32")) {
+                let device = device(Shape::Tiled).await;
+                check(&device, (rows, rows), (n_in, of_rank_20), (Format::F32, SLABS), false).await;
             }
         }
     }
