@@ -14,7 +14,7 @@ export async function run({ device, steps }, endStep) {
     tokenizer: files["model/tokenizer.json"],
     weights: { bytes: weights.length, read: async (offset, length) => weights.subarray(offset, offset + length) },
   };
-  const engine = await Engine.create(model, () => {}, device);
+  const engine = await Engine.create(model, () => {}, device, "f32");
   const settings = {
     ...engine.defaults(),
     seqLen: job.seqLen,
