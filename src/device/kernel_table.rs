@@ -98,7 +98,7 @@ const BY_QUERY: &[Geometry] = &[
     attention_tile!("queries", 128, 64, 32, 64, 16, 16, 8),
     attention_tile!("queries", 128, 32, 64, 128, 16, 8, 16),
     attention_tile!("queries", 128, 16, 128, 256, 8, 4, 32),
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("query heads", 1)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("query items", 8), ("query items", 0)] },
 ];
 
 const BY_KEY: &[Geometry] = &[
@@ -106,7 +106,7 @@ const BY_KEY: &[Geometry] = &[
     attention_tile!("rows", 128, 32, 64, 64, 16, 16, 0),
     attention_tile!("rows", 128, 16, 128, 128, 8, 8, 0),
     attention_tile!("rows", 128, 8, 256, 256, 4, 4, 0),
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 8), ("key heads", 1)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("key items", 8), ("key items", 0)] },
 ];
 
 /// A tile of $m x $n outputs, of which each invocation computes $down x $across blocks of 4 x 4. Tiles of $depth
@@ -129,7 +129,7 @@ macro_rules! tile {
     };
 }
 
-/// Of the tiles, `tiling` chooses one by what a product costs. Direct: 16 x 16 outputs per invocation.
+/// Of the tiles, `tiling` chooses one by what a product costs. Direct: a block of 32 x 16 outputs per invocation.
 const MATMUL: &[Geometry] = &[
     tile!(64 x 16 x 32, 1 x 1, pad 0),
     tile!(32 x 32 x 32, 1 x 1, pad 0),
@@ -139,7 +139,7 @@ const MATMUL: &[Geometry] = &[
     tile!(128 x 64 x 16, 2 x 2, pad 0),
     tile!(64 x 128 x 16, 2 x 2, pad 0),
     tile!(128 x 128 x 16, 4 x 2, pad 0),
-    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("rows", 128), ("columns", 16)] },
+    Geometry { shape: DIRECT, constants: &[("GROUP", 8)], grid: &[("blocks", 8), ("blocks", 0)] },
 ];
 
 /// 8 x 4 outputs per invocation (tiled): a work group covers few columns and many rows, or the reverse. Or blocks of

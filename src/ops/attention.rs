@@ -73,12 +73,15 @@ pub fn attention(rec: &mut Recorder, q: &Var, k: &Var, v: &Var, how: Attention<'
         None => (k.data.clone(), v.data.clone()),
     };
     let (features, constants) = (heads.features(), how.constants());
+    // An invocation of a direct form has four rows, or one of large heads.
+    let items = if features.is_empty() { rows } else { rows.div_ceil(4) };
     let extents = [
         ("head size", heads.size),
         ("queries", rows * (heads.query / heads.key)),
         ("rows", rows),
-        ("query heads", heads.query),
         ("key heads", heads.key),
+        ("query items", items * heads.query),
+        ("key items", items * heads.key),
     ];
     let operands = [&q.data, &keys, &values, &starts, &o.data, &stats];
     rec.dispatch("attention_forward", features, constants.clone(), &extents, &operands);

@@ -129,7 +129,8 @@ impl<'a> Product<'a> {
         // neighbours, which they are not in a slab of y. No part has the residual.
         let onto = self.extension.as_ref().is_some_and(|extension| extension.onto);
         let split = rec.trains() && splits.count > 1 && !onto && stride(y) == columns.next_multiple_of(4);
-        let extents = [&size[..], &[("splits", if split { splits.count } else { 1 })]].concat();
+        let blocks = a.rows.div_ceil(32) * columns.div_ceil(16);
+        let extents = [&size[..], &[("splits", if split { splits.count } else { 1 }), ("blocks", blocks)]].concat();
         if split {
             let parts = rec.tensor(splits.count * y.rows, y.cols);
             constants.extend([("SPLIT_DEPTH", splits.each.into()), ("SPLIT_ROWS", y.rows.into())]);
